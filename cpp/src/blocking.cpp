@@ -1,0 +1,232 @@
+#include "blocking.h"
+
+#include <algorithm>
+#include <cassert>
+#include <cmath>
+
+#include "checked.h"
+
+namespace pointwise {
+namespace {
+
+// The machine of the cost model: two multiply-adds and two loads a cycle, 4 cycles from one multiply-add to the one
+// that needs its result. Right for every AVX2 and AVX-512 core since Haswell but for AVX-512 on those with one unit, or
+// with half-width ones, where all rows slow down alike.
+constexpr double fma_per_cycle = 2, loads_per_cycle = 2, fma_latency = 4;
+// Measured on Zen 5 (L1-resident tiles of every height): a broadcast that only one multiply-add uses is folded into
+// it and costs a little more than a load.
+constexpr double broadcast_load = 1.15;
+constexpr double call_cycles = 30;      // a kernel call
+constexpr double tile_cycles = 14;      // setting up a tile
+constexpr double store_cycles = 1;      // a vector of results
+constexpr double transpose_cycles = 6;  // a vector that goes through the transposing store
+constexpr double scatter_cycles = 2;    // a number that is stored alone
+constexpr double copy_cycles = 2;       // a vector that is packed
+constexpr double gather_cycles = 1;     // a number that is packed alone
+// Ways of L1 that the rows of one tile may fill: 8 is the least that CPUs have.
+constexpr double l1_ways = 8, thrash_cycles = 4;
+// 5 us of work a thread, below which a second one does not pay (a parallel region costs 1 to 3 us).
+constexpr double least_cycles_a_thread = 20000;
+constexpr int pieces_a_thread = 4;
+
+struct Tiling {
+  double tiles, cycles;
+};
+
+// Cycles of one step (one input channel) of a tile.
+double step_cycles(const RowShape& row, int64_t rows, int64_t vectors) {
+  const double loads = row.rows == Rows::channels ? rows + 1.5 * vectors  // pixels are seldom 64-byte aligned
+                       : vectors == 1             ? broadcast_load * rows + 1
+                                                  : rows + vectors;
+  return std::max({rows * vectors / fma_per_cycle, loads / loads_per_cycle, fma_latency});
+}
+
+// `count` in the fewest parts of at most `most`, spread evenly: how many parts have the smaller and the larger size.
+struct Spread {
+  int64_t size[2], parts[2];
+};
+
+Spread spread(int64_t count, int64_t most) {
+  const int64_t parts = ceil_div(count, most), larger = count % parts;
+  return {{count / parts, count / parts + 1}, {parts - larger, larger}};
+}
+
+int64_t power_of_two_above(int64_t n) {
+  int64_t p = 1;
+  while (p < n) p *= 2;
+  return p;
+}
+
+// What the tiles of one image and group cost; `indirect`: cycles for one vector that does not go straight to dst.
+double compute_cycles(const RowShape& row, int64_t pixels, int64_t channels, int64_t steps, double indirect) {
+  const auto tile = [&](int64_t rows, int64_t vectors) {
+    return steps * step_cycles(row, rows, vectors) + tile_cycles + rows * vectors * (store_cycles + indirect);
+  };
+  const bool channel_rows = row.rows == Rows::channels;
+  const Spread lanes = spread(ceil_div(channel_rows ? pixels : channels, row.lanes), row.nr);
+  double cycles = 0;
+  for (int i = 0; i < 2; ++i) {
+    if (lanes.parts[i] == 0) continue;
+    double column = 0;
+    if (channel_rows) {
+      column = channels / row.mr * tile(row.mr, lanes.size[i]);
+      if (channels % row.mr) column += tile(power_of_two_above(channels % row.mr), lanes.size[i]);
+    } else {
+      const Spread heights = spread(pixels, row.mr);
+      for (int k = 0; k < 2; ++k)
+        if (heights.parts[k]) column += heights.parts[k] * tile(heights.size[k], lanes.size[i]);
+    }
+    cycles += lanes.parts[i] * column;
+  }
+  return cycles;
+}
+
+// Rows whose addresses differ by a large power of two share the sets of L1.
+double thrash_factor(const RowShape& row, ptrdiff_t x_pixel, int64_t pixels) {
+  constexpr ptrdiff_t way = 4096;
+  ptrdiff_t step = std::abs(x_pixel) % way, gcd = way;
+  while (step) {
+    const ptrdiff_t rest = gcd % step;
+    gcd = step;
+    step = rest;
+  }
+  const double sets = std::max<ptrdiff_t>(1, way / std::max<ptrdiff_t>(gcd, 64));
+  const double rows = static_cast<double>(std::min<int64_t>(row.mr, pixels));
+  return rows / sets > l1_ways ? 1 + (thrash_cycles - 1) / row.nr : 1;
+}
+
+// Splits each image and group until there are enough pieces: channel rows by pixels first, pixel rows by channels
+// (the other way round loses 15 to 30%, as every piece streams what the tile wants to keep).
+void split(const Work& work, const RowShape& row, double cycles, Blocking* b) {
+  const bool channel_rows = row.rows == Rows::channels;
+  const int64_t pixel_unit = channel_rows ? int64_t{row.nr} * row.lanes : row.mr;
+  const int64_t panel = 64 / work.item;
+  const int64_t channel_unit = channel_rows ? panel : std::max<int64_t>(panel, int64_t{row.nr} * row.lanes);
+  const int64_t units = b->images * work.groups;
+  b->pixel_block = b->pixels;
+  b->channel_block = work.channels;
+  const double useful = std::min<double>(work.threads, cycles / least_cycles_a_thread);
+  const int64_t wanted = useful < 2 ? 1 : static_cast<int64_t>(useful) * pieces_a_thread;
+  int64_t parts = units >= wanted ? 1 : ceil_div(wanted, std::max<int64_t>(units, 1));
+  const auto cut = [&parts](int64_t* block, int64_t unit) {
+    const int64_t tiles = ceil_div(*block, unit), by = std::min(parts, tiles);
+    const int64_t size = std::min(*block, ceil_div(tiles, by) * unit);
+    parts = ceil_div(parts, ceil_div(*block, size));
+    *block = size;
+  };
+  if (channel_rows) {
+    cut(&b->pixel_block, pixel_unit);
+    cut(&b->channel_block, channel_unit);
+  } else {
+    cut(&b->channel_block, channel_unit);
+    cut(&b->pixel_block, pixel_unit);
+  }
+  b->pieces = units * ceil_div(b->pixels, b->pixel_block) * ceil_div(work.channels, b->channel_block);
+}
+
+// Cache blocks. Beyond these sizes the order of the loops hardly matters (under 1%): they bound scratch memory and keep
+// what is streamed many times out of L3.
+void chunk(const Work& work, const RowShape& row, Blocking* b) {
+  const bool channel_rows = row.rows == Rows::channels;
+  const int64_t unit = channel_rows ? int64_t{row.nr} * row.lanes : row.mr;
+  const int64_t panel = 64 / work.item, bytes = std::max<int64_t>(work.input_channels, 1) * work.item;
+  b->pixel_chunk = b->pixel_block;
+  b->channel_chunk = b->channel_block;
+  if (b->packing != Packing::none || !channel_rows)
+    b->pixel_chunk = std::min(b->pixel_chunk, std::max<int64_t>(1, work.cache.l2 / 4 / bytes / unit) * unit);
+  if (!b->even || b->packing != Packing::none) b->pixel_chunk = std::min<int64_t>(b->pixel_chunk, round_up(2048, unit));
+  if (channel_rows)
+    b->channel_chunk = std::min(b->channel_chunk, std::max<int64_t>(1, work.cache.l2 / 2 / bytes / panel) * panel);
+  // A power of two between rows would map them all to the same sets of L1.
+  const auto padded = [](int64_t row_bytes) {
+    const int64_t step = round_up(row_bytes, 64);
+    return step % 1024 == 0 ? step + 64 : step;
+  };
+  if (b->packing == Packing::channels) {
+    b->packed_step = padded(b->pixel_chunk * work.item);
+    b->scratch = allocation_size(b->packed_step, work.input_channels);
+  } else if (b->packing == Packing::pixels) {
+    b->packed_step = padded(bytes);
+    b->scratch = allocation_size(b->packed_step, b->pixel_chunk);
+  }
+}
+
+Candidate consider(const Work& work, const RowShape& row, int index, int pixel_axes, Packing packing) {
+  Candidate candidate{};
+  Blocking& b = candidate.blocking;
+  b.row = index;
+  b.pixel_axes = pixel_axes;
+  b.packing = packing;
+  b.images = b.pixels = 1;
+  for (int i = 0; i < work.axes; ++i) (i < work.axes - pixel_axes ? b.images : b.pixels) *= work.axis[i].size;
+  const Axis& inner = work.axis[work.axes - 1];
+  b.even = true;
+  bool even_src = true;
+  for (int i = work.axes - pixel_axes; i + 1 < work.axes; ++i) {
+    const Axis &outer = work.axis[i], &next = work.axis[i + 1];
+    even_src = even_src && outer.src == next.size * next.src;
+    b.even = b.even && outer.dst == next.size * next.dst && outer.residual == next.size * next.residual;
+  }
+  const bool channel_rows = row.rows == Rows::channels, reads = work.input_channels > 0;
+  if (packing == Packing::none && reads) {
+    if (!even_src) candidate.refused = "pixels of the source do not step evenly";
+    if (channel_rows && inner.src != work.item && b.pixels > 1)
+      candidate.refused = "pixels of the source are not side by side";
+  }
+  if (packing == Packing::pixels && (channel_rows || work.src_channel != work.item))
+    candidate.refused = channel_rows ? "its pixels must be side by side" : "channels are not side by side";
+  if (packing != Packing::none && !reads) candidate.refused = "nothing to pack";
+  if (candidate.refused != nullptr) return candidate;
+
+  // How a vector of results gets to dst.
+  const bool pixels_adjacent = b.even && (inner.dst == work.item || b.pixels == 1) &&
+                               (!work.residual || inner.residual == work.item || b.pixels == 1);
+  const bool channels_adjacent = (work.dst_channel == work.item || work.channels == 1) &&
+                                 (!work.residual || work.residual_channel == work.item || work.channels == 1) && b.even;
+  const bool direct = channel_rows ? pixels_adjacent : channels_adjacent;
+  const bool transposed = channel_rows ? channels_adjacent : pixels_adjacent;
+  const double indirect = direct ? 0 : transposed ? transpose_cycles : scatter_cycles * row.lanes;
+
+  double cycles = call_cycles + compute_cycles(row, b.pixels, work.channels, work.input_channels, indirect);
+  if (packing == Packing::none && reads && !channel_rows) cycles *= thrash_factor(row, inner.src, b.pixels);
+  double pack = 0;
+  if (packing == Packing::channels) {
+    const bool runs = inner.src == work.item;
+    pack = runs ? b.pixels * work.item / 32.0 * copy_cycles : b.pixels * gather_cycles;
+  } else if (packing == Packing::pixels) {
+    pack = b.pixels * work.item / 32.0 * copy_cycles;
+  }
+  b.cycles = (cycles + pack * work.input_channels) * b.images * work.groups;
+  split(work, row, b.cycles, &b);
+  chunk(work, row, &b);
+  return candidate;
+}
+
+}  // namespace
+
+std::vector<Candidate> candidates(const Work& work, const std::vector<RowShape>& rows) {
+  std::vector<Candidate> all;
+  for (int index = 0; index < static_cast<int>(rows.size()); ++index)
+    for (const int pixel_axes : {1, work.axes}) {
+      for (const Packing packing : {Packing::none, Packing::channels, Packing::pixels})
+        all.push_back(consider(work, rows[index], index, pixel_axes, packing));
+      if (work.axes == 1) break;
+    }
+  return all;
+}
+
+Blocking choose_blocking(const Work& work, const std::vector<RowShape>& rows) {
+  const std::vector<Candidate> all = candidates(work, rows);
+  const Blocking* best = nullptr;
+  for (const Candidate& c : all)
+    if (c.refused == nullptr && (best == nullptr || c.blocking.cycles < best->cycles)) best = &c.blocking;
+  assert(best != nullptr);
+  return *best;
+}
+
+int team_size(double cycles, int64_t pieces, int threads) {
+  const double useful = std::min<double>(cycles / least_cycles_a_thread, static_cast<double>(pieces));
+  return static_cast<int>(std::max(1.0, std::min<double>(threads, useful)));
+}
+
+}  // namespace pointwise

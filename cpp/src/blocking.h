@@ -1,0 +1,71 @@
+// Which kernel row computes a box, and in what pieces: arithmetic on integers, no pointers, no arrays.
+//
+//     for piece in images x groups x pixel blocks x channel blocks:        handed out to threads
+//       for chunk of pixels in the piece's pixel block:                    fits L2; packed here if need be
+//         for chunk of channels in the piece's channel block:              its weights fit L2
+//           kernel(chunk of pixels x chunk of channels)                    loops over register tiles
+#pragma once
+
+#include <array>
+#include <cstddef>
+#include <cstdint>
+#include <vector>
+
+#include "cpu.h"
+#include "kernels/kernel.h"
+#include "lowering.h"
+
+namespace pointwise {
+
+// The shape of a kernel row, without its type.
+struct RowShape {
+  const char* name;
+  Rows rows;
+  int mr, nr, lanes;
+};
+
+// What the choice depends on.
+struct Work {
+  int item;  // bytes of a number
+  int64_t groups, channels, input_channels;
+  int axes;
+  std::array<Axis, max_axes> axis;  // as in Box
+  ptrdiff_t src_channel, dst_channel, residual_channel;
+  bool residual;
+  int threads;
+  CacheSizes cache;
+};
+
+enum class Packing {
+  none,      // the kernel reads src in place
+  channels,  // a panel [input channel][pixel]: lanes of pixels side by side
+  pixels,    // rows [pixel][input channel]
+};
+
+struct Blocking {
+  int row;         // index of the kernel row
+  int pixel_axes;  // the innermost axes that are a block's pixels; the others are images
+  bool even;       // pixels of dst and residual step evenly
+  Packing packing;
+  int64_t images, pixels;              // products of the sizes of the axes
+  int64_t pixel_block, channel_block;  // of a piece
+  int64_t pixel_chunk, channel_chunk;  // of a kernel call
+  int64_t pieces;
+  ptrdiff_t packed_step;  // bytes from a channel (or pixel) of packed src to the next
+  int64_t scratch;        // bytes of packed src a thread
+  double cycles;          // what the cost model expects on one thread
+};
+
+struct Candidate {
+  Blocking blocking;
+  const char* refused;  // why it cannot run; null where it can
+};
+
+// Every row in every way it can run. The cheapest of those that can is the choice.
+std::vector<Candidate> candidates(const Work& work, const std::vector<RowShape>& rows);
+Blocking choose_blocking(const Work& work, const std::vector<RowShape>& rows);
+
+// Threads that pay for this many cycles of work, at most `threads`.
+int team_size(double cycles, int64_t pieces, int threads);
+
+}  // namespace pointwise

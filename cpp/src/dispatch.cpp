@@ -1,0 +1,57 @@
+#include "dispatch.h"
+
+#include <cstdlib>
+#include <stdexcept>
+
+#include "cpu.h"
+#include "pointwise/pointwise.h"
+
+namespace pointwise {
+
+const std::vector<Isa>& all_isas() {
+  static const std::vector<Isa> isas = {
+#if defined(__x86_64__)
+      {"avx512", cpu_has_avx512, &avx512_f32, &avx512_f64},
+      {"avx2", cpu_has_avx2, &avx2_f32, &avx2_f64},
+#endif
+      {"portable", [] { return true; }, &portable_f32, &portable_f64},
+  };
+  return isas;
+}
+
+namespace {
+
+const Isa& select() {
+  const char* forced = std::getenv("POINTWISE_ISA");
+  if (forced == nullptr || *forced == '\0') {
+    for (const Isa& isa : all_isas())
+      if (isa.supported()) return isa;
+  }
+  std::string names;
+  for (const Isa& isa : all_isas()) {
+    if (std::string(forced) == isa.name) {
+      if (isa.supported()) return isa;
+      throw std::runtime_error(std::string("POINTWISE_ISA=") + forced + ": this CPU does not support it");
+    }
+    names += (names.empty() ? "" : ", ") + std::string(isa.name);
+  }
+  throw std::runtime_error(std::string("POINTWISE_ISA=") + forced + ": expected one of " + names);
+}
+
+}  // namespace
+
+const Isa& selected_isa() {
+  static const Isa& isa = select();
+  return isa;
+}
+
+std::string isa() { return selected_isa().name; }
+
+std::vector<std::string> supported_isas() {
+  std::vector<std::string> names;
+  for (const Isa& isa : all_isas())
+    if (isa.supported()) names.push_back(isa.name);
+  return names;
+}
+
+}  // namespace pointwise

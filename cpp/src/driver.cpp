@@ -1,0 +1,221 @@
+// The loop nest. In the end it equals, for every image, group, output channel o and pixel p:
+//
+//     acc = bias[o]
+//     for i in input channels:  acc = fma(weights[o][i], src[i][p], acc)
+//     dst[o][p] = activation(acc + residual[o][p])
+//
+// cut into the pieces of the plan. A piece belongs to one thread; no element is in two.
+#include "driver.h"
+
+#include <algorithm>
+#include <cstring>
+#include <limits>
+
+#include "dispatch.h"
+#include "parallel.h"
+
+namespace pointwise {
+namespace {
+
+template <class T>
+Epilogue<T> epilogue_of(const Activation& activation) {
+  switch (activation.kind) {
+    case Activation::Kind::none: return {-std::numeric_limits<T>::infinity()};
+    case Activation::Kind::relu: return {T{0}};
+  }
+  return {};
+}
+
+// Memory that a calling thread keeps from call to call, so that a hot call allocates nothing.
+class Scratch {
+ public:
+  char* get(int64_t bytes) {
+    if (bytes > size_) {
+      memory_.reset();
+      size_ = 0;
+      memory_ = allocate_aligned(bytes);
+      size_ = bytes;
+    }
+    return memory_.get();
+  }
+  // What is kept is bounded: a call that needed more gives it back.
+  void trim() {
+    if (size_ > most_kept) {
+      memory_.reset();
+      size_ = 0;
+    }
+  }
+
+ private:
+  static constexpr int64_t most_kept = 8 << 20;
+  AlignedBytes memory_;
+  int64_t size_ = 0;
+};
+
+// Walks the pixels of a block in order and notes where each lies in the three arrays.
+void pixel_offsets(const Axis* axis, int axes, int64_t begin, int64_t count, ptrdiff_t* src, ptrdiff_t* dst,
+                   ptrdiff_t* residual) {
+  std::array<int64_t, max_axes> at{};
+  ptrdiff_t s = 0, d = 0, r = 0;
+  for (int i = axes - 1; i >= 0; --i) {
+    at[i] = begin % axis[i].size;
+    begin /= axis[i].size;
+    s += at[i] * axis[i].src;
+    d += at[i] * axis[i].dst;
+    r += at[i] * axis[i].residual;
+  }
+  for (int64_t k = 0; k < count; ++k) {
+    src[k] = s;
+    dst[k] = d;
+    residual[k] = r;
+    for (int i = axes - 1; i >= 0; --i) {
+      s += axis[i].src;
+      d += axis[i].dst;
+      r += axis[i].residual;
+      if (++at[i] < axis[i].size) break;
+      s -= axis[i].size * axis[i].src;
+      d -= axis[i].size * axis[i].dst;
+      r -= axis[i].size * axis[i].residual;
+      at[i] = 0;
+    }
+  }
+}
+
+template <class T>
+class Run {
+ public:
+  Run(const Plan& plan, const PackedWeights<T>& weights, const char* src, char* dst, const char* residual,
+      const Activation& activation, char* scratch)
+      : plan_(plan),
+        weights_(weights),
+        src_(src),
+        dst_(dst),
+        residual_(residual),
+        epilogue_(epilogue_of<T>(activation)),
+        scratch_(scratch) {}
+
+  void piece(int64_t index, int thread) const {
+    int i = 0;
+    while (index >= plan_.blocking[i].pieces) index -= plan_.blocking[i++].pieces;
+    const Box& box = plan_.lowered.box[i];
+    const Blocking& b = plan_.blocking[i];
+    const int64_t channels = plan_.lowered.channels;
+    const int64_t channel_blocks = (channels + b.channel_block - 1) / b.channel_block;
+    const int64_t pixel_blocks = (b.pixels + b.pixel_block - 1) / b.pixel_block;
+    const int64_t channel = index % channel_blocks * b.channel_block;
+    index /= channel_blocks;
+    const int64_t pixel = index % pixel_blocks * b.pixel_block;
+    index /= pixel_blocks;
+    const int64_t group = index % plan_.lowered.groups;
+    run_block(box, b, index / plan_.lowered.groups, group, pixel, std::min(b.pixel_block, b.pixels - pixel), channel,
+              std::min(b.channel_block, channels - channel), scratch_ + thread * plan_.scratch);
+  }
+
+ private:
+  void run_block(const Box& box, const Blocking& b, int64_t image, int64_t group, int64_t pixel, int64_t pixels,
+                 int64_t channel, int64_t channels, char* scratch) const {
+    const Lowered& lowered = plan_.lowered;
+    const int image_axes = box.axes - b.pixel_axes;
+    const int64_t group_input = group * lowered.input_channels, first = group * lowered.channels + channel;
+    const char* src = src_ + box.src + group_input * lowered.src_channel;
+    char* dst = dst_ + box.dst + first * lowered.dst_channel;
+    const char* residual = residual_ ? residual_ + box.residual + first * lowered.residual_channel : nullptr;
+    for (int i = image_axes - 1; i >= 0; --i) {
+      const Axis& axis = box.axis[i];
+      const int64_t at = image % axis.size;
+      image /= axis.size;
+      src += at * axis.src;
+      dst += at * axis.dst;
+      if (residual) residual += at * axis.residual;
+    }
+
+    constexpr int64_t width = panel_width<T>();
+    const Axis& inner = box.axis[box.axes - 1];
+    Block<T> block{};
+    block.input_channels = box.input_channels;
+    block.epilogue = epilogue_;
+    // A single pixel, or channel, lies side by side with itself.
+    block.y_pixel = b.pixels == 1 ? static_cast<ptrdiff_t>(sizeof(T)) : inner.dst;
+    block.residual_pixel = b.pixels == 1 ? static_cast<ptrdiff_t>(sizeof(T)) : inner.residual;
+    block.y_channel = lowered.channels == 1 ? static_cast<ptrdiff_t>(sizeof(T)) : lowered.dst_channel;
+    block.residual_channel = lowered.channels == 1 ? static_cast<ptrdiff_t>(sizeof(T)) : lowered.residual_channel;
+    const T* weights = weights_.weights(group) + channel / width * width * lowered.input_channels;
+    const T* bias = weights_.bias(group) + channel;
+
+    ptrdiff_t* src_offsets = reinterpret_cast<ptrdiff_t*>(scratch + plan_.packed_bytes);
+    ptrdiff_t* dst_offsets = src_offsets + b.pixel_chunk;
+    ptrdiff_t* residual_offsets = dst_offsets + b.pixel_chunk;
+    for (int64_t done = 0; done < pixels; done += b.pixel_chunk) {
+      const int64_t begin = pixel + done;
+      block.pixels = std::min(b.pixel_chunk, pixels - done);
+      if (b.packing != Packing::none || !b.even)
+        pixel_offsets(box.axis.data() + image_axes, b.pixel_axes, begin, block.pixels, src_offsets, dst_offsets,
+                      residual_offsets);
+      set_source(b, lowered, inner, src, begin, src_offsets, scratch, &block);
+      const ptrdiff_t dst_at = b.even ? begin * inner.dst : 0, residual_at = b.even ? begin * inner.residual : 0;
+      block.y_offsets = b.even ? nullptr : dst_offsets;
+      block.residual_offsets = b.even ? nullptr : residual_offsets;
+      for (int64_t from = 0; from < channels; from += b.channel_chunk) {
+        block.channels = std::min(b.channel_chunk, channels - from);
+        block.weights = weights + from * block.input_channels;
+        block.bias = bias + from;
+        block.y = dst + dst_at + from * lowered.dst_channel;
+        block.residual = residual ? residual + residual_at + from * lowered.residual_channel : nullptr;
+        kernels<T>().rows[b.row].run(block);
+      }
+    }
+  }
+
+  // Points the block at its pixels of src, packing them where the plan says so.
+  void set_source(const Blocking& b, const Lowered& lowered, const Axis& inner, const char* src, int64_t begin,
+                  const ptrdiff_t* offsets, char* packed, Block<T>* block) const {
+    switch (b.packing) {
+      case Packing::none:
+        block->x = src + begin * inner.src;
+        block->x_pixel = inner.src;
+        block->x_channel = lowered.src_channel;
+        break;
+      case Packing::channels:
+        kernels<T>().pack(src, lowered.src_channel, offsets, block->pixels, block->input_channels, packed,
+                          b.packed_step);
+        block->x = packed;
+        block->x_pixel = sizeof(T);
+        block->x_channel = b.packed_step;
+        break;
+      case Packing::pixels:
+        for (int64_t k = 0; k < block->pixels; ++k)
+          std::memcpy(packed + k * b.packed_step, src + offsets[k], block->input_channels * sizeof(T));
+        block->x = packed;
+        block->x_pixel = b.packed_step;
+        block->x_channel = sizeof(T);
+        break;
+    }
+  }
+
+  const Plan& plan_;
+  const PackedWeights<T>& weights_;
+  const char* src_;
+  char* dst_;
+  const char* residual_;
+  Epilogue<T> epilogue_;
+  char* scratch_;
+};
+
+}  // namespace
+
+template <class T>
+void run_plan(const Plan& plan, const PackedWeights<T>& weights, const char* src, char* dst, const char* residual,
+              const Activation& activation, int team) {
+  thread_local Scratch scratch;
+  char* memory = plan.scratch > 0 ? scratch.get(plan.scratch * team) : nullptr;
+  const Run<T> run(plan, weights, src, dst, residual, activation, memory);
+  parallel(team, plan.pieces, [&run](int64_t piece, int thread) { run.piece(piece, thread); });
+  scratch.trim();
+}
+
+template void run_plan(const Plan&, const PackedWeights<float>&, const char*, char*, const char*, const Activation&,
+                       int);
+template void run_plan(const Plan&, const PackedWeights<double>&, const char*, char*, const char*, const Activation&,
+                       int);
+
+}  // namespace pointwise

@@ -1,0 +1,57 @@
+// AVX2 and FMA, float32. 16 registers: 12 accumulators.
+#include <immintrin.h>
+
+#include "tile.h"
+
+namespace pointwise {
+namespace {
+
+struct Vec {
+  using Number = float;
+  using Mask = __m256i;
+  static constexpr int lanes = 8;
+  __m256 v;
+
+  static Vec fill(float number) { return {_mm256_set1_ps(number)}; }
+  static Vec broadcast(const char* p) { return {_mm256_set1_ps(read<float>(p))}; }
+  static Mask first(int n) {
+    return _mm256_cmpgt_epi32(_mm256_set1_epi32(n), _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7));
+  }
+  static Vec load(const char* p) { return {_mm256_loadu_ps(reinterpret_cast<const float*>(p))}; }
+  static Vec load(const char* p, Mask mask) { return {_mm256_maskload_ps(reinterpret_cast<const float*>(p), mask)}; }
+  void store(char* p) const { _mm256_storeu_ps(reinterpret_cast<float*>(p), v); }
+  void store(char* p, Mask mask) const { _mm256_maskstore_ps(reinterpret_cast<float*>(p), mask, v); }
+  static Vec fma(Vec a, Vec b, Vec c) { return {_mm256_fmadd_ps(a.v, b.v, c.v)}; }
+  static Vec add(Vec a, Vec b) { return {_mm256_add_ps(a.v, b.v)}; }
+  static Vec max(Vec a, Vec b) { return {_mm256_max_ps(a.v, b.v)}; }
+
+  // 2x2 blocks of 1, 2 and 4 numbers change places in turn.
+  static void transpose(Vec (&m)[8]) {
+    __m256 a[8], b[8];
+    for (int i = 0; i < 8; i += 2) {
+      a[i] = _mm256_unpacklo_ps(m[i].v, m[i + 1].v);
+      a[i + 1] = _mm256_unpackhi_ps(m[i].v, m[i + 1].v);
+    }
+    for (int i = 0; i < 8; i += 4)
+      for (int k = 0; k < 2; ++k) {
+        b[i + 2 * k] = _mm256_shuffle_ps(a[i + k], a[i + k + 2], 0x44);
+        b[i + 2 * k + 1] = _mm256_shuffle_ps(a[i + k], a[i + k + 2], 0xee);
+      }
+    for (int k = 0; k < 4; ++k) {
+      m[k].v = _mm256_permute2f128_ps(b[k], b[k + 4], 0x20);
+      m[k + 4].v = _mm256_permute2f128_ps(b[k], b[k + 4], 0x31);
+    }
+  }
+};
+
+constexpr KernelRow<float> rows[] = {
+    {"gemm_f32_4x24_channels_avx2", Rows::channels, 4, 3, 8, run_channel_rows<Vec, 4, 3>},
+    {"gemm_f32_6x16_pixels_avx2", Rows::pixels, 6, 2, 8, run_pixel_rows<Vec, 6, 2>},
+    {"gemm_f32_12x8_pixels_avx2", Rows::pixels, 12, 1, 8, run_pixel_rows<Vec, 12, 1>},
+};
+
+}  // namespace
+
+const KernelTable<float> avx2_f32 = {rows, sizeof(rows) / sizeof(rows[0]), pack_pixels<float>};
+
+}  // namespace pointwise

@@ -1,0 +1,63 @@
+// AVX-512, float32. 32 registers: 24 to 28 accumulators.
+#include <immintrin.h>
+
+#include "tile.h"
+
+namespace pointwise {
+namespace {
+
+struct Vec {
+  using Number = float;
+  using Mask = __mmask16;
+  static constexpr int lanes = 16;
+  __m512 v;
+
+  static Vec fill(float number) { return {_mm512_set1_ps(number)}; }
+  static Vec broadcast(const char* p) { return {_mm512_set1_ps(read<float>(p))}; }
+  static Mask first(int n) { return static_cast<Mask>((1u << n) - 1); }
+  static Vec load(const char* p) { return {_mm512_loadu_ps(p)}; }
+  static Vec load(const char* p, Mask mask) { return {_mm512_maskz_loadu_ps(mask, p)}; }
+  void store(char* p) const { _mm512_storeu_ps(p, v); }
+  void store(char* p, Mask mask) const { _mm512_mask_storeu_ps(p, mask, v); }
+  static Vec fma(Vec a, Vec b, Vec c) { return {_mm512_fmadd_ps(a.v, b.v, c.v)}; }
+  static Vec add(Vec a, Vec b) { return {_mm512_add_ps(a.v, b.v)}; }
+  static Vec max(Vec a, Vec b) { return {_mm512_max_ps(a.v, b.v)}; }
+
+  // 2x2 blocks of 1, 2, 4 and 8 numbers change places in turn.
+  static void transpose(Vec (&m)[16]) {
+    __m512 a[16], b[16];
+    for (int i = 0; i < 16; i += 2) {
+      a[i] = _mm512_unpacklo_ps(m[i].v, m[i + 1].v);
+      a[i + 1] = _mm512_unpackhi_ps(m[i].v, m[i + 1].v);
+    }
+    for (int i = 0; i < 16; i += 4)
+      for (int k = 0; k < 2; ++k) {
+        const __m512d lo = _mm512_castps_pd(a[i + k]), hi = _mm512_castps_pd(a[i + k + 2]);
+        b[i + 2 * k] = _mm512_castpd_ps(_mm512_unpacklo_pd(lo, hi));
+        b[i + 2 * k + 1] = _mm512_castpd_ps(_mm512_unpackhi_pd(lo, hi));
+      }
+    for (int i = 0; i < 16; i += 8)
+      for (int k = 0; k < 4; ++k) {
+        a[i + k] = _mm512_shuffle_f32x4(b[i + k], b[i + k + 4], 0x88);
+        a[i + k + 4] = _mm512_shuffle_f32x4(b[i + k], b[i + k + 4], 0xdd);
+      }
+    for (int k = 0; k < 8; ++k) {
+      m[k].v = _mm512_shuffle_f32x4(a[k], a[k + 8], 0x88);
+      m[k + 8].v = _mm512_shuffle_f32x4(a[k], a[k + 8], 0xdd);
+    }
+  }
+};
+
+constexpr KernelRow<float> rows[] = {
+    {"gemm_f32_8x48_channels_avx512", Rows::channels, 8, 3, 16, run_channel_rows<Vec, 8, 3>},
+    {"gemm_f32_6x64_pixels_avx512", Rows::pixels, 6, 4, 16, run_pixel_rows<Vec, 6, 4>},
+    {"gemm_f32_9x48_pixels_avx512", Rows::pixels, 9, 3, 16, run_pixel_rows<Vec, 9, 3>},
+    {"gemm_f32_14x32_pixels_avx512", Rows::pixels, 14, 2, 16, run_pixel_rows<Vec, 14, 2>},
+    {"gemm_f32_28x16_pixels_avx512", Rows::pixels, 28, 1, 16, run_pixel_rows<Vec, 28, 1>},
+};
+
+}  // namespace
+
+const KernelTable<float> avx512_f32 = {rows, sizeof(rows) / sizeof(rows[0]), pack_pixels<float>};
+
+}  // namespace pointwise

@@ -1,0 +1,57 @@
+// AVX-512, float64. 32 registers: 24 to 28 accumulators.
+#include <immintrin.h>
+
+#include "tile.h"
+
+namespace pointwise {
+namespace {
+
+struct Vec {
+  using Number = double;
+  using Mask = __mmask8;
+  static constexpr int lanes = 8;
+  __m512d v;
+
+  static Vec fill(double number) { return {_mm512_set1_pd(number)}; }
+  static Vec broadcast(const char* p) { return {_mm512_set1_pd(read<double>(p))}; }
+  static Mask first(int n) { return static_cast<Mask>((1u << n) - 1); }
+  static Vec load(const char* p) { return {_mm512_loadu_pd(p)}; }
+  static Vec load(const char* p, Mask mask) { return {_mm512_maskz_loadu_pd(mask, p)}; }
+  void store(char* p) const { _mm512_storeu_pd(p, v); }
+  void store(char* p, Mask mask) const { _mm512_mask_storeu_pd(p, mask, v); }
+  static Vec fma(Vec a, Vec b, Vec c) { return {_mm512_fmadd_pd(a.v, b.v, c.v)}; }
+  static Vec add(Vec a, Vec b) { return {_mm512_add_pd(a.v, b.v)}; }
+  static Vec max(Vec a, Vec b) { return {_mm512_max_pd(a.v, b.v)}; }
+
+  // 2x2 blocks of 1, 2 and 4 numbers change places in turn.
+  static void transpose(Vec (&m)[8]) {
+    __m512d a[8], b[8];
+    for (int i = 0; i < 8; i += 2) {
+      a[i] = _mm512_unpacklo_pd(m[i].v, m[i + 1].v);
+      a[i + 1] = _mm512_unpackhi_pd(m[i].v, m[i + 1].v);
+    }
+    for (int i = 0; i < 8; i += 4)
+      for (int k = 0; k < 2; ++k) {
+        b[i + k] = _mm512_shuffle_f64x2(a[i + k], a[i + k + 2], 0x88);
+        b[i + k + 2] = _mm512_shuffle_f64x2(a[i + k], a[i + k + 2], 0xdd);
+      }
+    for (int k = 0; k < 4; ++k) {
+      m[k].v = _mm512_shuffle_f64x2(b[k], b[k + 4], 0x88);
+      m[k + 4].v = _mm512_shuffle_f64x2(b[k], b[k + 4], 0xdd);
+    }
+  }
+};
+
+constexpr KernelRow<double> rows[] = {
+    {"gemm_f64_8x24_channels_avx512", Rows::channels, 8, 3, 8, run_channel_rows<Vec, 8, 3>},
+    {"gemm_f64_6x32_pixels_avx512", Rows::pixels, 6, 4, 8, run_pixel_rows<Vec, 6, 4>},
+    {"gemm_f64_9x24_pixels_avx512", Rows::pixels, 9, 3, 8, run_pixel_rows<Vec, 9, 3>},
+    {"gemm_f64_14x16_pixels_avx512", Rows::pixels, 14, 2, 8, run_pixel_rows<Vec, 14, 2>},
+    {"gemm_f64_28x8_pixels_avx512", Rows::pixels, 28, 1, 8, run_pixel_rows<Vec, 28, 1>},
+};
+
+}  // namespace
+
+const KernelTable<double> avx512_f64 = {rows, sizeof(rows) / sizeof(rows[0]), pack_pixels<double>};
+
+}  // namespace pointwise

@@ -1,0 +1,88 @@
+// The contract between the driver and the kernels: what one kernel call computes, and what a kernel row is.
+//
+// A kernel computes a rectangle of output pixels x output channels from panels of packed weights:
+//
+//     weights, packed: panel 0            panel 1                  W = panel_width<T>() channels = 64 bytes
+//       input channel 0 [o0 o1 .. oW-1]   [oW .. o2W-1]            a panel is input_channels * W numbers,
+//       input channel 1 [o0 o1 .. oW-1]   [oW .. o2W-1]            64-byte aligned; the last is filled with zeros
+//       ...
+//
+// The same panel serves two orientations of the register tile (MR rows x NR vectors):
+//
+//     channels as rows                          pixels as rows
+//              NR vectors of pixels                      NR vectors of channels
+//            +---------------------+                   +---------------------+
+//     MR     | acc += weight * x   |            MR     | acc += x * weight   |
+//     output | broadcast * vector  |            pixels | broadcast * vector  |
+//     channels--------------------+                   +---------------------+
+//     needs x_pixel == sizeof(T)                any strides of x
+//
+// Every element is acc = bias; acc = fma(w_i, x_i, acc) for i ascending; acc += residual; activation; one store.
+// This order is a promise to users (the bits do not depend on the tile), so a kernel never splits or reorders it.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+
+namespace pointwise {
+
+template <class T>
+constexpr int panel_width() {
+  return 64 / static_cast<int>(sizeof(T));
+}
+
+template <class T>
+struct Epilogue {
+  T floor;  // v becomes max(floor, v): 0 for relu, -infinity for no activation
+};
+
+// One kernel call. Strides are in bytes; x, y and residual need no alignment. Nothing outside the rectangle is read
+// or written (x has `input_channels` channels and `pixels` pixels; y and residual `pixels` x `channels`).
+template <class T>
+struct Block {
+  int64_t pixels, channels, input_channels;
+  const char* x;
+  ptrdiff_t x_pixel, x_channel;
+  const T* weights;  // the first panel
+  const T* bias;     // a whole number of panels, 64-byte aligned
+  char* y;
+  ptrdiff_t y_pixel, y_channel;
+  const char* residual;  // or null
+  ptrdiff_t residual_pixel, residual_channel;
+  // Where pixels are not evenly spaced: bytes from y (and residual) to each pixel, in place of y_pixel; else null.
+  const ptrdiff_t* y_offsets;
+  const ptrdiff_t* residual_offsets;
+  Epilogue<T> epilogue;
+};
+
+enum class Rows { channels, pixels };
+
+// One register tile shape of one instruction set, as the cost model and the driver see it.
+template <class T>
+struct KernelRow {
+  const char* name;  // gemm_<type>_<MR>x<NR*lanes>_<rows>_<isa>
+  Rows rows;
+  int mr, nr, lanes;
+  void (*run)(const Block<T>&);
+};
+
+// What one translation unit of kernels offers.
+template <class T>
+struct KernelTable {
+  const KernelRow<T>* rows;
+  int count;
+  // Copies pixels of x into a panel: to[c * to_channel + i * sizeof(T)] = x[c * x_channel + offsets[i]], byte strides.
+  void (*pack)(const char* x, ptrdiff_t x_channel, const ptrdiff_t* offsets, int64_t pixels, int64_t channels, char* to,
+               ptrdiff_t to_channel);
+};
+
+extern const KernelTable<float> portable_f32;
+extern const KernelTable<double> portable_f64;
+#if defined(__x86_64__)
+extern const KernelTable<float> avx2_f32;
+extern const KernelTable<double> avx2_f64;
+extern const KernelTable<float> avx512_f32;
+extern const KernelTable<double> avx512_f64;
+#endif
+
+}  // namespace pointwise

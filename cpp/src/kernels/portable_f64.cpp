@@ -1,0 +1,18 @@
+// Any CPU, float64. 16 registers are assumed: 8 accumulators.
+#include "portable_vec.h"
+
+namespace pointwise {
+namespace {
+
+using Vec = PortableVec<double>;
+
+constexpr KernelRow<double> rows[] = {
+    {"gemm_f64_4x4_channels_portable", Rows::channels, 4, 2, 2, run_channel_rows<Vec, 4, 2>},
+    {"gemm_f64_4x4_pixels_portable", Rows::pixels, 4, 2, 2, run_pixel_rows<Vec, 4, 2>},
+};
+
+}  // namespace
+
+const KernelTable<double> portable_f64 = {rows, sizeof(rows) / sizeof(rows[0]), pack_pixels<double>};
+
+}  // namespace pointwise

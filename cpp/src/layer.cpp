@@ -1,0 +1,123 @@
+// The public class: validates, finds the plan, runs it.
+#include <variant>
+
+#include "checked.h"
+#include "driver.h"
+#include "explain.h"
+#include "parallel.h"
+#include "plan_cache.h"
+#include "pointwise/pointwise.h"
+
+namespace pointwise {
+namespace {
+
+using Weights = std::variant<PackedWeights<float>, PackedWeights<double>>;
+
+int64_t total_inputs(const View& weights, int64_t groups) {
+  int64_t c_in;
+  if (weights.shape.rank != 2)
+    throw Error(Argument::weights,
+                "must have shape (output channels, input channels / groups), got " + to_string(weights.shape));
+  if (!checked_multiply(weights.shape[1], groups, &c_in))
+    throw Error(Argument::groups,
+                "must leave the input channels within the range of int64, got " + std::to_string(groups));
+  return c_in;
+}
+
+Weights pack(const View& weights, const View* bias, const Options& options) {
+  if (options.dtype == DType::f32) return pack_weights<float>(weights, bias, options.groups);
+  return pack_weights<double>(weights, bias, options.groups);
+}
+
+}  // namespace
+
+struct Layer::Impl {
+  Options options;
+  const Layout& layout;
+  Window window;
+  int64_t c_in, c_out;
+  bool has_bias;
+  Weights weights;
+  mutable PlanCache plans;
+
+  Impl(const View& weights_view, const View* bias, const Options& given)
+      : options(given),
+        layout(parse_layout(given.layout)),
+        window(validate_window(given, layout)),
+        c_in((validate_groups(given.groups, weights_view.shape[0]), total_inputs(weights_view, given.groups))),
+        c_out(weights_view.shape[0]),
+        has_bias(bias != nullptr) {
+    if (bias) validate_shape(Argument::bias, bias->shape, {c_out});
+    weights = pack(weights_view, bias, options);
+  }
+
+  std::shared_ptr<const Plan> plan(const View& src, const View& dst, const View* residual, int threads) const {
+    PlanKey key;
+    key.src = src.shape;
+    key.src_strides = src.strides;
+    key.dst_strides = dst.strides;
+    if (residual) {
+      key.residual = true;
+      key.residual_strides = residual->strides;
+    }
+    key.threads = threads;
+    std::shared_ptr<const Plan> plan = plans.find(key);
+    if (!plan) {
+      const Lowered lowered = lower(layout, window, options.groups, src, dst, residual);
+      plan = std::make_shared<const Plan>(make_plan(lowered, options.dtype, threads));
+      plans.insert(key, plan);
+    }
+    return plan;
+  }
+};
+
+Layer::Layer(const View& weights, const View* bias, const Options& options)
+    : impl_(std::make_unique<const Impl>(weights, bias, options)) {}
+Layer::~Layer() = default;
+Layer::Layer(Layer&&) noexcept = default;
+Layer& Layer::operator=(Layer&&) noexcept = default;
+
+const Options& Layer::options() const { return impl_->options; }
+int64_t Layer::c_in() const { return impl_->c_in; }
+int64_t Layer::c_out() const { return impl_->c_out; }
+bool Layer::has_bias() const { return impl_->has_bias; }
+
+Shape Layer::output_shape(const Shape& src_shape) const {
+  return validate_src(src_shape, impl_->layout, impl_->window, impl_->c_in, impl_->c_out);
+}
+
+void Layer::operator()(const View& src, const View& dst, const View* residual, int threads) const {
+  const Shape expected = output_shape(src.shape);
+  validate_shape(Argument::dst, dst.shape, expected);
+  if (residual) validate_shape(Argument::residual, residual->shape, expected);
+  const int wanted = openmp_limit(threads > 0 ? threads : thread_count());
+  const std::shared_ptr<const Plan> plan = impl_->plan(src, dst, residual, wanted);
+  std::visit(
+      [&](const auto& weights) {
+        run_plan(*plan, weights, static_cast<const char*>(src.data), static_cast<char*>(dst.data),
+                 residual ? static_cast<const char*>(residual->data) : nullptr, impl_->options.activation, plan->team);
+      },
+      impl_->weights);
+}
+
+std::string Layer::explain(const Shape& src_shape) const {
+  const View src(nullptr, impl_->options.dtype, src_shape);
+  const View dst(nullptr, impl_->options.dtype, output_shape(src_shape));
+  const int threads = openmp_limit(thread_count());
+  const Lowered lowered = lower(impl_->layout, impl_->window, impl_->options.groups, src, dst, nullptr);
+  return explain_plan(make_plan(lowered, impl_->options.dtype, threads), impl_->options.dtype, threads);
+}
+
+void Layer::copy_weights(void* to) const {
+  std::visit([to](const auto& w) { unpack_weights(w, static_cast<std::decay_t<decltype(*w.bias(0))>*>(to)); },
+             impl_->weights);
+}
+
+void Layer::copy_bias(void* to) const {
+  std::visit([to](const auto& w) { unpack_bias(w, static_cast<std::decay_t<decltype(*w.bias(0))>*>(to)); },
+             impl_->weights);
+}
+
+const char* version() { return POINTWISE_VERSION; }
+
+}  // namespace pointwise

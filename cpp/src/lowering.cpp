@@ -1,0 +1,107 @@
+#include "lowering.h"
+
+#include <algorithm>
+#include <cstdlib>
+
+#include "checked.h"
+
+namespace pointwise {
+namespace {
+
+// Output positions along one axis that read the image: `count` of them from `begin` on; the first reads `source`.
+struct Inside {
+  int64_t begin, count, source;
+};
+
+Inside inside(int64_t size, int64_t output, int64_t stride, int64_t padding) {
+  const int64_t begin = ceil_div(padding, stride), rest = padding % stride;
+  const int64_t source = rest == 0 ? 0 : stride - rest;  // begin * stride - padding, which could overflow
+  if (source >= size || begin >= output) return {output, 0, 0};
+  return {begin, std::min((size - 1 - source) / stride + 1, output - begin), source};
+}
+
+// Sorts axes by the step in dst, the longest first, and merges what it can.
+void merge_axes(Box* box) {
+  auto& axis = box->axis;
+  int kept = 0;
+  for (int i = 0; i < box->axes; ++i) {
+    if (axis[i].size == 1) continue;
+    const Axis moved = axis[i];
+    int at = kept++;
+    for (; at > 0 && std::abs(axis[at - 1].dst) < std::abs(moved.dst); --at) axis[at] = axis[at - 1];
+    axis[at] = moved;
+  }
+  if (kept == 0) axis[kept++] = {1, 0, 0, 0};
+  int last = 0;
+  for (int i = 1; i < kept; ++i) {
+    Axis& outer = axis[last];
+    const Axis& inner = axis[i];
+    if (outer.src == inner.size * inner.src && outer.dst == inner.size * inner.dst &&
+        outer.residual == inner.size * inner.residual)
+      outer = {outer.size * inner.size, inner.src, inner.dst, inner.residual};
+    else
+      axis[++last] = inner;
+  }
+  box->axes = last + 1;
+}
+
+}  // namespace
+
+Lowered lower(const Layout& layout, const Window& window, int64_t groups, const View& src, const View& dst,
+              const View* residual) {
+  Lowered lowered{};
+  const int c = layout.channels;
+  lowered.groups = groups;
+  lowered.channels = dst.shape[c] / groups;
+  lowered.input_channels = src.shape[c] / groups;
+  lowered.src_channel = src.strides[c];
+  lowered.dst_channel = dst.strides[c];
+  lowered.residual_channel = residual ? residual->strides[c] : 0;
+  lowered.has_residual = residual != nullptr;
+  if (lowered.channels == 0 || groups == 0) return lowered;
+
+  const auto residual_stride = [&](int axis) { return residual ? residual->strides[axis] : 0; };
+  std::array<Inside, max_spatial> in{};
+  for (int i = 0; i < layout.spatial; ++i) {
+    const int axis = layout.spatial_axis[i];
+    in[i] = inside(src.shape[axis], dst.shape[axis], window.stride[i], window.padding[i]);
+  }
+
+  // The box [begin, begin + count) along the spatial axes; `reads` where every pixel of it reads the image.
+  const auto add_box = [&](const std::array<Inside, max_spatial>& range, bool reads) {
+    Box box{};
+    box.input_channels = reads ? lowered.input_channels : 0;
+    if (layout.batch >= 0)
+      box.axis[box.axes++] = {dst.shape[layout.batch], reads ? src.strides[layout.batch] : 0, dst.strides[layout.batch],
+                              residual_stride(layout.batch)};
+    for (int i = 0; i < layout.spatial; ++i) {
+      const int axis = layout.spatial_axis[i];
+      // A stride beyond the image has one pixel at most: its step is never taken, and could overflow.
+      const bool steps = reads && range[i].count > 1;
+      box.axis[box.axes++] = {range[i].count, steps ? window.stride[i] * src.strides[axis] : 0, dst.strides[axis],
+                              residual_stride(axis)};
+      if (reads) box.src += range[i].source * src.strides[axis];
+      box.dst += range[i].begin * dst.strides[axis];
+      box.residual += range[i].begin * residual_stride(axis);
+    }
+    for (int i = 0; i < box.axes; ++i)
+      if (box.axis[i].size == 0) return;
+    merge_axes(&box);
+    lowered.box[lowered.boxes++] = box;
+  };
+
+  add_box(in, true);
+  // Around it: below and above the inside along each axis, all of the axes after it, the inside of those before.
+  std::array<Inside, max_spatial> range = in;
+  for (int i = layout.spatial - 1; i >= 0; --i) {
+    const int64_t output = dst.shape[layout.spatial_axis[i]], end = in[i].begin + in[i].count;
+    for (int k = 0; k < layout.spatial; ++k) range[k] = k < i ? in[k] : Inside{0, dst.shape[layout.spatial_axis[k]], 0};
+    range[i] = {0, in[i].begin, 0};
+    add_box(range, false);
+    range[i] = {end, output - end, 0};
+    add_box(range, false);
+  }
+  return lowered;
+}
+
+}  // namespace pointwise

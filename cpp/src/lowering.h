@@ -1,0 +1,47 @@
+// From convolution words (layout, stride, padding, groups) to matrix words: the only file that speaks both.
+//
+// A pointwise convolution is, for every image, group and box of pixels, the product
+//     dst[channel, pixel] = weights[channel, input_channel] * src[input_channel, pixel]
+// over strided arrays. A stride of the convolution is a stride of the array. Padding cuts the output into the box that
+// reads the image and boxes around it that read nothing: products with no input channels.
+#pragma once
+
+#include <array>
+#include <cstddef>
+#include <cstdint>
+
+#include "validate.h"
+
+namespace pointwise {
+
+// One axis of pixels (the batch is one too): how many, and the bytes from one to the next in each array.
+struct Axis {
+  int64_t size;
+  ptrdiff_t src, dst, residual;
+};
+
+constexpr int max_axes = 1 + max_spatial;
+constexpr int max_boxes = 1 + 2 * max_spatial;
+
+// A box of output pixels. Axes are outermost first; neighbours that step evenly in all arrays are merged, axes of size
+// 1 are gone (one of size 1 is left where nothing else is).
+struct Box {
+  int64_t input_channels;  // of a group; 0 where the box lies in the padding
+  int axes;
+  std::array<Axis, max_axes> axis;
+  ptrdiff_t src, dst, residual;  // bytes to the first pixel
+};
+
+struct Lowered {
+  int64_t groups, channels, input_channels;              // channels of a group
+  ptrdiff_t src_channel, dst_channel, residual_channel;  // bytes from one channel to the next
+  bool has_residual;
+  int boxes;
+  std::array<Box, max_boxes> box;  // none is empty
+};
+
+// residual may be null. The shapes are valid.
+Lowered lower(const Layout& layout, const Window& window, int64_t groups, const View& src, const View& dst,
+              const View* residual);
+
+}  // namespace pointwise

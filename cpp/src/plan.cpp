@@ -1,0 +1,65 @@
+#include "plan.h"
+
+#include <algorithm>
+
+#include "checked.h"
+#include "dispatch.h"
+
+namespace pointwise {
+namespace {
+
+template <class T>
+std::vector<RowShape> shapes() {
+  std::vector<RowShape> rows;
+  const KernelTable<T>& table = kernels<T>();
+  for (int i = 0; i < table.count; ++i) {
+    const KernelRow<T>& row = table.rows[i];
+    rows.push_back({row.name, row.rows, row.mr, row.nr, row.lanes});
+  }
+  return rows;
+}
+
+}  // namespace
+
+const std::vector<RowShape>& row_shapes(DType dtype) {
+  static const std::vector<RowShape> f32 = shapes<float>(), f64 = shapes<double>();
+  return dtype == DType::f32 ? f32 : f64;
+}
+
+Work work_of(const Lowered& lowered, const Box& box, DType dtype, int threads) {
+  Work work{};
+  work.item = item_size(dtype);
+  work.groups = lowered.groups;
+  work.channels = lowered.channels;
+  work.input_channels = box.input_channels;
+  work.axes = box.axes;
+  work.axis = box.axis;
+  work.src_channel = lowered.src_channel;
+  work.dst_channel = lowered.dst_channel;
+  work.residual_channel = lowered.residual_channel;
+  work.residual = lowered.has_residual;
+  work.threads = threads;
+  work.cache = cache_sizes();
+  return work;
+}
+
+Plan make_plan(const Lowered& lowered, DType dtype, int threads) {
+  Plan plan{};
+  plan.lowered = lowered;
+  double cycles = 0;
+  for (int i = 0; i < lowered.boxes; ++i) {
+    const Blocking b = choose_blocking(work_of(lowered, lowered.box[i], dtype, threads), row_shapes(dtype));
+    plan.blocking[i] = b;
+    plan.pieces += b.pieces;
+    cycles += b.cycles;
+    plan.packed_bytes = std::max(plan.packed_bytes, round_up(b.scratch, 64));
+    // Offsets of the chunk's pixels in src, dst and residual.
+    const bool offsets = b.packing != Packing::none || !b.even;
+    plan.scratch = std::max<int64_t>(plan.scratch, offsets ? 3 * b.pixel_chunk * sizeof(ptrdiff_t) : 0);
+  }
+  plan.scratch = round_up(plan.scratch + plan.packed_bytes, 64);
+  plan.team = team_size(cycles, plan.pieces, threads);
+  return plan;
+}
+
+}  // namespace pointwise

@@ -1,0 +1,26 @@
+// What a call does, decided once for a shape: the boxes of pixels, the kernel row and the pieces of each.
+#pragma once
+
+#include <array>
+#include <vector>
+
+#include "blocking.h"
+#include "lowering.h"
+
+namespace pointwise {
+
+struct Plan {
+  Lowered lowered;
+  std::array<Blocking, max_boxes> blocking;  // of each box
+  int64_t pieces;                            // of all boxes
+  int team;                                  // threads that pay
+  int64_t scratch;                           // bytes a thread: packed src, then offsets of pixels
+  int64_t packed_bytes;                      // of these, packed src
+};
+
+Work work_of(const Lowered& lowered, const Box& box, DType dtype, int threads);
+const std::vector<RowShape>& row_shapes(DType dtype);  // of the kernels in use
+
+Plan make_plan(const Lowered& lowered, DType dtype, int threads);
+
+}  // namespace pointwise

@@ -1,0 +1,46 @@
+// The last plans of a layer, by what they depend on. Bounded and thread-safe.
+#pragma once
+
+#include <array>
+#include <memory>
+#include <mutex>
+
+#include "plan.h"
+
+namespace pointwise {
+
+struct PlanKey {
+  Shape src;  // the other shapes follow from it
+  std::array<int64_t, max_rank> src_strides{}, dst_strides{}, residual_strides{};
+  bool residual = false;
+  int threads = 0;
+  bool operator==(const PlanKey& o) const {
+    return src == o.src && src_strides == o.src_strides && dst_strides == o.dst_strides && residual == o.residual &&
+           residual_strides == o.residual_strides && threads == o.threads;
+  }
+};
+
+class PlanCache {
+ public:
+  std::shared_ptr<const Plan> find(const PlanKey& key) const {
+    const std::lock_guard<std::mutex> lock(mutex_);
+    for (const Entry& entry : entries_)
+      if (entry.plan && entry.key == key) return entry.plan;
+    return nullptr;
+  }
+  void insert(const PlanKey& key, std::shared_ptr<const Plan> plan) {
+    const std::lock_guard<std::mutex> lock(mutex_);
+    entries_[next_++ % entries_.size()] = {key, std::move(plan)};
+  }
+
+ private:
+  struct Entry {
+    PlanKey key;
+    std::shared_ptr<const Plan> plan;
+  };
+  mutable std::mutex mutex_;
+  std::array<Entry, 8> entries_;
+  size_t next_ = 0;
+};
+
+}  // namespace pointwise

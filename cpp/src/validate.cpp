@@ -1,0 +1,134 @@
+#include "validate.h"
+
+#include <algorithm>
+
+#include "checked.h"
+
+namespace pointwise {
+namespace {
+
+constexpr Layout layouts[] = {
+    {"NCHW", 4, 0, 1, 2, {2, 3, 0}},  {"NHWC", 4, 0, 3, 2, {1, 2, 0}},  {"NCW", 3, 0, 1, 1, {2, 0, 0}},
+    {"NWC", 3, 0, 2, 1, {1, 0, 0}},   {"NCDHW", 5, 0, 1, 3, {2, 3, 4}}, {"NDHWC", 5, 0, 4, 3, {1, 2, 3}},
+    {"NC", 2, 0, 1, 0, {0, 0, 0}},    {"CHW", 3, -1, 0, 2, {1, 2, 0}},  {"HWC", 3, -1, 2, 2, {0, 1, 0}},
+    {"CW", 2, -1, 0, 1, {1, 0, 0}},   {"WC", 2, -1, 1, 1, {0, 0, 0}},   {"CDHW", 4, -1, 0, 3, {1, 2, 3}},
+    {"DHWC", 4, -1, 3, 3, {0, 1, 2}}, {"C", 1, -1, 0, 0, {0, 0, 0}},
+};
+
+const char* name_of(Argument argument) {
+  switch (argument) {
+    case Argument::src: return "src";
+    case Argument::weights: return "weights";
+    case Argument::bias: return "bias";
+    case Argument::residual: return "residual";
+    case Argument::dst: return "dst";
+    case Argument::layout: return "layout";
+    case Argument::stride: return "stride";
+    case Argument::padding: return "padding";
+    case Argument::groups: return "groups";
+    case Argument::activation: return "activation";
+    case Argument::dtype: return "dtype";
+  }
+  return "";
+}
+
+std::string tuple_text(const int64_t* values, size_t count) {
+  std::string text = "(";
+  for (size_t i = 0; i < count; ++i) text += (i ? ", " : "") + std::to_string(values[i]);
+  return text + (count == 1 ? ",)" : ")");
+}
+
+// One value per spatial axis, each at least `least`.
+std::array<int64_t, max_spatial> per_axis(Argument argument, const std::vector<int64_t>& values, int64_t least,
+                                          int64_t otherwise, const Layout& layout) {
+  const int count = static_cast<int>(values.size());
+  if (count != 1 && count != layout.spatial)
+    throw Error(argument, "must be one integer, or one for each of the " + std::to_string(layout.spatial) +
+                              " spatial axes of " + layout.name + ", got " + tuple_text(values.data(), values.size()));
+  for (const int64_t value : values)
+    if (value < least)
+      throw Error(argument, "must be at least " + std::to_string(least) + ", got " +
+                                (count == 1 ? std::to_string(value) : tuple_text(values.data(), values.size())));
+  std::array<int64_t, max_spatial> result{};
+  result.fill(otherwise);
+  for (int i = 0; i < layout.spatial; ++i) result[i] = values[count == 1 ? 0 : i];
+  return result;
+}
+
+}  // namespace
+
+Error::Error(Argument argument, const std::string& detail)
+    : std::invalid_argument(std::string(name_of(argument)) + " " + detail), argument_(argument), detail_(detail) {}
+
+Shape::Shape(std::initializer_list<int64_t> sizes) : rank(static_cast<int>(sizes.size())) {
+  if (sizes.size() > max_rank) throw std::length_error("a shape has at most 5 axes");
+  std::copy(sizes.begin(), sizes.end(), size.begin());
+}
+
+std::string to_string(const Shape& shape) { return tuple_text(shape.size.data(), shape.rank); }
+
+View::View(const void* data_, DType dtype, const Shape& shape_) : data(const_cast<void*>(data_)), shape(shape_) {
+  int64_t bytes = item_size(dtype);
+  for (int i = shape.rank - 1; i >= 0; --i) {
+    strides[i] = bytes;
+    bytes = allocation_size(bytes, shape[i] > 0 ? shape[i] : 1);
+  }
+}
+
+int item_size(DType dtype) { return dtype == DType::f32 ? 4 : 8; }
+
+const Layout& parse_layout(const std::string& name) {
+  for (const Layout& layout : layouts)
+    if (name == layout.name) return layout;
+  throw Error(Argument::layout, "must be one of " + layout_names() + ", got \"" + name + "\"");
+}
+
+std::string layout_names() {
+  std::string names;
+  for (const Layout& layout : layouts) names += (names.empty() ? "" : ", ") + std::string(layout.name);
+  return names;
+}
+
+Window validate_window(const Options& options, const Layout& layout) {
+  return {per_axis(Argument::stride, options.stride, 1, 1, layout),
+          per_axis(Argument::padding, options.padding, 0, 0, layout)};
+}
+
+void validate_groups(int64_t groups, int64_t c_out) {
+  if (groups < 1) throw Error(Argument::groups, "must be at least 1, got " + std::to_string(groups));
+  if (c_out % groups != 0)
+    throw Error(Argument::groups,
+                "must divide the " + std::to_string(c_out) + " output channels, got " + std::to_string(groups));
+}
+
+int64_t output_size(int64_t size, int64_t stride, int64_t padding) {
+  int64_t padded;
+  if (!checked_multiply(padding, 2, &padded) || !checked_add(padded, size, &padded))
+    throw Error(Argument::padding, "must leave the image within the range of int64, got " + std::to_string(padding));
+  return padded == 0 ? 0 : (padded - 1) / stride + 1;
+}
+
+Shape validate_src(const Shape& src_shape, const Layout& layout, const Window& window, int64_t c_in, int64_t c_out) {
+  if (src_shape.rank != layout.rank)
+    throw Error(Argument::src, "must have the " + std::to_string(layout.rank) + " axes of layout " + layout.name +
+                                   ", got shape " + to_string(src_shape));
+  for (int i = 0; i < src_shape.rank; ++i)
+    if (src_shape[i] < 0) throw Error(Argument::src, "must have no negative size, got shape " + to_string(src_shape));
+  if (src_shape[layout.channels] != c_in)
+    throw Error(Argument::src, "must have " + std::to_string(c_in) + " channels (axis " +
+                                   std::to_string(layout.channels) + " of " + layout.name + "), got shape " +
+                                   to_string(src_shape));
+  Shape shape = src_shape;
+  shape[layout.channels] = c_out;
+  for (int i = 0; i < layout.spatial; ++i) {
+    const int axis = layout.spatial_axis[i];
+    shape[axis] = output_size(src_shape[axis], window.stride[i], window.padding[i]);
+  }
+  return shape;
+}
+
+void validate_shape(Argument argument, const Shape& shape, const Shape& expected) {
+  if (shape != expected) throw Error(argument, "must have shape " + to_string(expected) + ", got " + to_string(shape));
+}
+
+}  // namespace pointwise

@@ -1,0 +1,39 @@
+// Convolution words: what the arguments say, checked once. Below this file everything only asserts.
+#pragma once
+
+#include <array>
+#include <string>
+
+#include "pointwise/pointwise.h"
+
+namespace pointwise {
+
+// Where the axes of a layout are. batch is -1 in an unbatched one.
+struct Layout {
+  const char* name;
+  int rank, batch, channels, spatial;  // spatial: how many spatial axes
+  std::array<int, max_spatial> spatial_axis;
+};
+
+const Layout& parse_layout(const std::string& name);
+std::string layout_names();
+
+int item_size(DType dtype);
+
+// Options with one entry per spatial axis.
+struct Window {
+  std::array<int64_t, max_spatial> stride, padding;
+};
+Window validate_window(const Options& options, const Layout& layout);
+void validate_groups(int64_t groups, int64_t c_out);
+
+// Output size along one axis: floor((d + 2 padding - 1) / stride) + 1, or 0 where d + 2 padding is 0.
+int64_t output_size(int64_t size, int64_t stride, int64_t padding);
+
+// The shape of dst for a src of this shape, in the layout's order of axes.
+Shape validate_src(const Shape& src_shape, const Layout& layout, const Window& window, int64_t c_in, int64_t c_out);
+
+// That an array has the shape that it should have.
+void validate_shape(Argument argument, const Shape& shape, const Shape& expected);
+
+}  // namespace pointwise
