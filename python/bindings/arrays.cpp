@@ -1,0 +1,186 @@
+#include "arrays.h"
+
+#include <algorithm>
+#include <cstdlib>
+#include <new>
+#include <utility>
+
+namespace pointwise_python {
+
+using pointwise::Argument;
+using pointwise::DType;
+using pointwise::Shape;
+using pointwise::View;
+
+namespace {
+
+// The core's arguments in the user's words.
+const char* python_name(Argument argument) {
+  switch (argument) {
+    case Argument::src: return "x";
+    case Argument::weights: return "weight";
+    case Argument::bias: return "bias";
+    case Argument::residual: return "residual";
+    case Argument::dst: return "out";
+    case Argument::layout: return "layout";
+    case Argument::stride: return "stride";
+    case Argument::padding: return "padding";
+    case Argument::groups: return "groups";
+    case Argument::activation: return "activation";
+    case Argument::dtype: return "dtype";
+  }
+  return "argument";
+}
+
+bool is_built(PyArrayObject* array) {
+  const int type = PyArray_TYPE(array);
+  return (type == NPY_FLOAT || type == NPY_DOUBLE) && PyArray_ISNOTSWAPPED(array);
+}
+
+std::string shape_text(PyArrayObject* array) {
+  Ref shape(PyArray_IntTupleFromIntp(PyArray_NDIM(array), PyArray_DIMS(array)));
+  Ref text(shape ? PyObject_Str(shape.get()) : nullptr);
+  const char* utf8 = text ? PyUnicode_AsUTF8(text.get()) : nullptr;
+  if (utf8 == nullptr) throw PythonError{};
+  return utf8;
+}
+
+void copy_axes(PyArrayObject* array, int rank, View* view) {
+  view->data = PyArray_DATA(array);
+  view->shape.rank = rank;
+  for (int i = 0; i < rank; ++i) {
+    view->shape[i] = PyArray_DIM(array, i);
+    view->strides[i] = PyArray_STRIDE(array, i);
+  }
+}
+
+// The bytes that an array's elements lie in; empty for no elements.
+struct Extent {
+  uintptr_t begin = 0, end = 0;
+  explicit Extent(PyArrayObject* array) {
+    uintptr_t low = reinterpret_cast<uintptr_t>(PyArray_DATA(array)), high = low;
+    for (int i = 0; i < PyArray_NDIM(array); ++i) {
+      const npy_intp size = PyArray_DIM(array, i), step = PyArray_STRIDE(array, i);
+      if (size == 0) return;
+      (step < 0 ? low : high) += static_cast<uintptr_t>((size - 1) * step);
+    }
+    begin = low;
+    end = high + PyArray_ITEMSIZE(array);
+  }
+  bool meets(const Extent& o) const { return begin < o.end && o.begin < end; }
+};
+
+// Whether each axis, the shortest stride first, steps over all that the axes before it reach: then no two elements
+// are the same. (An array that fails this may still be without overlap: that is decided exactly, elsewhere.)
+bool steps_over_itself(PyArrayObject* array) {
+  if (PyArray_IS_C_CONTIGUOUS(array)) return true;
+  std::pair<npy_intp, npy_intp> axes[pointwise::max_rank];
+  int count = 0;
+  for (int i = 0; i < PyArray_NDIM(array); ++i)
+    if (PyArray_DIM(array, i) != 1) axes[count++] = {std::abs(PyArray_STRIDE(array, i)), PyArray_DIM(array, i)};
+  std::sort(axes, axes + count);
+  npy_intp reach = PyArray_ITEMSIZE(array);
+  for (int i = 0; i < count; ++i) {
+    if (axes[i].second == 0) return true;
+    if (axes[i].first < reach) return false;
+    reach += (axes[i].second - 1) * axes[i].first;
+  }
+  return true;
+}
+
+}  // namespace
+
+void raise(PyObject* type, const std::string& message) {
+  PyErr_SetString(type, message.c_str());
+  throw PythonError{};
+}
+
+void translate_exception() {
+  try {
+    throw;
+  } catch (const PythonError&) {
+  } catch (const pointwise::Error& error) {
+    PyErr_SetString(PyExc_ValueError, (std::string(python_name(error.argument())) + " " + error.detail()).c_str());
+  } catch (const std::bad_alloc&) {
+    PyErr_NoMemory();
+  } catch (const std::exception& error) {
+    PyErr_SetString(PyExc_RuntimeError, error.what());
+  }
+}
+
+Ref python_helper(const char* name) {
+  Ref module = Ref(PyImport_ImportModule("pointwise._arrays")).checked();
+  return Ref(PyObject_GetAttrString(module.get(), name)).checked();
+}
+
+int type_number(DType dtype) { return dtype == DType::f32 ? NPY_FLOAT : NPY_DOUBLE; }
+DType dtype_of(PyArrayObject* array) { return PyArray_TYPE(array) == NPY_FLOAT ? DType::f32 : DType::f64; }
+const char* dtype_name(DType dtype) { return dtype == DType::f32 ? "float32" : "float64"; }
+
+Ref source_array(PyObject* object, const char* name) {
+  if (PyArray_CheckExact(object) && is_built(reinterpret_cast<PyArrayObject*>(object))) return Ref::borrow(object);
+  return Ref(PyObject_CallFunction(python_helper("as_source").get(), "Os", object, name)).checked();
+}
+
+Ref parameter_array(PyObject* object, DType dtype, const char* name) {
+  if (PyArray_CheckExact(object)) {
+    PyArrayObject* array = reinterpret_cast<PyArrayObject*>(object);
+    if (PyArray_TYPE(array) == type_number(dtype) && PyArray_ISNOTSWAPPED(array)) return Ref::borrow(object);
+  }
+  return Ref(PyObject_CallFunction(python_helper("as_parameter").get(), "Oss", object, dtype_name(dtype), name))
+      .checked();
+}
+
+View view_of(PyArrayObject* array, const char* name, const std::string& layout) {
+  const int rank = static_cast<int>(layout.size());
+  if (PyArray_NDIM(array) != rank)
+    raise(PyExc_ValueError, std::string(name) + " must have the " + std::to_string(rank) + " axes of layout " + layout +
+                                ", got shape " + shape_text(array));
+  View view;
+  copy_axes(array, rank, &view);
+  return view;
+}
+
+View weight_view(PyArrayObject* array) {
+  bool ones = PyArray_NDIM(array) >= 2;
+  for (int i = 2; i < PyArray_NDIM(array); ++i) ones = ones && PyArray_DIM(array, i) == 1;
+  if (!ones)
+    raise(PyExc_ValueError,
+          "weight must have shape (output channels, input channels / groups), further axes of length 1, got " +
+              shape_text(array));
+  View view;
+  copy_axes(array, 2, &view);
+  return view;
+}
+
+View bias_view(PyArrayObject* array) {
+  if (PyArray_NDIM(array) != 1)
+    raise(PyExc_ValueError, "bias must have shape (output channels,), got " + shape_text(array));
+  View view;
+  copy_axes(array, 1, &view);
+  return view;
+}
+
+void check_same_dtype(PyObject* object, DType dtype, const char* name) {
+  if (PyArray_CheckExact(object)) {
+    PyArrayObject* array = reinterpret_cast<PyArrayObject*>(object);
+    if (PyArray_TYPE(array) == type_number(dtype) && PyArray_ISNOTSWAPPED(array)) return;
+  }
+  Ref(PyObject_CallFunction(python_helper("check_array").get(), "Oss", object, dtype_name(dtype), name)).checked();
+}
+
+void check_out(PyArrayObject* out, PyArrayObject* x, PyArrayObject* residual, PyArrayObject* weight,
+               PyArrayObject* bias) {
+  if (!PyArray_ISWRITEABLE(out)) raise(PyExc_ValueError, "out must be writable, got a read-only array");
+  const Extent written(out);
+  bool clear = steps_over_itself(out);
+  for (PyArrayObject* other : {x, residual, weight, bias})
+    clear = clear && (other == nullptr || !written.meets(Extent(other)));
+  if (clear) return;
+  const auto given = [](PyArrayObject* a) { return a ? reinterpret_cast<PyObject*>(a) : Py_None; };
+  Ref(PyObject_CallFunction(python_helper("check_overlap").get(), "OOOOO", given(out), given(x), given(residual),
+                            given(weight), given(bias)))
+      .checked();
+}
+
+}  // namespace pointwise_python

@@ -1,0 +1,90 @@
+// ndarray <-> View: what may be passed without a copy, and what is refused.
+#pragma once
+
+#define PY_SSIZE_T_CLEAN
+#include <Python.h>
+
+#define NPY_NO_DEPRECATED_API NPY_1_7_API_VERSION
+#define PY_ARRAY_UNIQUE_SYMBOL pointwise_numpy_api
+#ifndef POINTWISE_IMPORTS_NUMPY
+#define NO_IMPORT_ARRAY
+#endif
+#include <numpy/arrayobject.h>
+
+#include <string>
+
+#include "pointwise/pointwise.h"
+
+namespace pointwise_python {
+
+// A Python exception is set: thrown through C++ code, caught at the edge.
+struct PythonError {};
+
+// Sets `type` with this message, and throws.
+[[noreturn]] void raise(PyObject* type, const std::string& message);
+// Sets the Python exception that belongs to the C++ exception being handled. Call it in a catch block.
+void translate_exception();
+
+// An owned reference.
+class Ref {
+ public:
+  Ref() = default;
+  explicit Ref(PyObject* owned) : p_(owned) {}
+  Ref(Ref&& o) noexcept : p_(o.release()) {}
+  Ref& operator=(Ref&& o) noexcept {
+    PyObject* old = p_;
+    p_ = o.release();
+    Py_XDECREF(old);
+    return *this;
+  }
+  Ref(const Ref&) = delete;
+  Ref& operator=(const Ref&) = delete;
+  ~Ref() { Py_XDECREF(p_); }
+  static Ref borrow(PyObject* p) {
+    Py_XINCREF(p);
+    return Ref(p);
+  }
+  PyObject* get() const { return p_; }
+  PyArrayObject* array() const { return reinterpret_cast<PyArrayObject*>(p_); }
+  PyObject* release() {
+    PyObject* p = p_;
+    p_ = nullptr;
+    return p;
+  }
+  explicit operator bool() const { return p_ != nullptr; }
+  // The reference itself, or PythonError where it is null.
+  Ref&& checked() && {
+    if (p_ == nullptr) throw PythonError{};
+    return static_cast<Ref&&>(*this);
+  }
+
+ private:
+  PyObject* p_ = nullptr;
+};
+
+// An attribute of the module pointwise._arrays, where what is not on the hot path is written.
+Ref python_helper(const char* name);
+
+int type_number(pointwise::DType dtype);
+pointwise::DType dtype_of(PyArrayObject* array);
+const char* dtype_name(pointwise::DType dtype);
+
+// An ndarray of a dtype that is built, in native byte order, from whatever numpy.asarray takes.
+Ref source_array(PyObject* object, const char* name);
+// weight or bias as an ndarray of this dtype: cast where numpy.can_cast(..., "same_kind").
+Ref parameter_array(PyObject* object, pointwise::DType dtype, const char* name);
+
+// The array's shape and strides, in the axes of `layout`.
+pointwise::View view_of(PyArrayObject* array, const char* name, const std::string& layout);
+// weight with its trailing axes of length 1 taken off, and bias.
+pointwise::View weight_view(PyArrayObject* array);
+pointwise::View bias_view(PyArrayObject* array);
+
+// That `object` is an ndarray of this dtype, as `name` must be.
+void check_same_dtype(PyObject* object, pointwise::DType dtype, const char* name);
+// That `out` can take a result, sharing no element with the others (null where there are none), `residual` excepted
+// when it is the same memory, shape and strides.
+void check_out(PyArrayObject* out, PyArrayObject* x, PyArrayObject* residual, PyArrayObject* weight,
+               PyArrayObject* bias);
+
+}  // namespace pointwise_python

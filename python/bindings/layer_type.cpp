@@ -1,0 +1,269 @@
+#include "layer_type.h"
+
+#include <structmember.h>
+
+#include <memory>
+
+#include "options.h"
+
+namespace pointwise_python {
+
+using pointwise::DType;
+using pointwise::Layer;
+using pointwise::Shape;
+using pointwise::View;
+
+namespace {
+
+struct LayerObject {
+  PyObject_HEAD vectorcallfunc vectorcall;
+  Layer* layer;
+};
+
+PyObject* given(PyObject* object) { return object == nullptr || object == Py_None ? nullptr : object; }
+
+// What pw.conv and a layer's call share: arrays are checked, the result made, the GIL released.
+PyObject* run(const Layer& layer, PyObject* x_array, PyObject* residual_object, PyObject* out_object,
+              PyArrayObject* weight, PyArrayObject* bias) {
+  const auto& options = layer.options();
+  PyArrayObject* x = reinterpret_cast<PyArrayObject*>(x_array);
+  const View src = view_of(x, "x", options.layout);
+  const Shape shape = layer.output_shape(src.shape);
+
+  View residual;
+  PyObject* residual_given = given(residual_object);
+  if (residual_given != nullptr) {
+    check_same_dtype(residual_given, options.dtype, "residual");
+    residual = view_of(reinterpret_cast<PyArrayObject*>(residual_given), "residual", options.layout);
+  }
+
+  Ref out;
+  View dst;
+  if (given(out_object) != nullptr) {
+    check_same_dtype(out_object, options.dtype, "out");
+    out = Ref::borrow(out_object);
+    dst = view_of(out.array(), "out", options.layout);
+    check_out(out.array(), x, reinterpret_cast<PyArrayObject*>(residual_given), weight, bias);
+  } else {
+    npy_intp sizes[pointwise::max_rank];
+    for (int i = 0; i < shape.rank; ++i) sizes[i] = shape[i];
+    out =
+        Ref(PyArray_New(&PyArray_Type, shape.rank, sizes, type_number(options.dtype), nullptr, nullptr, 0, 0, nullptr))
+            .checked();
+    dst = view_of(out.array(), "out", options.layout);
+  }
+
+  PyThreadState* state = PyEval_SaveThread();
+  try {
+    layer(src, dst, residual_given ? &residual : nullptr);
+  } catch (...) {
+    PyEval_RestoreThread(state);
+    throw;
+  }
+  PyEval_RestoreThread(state);
+  return out.release();
+}
+
+// (x, residual=None, out=None)
+PyObject* layer_vectorcall(PyObject* self, PyObject* const* args, size_t nargsf, PyObject* names) {
+  static const char* const words[] = {"x", "residual", "out"};
+  PyObject* values[3] = {};
+  const Py_ssize_t positional = PyVectorcall_NARGS(nargsf);
+  const Py_ssize_t named = names == nullptr ? 0 : PyTuple_GET_SIZE(names);
+  if (positional > 3) {
+    PyErr_Format(PyExc_TypeError, "Conv.__call__ takes x, residual and out, got %zd positional arguments", positional);
+    return nullptr;
+  }
+  for (Py_ssize_t i = 0; i < positional; ++i) values[i] = args[i];
+  for (Py_ssize_t i = 0; i < named; ++i) {
+    PyObject* name = PyTuple_GET_ITEM(names, i);
+    int at = 0;
+    while (at < 3 && PyUnicode_CompareWithASCIIString(name, words[at]) != 0) ++at;
+    if (at == 3) {
+      PyErr_Format(PyExc_TypeError, "Conv.__call__ takes x, residual and out, got an unexpected argument %R", name);
+      return nullptr;
+    }
+    if (values[at] != nullptr) {
+      PyErr_Format(PyExc_TypeError, "Conv.__call__ got two values for %s", words[at]);
+      return nullptr;
+    }
+    values[at] = args[positional + i];
+  }
+  if (values[0] == nullptr) {
+    PyErr_SetString(PyExc_TypeError, "Conv.__call__ needs x");
+    return nullptr;
+  }
+  try {
+    const Layer& layer = *reinterpret_cast<LayerObject*>(self)->layer;
+    const Ref x = source_array(values[0], "x");
+    if (dtype_of(x.array()) != layer.options().dtype)
+      raise(PyExc_TypeError, std::string("x must have the layer's dtype ") + dtype_name(layer.options().dtype) +
+                                 ", got " + dtype_name(dtype_of(x.array())));
+    return run(layer, x.get(), values[1], values[2], nullptr, nullptr);
+  } catch (...) {
+    translate_exception();
+    return nullptr;
+  }
+}
+
+PyObject* layer_new(PyTypeObject* type, PyObject* args, PyObject* names) {
+  PyObject *weight_object, *bias_object, *layout, *stride, *padding, *groups, *activation;
+  const char* dtype;
+  if (names != nullptr && PyDict_GET_SIZE(names) > 0) {
+    PyErr_SetString(PyExc_TypeError, "_core.Layer takes no keyword arguments");
+    return nullptr;
+  }
+  if (!PyArg_ParseTuple(args, "OOOOOOOs", &weight_object, &bias_object, &layout, &stride, &padding, &groups,
+                        &activation, &dtype))
+    return nullptr;
+  try {
+    auto options = parse_options(layout, stride, padding, groups, activation);
+    options.dtype = std::string(dtype) == "float32" ? DType::f32 : DType::f64;
+    const Ref weight = parameter_array(weight_object, options.dtype, "weight");
+    const View weight_seen = weight_view(weight.array());
+    Ref bias;
+    View bias_seen;
+    if (bias_object != Py_None) {
+      bias = parameter_array(bias_object, options.dtype, "bias");
+      bias_seen = bias_view(bias.array());
+    }
+    auto layer = std::make_unique<Layer>(weight_seen, bias ? &bias_seen : nullptr, options);
+    Ref self = Ref(type->tp_alloc(type, 0)).checked();
+    LayerObject* object = reinterpret_cast<LayerObject*>(self.get());
+    object->vectorcall = layer_vectorcall;
+    object->layer = layer.release();
+    return self.release();
+  } catch (...) {
+    translate_exception();
+    return nullptr;
+  }
+}
+
+void layer_dealloc(PyObject* self) {
+  PyTypeObject* type = Py_TYPE(self);
+  delete reinterpret_cast<LayerObject*>(self)->layer;
+  type->tp_free(self);
+  Py_DECREF(type);
+}
+
+PyObject* integers(const std::vector<int64_t>& values) {
+  if (values.size() == 1) return PyLong_FromLongLong(values[0]);
+  Ref tuple = Ref(PyTuple_New(static_cast<Py_ssize_t>(values.size()))).checked();
+  for (size_t i = 0; i < values.size(); ++i)
+    PyTuple_SET_ITEM(tuple.get(), static_cast<Py_ssize_t>(i), Ref(PyLong_FromLongLong(values[i])).checked().release());
+  return tuple.release();
+}
+
+// _parameters() -> (weight, bias or None): new arrays.
+PyObject* layer_parameters(PyObject* self, PyObject*) {
+  try {
+    const Layer& layer = *reinterpret_cast<LayerObject*>(self)->layer;
+    const int type = type_number(layer.options().dtype);
+    npy_intp sizes[] = {layer.c_out(), layer.c_in() / layer.options().groups};
+    Ref weight = Ref(PyArray_SimpleNew(2, sizes, type)).checked();
+    layer.copy_weights(PyArray_DATA(weight.array()));
+    Ref bias = Ref::borrow(Py_None);
+    if (layer.has_bias()) {
+      bias = Ref(PyArray_SimpleNew(1, sizes, type)).checked();
+      layer.copy_bias(PyArray_DATA(bias.array()));
+    }
+    return Py_BuildValue("NN", weight.release(), bias.release());
+  } catch (...) {
+    translate_exception();
+    return nullptr;
+  }
+}
+
+// _arguments() -> (layout, stride, padding, groups, activation, dtype name, input channels, output channels)
+PyObject* layer_arguments(PyObject* self, PyObject*) {
+  try {
+    const Layer& layer = *reinterpret_cast<LayerObject*>(self)->layer;
+    const auto& options = layer.options();
+    Ref stride = Ref(integers(options.stride)).checked(), padding = Ref(integers(options.padding)).checked();
+    return Py_BuildValue("sNNLNsLL", options.layout.c_str(), stride.release(), padding.release(),
+                         static_cast<long long>(options.groups), activation_object(options.activation).release(),
+                         dtype_name(options.dtype), static_cast<long long>(layer.c_in()),
+                         static_cast<long long>(layer.c_out()));
+  } catch (...) {
+    translate_exception();
+    return nullptr;
+  }
+}
+
+Shape shape_argument(PyObject* object, const char* name, const std::string& layout) {
+  Ref items(PySequence_Tuple(object));
+  if (!items) {
+    PyErr_Clear();
+    raise(PyExc_TypeError, std::string(name) + " must be a tuple of integers, got " + Py_TYPE(object)->tp_name);
+  }
+  const Py_ssize_t rank = PyTuple_GET_SIZE(items.get());
+  if (rank != static_cast<Py_ssize_t>(layout.size()))
+    raise(PyExc_ValueError, std::string(name) + " must have the " + std::to_string(layout.size()) + " axes of layout " +
+                                layout + ", got " + std::to_string(rank));
+  Shape shape;
+  shape.rank = static_cast<int>(rank);
+  for (int i = 0; i < shape.rank; ++i) shape[i] = integer(PyTuple_GET_ITEM(items.get(), i), name);
+  return shape;
+}
+
+// _explain(x_shape) -> str
+PyObject* layer_explain(PyObject* self, PyObject* shape) {
+  try {
+    const Layer& layer = *reinterpret_cast<LayerObject*>(self)->layer;
+    const std::string text = layer.explain(shape_argument(shape, "x_shape", layer.options().layout));
+    return PyUnicode_FromStringAndSize(text.data(), static_cast<Py_ssize_t>(text.size()));
+  } catch (...) {
+    translate_exception();
+    return nullptr;
+  }
+}
+
+PyMethodDef layer_methods[] = {{"_parameters", layer_parameters, METH_NOARGS, nullptr},
+                               {"_arguments", layer_arguments, METH_NOARGS, nullptr},
+                               {"_explain", layer_explain, METH_O, nullptr},
+                               {nullptr, nullptr, 0, nullptr}};
+
+PyMemberDef layer_members[] = {
+    {"__vectorcalloffset__", T_PYSSIZET, offsetof(LayerObject, vectorcall), READONLY, nullptr},
+    {nullptr, 0, 0, 0, nullptr}};
+
+PyType_Slot layer_slots[] = {{Py_tp_new, reinterpret_cast<void*>(layer_new)},
+                             {Py_tp_dealloc, reinterpret_cast<void*>(layer_dealloc)},
+                             {Py_tp_call, reinterpret_cast<void*>(PyVectorcall_Call)},
+                             {Py_tp_methods, layer_methods},
+                             {Py_tp_members, layer_members},
+                             {0, nullptr}};
+
+PyType_Spec layer_spec = {"pointwise._core.Layer", sizeof(LayerObject), 0,
+                          Py_TPFLAGS_DEFAULT | Py_TPFLAGS_BASETYPE | Py_TPFLAGS_HAVE_VECTORCALL, layer_slots};
+
+}  // namespace
+
+PyObject* make_layer_type() { return PyType_FromSpec(&layer_spec); }
+
+PyObject* conv(PyObject*, PyObject* const* args, Py_ssize_t count) {
+  if (count != 10) {
+    PyErr_Format(PyExc_TypeError, "_core.conv takes 10 arguments, got %zd", count);
+    return nullptr;
+  }
+  try {
+    auto options = parse_options(args[3], args[4], args[5], args[6], args[7]);
+    const Ref x = source_array(args[0], "x");
+    options.dtype = dtype_of(x.array());
+    const Ref weight = parameter_array(args[1], options.dtype, "weight");
+    const View weight_seen = weight_view(weight.array());
+    Ref bias;
+    View bias_seen;
+    if (args[2] != Py_None) {
+      bias = parameter_array(args[2], options.dtype, "bias");
+      bias_seen = bias_view(bias.array());
+    }
+    const Layer layer(weight_seen, bias ? &bias_seen : nullptr, options);
+    return run(layer, x.get(), args[8], args[9], weight.array(), bias ? bias.array() : nullptr);
+  } catch (...) {
+    translate_exception();
+    return nullptr;
+  }
+}
+
+}  // namespace pointwise_python

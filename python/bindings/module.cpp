@@ -1,0 +1,65 @@
+// The extension module pointwise._core.
+#include <pybind11/pybind11.h>
+#include <pybind11/stl.h>
+
+#define POINTWISE_IMPORTS_NUMPY
+#include "layer_type.h"
+#include "options.h"
+
+namespace py = pybind11;
+using namespace pointwise_python;
+
+namespace {
+
+PyMethodDef conv_method = {"conv", reinterpret_cast<PyCFunction>(reinterpret_cast<void (*)()>(conv)), METH_FASTCALL,
+                           nullptr};
+
+// NumPy's C API, or the ImportError that says why not.
+bool import_numpy() {
+  import_array1(false);
+  return true;
+}
+
+py::tuple cost(const std::vector<int64_t>& x_shape, int64_t c_out, const py::object& layout, const py::object& stride,
+               const py::object& padding, const py::object& groups, bool bias, const std::string& dtype) {
+  try {
+    auto options = parse_options(layout.ptr(), stride.ptr(), padding.ptr(), groups.ptr(), Py_None);
+    options.dtype = dtype == "float32" ? pointwise::DType::f32 : pointwise::DType::f64;
+    if (x_shape.size() != options.layout.size())
+      raise(PyExc_ValueError, "x_shape must have the " + std::to_string(options.layout.size()) + " axes of layout " +
+                                  options.layout + ", got " + std::to_string(x_shape.size()));
+    pointwise::Shape shape;
+    shape.rank = static_cast<int>(x_shape.size());
+    std::copy(x_shape.begin(), x_shape.end(), shape.size.begin());
+    const pointwise::Cost cost = pointwise::cost(shape, c_out, options, bias);
+    py::tuple output(cost.output_shape.rank);
+    for (int i = 0; i < cost.output_shape.rank; ++i) output[i] = cost.output_shape[i];
+    return py::make_tuple(cost.params, cost.macs, cost.bytes, output);
+  } catch (...) {
+    translate_exception();
+    throw py::error_already_set();
+  }
+}
+
+}  // namespace
+
+PYBIND11_MODULE(_core, m, py::mod_gil_not_used()) {
+  m.doc() = "The core of pointwise. Private: use the names of the package pointwise.";
+  if (!import_numpy()) throw py::error_already_set();
+  std::string isa;
+  try {
+    isa = pointwise::isa();
+  } catch (const std::runtime_error& error) {
+    throw py::import_error(error.what());
+  }
+  m.attr("isa") = isa;
+  m.attr("version") = pointwise::version();
+  m.attr("compiler") = __VERSION__;
+  m.add_object("Layer", py::reinterpret_steal<py::object>(make_layer_type()));
+  m.add_object("conv", py::reinterpret_steal<py::object>(PyCFunction_NewEx(&conv_method, nullptr, nullptr)));
+  m.def("supported_isas", &pointwise::supported_isas);
+  m.def("cost", &cost);
+  m.def("thread_count", &pointwise::thread_count);
+  m.def("set_thread_count", &pointwise::set_thread_count);
+  m.def("set_calling_thread_count", &pointwise::set_calling_thread_count);
+}

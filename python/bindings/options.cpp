@@ -1,0 +1,93 @@
+#include "options.h"
+
+#include <vector>
+
+namespace pointwise_python {
+
+using pointwise::Activation;
+using pointwise::Options;
+
+namespace {
+
+std::string type_name(PyObject* object) { return Py_TYPE(object)->tp_name; }
+
+std::string repr(PyObject* object) {
+  Ref text(PyObject_Repr(object));
+  const char* utf8 = text ? PyUnicode_AsUTF8(text.get()) : nullptr;
+  if (utf8 == nullptr) throw PythonError{};
+  return utf8;
+}
+
+std::string layout_name(PyObject* object) {
+  if (!PyUnicode_Check(object)) raise(PyExc_TypeError, "layout must be a string, got " + type_name(object));
+  Py_ssize_t size;
+  const char* utf8 = PyUnicode_AsUTF8AndSize(object, &size);
+  if (utf8 == nullptr) {  // a lone surrogate: no layout has one
+    PyErr_Clear();
+    raise(PyExc_ValueError, "layout must be a name such as \"NCHW\", got " + repr(object));
+  }
+  return std::string(utf8, static_cast<size_t>(size));
+}
+
+// One integer, or one for every spatial axis.
+std::vector<int64_t> per_axis(PyObject* object, const char* name, const std::string& layout) {
+  if (PyLong_CheckExact(object)) return {integer(object, name)};
+  const bool sequence = PyTuple_Check(object) || PyList_Check(object) ||
+                        (PyArray_Check(object) && PyArray_NDIM(reinterpret_cast<PyArrayObject*>(object)) == 1);
+  if (!sequence) return {integer(object, name)};
+  Ref items = Ref(PySequence_Tuple(object)).checked();
+  const Py_ssize_t count = PyTuple_GET_SIZE(items.get());
+  Py_ssize_t spatial = 0;
+  for (const char axis : layout) spatial += axis == 'D' || axis == 'H' || axis == 'W';
+  if (count != spatial)
+    raise(PyExc_ValueError, std::string(name) + " must be one integer, or one for each of the " +
+                                std::to_string(spatial) + " spatial axes of " + layout + ", got " + repr(object));
+  std::vector<int64_t> values;
+  for (Py_ssize_t i = 0; i < count; ++i) values.push_back(integer(PyTuple_GET_ITEM(items.get(), i), name));
+  return values;
+}
+
+Activation parse_activation(PyObject* object) {
+  if (object == Py_None) return Activation::none();
+  if (PyUnicode_Check(object) && PyUnicode_CompareWithASCIIString(object, "relu") == 0) return Activation::relu();
+  Ref(PyObject_CallFunction(python_helper("refuse_activation").get(), "O", object)).checked();
+  return {};
+}
+
+}  // namespace
+
+int64_t integer(PyObject* object, const char* name) {
+  Ref index(PyNumber_Index(object));
+  if (!index) {
+    if (!PyErr_ExceptionMatches(PyExc_TypeError)) throw PythonError{};
+    PyErr_Clear();
+    raise(PyExc_TypeError, std::string(name) + " must be an integer, got " + type_name(object));
+  }
+  int overflow;
+  const long long value = PyLong_AsLongLongAndOverflow(index.get(), &overflow);
+  if (overflow)
+    raise(PyExc_ValueError, std::string(name) + " must be within the range of int64, got " +
+                                (overflow > 0 ? "a larger integer" : "a smaller integer"));
+  if (value == -1 && PyErr_Occurred()) throw PythonError{};
+  return value;
+}
+
+Options parse_options(PyObject* layout, PyObject* stride, PyObject* padding, PyObject* groups, PyObject* activation) {
+  Options options;
+  options.layout = layout_name(layout);
+  options.stride = per_axis(stride, "stride", options.layout);
+  options.padding = per_axis(padding, "padding", options.layout);
+  options.groups = integer(groups, "groups");
+  options.activation = parse_activation(activation);
+  return options;
+}
+
+Ref activation_object(const Activation& activation) {
+  switch (activation.kind) {
+    case Activation::Kind::none: break;
+    case Activation::Kind::relu: return Ref(PyUnicode_FromString("relu")).checked();
+  }
+  return Ref::borrow(Py_None);
+}
+
+}  // namespace pointwise_python

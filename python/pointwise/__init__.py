@@ -1,0 +1,48 @@
+"""1x1 (pointwise) convolution on the CPU: NumPy in, NumPy out.
+
+A 1x1 convolution mixes the channels of every pixel and never mixes pixels::
+
+    import numpy as np
+    import pointwise as pw
+
+    layer = pw.Conv(weight, bias, activation="relu")  # weights packed once
+    y = layer(x)                                      # (N, C_in, H, W) -> (N, C_out, H, W)
+    y = pw.conv(x, weight, bias, layout="NHWC")       # the same in one call
+"""
+
+from ._api import Conv, conv
+from ._config import isa, show_config
+from ._core import version as __version__
+from ._cost import Cost, cost
+from ._planned import (
+    QConv,
+    conv_grad_bias,
+    conv_grad_input,
+    conv_grad_weight,
+    conv_integer,
+    qconv,
+    release_memory,
+    set_memory_limit,
+)
+from ._threads import get_num_threads, num_threads, set_num_threads
+
+__all__ = [
+    "Conv",
+    "Cost",
+    "QConv",
+    "__version__",
+    "conv",
+    "conv_grad_bias",
+    "conv_grad_input",
+    "conv_grad_weight",
+    "conv_integer",
+    "cost",
+    "get_num_threads",
+    "isa",
+    "num_threads",
+    "qconv",
+    "release_memory",
+    "set_memory_limit",
+    "set_num_threads",
+    "show_config",
+]

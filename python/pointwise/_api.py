@@ -1,0 +1,224 @@
+"""The convolution: a function, and a class that packs the weights once."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from . import _core
+from ._arrays import as_weight
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    import numpy as np
+    from numpy.typing import ArrayLike, DTypeLike, NDArray
+
+    from ._activations import Activation
+
+__all__ = ["Conv", "conv"]
+
+
+def conv(
+    x: ArrayLike,
+    weight: ArrayLike,
+    bias: ArrayLike | None = None,
+    *,
+    layout: str = "NCHW",
+    stride: int | Sequence[int] = 1,
+    padding: int | Sequence[int] = 0,
+    groups: int = 1,
+    activation: Activation = None,
+    residual: NDArray[Any] | None = None,
+    out: NDArray[Any] | None = None,
+) -> NDArray[Any]:
+    """Convolve with a kernel of size 1.
+
+    Computes, for every image n, output channel o and output pixel p (Lin, Chen and Yan, "Network In Network", 2013)::
+
+        y[n, o, p] = act(sum_i weight[o, i] * x[n, i, p*stride - padding] + bias[o] + residual[n, o, p])
+
+    Outside the image x is zero: the result there is ``act(bias + residual)``.
+
+    Parameters
+    ----------
+    x : array_like, float32 or float64
+        The input, its axes as `layout` names them. Any strided view is read in place.
+    weight : array_like, shape (C_out, C_in / groups)
+        Further axes of length 1 are allowed, so OIHW weights work as they are. Cast to the dtype of `x`
+        where ``numpy.can_cast(..., "same_kind")``.
+    bias : array_like, shape (C_out,), optional
+        Cast likewise.
+    layout : str
+        One of NCHW, NHWC, NCW, NWC, NCDHW, NDHWC, NC, CHW, HWC, CW, WC, CDHW, DHWC, C.
+    stride, padding : int or sequence of int
+        One for all spatial axes, or one for each. Stride in pixels, at least 1; padding in pixels on both sides,
+        at least 0. The output has ``(size + 2*padding - 1)//stride + 1`` pixels along an axis.
+    groups : int
+        Output channels of group g see only the input channels of group g.
+    activation : None, str or tuple
+        What is done to the sum: None or "relu" (0 where v < 0, else v).
+    residual : ndarray, optional
+        Added before the activation; of the result's shape and dtype.
+    out : ndarray, optional
+        Any writable view of the result's shape and dtype: receives the result and is returned. It may be `residual`,
+        but may not share an element with anything else.
+
+    Returns
+    -------
+    ndarray
+        The result, in the layout and dtype of `x`: `out`, or a new C-contiguous array.
+
+    Raises
+    ------
+    ValueError
+        For shapes, layouts, ranges and overlaps that do not fit.
+    TypeError
+        For wrong dtypes and kinds.
+    NotImplementedError
+        For dtypes and activations that are not built yet.
+    MemoryError
+        Where the result cannot be allocated.
+
+    See Also
+    --------
+    Conv : the same with the weights packed once; faster from the second call on.
+
+    Examples
+    --------
+    >>> import numpy as np, pointwise as pw
+    >>> x = np.ones((1, 32, 10, 10), np.float32)
+    >>> pw.conv(x, np.ones((16, 32), np.float32), activation="relu").shape
+    (1, 16, 10, 10)
+    """
+    return _core.conv(x, weight, bias, layout, stride, padding, groups, activation, residual, out)
+
+
+class Conv(_core.Layer):
+    """A convolution with a kernel of size 1, its weights packed once.
+
+    Immutable, picklable, and safe to call from many threads at once. ``layer(x, residual=None, out=None)`` computes
+    what :func:`conv` does, with the same meaning of `x`, `residual` and `out`; `x` must have the layer's dtype.
+
+    Parameters
+    ----------
+    weight : array_like, shape (C_out, C_in / groups)
+        Further axes of length 1 are allowed. Copied.
+    bias : array_like, shape (C_out,), optional
+        Copied.
+    layout, stride, padding, groups, activation
+        As for :func:`conv`.
+    dtype : dtype_like, optional
+        float32 or float64; the dtype of `weight` where it is None.
+
+    Raises
+    ------
+    ValueError, TypeError, NotImplementedError, MemoryError
+        As for :func:`conv`.
+
+    Examples
+    --------
+    >>> import numpy as np, pointwise as pw
+    >>> layer = pw.Conv(np.ones((16, 32), np.float32), np.zeros(16, np.float32), layout="NHWC", activation="relu")
+    >>> layer(np.ones((1, 10, 10, 32), np.float32)).shape
+    (1, 10, 10, 16)
+    """
+
+    __slots__ = ("__weakref__",)
+
+    def __new__(
+        cls,
+        weight: ArrayLike,
+        bias: ArrayLike | None = None,
+        *,
+        layout: str = "NCHW",
+        stride: int | Sequence[int] = 1,
+        padding: int | Sequence[int] = 0,
+        groups: int = 1,
+        activation: Activation = None,
+        dtype: DTypeLike | None = None,
+    ) -> Conv:
+        weight = as_weight(weight, dtype)
+        return super().__new__(cls, weight, bias, layout, stride, padding, groups, activation, weight.dtype.name)
+
+    @property
+    def weight(self) -> NDArray[Any]:
+        """A copy of the weights, of shape (C_out, C_in / groups)."""
+        return self._parameters()[0]
+
+    @property
+    def bias(self) -> NDArray[Any] | None:
+        """A copy of the bias, of shape (C_out,), or None."""
+        return self._parameters()[1]
+
+    @property
+    def layout(self) -> str:
+        """The axes of x and of the result."""
+        return self._arguments()[0]
+
+    @property
+    def stride(self) -> int | tuple[int, ...]:
+        """The stride in pixels, one for all spatial axes or one for each."""
+        return self._arguments()[1]
+
+    @property
+    def padding(self) -> int | tuple[int, ...]:
+        """The padding in pixels, one for all spatial axes or one for each."""
+        return self._arguments()[2]
+
+    @property
+    def groups(self) -> int:
+        """The number of groups of channels."""
+        return self._arguments()[3]
+
+    @property
+    def activation(self) -> Activation:
+        """What is done to the sum: None, a name, or a tuple of name and parameters."""
+        return self._arguments()[4]
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """The dtype of weights, x and result."""
+        import numpy as np
+
+        return np.dtype(self._arguments()[5])
+
+    def explain(self, x_shape: Sequence[int]) -> str:
+        """Say how a C-contiguous `x` of this shape would be computed.
+
+        Parameters
+        ----------
+        x_shape : sequence of int
+            The shape of x, its axes as the layer's layout names them.
+
+        Returns
+        -------
+        str
+            The kernel chosen, its blocking and threads, and why the others were refused.
+        """
+        return self._explain(x_shape)
+
+    def __getnewargs_ex__(self) -> tuple[tuple[Any, ...], dict[str, Any]]:
+        weight, bias = self._parameters()
+        layout, stride, padding, groups, activation, dtype, *_ = self._arguments()
+        keywords = {
+            "layout": layout,
+            "stride": stride,
+            "padding": padding,
+            "groups": groups,
+            "activation": activation,
+            "dtype": dtype,
+        }
+        return (weight, bias), keywords
+
+    def __repr__(self) -> str:
+        layout, stride, padding, groups, activation, dtype, c_in, c_out = self._arguments()
+        text = f"{type(self).__name__}({c_in} -> {c_out}, {dtype}, layout={layout!r}"
+        for name, value, default in (
+            ("stride", stride, 1),
+            ("padding", padding, 0),
+            ("groups", groups, 1),
+            ("activation", activation, None),
+        ):
+            if value != default:
+                text += f", {name}={value!r}"
+        return text + ")"

@@ -1,0 +1,106 @@
+"""What is done to arguments that are not plain arrays of the right dtype: the slow paths of the extension."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from ._activations import refuse as refuse_activation
+
+if TYPE_CHECKING:
+    from numpy.typing import ArrayLike, DTypeLike, NDArray
+
+__all__ = ["as_parameter", "as_source", "as_weight", "check_array", "check_overlap", "refuse_activation"]
+
+BUILT = ("float32", "float64")
+PLANNED = ("float16", "bfloat16")
+
+
+def _plain(obj: Any, name: str) -> NDArray[Any]:
+    """Take what `numpy.asarray` takes on the CPU as a base-class array in native byte order."""
+    if isinstance(obj, np.ma.MaskedArray):
+        raise TypeError(f"{name} must be a plain array, got a MaskedArray: pass {name}.filled(value) or {name}.data")
+    if isinstance(obj, np.ndarray):
+        array = obj.view(np.ndarray)
+    elif hasattr(obj, "__dlpack__") and not hasattr(obj, "__array__"):
+        array = np.from_dlpack(obj)
+    else:
+        array = np.asarray(obj)
+    if not array.dtype.isnative:
+        raise TypeError(
+            f"{name} must have native byte order, got {array.dtype.str}: "
+            f"pass {name}.astype({name}.dtype.newbyteorder('='))"
+        )
+    return array
+
+
+def _check_dtype(dtype: np.dtype[Any], name: str) -> None:
+    if dtype.name in PLANNED:
+        raise NotImplementedError(f"{name}: {dtype.name} is not built yet; built are {' and '.join(BUILT)}")
+    if dtype.name not in BUILT:
+        raise TypeError(f"{name} must be {' or '.join(BUILT)}, got {dtype}")
+
+
+def as_source(obj: Any, name: str) -> NDArray[Any]:
+    """Take x: a plain array of a dtype that is built."""
+    array = _plain(obj, name)
+    _check_dtype(array.dtype, name)
+    return array
+
+
+def as_parameter(obj: Any, dtype: DTypeLike, name: str) -> NDArray[Any]:
+    """Take weight or bias: a plain array, cast to `dtype` where that keeps its kind."""
+    array = _plain(obj, name)
+    dtype = np.dtype(dtype)
+    if not np.can_cast(array.dtype, dtype, "same_kind"):
+        raise TypeError(f"{name} must be castable to {dtype} (numpy.can_cast 'same_kind'), got {array.dtype}")
+    with np.errstate(over="ignore"):  # beyond the range is infinity, as numpy.asarray(..., dtype) has it
+        return array.astype(dtype, copy=False)
+
+
+def as_weight(obj: ArrayLike, dtype: DTypeLike | None) -> NDArray[Any]:
+    """Take the weight of a layer, whose dtype is `dtype`, or the weight's own."""
+    if dtype is None:
+        return as_source(obj, "weight")
+    _check_dtype(np.dtype(dtype), "dtype")
+    return as_parameter(obj, dtype, "weight")
+
+
+def check_array(obj: Any, dtype: str, name: str) -> None:
+    """Check that residual or out is an array of exactly this dtype."""
+    if not isinstance(obj, np.ndarray):
+        raise TypeError(f"{name} must be a NumPy array, got {type(obj).__name__}")
+    array = _plain(obj, name)
+    if array.dtype != np.dtype(dtype):
+        raise TypeError(f"{name} must have dtype {dtype}, got {array.dtype}")
+
+
+def _same_place(a: NDArray[Any], b: NDArray[Any]) -> bool:
+    same = a.shape == b.shape and a.__array_interface__["data"][0] == b.__array_interface__["data"][0]
+    return same and all(s == t or n == 1 for s, t, n in zip(a.strides, b.strides, a.shape, strict=True))
+
+
+def _overlaps_itself(a: NDArray[Any]) -> bool:
+    """Whether two indices name one element: along some axis, the first element of one is a later one of the other."""
+    return any(
+        np.shares_memory(a[(slice(None),) * axis + (slice(0, 1),)], a[(slice(None),) * axis + (slice(1, None),)])
+        for axis in range(a.ndim)
+    )
+
+
+def check_overlap(
+    out: NDArray[Any],
+    x: NDArray[Any] | None,
+    residual: NDArray[Any] | None,
+    weight: NDArray[Any] | None,
+    bias: NDArray[Any] | None,
+) -> None:
+    """Check exactly that `out` shares no element with another array, or with itself; it may be `residual`."""
+    if _overlaps_itself(out):
+        raise ValueError(f"out must have one element for each index, got overlapping strides {out.strides}")
+    if residual is not None and not _same_place(out, residual) and np.shares_memory(out, residual):
+        raise ValueError("out must be residual itself or share no element with it, got a partial overlap")
+    for name, other in (("x", x), ("weight", weight), ("bias", bias)):
+        if other is not None and np.shares_memory(out, other):
+            raise ValueError(f"out must share no element with {name}, got overlapping arrays")

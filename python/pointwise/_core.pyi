@@ -1,0 +1,62 @@
+from collections.abc import Sequence
+from typing import Any
+
+from numpy.typing import ArrayLike, NDArray
+from typing_extensions import Self
+
+from ._activations import Activation
+
+isa: str
+version: str
+compiler: str
+
+class Layer:
+    def __new__(
+        cls,
+        weight: NDArray[Any],
+        bias: ArrayLike | None,
+        layout: str,
+        stride: int | Sequence[int],
+        padding: int | Sequence[int],
+        groups: int,
+        activation: Activation,
+        dtype: str,
+        /,
+    ) -> Self: ...
+    def __call__(
+        self, x: ArrayLike, residual: NDArray[Any] | None = None, out: NDArray[Any] | None = None
+    ) -> NDArray[Any]: ...
+    def _parameters(self) -> tuple[NDArray[Any], NDArray[Any] | None]: ...
+    def _arguments(
+        self,
+    ) -> tuple[str, int | tuple[int, ...], int | tuple[int, ...], int, Activation, str, int, int]: ...
+    def _explain(self, x_shape: Sequence[int], /) -> str: ...
+
+def conv(
+    x: ArrayLike,
+    weight: ArrayLike,
+    bias: ArrayLike | None,
+    layout: str,
+    stride: int | Sequence[int],
+    padding: int | Sequence[int],
+    groups: int,
+    activation: Activation,
+    residual: NDArray[Any] | None,
+    out: NDArray[Any] | None,
+    /,
+) -> NDArray[Any]: ...
+def cost(
+    x_shape: Sequence[int],
+    c_out: int,
+    layout: str,
+    stride: int | Sequence[int],
+    padding: int | Sequence[int],
+    groups: int,
+    bias: bool,
+    dtype: str,
+    /,
+) -> tuple[int, int, int, tuple[int, ...]]: ...
+def supported_isas() -> list[str]: ...
+def thread_count() -> int: ...
+def set_thread_count(threads: int, /) -> None: ...
+def set_calling_thread_count(threads: int, /) -> int: ...

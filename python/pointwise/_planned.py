@@ -1,0 +1,114 @@
+"""Names of the public interface that are not built yet, so that code can be written against them."""
+
+from __future__ import annotations
+
+from typing import Any, NoReturn
+
+
+def _refuse(name: str) -> NoReturn:
+    raise NotImplementedError(f"pointwise.{name} is not built yet")
+
+
+def release_memory() -> None:
+    """Give recycled result buffers back to the system. Not built yet."""
+    _refuse("release_memory")
+
+
+def set_memory_limit(nbytes: int) -> None:
+    """Bound the idle memory of recycled result buffers, in bytes. Not built yet."""
+    _refuse("set_memory_limit")
+
+
+def conv_integer(
+    x: Any,
+    weight: Any,
+    x_zero_point: Any = 0,
+    weight_zero_point: Any = 0,
+    *,
+    layout: str = "NCHW",
+    stride: Any = 1,
+    padding: Any = 0,
+    groups: int = 1,
+    out: Any = None,
+) -> Any:
+    """Convolve 8-bit integers into int32. Not built yet."""
+    _refuse("conv_integer")
+
+
+def qconv(
+    x: Any,
+    x_scale: Any,
+    x_zero_point: Any,
+    weight: Any,
+    weight_scale: Any,
+    weight_zero_point: Any,
+    y_scale: Any,
+    y_zero_point: Any,
+    bias: Any = None,
+    *,
+    layout: str = "NCHW",
+    stride: Any = 1,
+    padding: Any = 0,
+    groups: int = 1,
+    activation: Any = None,
+    out: Any = None,
+) -> Any:
+    """Convolve quantized arrays into a quantized array. Not built yet."""
+    _refuse("qconv")
+
+
+class QConv:
+    """A quantized convolution with its weights packed once. Not built yet."""
+
+    def __init__(
+        self,
+        x_scale: Any,
+        x_zero_point: Any,
+        weight: Any,
+        weight_scale: Any,
+        weight_zero_point: Any,
+        y_scale: Any,
+        y_zero_point: Any,
+        bias: Any = None,
+        *,
+        layout: str = "NCHW",
+        stride: Any = 1,
+        padding: Any = 0,
+        groups: int = 1,
+        activation: Any = None,
+    ) -> None:
+        _refuse("QConv")
+
+
+def conv_grad_input(
+    grad: Any,
+    weight: Any,
+    x_shape: Any,
+    *,
+    layout: str = "NCHW",
+    stride: Any = 1,
+    padding: Any = 0,
+    groups: int = 1,
+    out: Any = None,
+) -> Any:
+    """Gradient of a convolution with respect to its input. Not built yet."""
+    _refuse("conv_grad_input")
+
+
+def conv_grad_weight(
+    grad: Any,
+    x: Any,
+    *,
+    layout: str = "NCHW",
+    stride: Any = 1,
+    padding: Any = 0,
+    groups: int = 1,
+    out: Any = None,
+) -> Any:
+    """Gradient of a convolution with respect to its weight. Not built yet."""
+    _refuse("conv_grad_weight")
+
+
+def conv_grad_bias(grad: Any, *, layout: str = "NCHW", out: Any = None) -> Any:
+    """Gradient of a convolution with respect to its bias. Not built yet."""
+    _refuse("conv_grad_bias")
