@@ -4,6 +4,7 @@
 #include <sstream>
 
 #include "dispatch.h"
+#include "float_environment.h"
 
 namespace pointwise {
 namespace {
@@ -60,6 +61,7 @@ void explain_box(std::ostream& out, const Plan& plan, int index, DType dtype, in
 }  // namespace
 
 std::string explain_plan(const Plan& plan, DType dtype, int threads) {
+  const FloatEnvironment environment;
   std::ostringstream out;
   const CacheSizes& cache = cache_sizes();
   out << "isa " << selected_isa().name << "; caches " << size_words(cache.l1) << ", " << size_words(cache.l2) << ", "

@@ -4,6 +4,7 @@
 
 #include "checked.h"
 #include "dispatch.h"
+#include "float_environment.h"
 
 namespace pointwise {
 namespace {
@@ -44,6 +45,7 @@ Work work_of(const Lowered& lowered, const Box& box, DType dtype, int threads) {
 }
 
 Plan make_plan(const Lowered& lowered, DType dtype, int threads) {
+  const FloatEnvironment environment;  // the cost model rounds
   Plan plan{};
   plan.lowered = lowered;
   double cycles = 0;

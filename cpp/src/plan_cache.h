@@ -1,4 +1,7 @@
 // The last plans of a layer, by what they depend on. Bounded and thread-safe.
+//
+// Nobody waits for the lock: a child forked while another thread held it would wait for ever. Who does not get it plans
+// again, which takes a few microseconds.
 #pragma once
 
 #include <array>
@@ -23,14 +26,15 @@ struct PlanKey {
 class PlanCache {
  public:
   std::shared_ptr<const Plan> find(const PlanKey& key) const {
-    const std::lock_guard<std::mutex> lock(mutex_);
+    const std::unique_lock<std::mutex> lock(mutex_, std::try_to_lock);
+    if (!lock.owns_lock()) return nullptr;
     for (const Entry& entry : entries_)
       if (entry.plan && entry.key == key) return entry.plan;
     return nullptr;
   }
   void insert(const PlanKey& key, std::shared_ptr<const Plan> plan) {
-    const std::lock_guard<std::mutex> lock(mutex_);
-    entries_[next_++ % entries_.size()] = {key, std::move(plan)};
+    const std::unique_lock<std::mutex> lock(mutex_, std::try_to_lock);
+    if (lock.owns_lock()) entries_[next_++ % entries_.size()] = {key, std::move(plan)};
   }
 
  private:

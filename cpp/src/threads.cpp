@@ -59,6 +59,7 @@ struct Defaults {
 
 const Defaults& defaults() {
   static const Defaults values = [] {
+    const FloatEnvironment environment;  // a quota is a fraction
     const int variable = omp_num_threads_variable();
     if (variable > 0) return Defaults{variable, variable};
     const int cpus = affinity_count(), quota = cgroup_quota();

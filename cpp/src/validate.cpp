@@ -83,6 +83,8 @@ const Layout& parse_layout(const std::string& name) {
   throw Error(Argument::layout, "must be one of " + layout_names() + ", got \"" + name + "\"");
 }
 
+int spatial_axes(const std::string& layout) { return parse_layout(layout).spatial; }
+
 std::string layout_names() {
   std::string names;
   for (const Layout& layout : layouts) names += (names.empty() ? "" : ", ") + std::string(layout.name);

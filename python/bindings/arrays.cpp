@@ -1,6 +1,7 @@
 #include "arrays.h"
 
 #include <algorithm>
+#include <cfenv>
 #include <cstdlib>
 #include <new>
 #include <utility>
@@ -54,6 +55,22 @@ void copy_axes(PyArrayObject* array, int rank, View* view) {
   }
 }
 
+// NumPy casts in the caller's floating-point environment: this is the default one while it lives, for a cast that
+// rounds to nearest and flushes nothing.
+class DefaultFloatEnvironment {
+ public:
+  DefaultFloatEnvironment() {
+    std::fegetenv(&saved_);
+    std::fesetenv(FE_DFL_ENV);
+  }
+  ~DefaultFloatEnvironment() { std::fesetenv(&saved_); }
+  DefaultFloatEnvironment(const DefaultFloatEnvironment&) = delete;
+  DefaultFloatEnvironment& operator=(const DefaultFloatEnvironment&) = delete;
+
+ private:
+  std::fenv_t saved_;
+};
+
 // The bytes that an array's elements lie in; empty for no elements.
 struct Extent {
   uintptr_t begin = 0, end = 0;
@@ -95,12 +112,13 @@ void raise(PyObject* type, const std::string& message) {
   throw PythonError{};
 }
 
-void translate_exception() {
+void translate_exception(const char* src) {
   try {
     throw;
   } catch (const PythonError&) {
   } catch (const pointwise::Error& error) {
-    PyErr_SetString(PyExc_ValueError, (std::string(python_name(error.argument())) + " " + error.detail()).c_str());
+    const char* name = error.argument() == Argument::src ? src : python_name(error.argument());
+    PyErr_SetString(PyExc_ValueError, (std::string(name) + " " + error.detail()).c_str());
   } catch (const std::bad_alloc&) {
     PyErr_NoMemory();
   } catch (const std::exception& error) {
@@ -127,8 +145,9 @@ Ref parameter_array(PyObject* object, DType dtype, const char* name) {
     PyArrayObject* array = reinterpret_cast<PyArrayObject*>(object);
     if (PyArray_TYPE(array) == type_number(dtype) && PyArray_ISNOTSWAPPED(array)) return Ref::borrow(object);
   }
-  return Ref(PyObject_CallFunction(python_helper("as_parameter").get(), "Oss", object, dtype_name(dtype), name))
-      .checked();
+  const Ref as_parameter = python_helper("as_parameter");
+  const DefaultFloatEnvironment environment;
+  return Ref(PyObject_CallFunction(as_parameter.get(), "Oss", object, dtype_name(dtype), name)).checked();
 }
 
 View view_of(PyArrayObject* array, const char* name, const std::string& layout) {

@@ -22,8 +22,9 @@ struct PythonError {};
 
 // Sets `type` with this message, and throws.
 [[noreturn]] void raise(PyObject* type, const std::string& message);
-// Sets the Python exception that belongs to the C++ exception being handled. Call it in a catch block.
-void translate_exception();
+// Sets the Python exception that belongs to the C++ exception being handled. Call it in a catch block. `src`: what the
+// user calls the core's src.
+void translate_exception(const char* src = "x");
 
 // An owned reference.
 class Ref {

@@ -48,8 +48,13 @@ PyObject* run(const Layer& layer, PyObject* x_array, PyObject* residual_object, 
     npy_intp sizes[pointwise::max_rank];
     for (int i = 0; i < shape.rank; ++i) sizes[i] = shape[i];
     out =
-        Ref(PyArray_New(&PyArray_Type, shape.rank, sizes, type_number(options.dtype), nullptr, nullptr, 0, 0, nullptr))
-            .checked();
+        Ref(PyArray_New(&PyArray_Type, shape.rank, sizes, type_number(options.dtype), nullptr, nullptr, 0, 0, nullptr));
+    if (!out && PyErr_ExceptionMatches(PyExc_ValueError)) {  // more bytes than an address can count
+      PyErr_Clear();
+      raise(PyExc_ValueError, "x and padding must give a result that an array can hold, got a result of shape " +
+                                  pointwise::to_string(shape));
+    }
+    if (!out) throw PythonError{};
     dst = view_of(out.array(), "out", options.layout);
   }
 
@@ -213,7 +218,7 @@ PyObject* layer_explain(PyObject* self, PyObject* shape) {
     const std::string text = layer.explain(shape_argument(shape, "x_shape", layer.options().layout));
     return PyUnicode_FromStringAndSize(text.data(), static_cast<Py_ssize_t>(text.size()));
   } catch (...) {
-    translate_exception();
+    translate_exception("x_shape");
     return nullptr;
   }
 }

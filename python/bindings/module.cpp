@@ -5,6 +5,7 @@
 #define POINTWISE_IMPORTS_NUMPY
 #include "layer_type.h"
 #include "options.h"
+#include "peak.h"
 
 namespace py = pybind11;
 using namespace pointwise_python;
@@ -25,6 +26,7 @@ py::tuple cost(const std::vector<int64_t>& x_shape, int64_t c_out, const py::obj
   try {
     auto options = parse_options(layout.ptr(), stride.ptr(), padding.ptr(), groups.ptr(), Py_None);
     options.dtype = dtype == "float32" ? pointwise::DType::f32 : pointwise::DType::f64;
+    pointwise::spatial_axes(options.layout);  // an unknown layout is the error to name, before its axes are counted
     if (x_shape.size() != options.layout.size())
       raise(PyExc_ValueError, "x_shape must have the " + std::to_string(options.layout.size()) + " axes of layout " +
                                   options.layout + ", got " + std::to_string(x_shape.size()));
@@ -36,9 +38,13 @@ py::tuple cost(const std::vector<int64_t>& x_shape, int64_t c_out, const py::obj
     for (int i = 0; i < cost.output_shape.rank; ++i) output[i] = cost.output_shape[i];
     return py::make_tuple(cost.params, cost.macs, cost.bytes, output);
   } catch (...) {
-    translate_exception();
+    translate_exception("x_shape");
     throw py::error_already_set();
   }
+}
+
+double fma_peak(int threads, const std::string& dtype) {
+  return pointwise::fma_peak(dtype == "float32" ? pointwise::DType::f32 : pointwise::DType::f64, threads);
 }
 
 }  // namespace
@@ -59,6 +65,7 @@ PYBIND11_MODULE(_core, m, py::mod_gil_not_used()) {
   m.add_object("conv", py::reinterpret_steal<py::object>(PyCFunction_NewEx(&conv_method, nullptr, nullptr)));
   m.def("supported_isas", &pointwise::supported_isas);
   m.def("cost", &cost);
+  m.def("fma_peak", &fma_peak, py::call_guard<py::gil_scoped_release>());
   m.def("thread_count", &pointwise::thread_count);
   m.def("set_thread_count", &pointwise::set_thread_count);
   m.def("set_calling_thread_count", &pointwise::set_calling_thread_count);

@@ -37,8 +37,7 @@ std::vector<int64_t> per_axis(PyObject* object, const char* name, const std::str
   if (!sequence) return {integer(object, name)};
   Ref items = Ref(PySequence_Tuple(object)).checked();
   const Py_ssize_t count = PyTuple_GET_SIZE(items.get());
-  Py_ssize_t spatial = 0;
-  for (const char axis : layout) spatial += axis == 'D' || axis == 'H' || axis == 'W';
+  const int spatial = pointwise::spatial_axes(layout);
   if (count != spatial)
     raise(PyExc_ValueError, std::string(name) + " must be one integer, or one for each of the " +
                                 std::to_string(spatial) + " spatial axes of " + layout + ", got " + repr(object));
@@ -50,7 +49,7 @@ std::vector<int64_t> per_axis(PyObject* object, const char* name, const std::str
 Activation parse_activation(PyObject* object) {
   if (object == Py_None) return Activation::none();
   if (PyUnicode_Check(object) && PyUnicode_CompareWithASCIIString(object, "relu") == 0) return Activation::relu();
-  Ref(PyObject_CallFunction(python_helper("refuse_activation").get(), "O", object)).checked();
+  Ref(PyObject_CallFunctionObjArgs(python_helper("refuse_activation").get(), object, nullptr)).checked();
   return {};
 }
 

@@ -1,10 +1,90 @@
-"""The command line."""
+"""The command line: ``pointwise``, or ``python -m pointwise``."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sys
+from typing import TYPE_CHECKING
+
+from . import _cli_bench, _cli_cost, _cli_info, _cli_run, _core
+from ._cli import CommandError, Parser, one_line
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+EXAMPLE = "example: pointwise cost 1x32x10x10 16"
 
 
-def main() -> int:
-    """Run the command line."""
-    raise SystemExit("not built yet")
+def build_parser() -> Parser:
+    """Return the parser of the whole command line."""
+    parser = Parser(prog="pointwise", description="1x1 (pointwise) convolution on the CPU.", epilog=EXAMPLE)
+    parser.add_argument("--version", action="version", version=f"pointwise {_core.version}")
+    parser.set_defaults(run=None)
+    commands = parser.add_subparsers(title="commands", metavar="COMMAND")
+    for command in (_cli_bench, _cli_run, _cli_cost, _cli_info):
+        command.register(commands)
+    return parser
+
+
+def _run(argv: Sequence[str] | None) -> int:
+    parser = build_parser()
+    try:
+        args = parser.parse_args(argv)
+    except SystemExit as stop:  # --help, --version and usage errors: argparse has printed what there is to say
+        return stop.code if isinstance(stop.code, int) else 0
+    if args.run is None:
+        parser.print_help(sys.stderr)
+        return 2
+    args.owns_process = argv is None
+    try:
+        return int(args.run(args))
+    except CommandError as error:
+        message, status = str(error), error.status
+    except MemoryError as error:
+        message, status = str(error) or "out of memory", 2
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        message, status = error.strerror or str(error), 2
+    print(f"{args.prog}: {one_line(message)}", file=sys.stderr)
+    return status
+
+
+def _abandon_stdout() -> None:
+    """Keep the interpreter from flushing into a closed pipe, or onto a full disk, once more on its way out."""
+    with contextlib.suppress(OSError, ValueError):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command line.
+
+    Parameters
+    ----------
+    argv : sequence of str, optional
+        The arguments; those of the process where it is None.
+
+    Returns
+    -------
+    int
+        The exit status: 0, 1 for a wrong result in a benchmark, 2 for bad input, 130 after Ctrl-C, 141 where the
+        reader of standard output has gone.
+    """
+    try:
+        status = _run(argv)
+        sys.stdout.flush()
+        return status
+    except KeyboardInterrupt:
+        return 130
+    except BrokenPipeError:
+        _abandon_stdout()
+        return 141
+    except OSError as error:
+        _abandon_stdout()
+        print(f"pointwise: standard output: {one_line(error.strerror or str(error))}", file=sys.stderr)
+        return 2
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

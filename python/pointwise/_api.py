@@ -137,8 +137,8 @@ class Conv(_core.Layer):
         activation: Activation = None,
         dtype: DTypeLike | None = None,
     ) -> Conv:
-        weight = as_weight(weight, dtype)
-        return super().__new__(cls, weight, bias, layout, stride, padding, groups, activation, weight.dtype.name)
+        weight, name = as_weight(weight, dtype)
+        return super().__new__(cls, weight, bias, layout, stride, padding, groups, activation, name)
 
     @property
     def weight(self) -> NDArray[Any]:

@@ -11,28 +11,47 @@ from ._activations import refuse as refuse_activation
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike, DTypeLike, NDArray
 
-__all__ = ["as_parameter", "as_source", "as_weight", "check_array", "check_overlap", "refuse_activation"]
+__all__ = ["as_dtype", "as_parameter", "as_source", "as_weight", "check_array", "check_overlap", "refuse_activation"]
 
 BUILT = ("float32", "float64")
 PLANNED = ("float16", "bfloat16")
+
+
+def _converted(obj: Any, name: str) -> NDArray[Any]:
+    """Call `numpy.asarray`, or `numpy.from_dlpack`, and name the argument where that fails."""
+    try:
+        if hasattr(obj, "__dlpack__") and not hasattr(obj, "__array__"):
+            return np.from_dlpack(obj)
+        return np.asarray(obj)
+    except (TypeError, BufferError, RuntimeError) as error:  # memory of another device, for one
+        raise TypeError(f"{name} must be an array on the CPU, got {type(obj).__name__}: {error}") from error
+    except ValueError as error:  # rows of different lengths
+        raise ValueError(f"{name} must be an array, got {type(obj).__name__}: {error}") from error
 
 
 def _plain(obj: Any, name: str) -> NDArray[Any]:
     """Take what `numpy.asarray` takes on the CPU as a base-class array in native byte order."""
     if isinstance(obj, np.ma.MaskedArray):
         raise TypeError(f"{name} must be a plain array, got a MaskedArray: pass {name}.filled(value) or {name}.data")
-    if isinstance(obj, np.ndarray):
-        array = obj.view(np.ndarray)
-    elif hasattr(obj, "__dlpack__") and not hasattr(obj, "__array__"):
-        array = np.from_dlpack(obj)
-    else:
-        array = np.asarray(obj)
+    array = obj.view(np.ndarray) if isinstance(obj, np.ndarray) else _converted(obj, name)
     if not array.dtype.isnative:
         raise TypeError(
             f"{name} must have native byte order, got {array.dtype.str}: "
             f"pass {name}.astype({name}.dtype.newbyteorder('='))"
         )
     return array
+
+
+def as_dtype(obj: DTypeLike) -> np.dtype[Any]:
+    """Take the argument dtype: one that is built, in native byte order."""
+    try:
+        dtype = np.dtype(obj)
+    except (TypeError, ValueError, SyntaxError) as error:
+        raise TypeError(f"dtype must be {' or '.join(BUILT)}, got {obj!r}") from error
+    _check_dtype(dtype, "dtype")
+    if not dtype.isnative:
+        raise TypeError(f"dtype must have native byte order, got {dtype.str}: pass {dtype.name!r}")
+    return dtype
 
 
 def _check_dtype(dtype: np.dtype[Any], name: str) -> None:
@@ -55,16 +74,17 @@ def as_parameter(obj: Any, dtype: DTypeLike, name: str) -> NDArray[Any]:
     dtype = np.dtype(dtype)
     if not np.can_cast(array.dtype, dtype, "same_kind"):
         raise TypeError(f"{name} must be castable to {dtype} (numpy.can_cast 'same_kind'), got {array.dtype}")
-    with np.errstate(over="ignore"):  # beyond the range is infinity, as numpy.asarray(..., dtype) has it
+    with np.errstate(all="ignore"):  # beyond the range is infinity or zero, whatever the caller has NumPy raise
         return array.astype(dtype, copy=False)
 
 
-def as_weight(obj: ArrayLike, dtype: DTypeLike | None) -> NDArray[Any]:
-    """Take the weight of a layer, whose dtype is `dtype`, or the weight's own."""
+def as_weight(obj: ArrayLike, dtype: DTypeLike | None) -> tuple[NDArray[Any], str]:
+    """Take the weight of a layer, yet to be cast, and the layer's dtype: `dtype`, or the weight's own."""
     if dtype is None:
-        return as_source(obj, "weight")
-    _check_dtype(np.dtype(dtype), "dtype")
-    return as_parameter(obj, dtype, "weight")
+        array = as_source(obj, "weight")
+        return array, array.dtype.name
+    name = as_dtype(dtype).name
+    return _plain(obj, "weight"), name
 
 
 def check_array(obj: Any, dtype: str, name: str) -> None:

@@ -6,10 +6,8 @@ import dataclasses
 import operator
 from typing import TYPE_CHECKING
 
-import numpy as np
-
 from . import _core
-from ._arrays import _check_dtype
+from ._arrays import as_dtype
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -86,8 +84,7 @@ def cost(
     >>> pw.cost((1, 32, 10, 10), 16).params
     512
     """
-    name = np.dtype(dtype).name
-    _check_dtype(np.dtype(dtype), "dtype")
+    name = as_dtype(dtype).name
     try:
         shape = [operator.index(size) for size in x_shape]
     except TypeError:

@@ -92,6 +92,9 @@ struct Options {
   DType dtype = DType::f32;
 };
 
+// How many spatial axes a layout has. Throws Error for one that is none.
+int spatial_axes(const std::string& layout);
+
 // What a convolution costs, without any array: every array of it counted once.
 struct Cost {
   int64_t params = 0;  // weights, and bias where there is one

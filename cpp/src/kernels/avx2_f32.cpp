@@ -52,6 +52,6 @@ constexpr KernelRow<float> rows[] = {
 
 }  // namespace
 
-const KernelTable<float> avx2_f32 = {rows, sizeof(rows) / sizeof(rows[0]), pack_pixels<float>};
+const KernelTable<float> avx2_f32 = {rows, sizeof(rows) / sizeof(rows[0]), pack_pixels<float>, fma_loop<Vec>};
 
 }  // namespace pointwise

@@ -42,6 +42,6 @@ constexpr KernelRow<double> rows[] = {
 
 }  // namespace
 
-const KernelTable<double> avx2_f64 = {rows, sizeof(rows) / sizeof(rows[0]), pack_pixels<double>};
+const KernelTable<double> avx2_f64 = {rows, sizeof(rows) / sizeof(rows[0]), pack_pixels<double>, fma_loop<Vec>};
 
 }  // namespace pointwise

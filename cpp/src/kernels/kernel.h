@@ -74,6 +74,9 @@ struct KernelTable {
   // Copies pixels of x into a panel: to[c * to_channel + i * sizeof(T)] = x[c * x_channel + offsets[i]], byte strides.
   void (*pack)(const char* x, ptrdiff_t x_channel, const ptrdiff_t* offsets, int64_t pixels, int64_t channels, char* to,
                ptrdiff_t to_channel);
+  // Nothing but multiply-adds of registers, `steps` times a fixed number of them: what the instruction set could do at
+  // best. Returns the floating-point operations that were done, two for a multiply-add.
+  double (*fma_loop)(int64_t steps);
 };
 
 extern const KernelTable<float> portable_f32;

@@ -1,0 +1,116 @@
+// kernel/<row>/k:<input channels>: one kernel call on a block that stays in L1, without packing, plan or threads.
+#include <cstring>
+#include <vector>
+
+#include "bench.h"
+#include "dispatch.h"
+#include "packing.h"
+#include "peak.h"
+#include "reference.h"
+
+namespace pointwise_bench {
+namespace {
+
+using namespace pointwise;
+
+// Two tiles of a row (so that the loop over them counts), pixels and channels side by side as the row likes them.
+template <class T>
+struct KernelCase {
+  int64_t pixels, channels, input_channels;
+  std::vector<T> weights, bias, x, y;
+  PackedWeights<T> packed;
+  Block<T> block{};
+
+  KernelCase(const KernelRow<T>& row, int64_t k) : input_channels(k) {
+    const bool channel_rows = row.rows == Rows::channels;
+    const int64_t vectors = int64_t{row.nr} * row.lanes;
+    pixels = channel_rows ? vectors : 2 * row.mr;
+    channels = channel_rows ? 2 * row.mr : vectors;
+    Random random;
+    const auto fill = [&random](std::vector<T>* array, int64_t count) {
+      array->resize(count);
+      for (T& v : *array) v = static_cast<T>(random.integer(4));
+    };
+    fill(&weights, channels * k);
+    fill(&bias, channels);
+    fill(&x, pixels * k);
+    y.resize(pixels * channels);
+    packed = pack_weights<T>(View(weights.data(), dtype(), {channels, k}), nullptr, 1);
+    std::copy(bias.begin(), bias.end(), const_cast<T*>(packed.bias(0)));
+
+    constexpr ptrdiff_t item = sizeof(T);
+    block.pixels = pixels;
+    block.channels = channels;
+    block.input_channels = k;
+    block.x = reinterpret_cast<const char*>(x.data());
+    block.x_pixel = channel_rows ? item : k * item;
+    block.x_channel = channel_rows ? pixels * item : item;
+    block.weights = packed.weights(0);
+    block.bias = packed.bias(0);
+    block.y = reinterpret_cast<char*>(y.data());
+    block.y_pixel = channel_rows ? item : channels * item;
+    block.y_channel = channel_rows ? pixels * item : item;
+    block.epilogue.floor = 0;
+  }
+
+  static DType dtype() { return sizeof(T) == 4 ? DType::f32 : DType::f64; }
+
+  // Small integers: the result is exact.
+  bool right(const KernelRow<T>& row) {
+    row.run(block);
+    std::vector<T> expected(y.size());
+    Options options;
+    options.layout = "NC";
+    options.dtype = dtype();
+    options.activation = Activation::relu();
+    const View weights_view(weights.data(), dtype(), {channels, input_channels}),
+        bias_view(bias.data(), dtype(), {channels});
+    View src(x.data(), dtype(), {pixels, input_channels}), dst(expected.data(), dtype(), {pixels, channels});
+    src.strides = {block.x_pixel, block.x_channel};
+    dst.strides = {block.y_pixel, block.y_channel};
+    reference(weights_view, &bias_view, options, src, dst, nullptr);
+    return std::memcmp(y.data(), expected.data(), y.size() * sizeof(T)) == 0;
+  }
+};
+
+template <class T>
+void run_kernel(benchmark::State& state, const KernelRow<T>& row, double peak) {
+  KernelCase<T> kernel(row, state.range(0));
+  if (!kernel.right(row)) {
+    state.SkipWithError("wrong result");
+    return;
+  }
+  time_flops(state, 2.0 * kernel.pixels * kernel.channels * kernel.input_channels, peak,
+             [&] { row.run(kernel.block); });
+}
+
+// The peak of each instruction set, measured when first one of its benchmarks runs.
+template <class T>
+double peak_of(const KernelTable<T>& table) {
+  static std::vector<std::pair<const void*, double>> known;
+  for (const auto& [key, peak] : known)
+    if (key == &table) return peak;
+  known.emplace_back(&table, fma_peak(table.fma_loop, 1));
+  return known.back().second;
+}
+
+template <class T>
+void register_table(const KernelTable<T>& table) {
+  for (int i = 0; i < table.count; ++i) {
+    const KernelRow<T>& row = table.rows[i];
+    const auto run = [&row, &table](benchmark::State& state) { run_kernel(state, row, peak_of(table)); };
+    benchmark::RegisterBenchmark((std::string("kernel/") + row.name).c_str(), run)->ArgName("k")->Arg(64);
+  }
+}
+
+}  // namespace
+
+void register_kernels() {
+  for (const Isa& isa : all_isas()) {
+    if (!isa.supported()) continue;
+    register_table(*isa.f32);
+    register_table(*isa.f64);
+  }
+}
+
+}  // namespace pointwise_bench

@@ -1,0 +1,201 @@
+"""``pointwise bench``: real layers beside NumPy and frameworks, in turn in one process."""
+
+from __future__ import annotations
+
+import contextlib
+import importlib.util
+import json
+import os
+import pathlib
+import platform
+import sys
+from typing import TYPE_CHECKING, Any
+
+from . import _core
+from ._bench import FULL, QUICK, Result, WrongResult, measure
+from ._cli import CommandError, library_errors, positive, require
+from ._cli_info import version
+from ._contenders import CONTENDERS, MODULES, US
+from ._files import check_writable, replacing
+from ._machine import caches, copy_bandwidth, cpu_name, fma_peak
+from ._plot import save_roofline
+from ._report import Machine, document, machine_line, summary_lines, table
+from ._tables import LAYOUTS, networks, read_network, read_table
+
+if TYPE_CHECKING:
+    import argparse
+    from collections.abc import Callable, Iterator, Sequence
+
+    from ._cli import Commands
+    from ._tables import Case
+
+SUMMARY = "time real layers beside NumPy and frameworks, in turn in one process"
+EXAMPLE = """\
+examples: pointwise bench --quick
+          pointwise bench --network resnet50 --layout NHWC --vs numpy,torch --json resnet50.json --plot resnet50.png"""
+BLAS_VARIABLES = ("OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "BLIS_NUM_THREADS", "OMP_NUM_THREADS")
+MOST_THREADS = 1024  # OpenMP ends the process where the system cannot start as many as were asked for
+WIDTH = 160  # of the table where there is no terminal to ask
+
+
+def register(commands: Commands) -> None:
+    """Add the command to the command line."""
+    parser = commands.add_parser("bench", help=SUMMARY, description=SUMMARY.capitalize() + ".", epilog=EXAMPLE)
+    layers = parser.add_mutually_exclusive_group()
+    layers.add_argument("--network", metavar="NAME", help=f"one of {', '.join(networks())} (default: all)")
+    layers.add_argument("--layers", metavar="FILE.csv", help="network,layer,n,cin,cout,h,w,stride,groups")
+    parser.add_argument("--layout", choices=(*LAYOUTS, "both"), default="both", help="of x and y (default: both)")
+    parser.add_argument("--threads", type=positive, default=1, metavar="N", help="of every contender (default: 1)")
+    parser.add_argument("--batch", type=positive, metavar="N", help="images (default: as the tables have it)")
+    parser.add_argument("--quick", action="store_true", help="end within half a minute; less exact")
+    parser.add_argument("--vs", default="numpy", metavar="A,B", help="numpy, torch, onnxruntime (default: numpy)")
+    parser.add_argument("--json", metavar="FILE", help="write every figure as JSON")
+    parser.add_argument("--plot", metavar="FILE.png", help="draw a roofline")
+    parser.set_defaults(run=run)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Run the command."""
+    cases = _cases(args)
+    contenders = _contenders(args.vs)
+    _check_outputs(args)
+    require("rich", "bench")
+    if args.threads > MOST_THREADS:
+        raise CommandError(f"--threads must be from 1 to {MOST_THREADS}, got {args.threads}")
+    layouts = LAYOUTS if args.layout == "both" else (args.layout,)
+
+    with blas_threads(args.threads, args.owns_process):
+        before = fma_peak(args.threads), copy_bandwidth(args.threads)
+        results = _measure(args, cases, layouts, contenders)
+        # the best of both ends of the run: a neighbour, or a lower clock, is seldom there at both
+        peak, bandwidth = map(max, zip(before, (fma_peak(args.threads), copy_bandwidth(args.threads)), strict=True))
+    modules = ["numpy", *(module for name in contenders for module in MODULES.get(name, ()))]
+    versions = {US: _core.version, "python": platform.python_version(), **{m: version(m) or "unknown" for m in modules}}
+    machine = Machine(cpu_name(), caches(), _core.isa, args.threads, peak, bandwidth, versions)
+    _report(args, results, contenders, machine)
+    return 0
+
+
+def _cases(args: argparse.Namespace) -> list[Case]:
+    if args.layers is not None:
+        cases = read_table(pathlib.Path(args.layers), args.layers)
+    else:
+        chosen = networks() if args.network is None else [args.network]
+        cases = [case for name in chosen for case in read_network(name)]
+    if not cases:
+        raise CommandError("no layer tables are installed with the package: name one with --layers")
+    if args.batch is not None:
+        cases = [case.with_batch(args.batch) for case in cases]
+        with library_errors():
+            for case in cases:
+                case.cost()  # sizes beyond int64
+    return cases
+
+
+def _contenders(text: str) -> list[str]:
+    names = list(dict.fromkeys(text.split(",")))
+    allowed = [name for name in CONTENDERS if name != US]
+    for name in names:
+        if name not in allowed:
+            raise CommandError(f"--vs must be some of {', '.join(allowed)} with commas between them, got {text!r}")
+        for module in MODULES.get(name, ()):
+            if importlib.util.find_spec(module) is None:
+                raise CommandError(f"--vs {name} needs {module}, which is not installed: pip install {module}")
+    return names
+
+
+def _check_outputs(args: argparse.Namespace) -> None:
+    for path in (args.json, args.plot):
+        if path is not None:
+            check_writable(path)
+    if args.plot is not None:
+        if not args.plot.lower().endswith(".png"):
+            raise CommandError(f"--plot must name a .png file, got {args.plot!r}")
+        if args.json is not None and os.path.realpath(args.json) == os.path.realpath(args.plot):
+            raise CommandError(f"--json and --plot must be different files, got {args.json!r} for both")
+        require("matplotlib", "--plot")
+
+
+@contextlib.contextmanager
+def blas_threads(threads: int, owns_process: bool) -> Iterator[None]:
+    """Have NumPy's BLAS use so many threads.
+
+    Parameters
+    ----------
+    threads : int
+        As many as everybody else has.
+    owns_process : bool
+        Whether this process may be started again: without threadpoolctl, environment variables are the one way that
+        works with every BLAS, and they are read when NumPy is imported.
+    """
+    try:
+        control: Any = importlib.import_module("threadpoolctl")
+    except ImportError:
+        wanted = dict.fromkeys(BLAS_VARIABLES, str(threads))
+        if any(os.environ.get(name) != value for name, value in wanted.items()):
+            if not owns_process:
+                setting = f"{BLAS_VARIABLES[0]}={threads}"
+                raise CommandError(
+                    f"bench needs threadpoolctl, or {setting} and the like before Python starts: "
+                    "pip install 'pointwise[bench]'"
+                ) from None
+            os.execve(sys.executable, [sys.executable, *sys.orig_argv[1:]], {**os.environ, **wanted})
+        yield
+        return
+    with control.threadpool_limits(threads):
+        yield
+
+
+def _measure(
+    args: argparse.Namespace, cases: Sequence[Case], layouts: Sequence[str], contenders: Sequence[str]
+) -> list[Result]:
+    effort = QUICK if args.quick else FULL
+    try:
+        with _progress_bar(len(layouts) * len(cases)) as advance:
+            return list(measure(cases, layouts, contenders, args.threads, effort, advance))
+    except WrongResult as error:
+        raise CommandError(str(error), status=1) from error
+
+
+@contextlib.contextmanager
+def _progress_bar(total: int) -> Iterator[Callable[[str], None]]:
+    """Show a bar on standard error where that is a terminal; yield what is called before each of `total` steps."""
+    console = require("rich.console", "bench").Console(stderr=True, markup=False, highlight=False)
+    module = require("rich.progress", "bench")
+    columns = (module.BarColumn(), module.MofNCompleteColumn(), module.TimeElapsedColumn(), "{task.description}")
+    # refreshed only between layers: a thread that draws would take time from whoever is being timed
+    bar = module.Progress(
+        *columns, console=console, auto_refresh=False, transient=True, disable=not console.is_terminal
+    )
+    with bar:
+        task = bar.add_task("", total=total)
+        done = -1
+
+        def advance(text: str) -> None:
+            nonlocal done
+            done += 1
+            bar.update(task, completed=done, description=text, refresh=True)
+
+        yield advance
+
+
+def _report(args: argparse.Namespace, results: list[Result], contenders: Sequence[str], machine: Machine) -> None:
+    settings = {"batch": args.batch, "quick": args.quick, "dtype": "float32", "bias": True, "activation": "relu"}
+    found = document(results, contenders, machine, settings)
+    # files first: the reader of standard output may leave early
+    if args.json is not None:
+        with replacing(args.json) as file:
+            file.write(json.dumps(found, indent=1, allow_nan=False).encode() + b"\n")
+    if args.plot is not None:
+        with replacing(args.plot) as file:
+            save_roofline(file, results, machine)
+
+    console_type = require("rich.console", "bench").Console
+    console = console_type(markup=False, highlight=False, width=None if sys.stdout.isatty() else WIDTH)
+    with console.capture() as captured:
+        for layout in found["summary"]:
+            console.print(table(layout, [r for r in results if r.layout == layout], contenders, machine))
+    print(captured.get(), end="")  # not rich's own print, which leaves the process when the pipe is closed
+    for layout, summary in found["summary"].items():
+        print("\n".join(summary_lines(layout, summary)))
+    print(machine_line(machine))

@@ -1,0 +1,99 @@
+"""What this machine is, and what it can do at most: arithmetic and memory bandwidth, measured."""
+
+from __future__ import annotations
+
+import concurrent.futures
+import pathlib
+import platform
+import time
+
+import numpy as np
+
+from . import _core
+
+SMALLEST_COPY = 1 << 26  # bytes of each array: 64 MiB, beyond most last-level caches
+LARGEST_COPY = 1 << 28
+SUFFIXES = {"K": 1 << 10, "M": 1 << 20, "G": 1 << 30}
+
+
+def cpu_name() -> str:
+    """Return the CPU's model name, or the architecture where the system does not say."""
+    try:
+        text = pathlib.Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        text = ""
+    for line in text.splitlines():
+        key, _, value = line.partition(":")
+        if key.strip() == "model name" and value.strip():
+            return value.strip()
+    return platform.processor() or platform.machine() or "unknown"
+
+
+def caches() -> dict[str, str]:
+    """Return the sizes of the first CPU's caches as the system writes them, such as ``{"L1d": "32K"}``."""
+    found = {}
+    for index in sorted(pathlib.Path("/sys/devices/system/cpu/cpu0/cache").glob("index*")):
+        try:
+            level, kind, size = ((index / name).read_text().strip() for name in ("level", "type", "size"))
+        except OSError:
+            continue
+        if kind != "Instruction":
+            found[f"L{level}{'d' if kind == 'Data' else ''}"] = size
+    return found
+
+
+def _bytes(size: str) -> int:
+    """Return a size as the system writes it, such as 32K, in bytes; 0 where it is something else."""
+    number, unit = size[:-1], SUFFIXES.get(size[-1:])
+    return int(number) * unit if unit and number.isdigit() else 0
+
+
+def fma_peak(threads: int, repetitions: int = 8) -> float:
+    """Measure the most float32 arithmetic that the kernels' instruction set can do.
+
+    Parameters
+    ----------
+    threads : int
+        Threads that compute at once.
+    repetitions : int
+        The best of so many counts; each takes some 20 ms.
+
+    Returns
+    -------
+    float
+        FLOP per second of all threads together, a multiply-add being two.
+    """
+    return max(_core.fma_peak(threads, "float32") for _ in range(repetitions))
+
+
+def copy_bandwidth(threads: int, repetitions: int = 7) -> float:
+    """Measure the memory bandwidth with `numpy.copyto` on arrays far larger than the caches.
+
+    Parameters
+    ----------
+    threads : int
+        Threads that copy at once, each its own part.
+    repetitions : int
+        The best of so many counts.
+
+    Returns
+    -------
+    float
+        Bytes read and bytes written per second.
+    """
+    largest_cache = max(map(_bytes, caches().values()), default=0)
+    nbytes = min(max(SMALLEST_COPY, 4 * largest_cache), LARGEST_COPY)
+    source = np.ones(nbytes // 4, np.float32)
+    target = np.zeros_like(source)
+    target.fill(1)  # fresh zeros are not memory yet
+    parts = list(zip(np.array_split(target, threads), np.array_split(source, threads), strict=True))
+    best = float("inf")
+    with concurrent.futures.ThreadPoolExecutor(threads) as pool:
+        for _ in range(repetitions + 1):  # the first starts the threads and cannot be the best
+            start = time.perf_counter()
+            if threads == 1:
+                np.copyto(target, source)
+            else:
+                concurrent.futures.wait([pool.submit(np.copyto, *part) for part in parts])
+            best = min(best, time.perf_counter() - start)
+    return 2 * source.nbytes / best

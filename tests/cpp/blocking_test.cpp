@@ -1,0 +1,231 @@
+// The choice of kernel row and blocks: pure functions of integers, tested for a machine that stands on this page.
+#include "blocking.h"
+
+#include <gtest/gtest.h>
+
+#include "checked.h"
+#include "problem.h"
+
+namespace pointwise_tests {
+namespace {
+
+using pointwise::Blocking;
+using pointwise::Candidate;
+using pointwise::ceil_div;
+using pointwise::Packing;
+using pointwise::Rows;
+using pointwise::RowShape;
+using pointwise::Work;
+
+constexpr pointwise::CacheSizes cache{32 << 10, 1 << 20, 16 << 20};
+
+// The shapes of AVX-512, then of AVX2, in float32.
+const std::vector<RowShape> wide = {{"8x48_channels", Rows::channels, 8, 3, 16},
+                                    {"6x64_pixels", Rows::pixels, 6, 4, 16},
+                                    {"9x48_pixels", Rows::pixels, 9, 3, 16},
+                                    {"14x32_pixels", Rows::pixels, 14, 2, 16},
+                                    {"28x16_pixels", Rows::pixels, 28, 1, 16}};
+const std::vector<RowShape> narrow = {{"4x24_channels", Rows::channels, 4, 3, 8},
+                                      {"6x16_pixels", Rows::pixels, 6, 2, 8},
+                                      {"12x8_pixels", Rows::pixels, 12, 1, 8}};
+
+// Images x pixels of a contiguous array whose channels are first or last.
+Work work_of(bool channels_last, int64_t images, int64_t pixels, int64_t inputs, int64_t channels, int threads) {
+  Work work{};
+  work.item = 4;
+  work.groups = 1;
+  work.channels = channels;
+  work.input_channels = inputs;
+  work.threads = threads;
+  work.cache = cache;
+  if (channels_last) {
+    work.axes = 1;
+    work.axis[0] = {images * pixels, inputs * 4, channels * 4, 0};
+    work.src_channel = work.dst_channel = 4;
+  } else {
+    work.axes = images > 1 ? 2 : 1;
+    work.axis[0] = {images, inputs * pixels * 4, channels * pixels * 4, 0};
+    work.axis[work.axes - 1] = {pixels, 4, 4, 0};
+    work.src_channel = work.dst_channel = pixels * 4;
+  }
+  return work;
+}
+
+TEST(Blocking, ChoosesTheOrientation) {
+  const struct {
+    const char* what;
+    bool channels_last;
+    int64_t images, pixels, inputs, channels;
+    Rows rows;
+    Packing packing;
+  } table[] = {
+      {"NCHW, large image", false, 1, 3136, 64, 64, Rows::channels, Packing::none},
+      {"NCHW, large image, few channels out", false, 1, 3136, 256, 16, Rows::channels, Packing::none},
+      {"NCHW, 28x28", false, 1, 784, 128, 512, Rows::channels, Packing::none},
+      {"NHWC, large image", true, 1, 3136, 64, 64, Rows::pixels, Packing::none},
+      {"NHWC, 7x7", true, 1, 49, 512, 2048, Rows::pixels, Packing::none},
+      {"NHWC, batch", true, 16, 49, 128, 130, Rows::pixels, Packing::none},
+      {"one pixel", false, 1, 1, 1024, 1000, Rows::pixels, Packing::none},
+      {"NCHW, 7x7", false, 1, 49, 512, 2048, Rows::pixels, Packing::none},
+      {"NCHW, 2x2", false, 1, 4, 512, 512, Rows::pixels, Packing::none},
+  };
+  for (const auto& t : table)
+    for (const auto* rows : {&wide, &narrow}) {
+      const Work work = work_of(t.channels_last, t.images, t.pixels, t.inputs, t.channels, 1);
+      const Blocking b = choose_blocking(work, *rows);
+      EXPECT_EQ((*rows)[static_cast<size_t>(b.row)].rows, t.rows)
+          << t.what << ": " << (*rows)[static_cast<size_t>(b.row)].name;
+      EXPECT_EQ(b.packing, t.packing) << t.what;
+    }
+}
+
+// The cost of a tile's tails decides among the rows of one orientation.
+TEST(Blocking, ChoosesTheTile) {
+  const auto name = [](int64_t pixels, int64_t channels) {
+    return std::string(
+        wide[static_cast<size_t>(choose_blocking(work_of(true, 1, pixels, 256, channels, 1), wide).row)].name);
+  };
+  EXPECT_EQ(name(49, 32), "14x32_pixels");
+  EXPECT_EQ(name(196, 16), "28x16_pixels");
+  EXPECT_EQ(name(6, 64), "6x64_pixels");
+  EXPECT_EQ(name(9, 48), "9x48_pixels");
+}
+
+TEST(Blocking, RefusesWhatCannotRun) {
+  Work work = work_of(false, 1, 100, 8, 8, 1);
+  work.axis[0].src = 8;  // every second pixel
+  for (const Candidate& c : candidates(work, wide)) {
+    const RowShape& row = wide[static_cast<size_t>(c.blocking.row)];
+    const std::string refused = c.refused ? c.refused : "";
+    if (row.rows == Rows::channels && c.blocking.packing == Packing::none) {
+      EXPECT_EQ(refused, "pixels of the source are not side by side");
+    }
+    if (row.rows == Rows::channels && c.blocking.packing == Packing::pixels) {
+      EXPECT_EQ(refused, "its pixels must be side by side");
+    }
+    if (row.rows == Rows::pixels && c.blocking.packing == Packing::pixels) {
+      EXPECT_EQ(refused, "channels are not side by side");
+    }
+    if (c.blocking.packing == Packing::channels) {
+      EXPECT_EQ(refused, "");
+    }
+  }
+  work.input_channels = 0;
+  for (const Candidate& c : candidates(work, wide))
+    EXPECT_EQ(std::string(c.refused ? c.refused : ""), c.blocking.packing == Packing::none ? "" : "nothing to pack");
+}
+
+Work random_work(Random& random) {
+  Work work{};
+  work.item = random.one_in(2) ? 4 : 8;
+  work.groups = random.one_in(3) ? random.integer(1, 64) : 1;
+  const auto count = [&random] {
+    return random.one_in(3)   ? random.integer(1, 8)
+           : random.one_in(8) ? random.integer(1, 100000)
+                              : random.integer(1, 600);
+  };
+  work.channels = count();
+  work.input_channels = random.one_in(10) ? 0 : count();
+  work.axes = static_cast<int>(random.integer(1, 4));
+  const auto step = [&] {
+    return work.item * random.integer(-3, 3) * (random.one_in(2) ? 1 : random.integer(1, 1000));
+  };
+  for (int i = work.axes - 1; i >= 0; --i) {
+    work.axis[i] = {random.one_in(3) ? random.integer(1, 3) : random.integer(1, 300), step(), step(), step()};
+    if (i < work.axes - 1 && random.one_in(2)) {
+      const pointwise::Axis& inner = work.axis[i + 1];
+      work.axis[i].src = inner.size * inner.src;
+      work.axis[i].dst = inner.size * inner.dst;
+      work.axis[i].residual = inner.size * inner.residual;
+    }
+  }
+  work.src_channel = random.one_in(2) ? work.item : step();
+  work.dst_channel = random.one_in(2) ? work.item : step();
+  work.residual = random.one_in(2);
+  work.residual_channel = random.one_in(2) ? work.item : step();
+  work.threads = static_cast<int>(random.one_in(2) ? 1 : random.integer(2, 128));
+  work.cache = {32 << 10, random.one_in(2) ? 256 << 10 : 2 << 20, 16 << 20};
+  return work;
+}
+
+TEST(Blocking, KeepsItsInvariants) {
+  Random random(80);
+  for (int round = 0; round < 20000; ++round) {
+    const Work work = random_work(random);
+    const std::vector<RowShape>& rows = random.one_in(2) ? wide : narrow;
+    SCOPED_TRACE("round " + std::to_string(round));
+    const std::vector<Candidate> all = candidates(work, rows);
+    int can_run = 0;
+    for (const Candidate& c : all) {
+      const Blocking& b = c.blocking;
+      int64_t pixels = 1, images = 1;
+      for (int i = 0; i < work.axes; ++i) (i < work.axes - b.pixel_axes ? images : pixels) *= work.axis[i].size;
+      ASSERT_EQ(b.images, images);
+      ASSERT_EQ(b.pixels, pixels);
+      if (c.refused) continue;
+      ++can_run;
+      const RowShape& row = rows[static_cast<size_t>(b.row)];
+      const int64_t panel = 64 / work.item, tile_pixels = row.rows == Rows::channels ? row.nr * row.lanes : row.mr;
+      // Blocks cover the whole, and begin where a panel does.
+      ASSERT_TRUE(1 <= b.pixel_chunk && b.pixel_chunk <= b.pixel_block && b.pixel_block <= pixels);
+      ASSERT_TRUE(1 <= b.channel_chunk && b.channel_chunk <= b.channel_block && b.channel_block <= work.channels);
+      ASSERT_TRUE(b.channel_block == work.channels || b.channel_block % panel == 0);
+      ASSERT_TRUE(b.channel_chunk == b.channel_block || b.channel_chunk % panel == 0);
+      ASSERT_EQ(b.pieces,
+                images * work.groups * ceil_div(pixels, b.pixel_block) * ceil_div(work.channels, b.channel_block));
+      // Tails come from the image, not from how it was cut.
+      ASSERT_TRUE(b.pixel_block == pixels || b.pixel_block % tile_pixels == 0);
+      ASSERT_TRUE(b.pixel_chunk == b.pixel_block || b.pixel_chunk % tile_pixels == 0);
+      // What is packed fits a quarter of L2, or is one tile.
+      if (b.packing == Packing::none) {
+        ASSERT_EQ(b.scratch, 0);
+      } else {
+        const int64_t inputs = work.input_channels * work.item;
+        const int64_t tile = std::min(tile_pixels, pixels) * inputs;
+        const int64_t slack = b.packing == Packing::channels ? work.input_channels * 128 : b.pixel_chunk * 128;
+        ASSERT_GE(b.scratch, b.pixel_chunk * inputs);
+        ASSERT_LE(b.scratch, std::max(work.cache.l2 / 4, tile) + slack);
+      }
+      // Offsets of unevenly spaced pixels are held for a chunk.
+      if (b.packing != Packing::none || !b.even) {
+        ASSERT_LE(b.pixel_chunk, 2048 + tile_pixels);
+      }
+      ASSERT_GT(b.cycles, 0);
+      ASSERT_TRUE(std::isfinite(b.cycles));
+      if (work.threads == 1) {
+        ASSERT_EQ(b.pieces, images * work.groups);
+      }
+    }
+    ASSERT_GT(can_run, 0);
+    const Blocking chosen = choose_blocking(work, rows);
+    for (const Candidate& c : all)
+      if (!c.refused) {
+        ASSERT_LE(chosen.cycles, c.blocking.cycles);
+      }
+  }
+}
+
+// Enough pieces for every thread where the work is large, and not limited by the batch.
+TEST(Blocking, HasPiecesForEveryThread) {
+  for (const bool channels_last : {false, true})
+    for (const int64_t images : {1, 3})
+      for (const int threads : {2, 8, 32}) {
+        const Work work = work_of(channels_last, images, 12544, 256, 256, threads);
+        EXPECT_GE(choose_blocking(work, wide).pieces, 3 * threads) << threads << " threads, " << images << " images";
+      }
+  EXPECT_EQ(choose_blocking(work_of(false, 1, 49, 16, 16, 64), wide).pieces, 1) << "too small to share";
+}
+
+TEST(Blocking, TeamSize) {
+  using pointwise::team_size;
+  EXPECT_EQ(team_size(0, 1, 8), 1);
+  EXPECT_EQ(team_size(19999, 100, 8), 1);
+  EXPECT_EQ(team_size(1e9, 100, 8), 8);
+  EXPECT_EQ(team_size(1e9, 3, 8), 3);
+  EXPECT_EQ(team_size(1e9, 0, 8), 1);
+  EXPECT_EQ(team_size(1e18, 1 << 30, 1), 1);
+  for (int threads = 1; threads < 64; ++threads) EXPECT_LE(team_size(1e6, 1000, threads), threads);
+}
+
+}  // namespace
+}  // namespace pointwise_tests

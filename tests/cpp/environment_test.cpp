@@ -1,0 +1,181 @@
+// What a call shares with its process: the floating-point state, threads, a fork, the choice of instruction set.
+#include <gtest/gtest.h>
+#include <omp.h>
+#include <sys/wait.h>
+#include <unistd.h>
+#if defined(__SSE2__)
+#include <xmmintrin.h>
+#endif
+
+#include <algorithm>
+#include <cstdlib>
+#include <iterator>
+#include <sstream>
+
+#include "dispatch.h"
+#include "parallel.h"
+#include "peak.h"
+#include "problem.h"
+
+namespace pointwise_tests {
+namespace {
+
+using pointwise::DType;
+using pointwise::Layer;
+
+// A layer of which every result is rounded, some of them subnormal.
+class Environment : public testing::Test {
+ protected:
+  Environment() : random_(60) {
+    weights_ = reals<float>(40 * 100, random_);
+    src_ = reals<float>(100 * pixels, random_);
+    for (size_t i = 0; i < src_.size(); i += 3) src_[i] *= 1e-38f;
+    for (size_t i = 0; i < 20 * 100; ++i) weights_[i] *= 1e-5f;
+    for (size_t i = 0; i < src_.size(); ++i)
+      if (i % pixels < 9) src_[i] = std::numeric_limits<float>::denorm_min() * static_cast<float>(1 + i % 7);
+  }
+  std::vector<float> run(int threads) const {
+    std::vector<float> dst(40 * pixels, 77);
+    layer()(View(src_.data(), DType::f32, {1, 100, pixels}), View(dst.data(), DType::f32, {1, 40, pixels}), nullptr,
+            threads);
+    return dst;
+  }
+  Layer layer() const {
+    Options options;
+    options.layout = "NCW";
+    return Layer(View(weights_.data(), DType::f32, {40, 100}), nullptr, options);
+  }
+
+  static constexpr int64_t pixels = 3000;
+  Random random_;
+  std::vector<float> weights_, src_;
+};
+
+#if defined(__SSE2__)
+TEST_F(Environment, FloatingPointStateChangesNothingAndStays) {
+  constexpr unsigned start = 0x1f80, flush = 0x8040, upward = 0x4000, toward_zero = 0x6000;
+  const std::vector<float> expected = run(1);
+  // Without it the test would show nothing.
+  EXPECT_GT(std::count_if(expected.begin(), expected.end(), [](float v) { return std::fpclassify(v) == FP_SUBNORMAL; }),
+            0);
+  const unsigned before = _mm_getcsr();
+  for (const unsigned state : {start, start | flush, start | upward, start | toward_zero | flush})
+    for (const int threads : {1, 2, 3}) {
+      const auto layer_made_before = layer();
+      _mm_setcsr(state);
+      std::vector<float> dst(40 * pixels, 77);
+      layer_made_before(View(src_.data(), DType::f32, {1, 100, pixels}), View(dst.data(), DType::f32, {1, 40, pixels}),
+                        nullptr, threads);
+      const unsigned after = _mm_getcsr();
+      _mm_setcsr(before);
+      EXPECT_EQ(after, state) << "exception flags included";
+      EXPECT_TRUE(same_bits(dst, expected)) << "MXCSR " << state << ", " << threads << " threads";
+    }
+}
+
+// A trap that the caller enabled does not fire in a call, and stays enabled.
+TEST_F(Environment, TrapsDoNotFire) {
+  src_[0] = std::numeric_limits<float>::infinity();
+  weights_.assign(weights_.size(), 0.0f);
+  const Layer made_before = layer();
+  std::vector<float> dst(40 * pixels);
+  const unsigned before = _mm_getcsr(), invalid_traps = 0x1f80 & ~0x80u;
+  _mm_setcsr(invalid_traps);
+  made_before(View(src_.data(), DType::f32, {1, 100, pixels}), View(dst.data(), DType::f32, {1, 40, pixels}), nullptr,
+              1);
+  const unsigned after = _mm_getcsr();
+  _mm_setcsr(before);
+  EXPECT_EQ(after, invalid_traps);
+  EXPECT_TRUE(std::isnan(dst[0]));
+}
+#endif
+
+TEST_F(Environment, WorksInParallelRegionsAndForkedChildren) {
+  const std::vector<float> expected = run(2);
+  std::array<bool, 2> right{};
+#pragma omp parallel num_threads(2)
+  {
+    if (omp_get_num_threads() == 2) {
+      EXPECT_EQ(pointwise::openmp_limit(8), 1);
+    }
+    right[static_cast<size_t>(omp_get_thread_num())] = same_bits(run(8), expected);
+    if (omp_get_num_threads() == 1) right[1] = true;
+  }
+  EXPECT_TRUE(right[0] && right[1]);
+
+  const pid_t child = fork();
+  ASSERT_GE(child, 0);
+  if (child == 0) {
+    alarm(60);  // a hang is a failure
+    _exit(pointwise::openmp_limit(8) == 1 && same_bits(run(8), expected) ? 0 : 1);
+  }
+  int status = 0;
+  ASSERT_EQ(waitpid(child, &status, 0), child);
+  EXPECT_TRUE(WIFEXITED(status) && WEXITSTATUS(status) == 0);
+}
+
+TEST(Threads, TheCallingThreadsSettingComesFirst) {
+  const int standard = pointwise::thread_count();
+  EXPECT_GE(standard, 1);
+  pointwise::set_thread_count(5);
+  EXPECT_EQ(pointwise::thread_count(), 5);
+  EXPECT_EQ(pointwise::set_calling_thread_count(3), 0);
+  EXPECT_EQ(pointwise::thread_count(), 3);
+  EXPECT_EQ(pointwise::set_calling_thread_count(0), 3);
+  EXPECT_EQ(pointwise::thread_count(), 5);
+  pointwise::set_thread_count(0);
+  EXPECT_EQ(pointwise::thread_count(), standard);
+}
+
+TEST(Threads, AnOpenMPLimitCaps) {
+  const int before = omp_get_max_threads();
+  EXPECT_EQ(pointwise::openmp_limit(1000), 1000);
+  const int other = before == 1 ? 2 : 1;
+  omp_set_num_threads(other);
+  EXPECT_EQ(pointwise::openmp_limit(1000), other);
+  EXPECT_EQ(pointwise::openmp_limit(1), 1);
+  omp_set_num_threads(before);
+}
+
+TEST(Dispatch, RunsWhatTheTestWanted) {
+  if (const char* wanted = std::getenv("POINTWISE_ISA")) {
+    EXPECT_EQ(pointwise::isa(), wanted);
+  }
+  const std::vector<std::string> supported = pointwise::supported_isas();
+  EXPECT_EQ(supported.back(), "portable");
+  EXPECT_NE(std::find(supported.begin(), supported.end(), pointwise::isa()), supported.end());
+}
+
+// A new instruction set is one row of the registry, and one word of CMakeLists.txt here.
+TEST(Dispatch, EveryInstructionSetHasItsTestRun) {
+  std::istringstream words(POINTWISE_TESTED_ISAS);
+  const std::vector<std::string> tested{std::istream_iterator<std::string>(words), {}};
+  for (const pointwise::Isa& isa : pointwise::all_isas())
+    EXPECT_NE(std::find(tested.begin(), tested.end(), isa.name), tested.end()) << isa.name;
+}
+
+TEST(Dispatch, KernelNamesSayWhatTheyAre) {
+  const auto check = [](const auto& table, const char* type, const char* isa) {
+    for (int i = 0; i < table.count; ++i) {
+      const auto& row = table.rows[i];
+      const char* rows = row.rows == pointwise::Rows::channels ? "channels" : "pixels";
+      EXPECT_EQ(std::string(row.name), std::string("gemm_") + type + "_" + std::to_string(row.mr) + "x" +
+                                           std::to_string(row.nr * row.lanes) + "_" + rows + "_" + isa);
+    }
+  };
+  for (const pointwise::Isa& isa : pointwise::all_isas()) {
+    check(*isa.f32, "f32", isa.name);
+    check(*isa.f64, "f64", isa.name);
+  }
+}
+
+TEST(Peak, IsPlausible) {
+  for (const DType dtype : {DType::f32, DType::f64}) {
+    const double peak = pointwise::fma_peak(dtype, 1);
+    EXPECT_GT(peak, 1e8);
+    EXPECT_LT(peak, 1e13);
+  }
+}
+
+}  // namespace
+}  // namespace pointwise_tests

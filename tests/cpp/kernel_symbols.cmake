@@ -1,0 +1,26 @@
+# cmake -DNM=nm -DOBJECTS=a.o|b.o -P kernel_symbols.cmake
+#
+# An object file of kernels defines one symbol that the linker sees: its table. Any other (the weak one of an inline
+# function, for instance) is compiled with this file's -m flags and could be the one that the linker keeps for everybody.
+string(REPLACE "|" ";" objects "${OBJECTS}")
+set(checked 0)
+foreach(object IN LISTS objects)
+  if(NOT object MATCHES "/kernels/([a-z0-9]+_[a-z0-9]+)\\.cpp\\.")
+    continue()
+  endif()
+  set(table ${CMAKE_MATCH_1})
+  math(EXPR checked "${checked} + 1")
+  execute_process(COMMAND ${NM} --defined-only --extern-only ${object} OUTPUT_VARIABLE symbols RESULT_VARIABLE result)
+  if(NOT result EQUAL 0)
+    message(FATAL_ERROR "${NM} ${object}: ${result}")
+  endif()
+  string(STRIP "${symbols}" symbols)
+  string(LENGTH ${table} length)
+  if(NOT symbols MATCHES "^[0-9a-f]+ [DRB] _ZN9pointwise${length}${table}E$")
+    message(SEND_ERROR "${object} defines more, or other symbols, than its table:\n${symbols}")
+  endif()
+endforeach()
+if(checked LESS 2)
+  message(FATAL_ERROR "only ${checked} kernel files among ${OBJECTS}")
+endif()
+message(STATUS "${checked} kernel files")

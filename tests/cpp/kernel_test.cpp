@@ -1,0 +1,180 @@
+// Every kernel row of the instruction set in use, called directly, on data that makes sums exact: every bit of y and
+// around it is compared, and x, weights, bias and residual lie against pages that fault. Shapes derive from the row.
+#include <gtest/gtest.h>
+
+#include "kernel_case.h"
+
+namespace pointwise_tests {
+namespace {
+
+template <class T>
+class Kernel : public testing::Test {};
+using Types = testing::Types<float, double>;
+TYPED_TEST_SUITE(Kernel, Types, );
+
+// Calls `check(row)` for every row in use.
+template <class T, class Check>
+void for_each_row(const Check& check) {
+  const KernelTable<T>& table = pointwise::kernels<T>();
+  ASSERT_GT(table.count, 0);
+  for (int i = 0; i < table.count; ++i) {
+    SCOPED_TRACE(table.rows[i].name);
+    check(table.rows[i]);
+    if (testing::Test::HasFatalFailure()) return;
+  }
+}
+
+// Lanes of pixels must be side by side.
+bool readable(const pointwise::Rows rows, Lie x) {
+  return x != Lie::uneven && (rows == Rows::pixels || x == Lie::channel_major);
+}
+
+template <class T>
+void check_case(const KernelRow<T>& row, KernelCase<T>* k, Arena* arena, ptrdiff_t shift, Lie x, Lie y, Lie residual) {
+  k->lay_out(arena, shift);
+  row.run(k->block);
+  ASSERT_EQ(k->difference(shift), "") << "x " << to_string(x) << ", y " << to_string(y) << ", residual "
+                                      << to_string(residual) << ", shift " << shift;
+}
+
+// Sizes that fill a tile, its tails, and one beyond.
+template <class T>
+std::vector<int64_t> pixel_counts(const KernelRow<T>& row) {
+  std::vector<int64_t> counts;
+  const int64_t tile = row.rows == Rows::pixels ? row.mr : int64_t{row.nr} * row.lanes;
+  for (int64_t n = 1; n <= tile + 1; ++n) counts.push_back(n);
+  counts.push_back(2 * tile + tile / 2 + 1);
+  return counts;
+}
+
+template <class T>
+std::vector<int64_t> channel_counts(const KernelRow<T>& row) {
+  std::vector<int64_t> counts;
+  const int64_t tile = row.rows == Rows::pixels ? int64_t{row.nr} * row.lanes : row.mr;
+  const int64_t most = std::max<int64_t>(2 * tile, pointwise::panel_width<T>()) + 1;
+  for (int64_t n = 1; n <= most; ++n) counts.push_back(n);
+  return counts;
+}
+
+TYPED_TEST(Kernel, EveryShapeAndStride) {
+  using T = TypeParam;
+  Arena arena;
+  for_each_row<T>([&](const KernelRow<T>& row) {
+    Random random(1);
+    for (const int64_t pixels : pixel_counts(row))
+      for (const int64_t channels : channel_counts(row))
+        for (const Lie y : all_lies)
+          for (const int64_t inputs : {0, 1, 3})
+            for (int bits = 0; bits < 4; ++bits) {
+              const Lie x = row.rows == Rows::channels ? Lie::channel_major : all_lies[random.integer(0, 4)];
+              KernelCase<T> k({pixels, channels, inputs}, x, y, y, (bits & 1) != 0, random.one_in(2), random);
+              if (bits & 2) k.floor = 0;
+              check_case(row, &k, &arena, y == Lie::misaligned ? 1 : 0, x, y, y);
+              if (testing::Test::HasFatalFailure()) return;
+            }
+  });
+}
+
+// Also with a residual that lies otherwise than y, on a shape with tails on both sides.
+TYPED_TEST(Kernel, EveryCombination) {
+  using T = TypeParam;
+  Arena arena;
+  for_each_row<T>([&](const KernelRow<T>& row) {
+    Random random(2);
+    const int64_t vectors = int64_t{row.nr} * row.lanes;
+    const bool channel_rows = row.rows == Rows::channels;
+    const int64_t rows_tail = row.mr + std::max(row.mr / 2, 1), lanes_tail = vectors + row.lanes / 2 + 1;
+    for (const Lie x : all_lies) {
+      if (!readable(row.rows, x)) continue;
+      for (const Lie y : all_lies)
+        for (const Lie residual : all_lies) {
+          if ((y == Lie::uneven) != (residual == Lie::uneven)) continue;  // offsets come for both
+          for (const int64_t inputs : {0, 1, 2, 7})
+            for (int bits = 0; bits < 16; ++bits) {
+              const int64_t pixels = channel_rows ? lanes_tail : rows_tail;
+              const int64_t channels = channel_rows ? rows_tail : lanes_tail;
+              KernelCase<T> k({pixels, channels, inputs}, x, y, residual, (bits & 1) != 0, (bits & 2) != 0, random);
+              if (bits & 4) k.floor = 0;
+              check_case(row, &k, &arena, bits & 8 ? 1 : 0, x, y, residual);
+              if (testing::Test::HasFatalFailure()) return;
+            }
+        }
+    }
+  });
+}
+
+// Channel rows with x in rows from below, and at odd bytes.
+TYPED_TEST(Kernel, ChannelRowsReadAnyRow) {
+  using T = TypeParam;
+  constexpr ptrdiff_t item = sizeof(T);
+  Arena arena;
+  for_each_row<T>([&](const KernelRow<T>& row) {
+    if (row.rows != Rows::channels) return;
+    Random random(3);
+    for (const int64_t pixels : pixel_counts(row))
+      for (const ptrdiff_t step : {-pixels * item, (pixels + 3) * item, pixels * item + 1}) {
+        KernelCase<T> k({pixels, row.mr + 1, 5}, Lie::channel_major, Lie::channel_major, Lie::channel_major, false,
+                        true, random);
+        k.x_place.channel = step;
+        k.x_place.first = step < 0 ? -4 * step : 0;
+        k.x_place.extent = 4 * std::abs(step) + pixels * item;
+        check_case(row, &k, &arena, 0, Lie::channel_major, Lie::channel_major, Lie::channel_major);
+        if (testing::Test::HasFatalFailure()) return;
+      }
+  });
+}
+
+// A residual may be y itself: every element is read before it is written, and by nobody later.
+TYPED_TEST(Kernel, ResidualInPlace) {
+  using T = TypeParam;
+  Arena arena;
+  for_each_row<T>([&](const KernelRow<T>& row) {
+    Random random(4);
+    for (const Lie y : all_lies) {
+      const int64_t vectors = int64_t{row.nr} * row.lanes;
+      const bool channel_rows = row.rows == Rows::channels;
+      KernelCase<T> k({channel_rows ? vectors + 1 : row.mr + 1, channel_rows ? row.mr + 1 : vectors + 1, 3},
+                      Lie::channel_major, y, y, true, true, random);
+      k.lay_out(&arena, 0);
+      for (int64_t p = 0; p < k.shape.pixels; ++p)
+        for (int64_t c = 0; c < k.shape.channels; ++c)
+          std::memcpy(k.y.data() + k.guard + k.y_place.at(p, c),
+                      &k.residual[static_cast<size_t>(p * k.shape.channels + c)], sizeof(T));
+      k.block.residual = k.block.y;
+      row.run(k.block);
+      ASSERT_EQ(k.difference(0), "") << "y " << to_string(y);
+    }
+  });
+}
+
+TYPED_TEST(Kernel, PackCopiesPixels) {
+  using T = TypeParam;
+  constexpr ptrdiff_t item = sizeof(T);
+  Random random(5);
+  for (const ptrdiff_t step : {item, 2 * item, 3 * item, -item, ptrdiff_t{0}})
+    for (const int64_t pixels : {1, 2, 7, 33})
+      for (const int64_t channels : {0, 1, 5}) {
+        // Two runs of pixels with a gap between them.
+        std::vector<ptrdiff_t> offsets;
+        for (int64_t p = 0; p < pixels; ++p) offsets.push_back(128 * item + p * step + (p > pixels / 2 ? 5 * item : 0));
+        const ptrdiff_t x_channel = 256 * item, to_channel = (pixels + 2) * item;
+        const std::vector<T> x = small_integers<T>((channels + 1) * 256, random);
+        std::vector<T> to(static_cast<size_t>((channels + 1) * (pixels + 2)), T{99}), expected = to;
+        for (int64_t c = 0; c < channels; ++c)
+          for (int64_t p = 0; p < pixels; ++p)
+            expected[static_cast<size_t>(c * (pixels + 2) + p)] =
+                x[static_cast<size_t>(c * 256 + offsets[static_cast<size_t>(p)] / item)];
+        pointwise::kernels<T>().pack(reinterpret_cast<const char*>(x.data()), x_channel, offsets.data(), pixels,
+                                     channels, reinterpret_cast<char*>(to.data()), to_channel);
+        ASSERT_EQ(to, expected) << pixels << " pixels, step " << step << ", " << channels << " channels";
+      }
+}
+
+TYPED_TEST(Kernel, FmaLoopCountsWhatItDoes) {
+  const double once = pointwise::kernels<TypeParam>().fma_loop(1);
+  EXPECT_GE(once, 2 * 12);
+  EXPECT_EQ(pointwise::kernels<TypeParam>().fma_loop(1000), 1000 * once);
+}
+
+}  // namespace
+}  // namespace pointwise_tests

@@ -1,0 +1,86 @@
+// Numbers of the tests: pseudo-random, the same in every run, and their error bound.
+#pragma once
+
+#include <cmath>
+#include <cstdint>
+#include <cstring>
+#include <limits>
+#include <vector>
+
+#include "pointwise/pointwise.h"
+
+namespace pointwise_tests {
+
+class Random {
+ public:
+  explicit Random(uint64_t seed) : state_(seed * 0x9e3779b97f4a7c15u + 1) {}
+  // An integer in [low, high].
+  int64_t integer(int64_t low, int64_t high) {
+    return low + static_cast<int64_t>(next() % static_cast<uint64_t>(high - low + 1));
+  }
+  bool one_in(int n) { return integer(1, n) == 1; }
+  // In [-1, 1), with all the digits of a double.
+  double real() { return std::ldexp(static_cast<double>(next() >> 11), -52) - 1; }
+
+ private:
+  uint64_t next() {  // splitmix64
+    uint64_t z = (state_ += 0x9e3779b97f4a7c15u);
+    z = (z ^ (z >> 30)) * 0xbf58476d1ce4e5b9u;
+    z = (z ^ (z >> 27)) * 0x94d049bb133111ebu;
+    return z ^ (z >> 31);
+  }
+  uint64_t state_;
+};
+
+// Sums of a few thousand products of these are exact in float32, in any order.
+template <class T>
+T small_integer(Random& random) {
+  return static_cast<T>(random.integer(-4, 4));
+}
+
+template <class T>
+std::vector<T> small_integers(int64_t count, Random& random) {
+  std::vector<T> numbers(static_cast<size_t>(count));
+  for (T& v : numbers) v = small_integer<T>(random);
+  return numbers;
+}
+
+template <class T>
+std::vector<T> reals(int64_t count, Random& random) {
+  std::vector<T> numbers(static_cast<size_t>(count));
+  for (T& v : numbers) v = static_cast<T>(random.real());
+  return numbers;
+}
+
+template <class T>
+constexpr pointwise::DType dtype_of() {
+  return sizeof(T) == 4 ? pointwise::DType::f32 : pointwise::DType::f64;
+}
+
+// How far from the exact value an element may be: the sum of `inputs` products, a bias and a residual, whose absolute
+// values sum up to `magnitude`.
+template <class T>
+double error_bound(int64_t inputs, double magnitude) {
+  const double u = std::numeric_limits<T>::epsilon() / 2, n = static_cast<double>(inputs + 2);
+  return n * u / (1 - n * u) * magnitude + n * std::numeric_limits<T>::denorm_min();
+}
+
+// That `got` is within the bound. `want` may itself have been rounded once to T. False where either is NaN.
+template <class T>
+bool within_bound(T got, T want, int64_t inputs, double magnitude) {
+  const double u = std::numeric_limits<T>::epsilon() / 2;
+  const long double error = std::fabs(static_cast<long double>(got) - static_cast<long double>(want));
+  return error <= error_bound<T>(inputs, magnitude) + u * std::fabs(static_cast<double>(want));
+}
+
+template <class T>
+bool same_bits(const T& a, const T& b) {
+  return std::memcmp(&a, &b, sizeof(T)) == 0;
+}
+
+template <class T>
+bool same_bits(const std::vector<T>& a, const std::vector<T>& b) {
+  return a.size() == b.size() && (a.empty() || std::memcmp(a.data(), b.data(), a.size() * sizeof(T)) == 0);
+}
+
+}  // namespace pointwise_tests

@@ -1,0 +1,150 @@
+"""The definition of the operation, in NumPy: it shares nothing with the package.
+
+`exact` computes the sum in a wider type, with the bound that every result must keep; `canonical` computes the very bits
+of the canonical order, one correctly rounded multiply-add after another.
+"""
+
+import math
+from fractions import Fraction
+from functools import partial
+
+import numpy as np
+
+AXES = "NCDHW"
+LAYOUTS = ["NCHW", "NHWC", "NCW", "NWC", "NCDHW", "NDHWC", "NC", "CHW", "HWC", "CW", "WC", "CDHW", "DHWC", "C"]
+
+
+def spatial(layout):
+    return [axis for axis in layout if axis in "DHW"]
+
+
+def per_axis(value, layout):
+    """`value`, one integer or one for each spatial axis, as one for each of D, H and W."""
+    values = dict(zip(spatial(layout), value, strict=True)) if isinstance(value, (tuple, list)) else {}
+    return [int(values.get(axis, 0 if values else value)) if axis in layout else None for axis in "DHW"]
+
+
+def channels_first(x, layout):
+    """View x as (N, C, D, H, W), with axes of length 1 where the layout has none."""
+    x = x.transpose([layout.index(axis) for axis in AXES if axis in layout])
+    return x[tuple(slice(None) if axis in layout else None for axis in AXES)]
+
+
+def in_layout(y, layout):
+    """View an array (N, C, D, H, W) in the axes of the layout."""
+    y = y[tuple(slice(None) if axis in layout else 0 for axis in AXES)]
+    kept = [axis for axis in AXES if axis in layout]
+    return y.transpose([kept.index(axis) for axis in layout])
+
+
+def source(x, layout, stride, padding):
+    """Return x at the source pixel of every output pixel, (N, C, D, H, W), and where that lies inside the image."""
+    x = channels_first(x, layout)
+    inside = np.ones((1, 1, 1), bool)
+    for i, (s, p) in enumerate(zip(per_axis(stride, layout), per_axis(padding, layout), strict=True)):
+        if s is None:
+            continue
+        size = x.shape[2 + i]
+        count = (size + 2 * p - 1) // s + 1 if size + 2 * p > 0 else 0
+        at = [k * s - p for k in range(count)]
+        seen = np.array([0 <= k < size for k in at], bool)
+        picked = np.array([k if 0 <= k < size else 0 for k in at], np.intp)
+        if size == 0:  # noqa: SIM108
+            x = np.zeros((*x.shape[: 2 + i], count, *x.shape[3 + i :]), x.dtype)
+        else:
+            x = x.take(picked, axis=2 + i)
+        inside = inside & seen.reshape([-1 if k == i else 1 for k in range(3)])
+    return x, np.broadcast_to(inside, x.shape[2:])
+
+
+def relu(v):
+    return np.where(v < 0, v.dtype.type(0), v)
+
+
+def exact(x, weight, bias=None, *, layout="NCHW", stride=1, padding=0, groups=1, residual=None):
+    """Return the sum before the activation, in a wider type, and the bound of a result in x's type."""
+    wide = np.float64 if x.dtype == np.float32 else np.longdouble
+    src, inside = source(x.astype(wide), layout, stride, padding)
+    c_out, c = weight.shape  # c: the input channels that one output channel sees
+    w = weight.astype(x.dtype).astype(wide).reshape(groups, c_out // groups, c)
+    src = src.reshape(src.shape[0], groups, c, *src.shape[2:])
+
+    def total(w, src, b, r):
+        y = np.einsum("goi,ngidhw->ngodhw", w, src)
+        y = y.reshape(y.shape[0], c_out, *y.shape[3:])
+        y = np.where(inside, y, wide(0))
+        if b is not None:
+            y = y + b.astype(x.dtype).astype(wide)[:, None, None, None]
+        if r is not None:
+            y = y + channels_first(r, layout).astype(wide)
+        return in_layout(y, layout)
+
+    value = total(w, src, bias, residual)
+    magnitude = total(abs(w), abs(src), *(None if a is None else abs(a) for a in (bias, residual)))
+    terms, info = c + 2, np.finfo(x.dtype)
+    nu = terms * wide(info.eps) / 2
+    own = terms * np.finfo(wide).eps  # what the wider type itself may be off, 2**-29 (2**-11) of the bound
+    return value, (nu / (1 - nu) + own) * magnitude + terms * wide(info.smallest_subnormal)
+
+
+def assert_within_bound(y, value, bound, activation=None):
+    """Every element within the bound of the exact value; NaN is not. (relu brings values closer, never apart.)"""
+    value = relu(value) if activation else value
+    assert y.shape == value.shape
+    good = abs(y.astype(value.dtype) - value) <= bound
+    assert good.all(), f"{(~good).sum()} of {good.size} beyond the bound, the first at {np.argwhere(~good)[0]}"
+
+
+def fma(a, b, c):
+    """a*b + c, rounded once: float32 by rounding to odd in float64 (Boldo and Melquiond), float64 by fractions."""
+    if a.dtype == np.float64:
+        with np.errstate(all="ignore"):
+            return _fma_float64(a, b, c)
+    with np.errstate(all="ignore"):
+        product, c = a.astype(np.float64) * b.astype(np.float64), c.astype(np.float64)  # the product is exact
+        total = np.asarray(product + c)
+        part = total - product
+        error = (product - (total - part)) + (c - part)  # total + error is the sum exactly
+        bits = total.view(np.int64)
+        away = np.where((error > 0) == (total > 0), 1, -1)
+        odd = np.where(np.isfinite(total) & (error != 0) & (bits & 1 == 0), bits + away, bits)
+        return odd.view(np.float64).astype(np.float32)
+
+
+@partial(np.vectorize, otypes=[np.float64])
+def _fma_float64(a, b, c):
+    a, b, c = float(a), float(b), float(c)
+    if not (math.isfinite(a) and math.isfinite(b) and math.isfinite(c)):
+        return a * b + c if math.isfinite(c) or not (math.isfinite(a) and math.isfinite(b)) else c
+    total = Fraction(a) * Fraction(b) + Fraction(c)
+    return float(total) if total else a * b + c
+
+
+def canonical(x, weight, bias=None, *, layout="NCHW", stride=1, padding=0, groups=1, activation=None, residual=None):
+    """Return the bits of the canonical order: acc = bias or +0; acc = fma(w_i, x_i, acc); += residual; activation."""
+    dtype, c_out, per_group = x.dtype, weight.shape[0], weight.shape[1]
+    src, inside = source(x, layout, stride, padding)
+    shape = (src.shape[0], c_out, *src.shape[2:])
+    start = np.zeros(c_out, dtype) if bias is None else bias.astype(dtype)
+    acc = np.broadcast_to(start[:, None, None, None], shape)
+    group = np.arange(c_out) // max(c_out // groups, 1)
+    for i in range(per_group):
+        step = fma(weight[:, i].astype(dtype)[:, None, None, None], src[:, group * per_group + i], acc)
+        acc = np.where(inside, step, acc)
+    if residual is not None:
+        with np.errstate(all="ignore"):
+            acc = acc + channels_first(residual, layout)
+    return in_layout(relu(acc) if activation else np.array(acc), layout)
+
+
+def assert_same_bits(y, expected):
+    """The same shape, dtype and bits, signs of zeros included; any NaN is as good as any other."""
+    assert y.shape == expected.shape
+    assert y.dtype == expected.dtype
+    both_nan = np.isnan(y) & np.isnan(expected)
+    integer = f"i{y.dtype.itemsize}"
+    same = both_nan | (np.ascontiguousarray(y).view(integer) == np.ascontiguousarray(expected).view(integer))
+    assert same.all(), (
+        f"{(~same).sum()} of {same.size} differ, the first at {np.argwhere(~same)[0]}: "
+        f"{y[~same][0]!r} instead of {expected[~same][0]!r}"
+    )

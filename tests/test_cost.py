@@ -1,0 +1,155 @@
+"""cost: counting, against counting."""
+
+import dataclasses
+
+import hypothesis.strategies as st
+import numpy as np
+import pointwise as pw
+import pytest
+import reference
+from hypothesis import given
+
+
+def test_the_figures_of_a_small_layer():
+    cost = pw.cost((1, 32, 10, 10), 16)
+    assert (cost.params, cost.macs, cost.flops) == (512, 51200, 102400)
+    assert cost.output_shape == (1, 16, 10, 10)
+    assert cost.bytes == 4 * (3200 + 512 + 1600)
+    assert cost.intensity == 102400 / cost.bytes
+    assert all(type(value) is int for value in (cost.params, cost.macs, cost.flops, cost.bytes, *cost.output_shape))
+    assert type(cost.output_shape) is tuple
+    assert type(cost.intensity) is float
+
+
+def test_bias_dtype_stride_padding_groups():
+    assert pw.cost((1, 32, 10, 10), 16, bias=True).params == 528
+    assert pw.cost((1, 32, 10, 10), 16, bias=True).bytes == 4 * (3200 + 528 + 1600)
+    assert pw.cost((1, 32, 10, 10), 16, dtype="float64").bytes == 8 * (3200 + 512 + 1600)
+    assert pw.cost((1, 32, 10, 10), 16, dtype=np.float64) == pw.cost((1, 32, 10, 10), 16, dtype=np.dtype("f8"))
+    stride = pw.cost((1, 32, 10, 10), 16, stride=2)
+    assert (stride.params, stride.macs, stride.output_shape) == (512, 12800, (1, 16, 5, 5))
+    assert stride.bytes == 4 * (800 + 512 + 400)  # the x that is read
+    padding = pw.cost((1, 32, 10, 10), 16, padding=1)
+    assert (padding.macs, padding.output_shape) == (16 * 144 * 32, (1, 16, 12, 12))
+    assert padding.bytes == 4 * (3200 + 512 + 16 * 144)
+    groups = pw.cost((1, 32, 10, 10), 16, groups=4)
+    assert (groups.params, groups.macs) == (128, 12800)
+    assert pw.cost((2, 5, 6, 32), 16, layout="NHWC", stride=(2, 3)).output_shape == (2, 3, 2, 16)
+
+
+@pytest.mark.parametrize(
+    ("shape", "c_out", "expected"),
+    [
+        ((0, 32, 10, 10), 16, (512, 0, 4 * 512)),
+        ((1, 0, 10, 10), 16, (0, 0, 4 * 1600)),
+        ((1, 32, 10, 10), 0, (0, 0, 4 * 3200)),
+        ((1, 32, 0, 10), 16, (512, 0, 4 * 512)),
+        ((0, 0, 0, 0), 0, (0, 0, 0)),
+    ],
+)
+def test_nothing(shape, c_out, expected):
+    cost = pw.cost(shape, c_out)
+    assert (cost.params, cost.macs, cost.bytes) == expected
+    assert cost.intensity == 0
+
+
+def test_a_cost_is_a_frozen_dataclass():
+    cost = pw.cost((1, 32, 10, 10), 16)
+    assert isinstance(cost, pw.Cost)
+    names = [field.name for field in dataclasses.fields(cost)]
+    assert names == ["params", "macs", "flops", "bytes", "intensity", "output_shape"]
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        cost.params = 0
+    assert cost == pw.cost([1, np.int32(32), 10, 10], np.int8(16))
+    assert hash(cost) == hash(pw.cost((1, 32, 10, 10), 16))
+
+
+@given(st.data())
+def test_against_counting(data):
+    layout = data.draw(st.sampled_from(reference.LAYOUTS))
+    groups = data.draw(st.integers(1, 3))
+    sizes = {axis: data.draw(st.integers(0, 9)) for axis in "NDHW"} | {"C": groups * data.draw(st.integers(0, 3))}
+    shape = tuple(sizes[axis] for axis in layout)
+    c_out, bias = groups * data.draw(st.integers(0, 3)), data.draw(st.booleans())
+    spatial = len(reference.spatial(layout))
+
+    def window(least):
+        one = st.integers(least, 12)
+        return data.draw(one | st.tuples(*[one] * spatial))
+
+    how = {"layout": layout, "stride": window(1), "padding": window(0)}
+    itemsize = data.draw(st.sampled_from([4, 8]))
+    cost = pw.cost(shape, c_out, groups=groups, bias=bias, dtype=f"f{itemsize}", **how)
+
+    number = np.arange(1, np.prod(shape) + 1).reshape(shape)  # every element of x a number of its own
+    src, inside = reference.source(number, layout, how["stride"], how["padding"])
+    read = len(np.unique(src[..., inside]))
+    y = reference.in_layout(np.empty((src.shape[0], c_out, *src.shape[2:])), layout)
+    per_group = sizes["C"] // groups
+    assert cost.output_shape == y.shape
+    assert cost.params == c_out * per_group + bias * c_out
+    assert cost.macs == y.size * per_group
+    assert cost.flops == 2 * cost.macs
+    assert cost.bytes == itemsize * (read + cost.params + y.size)
+    assert cost.intensity == (cost.flops / cost.bytes if cost.bytes else 0)
+    if y.size < 10000:
+        x, weight = np.zeros(shape, f"f{itemsize}"), np.zeros((c_out, per_group), f"f{itemsize}")
+        assert pw.conv(x, weight, groups=groups, **how).shape == cost.output_shape
+
+
+@pytest.mark.parametrize(
+    ("arguments", "keywords", "exception", "message"),
+    [
+        (((1, 32, 10), 16), {}, ValueError, r"\bx_shape must .*4 axes of layout NCHW.*3"),
+        (((1, 32, 10, 10), 16), {"layout": "NCW"}, ValueError, r"\bx_shape must .*3 axes of layout NCW.*4"),
+        (((), 16), {}, ValueError, r"\bx_shape must .*4 axes of layout NCHW.*0"),
+        (((1, 32, -1, 10), 16), {}, ValueError, r"\bx_shape must .*at least 0.*-1"),
+        (((1, 32, 2**63, 10), 16), {}, ValueError, r"\bx_shape must .*int64.*9223372036854775808"),
+        (((1, 32, 10.0, 10), 16), {}, TypeError, r"\bx_shape must .*integers.*10\.0"),
+        (("NCHW", 16), {}, TypeError, r"\bx_shape must .*integers.*NCHW"),
+        ((None, 16), {}, TypeError, r"\bx_shape must .*integers.*None"),
+        ((5, 16), {}, TypeError, r"\bx_shape must .*integers.*5"),
+        (((1, 32, 10, 10), -1), {}, ValueError, r"\bc_out must .*at least 0.*-1"),
+        (((1, 32, 10, 10), 2**63), {}, ValueError, r"\bc_out must .*int64.*9223372036854775808"),
+        (((1, 32, 10, 10), 16.0), {}, TypeError, r"\bc_out must be an integer, got float"),
+        (((1, 32, 10, 10), None), {}, TypeError, r"\bc_out must be an integer, got NoneType"),
+        (((1, 32, 10, 10), 16), {"layout": "HW"}, ValueError, r'\blayout must be one of NCHW.*got "HW"'),
+        (((1, 32, 10, 10), 16), {"stride": 0}, ValueError, r"\bstride must be at least 1, got 0"),
+        (((1, 32, 10, 10), 16), {"padding": (1, -1)}, ValueError, r"\bpadding must be at least 0, got \(1, -1\)"),
+        (((1, 32, 10, 10), 16), {"groups": 3}, ValueError, r"\bgroups must divide the 16 output channels, got 3"),
+        (((1, 30, 10, 10), 16), {"groups": 4}, ValueError, r"\bgroups must divide the 30 input channels, got 4"),
+        (((1, 32, 10, 10), 16), {"groups": 0}, ValueError, r"\bgroups must be at least 1, got 0"),
+        (((1, 32, 10, 10), 16), {"dtype": "int8"}, TypeError, r"\bdtype must be float32 or float64, got int8"),
+        (((1, 32, 10, 10), 16), {"dtype": "float16"}, NotImplementedError, r"\bdtype\b.*float16.*not built yet"),
+    ],
+)
+def test_errors(arguments, keywords, exception, message):
+    with pytest.raises(exception, match=message):
+        pw.cost(*arguments, **keywords)
+
+
+@pytest.mark.parametrize(
+    ("shape", "c_out", "keywords", "names"),
+    [
+        ((2**31, 2**31, 2**31, 1), 1, {}, "x_shape"),
+        ((2**62, 1, 1, 1), 4, {}, "x_shape"),
+        ((1, 2**32, 1, 1), 2**32, {}, "x_shape"),
+        ((1, 2**20, 2**20, 1), 2**22, {}, "x_shape"),  # macs are 2**62, flops are not in int64
+        ((2**61, 1, 1, 1), 1, {}, "x_shape"),  # bytes
+        ((2**60, 1, 1, 1), 1, {"dtype": "float64"}, "x_shape"),
+        ((1, 1, 1, 1), 1, {"padding": 2**31}, "padding|x_shape"),
+        ((1, 1, 1, 1), 1, {"padding": 2**62}, "padding"),
+        ((1, 1, 1, 1), 1, {"padding": 2**63 - 1}, "padding"),
+        ((1, 1, 2**63 - 1, 1), 1, {"padding": 1}, "padding"),
+    ],
+)
+def test_counts_beyond_int64(shape, c_out, keywords, names):
+    with pytest.raises(ValueError, match=rf"\b({names}) must .*int64"):
+        pw.cost(shape, c_out, **keywords)
+
+
+def test_counts_just_within_int64():
+    assert pw.cost((2**59, 1), 1, layout="NC").bytes == 4 * (2**60 + 1)
+    assert pw.cost((1, 2**31 - 1), 2**29, layout="NC").params == (2**31 - 1) * 2**29
+    assert pw.cost((0, 2**31, 2**62, 2**62), 1).macs == 0
+    assert pw.cost((1, 1, 2**62, 1), 1, stride=2**62).output_shape == (1, 1, 1, 1)

@@ -1,0 +1,43 @@
+"""The examples in docstrings."""
+
+import doctest
+import importlib
+import inspect
+import pkgutil
+
+import pointwise as pw
+import pytest
+
+# The command line's modules want what is optional; tests of their own have them.
+NAMES = {"_activations", "_api", "_arrays", "_config", "_core", "_cost", "_planned", "_threads"}
+MODULES = sorted(NAMES & {module.name for module in pkgutil.iter_modules(pw.__path__)})
+
+
+@pytest.mark.parametrize("name", MODULES)
+def test_examples(name):
+    module = importlib.import_module(f"pointwise.{name}")
+    failed, _ = doctest.testmod(module, optionflags=doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE)
+    assert failed == 0
+
+
+@pytest.mark.parametrize("name", ["conv", "Conv", "cost"])
+def test_there_are_examples(name):
+    assert any(test.examples for test in doctest.DocTestFinder().find(getattr(pw, name), name))
+
+
+@pytest.mark.parametrize("name", ["conv", "Conv", "cost"])
+def test_every_parameter_is_documented(name):
+    thing = getattr(pw, name)
+    documented = inspect.getdoc(thing).partition("Parameters\n")[2]
+    for parameter in inspect.signature(thing).parameters:
+        assert parameter in documented
+
+
+def test_the_example_of_the_package():
+    import numpy as np
+
+    names = {"weight": np.ones((3, 2), "f4"), "bias": np.ones(3, "f4"), "x": np.ones((1, 2, 4, 2), "f4")}
+    text = inspect.getdoc(pw).partition("::\n")[2]
+    code = inspect.cleandoc("\n" + text)
+    exec(code, names)
+    assert names["y"].shape == (1, 2, 4, 3)

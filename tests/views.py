@@ -1,0 +1,72 @@
+"""Ways for an array to lie in memory. Each makes a buffer and takes the array out of it.
+
+The rest of the buffer is poison (all bits set: NaN), so that what is read beside the array spoils the result, and what
+is written there is found.
+"""
+
+import numpy as np
+
+
+def _each(shape, make):
+    return tuple(make(size) for size in shape)
+
+
+def _misaligned(base, shape, dtype):
+    nbytes = int(np.prod(shape)) * dtype.itemsize
+    return base[1 : 1 + nbytes].view(dtype).reshape(shape)
+
+
+def _record(dtype):
+    return np.dtype([("tag", "u1"), ("value", dtype)])  # 5 or 9 bytes: strides that are no multiple of the item size
+
+
+# name: (make the buffer for a shape and dtype, take the array out of the buffer)
+WAYS = {
+    "contiguous": (np.empty, lambda base, shape, dtype: base),
+    "strided": (
+        lambda shape, dtype: np.empty(_each(shape, lambda n: 2 * n + 1), dtype),
+        lambda base, shape, dtype: base[(slice(1, None, 2),) * len(shape)],
+    ),
+    "cropped": (
+        lambda shape, dtype: np.empty(_each(shape, lambda n: n + 2), dtype),
+        lambda base, shape, dtype: base[(slice(1, -1),) * len(shape)],
+    ),
+    "transposed": (lambda shape, dtype: np.empty(shape[::-1], dtype), lambda base, shape, dtype: base.T),
+    "rolled": (
+        lambda shape, dtype: np.empty(shape[1:] + shape[:1], dtype),
+        lambda base, shape, dtype: np.moveaxis(base, -1, 0),
+    ),
+    "channel second": (
+        lambda shape, dtype: np.empty(shape[:1] + shape[-1:] + shape[1:-1] if len(shape) > 1 else shape, dtype),
+        lambda base, shape, dtype: np.moveaxis(base, 1, -1) if len(shape) > 1 else base,
+    ),
+    "negative": (np.empty, lambda base, shape, dtype: base[(slice(None, None, -1),) * len(shape)]),
+    "misaligned": (
+        lambda shape, dtype: np.empty(int(np.prod(shape)) * dtype.itemsize + 9, np.uint8),
+        _misaligned,
+    ),
+    "record": (lambda shape, dtype: np.empty(shape, _record(dtype)), lambda base, shape, dtype: base["value"]),
+}
+
+
+def empty(way, shape, dtype):
+    """Return an array of poison that lies this way, and its buffer."""
+    make, take = WAYS[way]
+    shape, dtype = tuple(shape), np.dtype(dtype)
+    base = make(shape, dtype)
+    base.reshape(-1).view(np.uint8)[...] = 0xFF
+    return take(base, shape, dtype), base
+
+
+def put(way, array):
+    """Return a copy of `array` that lies this way."""
+    view, _ = empty(way, array.shape, array.dtype)
+    view[...] = array
+    return view
+
+
+def assert_wrote_only(way, base, expected):
+    """The array in `base` has the bits of `expected`, and all around it is poison still."""
+    view, clean = empty(way, expected.shape, expected.dtype)
+    view[...] = expected
+    assert base.tobytes() == clean.tobytes()
