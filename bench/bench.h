@@ -2,8 +2,8 @@
 #pragma once
 
 #include <benchmark/benchmark.h>
+#include <time.h>
 
-#include <chrono>
 #include <cstdint>
 #include <string>
 
@@ -35,17 +35,24 @@ class Random {
   uint64_t state_ = 1;
 };
 
-// Times the benchmark's loop by the wall clock and counts FLOP/s, and what share of `peak` FLOP/s that is. (Rates of
-// Google Benchmark go by the calling thread's CPU time, and cannot be a percentage.)
+// Seconds: of this thread's CPU where it works alone, which a busy neighbour leaves as they are; else of the wall
+// clock.
+inline double seconds(int threads) {
+  timespec t;
+  clock_gettime(threads == 1 ? CLOCK_THREAD_CPUTIME_ID : CLOCK_MONOTONIC, &t);
+  return static_cast<double>(t.tv_sec) + 1e-9 * static_cast<double>(t.tv_nsec);
+}
+
+// Runs the benchmark's loop and counts FLOP/s, and what share of `peak` FLOP/s that is. (Rates of Google Benchmark go
+// by the calling thread's CPU time whatever the threads, and cannot be a percentage.)
 template <class Call>
-void time_flops(benchmark::State& state, double flops_per_call, double peak, const Call& call) {
-  const auto begin = std::chrono::steady_clock::now();
+void time_flops(benchmark::State& state, int threads, double flops_per_call, double peak, const Call& call) {
+  const double begin = seconds(threads);
   for (auto _ : state) {
     call();
     benchmark::ClobberMemory();
   }
-  const std::chrono::duration<double> elapsed = std::chrono::steady_clock::now() - begin;
-  const double rate = flops_per_call * static_cast<double>(state.iterations()) / elapsed.count();
+  const double rate = flops_per_call * static_cast<double>(state.iterations()) / (seconds(threads) - begin);
   state.counters["FLOP/s"] = rate;
   state.counters["peak%"] = 100 * rate / peak;
 }

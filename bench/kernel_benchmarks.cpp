@@ -46,6 +46,7 @@ struct KernelCase {
     block.x_pixel = channel_rows ? item : k * item;
     block.x_channel = channel_rows ? pixels * item : item;
     block.weights = packed.weights(0);
+    block.panel = k * 64;
     block.bias = packed.bias(0);
     block.y = reinterpret_cast<char*>(y.data());
     block.y_pixel = channel_rows ? item : channels * item;
@@ -80,7 +81,7 @@ void run_kernel(benchmark::State& state, const KernelRow<T>& row, double peak) {
     state.SkipWithError("wrong result");
     return;
   }
-  time_flops(state, 2.0 * kernel.pixels * kernel.channels * kernel.input_channels, peak,
+  time_flops(state, 1, 2.0 * kernel.pixels * kernel.channels * kernel.input_channels, peak,
              [&] { row.run(kernel.block); });
 }
 

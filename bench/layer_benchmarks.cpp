@@ -103,7 +103,7 @@ void run_layer(benchmark::State& state, const TableRow& row, const std::string& 
     }
     verified->insert(name);
   }
-  time_flops(state, static_cast<double>(layer.cost.flops), peak, call);
+  time_flops(state, threads, static_cast<double>(layer.cost.flops), peak, call);
 }
 
 }  // namespace

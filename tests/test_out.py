@@ -114,6 +114,14 @@ OVERLAPS = {
         "x",
     ),
     "x reversed": (lambda b: {"x": b[:64].reshape(1, 4, 16), "out": b[:64].reshape(1, 4, 16)[:, :, ::-1]}, "x"),
+    "x before its first element": (
+        lambda b: {"x": b[100:36:-1].reshape(1, 4, 16), "out": b[:64].reshape(1, 4, 16)},
+        "x",
+    ),
+    "out before its first element": (
+        lambda b: {"x": b[:64].reshape(1, 4, 16), "out": b[100:36:-1].reshape(1, 4, 16)},
+        "x",
+    ),
     "x is one element of out": (
         lambda b: {"x": np.broadcast_to(b[60:61], (1, 4, 16)), "out": b[:64].reshape(1, 4, 16)},
         "x",

@@ -3,7 +3,8 @@
 //     for piece in images x groups x pixel blocks x channel blocks:        handed out to threads
 //       for chunk of pixels in the piece's pixel block:                    fits L2; packed here if need be
 //         for chunk of channels in the piece's channel block:              its weights fit L2
-//           kernel(chunk of pixels x chunk of channels)                    loops over register tiles
+//           for chunk of input channels:                                   all, unless there are very many
+//             kernel(chunk of pixels x chunk of channels)                  loops over register tiles
 #pragma once
 
 #include <array>
@@ -50,9 +51,12 @@ struct Blocking {
   int64_t images, pixels;              // products of the sizes of the axes
   int64_t pixel_block, channel_block;  // of a piece
   int64_t pixel_chunk, channel_chunk;  // of a kernel call
+  int64_t input_chunk;                 // input channels of a kernel call
   int64_t pieces;
   ptrdiff_t packed_step;  // bytes from a channel (or pixel) of packed src to the next
+  ptrdiff_t sums_row;     // bytes from a row of sums to the next, where the input channels are split
   int64_t scratch;        // bytes of packed src a thread
+  int64_t sums;           // bytes of sums a thread
   double cycles;          // what the cost model expects on one thread
 };
 

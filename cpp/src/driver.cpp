@@ -139,10 +139,11 @@ class Run {
     block.residual_pixel = b.pixels == 1 ? static_cast<ptrdiff_t>(sizeof(T)) : inner.residual;
     block.y_channel = lowered.channels == 1 ? static_cast<ptrdiff_t>(sizeof(T)) : lowered.dst_channel;
     block.residual_channel = lowered.channels == 1 ? static_cast<ptrdiff_t>(sizeof(T)) : lowered.residual_channel;
+    block.panel = width * lowered.input_channels * static_cast<ptrdiff_t>(sizeof(T));
     const T* weights = weights_.weights(group) + channel / width * width * lowered.input_channels;
     const T* bias = weights_.bias(group) + channel;
 
-    ptrdiff_t* src_offsets = reinterpret_cast<ptrdiff_t*>(scratch + plan_.packed_bytes);
+    ptrdiff_t* src_offsets = reinterpret_cast<ptrdiff_t*>(scratch + plan_.packed + plan_.sums);
     ptrdiff_t* dst_offsets = src_offsets + b.pixel_chunk;
     ptrdiff_t* residual_offsets = dst_offsets + b.pixel_chunk;
     for (int64_t done = 0; done < pixels; done += b.pixel_chunk) {
@@ -157,12 +158,43 @@ class Run {
       block.residual_offsets = b.even ? nullptr : residual_offsets;
       for (int64_t from = 0; from < channels; from += b.channel_chunk) {
         block.channels = std::min(b.channel_chunk, channels - from);
-        block.weights = weights + from * block.input_channels;
         block.bias = bias + from;
+        block.weights = weights + from * lowered.input_channels;
         block.y = dst + dst_at + from * lowered.dst_channel;
         block.residual = residual ? residual + residual_at + from * lowered.residual_channel : nullptr;
-        kernels<T>().rows[b.row].run(block);
+        run_kernel(b, block, scratch + plan_.packed);
       }
+    }
+  }
+
+  // Runs a block, its input channels in the plan's chunks: every call but the last leaves its sums in scratch memory,
+  // every call but the first goes on from them.
+  void run_kernel(const Blocking& b, const Block<T>& block, char* sums) const {
+    const KernelRow<T>& row = kernels<T>().rows[b.row];
+    if (block.input_channels <= b.input_chunk) {
+      row.run(block);
+      return;
+    }
+    constexpr ptrdiff_t item = sizeof(T);
+    const bool channel_rows = row.rows == Rows::channels;
+    for (int64_t i = 0; i < block.input_channels; i += b.input_chunk) {
+      Block<T> part = block;
+      part.input_channels = std::min(b.input_chunk, block.input_channels - i);
+      part.x = block.x + i * block.x_channel;
+      part.weights = block.weights + i * panel_width<T>();
+      if (i > 0) {
+        part.sums = sums;
+        part.sums_row = b.sums_row;
+      }
+      if (i + b.input_chunk < block.input_channels) {
+        part.y = sums;
+        part.y_pixel = channel_rows ? item : b.sums_row;
+        part.y_channel = channel_rows ? b.sums_row : item;
+        part.y_offsets = nullptr;
+        part.residual = nullptr;
+        part.epilogue = epilogue_of<T>(Activation::none());
+      }
+      row.run(part);
     }
   }
 

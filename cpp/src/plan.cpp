@@ -49,17 +49,19 @@ Plan make_plan(const Lowered& lowered, DType dtype, int threads) {
   Plan plan{};
   plan.lowered = lowered;
   double cycles = 0;
+  int64_t offsets = 0;
   for (int i = 0; i < lowered.boxes; ++i) {
     const Blocking b = choose_blocking(work_of(lowered, lowered.box[i], dtype, threads), row_shapes(dtype));
     plan.blocking[i] = b;
     plan.pieces += b.pieces;
     cycles += b.cycles;
-    plan.packed_bytes = std::max(plan.packed_bytes, round_up(b.scratch, 64));
+    plan.packed = std::max(plan.packed, round_up(b.scratch, 64));
+    plan.sums = std::max(plan.sums, round_up(b.sums, 64));
     // Offsets of the chunk's pixels in src, dst and residual.
-    const bool offsets = b.packing != Packing::none || !b.even;
-    plan.scratch = std::max<int64_t>(plan.scratch, offsets ? 3 * b.pixel_chunk * sizeof(ptrdiff_t) : 0);
+    const bool with_offsets = b.packing != Packing::none || !b.even;
+    offsets = std::max<int64_t>(offsets, with_offsets ? 3 * b.pixel_chunk * sizeof(ptrdiff_t) : 0);
   }
-  plan.scratch = round_up(plan.scratch + plan.packed_bytes, 64);
+  plan.scratch = round_up(plan.packed + plan.sums + offsets, 64);
   plan.team = team_size(cycles, plan.pieces, threads);
   return plan;
 }

@@ -130,6 +130,7 @@ struct KernelCase {
       }
     }
     block.weights = reinterpret_cast<const T*>(w);
+    block.panel = shape.inputs * 64;
     block.bias = reinterpret_cast<const T*>(b);
 
     y.assign(static_cast<size_t>(y_place.extent + 2 * guard + shift), '\x5a');

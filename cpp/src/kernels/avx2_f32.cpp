@@ -1,7 +1,8 @@
 // AVX2 and FMA, float32. 16 registers: 12 accumulators.
 #include <immintrin.h>
 
-#include "tile.h"
+#include "block.h"
+#include "fma_loop.h"
 
 namespace pointwise {
 namespace {

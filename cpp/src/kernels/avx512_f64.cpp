@@ -1,7 +1,8 @@
 // AVX-512, float64. 32 registers: 24 to 28 accumulators.
 #include <immintrin.h>
 
-#include "tile.h"
+#include "block.h"
+#include "fma_loop.h"
 
 namespace pointwise {
 namespace {

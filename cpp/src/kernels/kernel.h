@@ -44,6 +44,7 @@ struct Block {
   const char* x;
   ptrdiff_t x_pixel, x_channel;
   const T* weights;  // the first panel
+  ptrdiff_t panel;   // bytes from one panel to the next
   const T* bias;     // a whole number of panels, 64-byte aligned
   char* y;
   ptrdiff_t y_pixel, y_channel;
@@ -53,6 +54,10 @@ struct Block {
   const ptrdiff_t* y_offsets;
   const ptrdiff_t* residual_offsets;
   Epilogue<T> epilogue;
+  // Where the input channels are split over several calls: the sums so far, which stand in for the bias; else null.
+  // Stored as the tile has them, row by row with the lanes side by side; whole tiles of them are read.
+  const char* sums;
+  ptrdiff_t sums_row;
 };
 
 enum class Rows { channels, pixels };

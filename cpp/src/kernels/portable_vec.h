@@ -3,7 +3,8 @@
 // library call here. (Users are promised the error bound, not the bits, of these kernels.)
 #pragma once
 
-#include "tile.h"
+#include "block.h"
+#include "fma_loop.h"
 
 namespace pointwise {
 namespace {

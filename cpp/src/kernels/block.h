@@ -1,0 +1,236 @@
+// The loops over the tiles of one Block, and what happens to tiles whose lanes are not side by side in y.
+#pragma once
+
+#include "tile.h"
+
+namespace pointwise {
+namespace {
+
+// Stores a tile that was left in `buffer` (rows of `width` numbers) where y wants its columns side by side: column c,
+// row r at y + c * y_column + r * sizeof(T). This is where NCHW results of pixel rows are transposed, in registers.
+template <class V>
+void store_transposed(const typename V::Number* buffer, int width, int rows, int columns, char* y, ptrdiff_t y_column,
+                      const char* residual, ptrdiff_t residual_column, typename V::Number number_floor) {
+  using T = typename V::Number;
+  const V floor = V::fill(number_floor);
+  for (int r = 0; r < rows; r += V::lanes) {
+    const int used = static_cast<int>(smaller(rows - r, V::lanes));
+    const auto mask = V::first(used);
+    for (int c = 0; c < columns; c += V::lanes) {
+      V v[V::lanes];
+      POINTWISE_UNROLL
+      for (int i = 0; i < V::lanes; ++i) v[i] = V::load(reinterpret_cast<const char*>(buffer + (r + i) * width + c));
+      V::transpose(v);
+      POINTWISE_UNROLL
+      for (int i = 0; i < V::lanes; ++i) {
+        if (c + i >= columns) break;
+        const ptrdiff_t at = r * static_cast<ptrdiff_t>(sizeof(T));
+        if (residual) v[i] = V::add(v[i], V::load(residual + (c + i) * residual_column + at, mask));
+        v[i] = V::max(floor, v[i]);
+        if (used == V::lanes)
+          v[i].store(y + (c + i) * y_column + at);
+        else
+          v[i].store(y + (c + i) * y_column + at, mask);
+      }
+    }
+  }
+}
+
+// A rectangle of tiles whose results go straight to y, or through a buffer where y's lanes are not side by side.
+template <class V, int MR, int NR, Rows R>
+struct BlockRunner {
+  using T = typename V::Number;
+  static constexpr ptrdiff_t item = sizeof(T);
+  static constexpr int lanes = V::lanes, width = NR * lanes;
+  static constexpr int buffer_rows = (MR + lanes - 1) / lanes * lanes;
+  static constexpr T lowest = -__builtin_huge_val();
+
+  const Block<T>& b;
+  const bool direct;
+  alignas(64) T buffer[buffer_rows * width];
+
+  explicit BlockRunner(const Block<T>& block)
+      : b(block),
+        direct(R == Rows::channels
+                   ? !b.y_offsets && b.y_pixel == item && (!b.residual || b.residual_pixel == item)
+                   : !b.y_offsets && b.y_channel == item && (!b.residual || b.residual_channel == item)) {
+    if (!direct)
+      for (T& v : buffer) v = 0;
+  }
+
+  ptrdiff_t y_at(int64_t pixel) const { return b.y_offsets ? b.y_offsets[pixel] : pixel * b.y_pixel; }
+  ptrdiff_t residual_at(int64_t pixel) const {
+    return b.residual_offsets ? b.residual_offsets[pixel] : pixel * b.residual_pixel;
+  }
+
+  // The tile at (pixel, channel); `last` lanes of its last vector are in use.
+  Tile<T> tile(int64_t pixel, int64_t channel, int rows, int last) {
+    constexpr int w = panel_width<T>();
+    Tile<T> t;
+    t.input_channels = b.input_channels;
+    t.x = b.x + pixel * b.x_pixel;
+    t.x_pixel = b.x_pixel;
+    t.x_channel = b.x_channel;
+    t.weights = reinterpret_cast<const char*>(b.weights) + channel / w * b.panel + channel % w * item;
+    t.panel = b.panel;
+    t.bias = reinterpret_cast<const char*>(b.bias + channel);
+    t.sums = !b.sums               ? nullptr
+             : R == Rows::channels ? b.sums + channel * b.sums_row + pixel * item
+                                   : b.sums + pixel * b.sums_row + channel * item;
+    t.sums_row = b.sums_row;
+    t.rows = rows;
+    t.last = direct || R == Rows::channels ? last : lanes;  // the buffer takes all lanes; x only what it has
+    if (direct) {
+      t.y = b.y + pixel * b.y_pixel + channel * b.y_channel;
+      t.y_row = R == Rows::channels ? b.y_channel : b.y_pixel;
+      t.residual = b.residual ? b.residual + pixel * b.residual_pixel + channel * b.residual_channel : nullptr;
+      t.residual_row = R == Rows::channels ? b.residual_channel : b.residual_pixel;
+      t.floor = b.epilogue.floor;
+    } else {
+      t.y = reinterpret_cast<char*>(buffer);
+      t.y_row = width * item;
+      t.residual = nullptr;
+      t.residual_row = 0;
+      t.floor = lowest;
+    }
+    return t;
+  }
+
+  // Takes a tile from the buffer to y.
+  void flush(int64_t pixel, int pixels, int64_t channel, int channels) const {
+    const bool even = !b.y_offsets;
+    const ptrdiff_t y_lane = R == Rows::pixels ? b.y_pixel : b.y_channel;
+    const ptrdiff_t residual_lane = R == Rows::pixels ? b.residual_pixel : b.residual_channel;
+    if (even && y_lane == item && (!b.residual || residual_lane == item)) {
+      const bool rows_are_pixels = R == Rows::pixels;
+      store_transposed<V>(buffer, width, rows_are_pixels ? pixels : channels, rows_are_pixels ? channels : pixels,
+                          b.y + pixel * b.y_pixel + channel * b.y_channel, rows_are_pixels ? b.y_channel : b.y_pixel,
+                          b.residual ? b.residual + pixel * b.residual_pixel + channel * b.residual_channel : nullptr,
+                          rows_are_pixels ? b.residual_channel : b.residual_pixel, b.epilogue.floor);
+      return;
+    }
+    for (int p = 0; p < pixels; ++p) {
+      char* y = b.y + y_at(pixel + p) + channel * b.y_channel;
+      const char* residual = b.residual ? b.residual + residual_at(pixel + p) + channel * b.residual_channel : nullptr;
+      for (int c = 0; c < channels; ++c) {
+        T v = R == Rows::pixels ? buffer[p * width + c] : buffer[c * width + p];
+        if (residual) v += read<T>(residual + c * b.residual_channel);
+        v = b.epilogue.floor > v ? b.epilogue.floor : v;
+        __builtin_memcpy(y + c * b.y_channel, &v, sizeof(T));
+      }
+    }
+  }
+};
+
+template <class T>
+using TileFunction = void (*)(const Tile<T>&);
+
+// The tiles of up to NR vectors and MR rows, by [residual][masked][vectors - 1][rows - 1]. Channel rows exist for
+// powers of two (the others compute rows of padding), pixel rows for every height (pixel counts are spread evenly).
+template <class V, int MR, int NR, bool Residual, bool Masked>
+struct ChannelRowTiles {
+  TileFunction<typename V::Number> f[NR][MR];
+  constexpr ChannelRowTiles() : f() { fill<NR>(); }
+  template <int N>
+  constexpr void fill() {
+    fill_rows<N, 1>();
+    if constexpr (N > 1) fill<N - 1>();
+  }
+  template <int N, int M>
+  constexpr void fill_rows() {
+    for (int r = M / 2; r < M; ++r) f[N - 1][r] = channel_rows_tile<V, M, N, Residual, Masked>;
+    if constexpr (2 * M <= MR) fill_rows<N, 2 * M>();
+  }
+};
+
+template <class V, int MR, int NR, bool Residual>
+struct PixelRowTiles {
+  TileFunction<typename V::Number> f[NR][MR];
+  constexpr PixelRowTiles() : f() { fill<NR, MR>(); }
+  template <int N, int M>
+  constexpr void fill() {
+    f[N - 1][M - 1] = pixel_rows_tile<V, M, N, Residual>;
+    if constexpr (M > 1)
+      fill<N, M - 1>();
+    else if constexpr (N > 1)
+      fill<N - 1, MR>();
+  }
+};
+
+// Pixels outer, channels inner: the pixels of a tile stay in L1 while the weights stream.
+template <class V, int MR, int NR>
+void run_channel_rows(const Block<typename V::Number>& b) {
+  static_assert(panel_width<typename V::Number>() % MR == 0, "a tile lies within a panel");
+  static constexpr ChannelRowTiles<V, MR, NR, false, false> plain;
+  static constexpr ChannelRowTiles<V, MR, NR, false, true> masked;
+  static constexpr ChannelRowTiles<V, MR, NR, true, false> residual;
+  static constexpr ChannelRowTiles<V, MR, NR, true, true> residual_masked;
+  BlockRunner<V, MR, NR, Rows::channels> runner(b);
+  const int64_t vectors = ceil_div(b.pixels, V::lanes), tiles = ceil_div(vectors, NR);
+  for (int64_t i = 0; i < tiles; ++i) {
+    const int64_t begin = i * vectors / tiles, end = (i + 1) * vectors / tiles, pixel = begin * V::lanes;
+    const int pixels = static_cast<int>(smaller(b.pixels, end * V::lanes) - pixel);
+    const int last = pixels - static_cast<int>(end - begin - 1) * V::lanes;
+    const bool add = b.residual && runner.direct;
+    const auto& f = last < V::lanes ? (add ? residual_masked.f : masked.f) : (add ? residual.f : plain.f);
+    for (int64_t channel = 0; channel < b.channels; channel += MR) {
+      const int rows = static_cast<int>(smaller(MR, b.channels - channel));
+      f[end - begin - 1][rows - 1](runner.tile(pixel, channel, rows, last));
+      if (!runner.direct) runner.flush(pixel, pixels, channel, rows);
+    }
+  }
+}
+
+// Channels outer, pixels inner: the weights of a tile stay in cache while the pixels stream.
+template <class V, int MR, int NR>
+void run_pixel_rows(const Block<typename V::Number>& b) {
+  constexpr int per_panel = panel_width<typename V::Number>() / V::lanes;
+  static_assert(per_panel == 1 || per_panel % NR == 0, "vectors of a tile are whole panels or lie within one");
+  static constexpr PixelRowTiles<V, MR, NR, false> plain;
+  static constexpr PixelRowTiles<V, MR, NR, true> residual;
+  BlockRunner<V, MR, NR, Rows::pixels> runner(b);
+  const auto& f = b.residual && runner.direct ? residual.f : plain.f;
+  const int64_t vectors = ceil_div(b.channels, V::lanes), columns = ceil_div(vectors, NR);
+  const int64_t tiles = ceil_div(b.pixels, MR);
+  for (int64_t j = 0; j < columns; ++j) {
+    // Spread evenly where a tile may start at any vector: 4 vectors are 2 + 2, not 3 + 1.
+    const int64_t begin = per_panel == 1 ? j * vectors / columns : j * NR;
+    const int64_t end = per_panel == 1 ? (j + 1) * vectors / columns : smaller((j + 1) * NR, vectors);
+    const int64_t channel = begin * V::lanes;
+    const int channels = static_cast<int>(smaller(b.channels, end * V::lanes) - channel);
+    const int last = channels - static_cast<int>(end - begin - 1) * V::lanes;
+    for (int64_t i = 0; i < tiles; ++i) {
+      const int64_t pixel = i * b.pixels / tiles;
+      const int rows = static_cast<int>((i + 1) * b.pixels / tiles - pixel);
+      f[end - begin - 1][rows - 1](runner.tile(pixel, channel, rows, last));
+      if (!runner.direct) runner.flush(pixel, rows, channel, channels);
+    }
+  }
+}
+
+// See KernelTable::pack. Runs of pixels that lie side by side, or every second one, are found once for all channels.
+template <class T>
+void pack_pixels(const char* x, ptrdiff_t x_channel, const ptrdiff_t* offsets, int64_t pixels, int64_t channels,
+                 char* to, ptrdiff_t to_channel) {
+  constexpr ptrdiff_t item = sizeof(T);
+  for (int64_t begin = 0, end; begin < pixels; begin = end) {
+    const ptrdiff_t step = begin + 1 < pixels ? offsets[begin + 1] - offsets[begin] : item;
+    end = begin + 1;
+    while (end < pixels && offsets[end] - offsets[end - 1] == step) ++end;
+    const char* from = x + offsets[begin];
+    char* row = to + begin * item;
+    const int64_t count = end - begin;
+    for (int64_t c = 0; c < channels; ++c, from += x_channel, row += to_channel) {
+      if (step == item) {
+        for (int64_t i = 0; i < count; ++i) __builtin_memcpy(row + i * item, from + i * item, sizeof(T));
+      } else if (step == 2 * item) {
+        for (int64_t i = 0; i < count; ++i) __builtin_memcpy(row + i * item, from + i * 2 * item, sizeof(T));
+      } else {
+        for (int64_t i = 0; i < count; ++i) __builtin_memcpy(row + i * item, from + i * step, sizeof(T));
+      }
+    }
+  }
+}
+
+}  // namespace
+}  // namespace pointwise
