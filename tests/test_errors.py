@@ -296,7 +296,6 @@ def test_a_result_beyond_any_memory():
         pw.conv(many, weight, layout="CW")
 
 
-@pytest.mark.xfail(strict=True, reason="the core counts through groups that have no channels")
 def test_any_number_of_groups_without_a_channel(python):
     """Nothing to do, 2**40 times over, is done at once."""
     script = """

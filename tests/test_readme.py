@@ -7,6 +7,7 @@ import shlex
 
 import pytest
 
+import pointwise
 from pointwise.__main__ import main
 
 ROOT = pathlib.Path(__file__).parent.parent
@@ -21,8 +22,10 @@ def blocks(language):
 
 def test_python_blocks_run_in_order(capsys):
     namespace = {}
+    threads = pointwise.get_num_threads()
     for block in blocks("python"):
         exec(compile(block, "README.md", "exec"), namespace)
+    pointwise.set_num_threads(threads)
     pw, np = namespace["pw"], namespace["np"]
     x, y, both = namespace["x"], namespace["y"], namespace["both"]
     expected = np.maximum(np.einsum("oi,nihw->nohw", namespace["weight"], x) + namespace["bias"][:, None, None], 0)
@@ -32,7 +35,6 @@ def test_python_blocks_run_in_order(capsys):
     assert namespace["shortcut"].shape == y.shape
     assert namespace["half"].shape == (1, 16, 5, 5)
     assert pw.isa() in capsys.readouterr().out
-    pw.set_num_threads(1)
 
 
 def console_commands():
@@ -42,7 +44,7 @@ def console_commands():
             yield pytest.param(shlex.split(command), output, id=command)
 
 
-@pytest.mark.parametrize(("command", "output"), console_commands())
+@pytest.mark.parametrize(("command", "output"), list(console_commands()))
 def test_console_output_is_what_the_readme_shows(command, output, capsys):
     assert command[0] == "pointwise"
     assert main(command[1:]) == 0

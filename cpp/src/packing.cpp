@@ -33,17 +33,17 @@ template <class T>
 PackedWeights<T> pack_weights(const View& weights, const View* bias, int64_t groups) {
   constexpr int64_t width = panel_width<T>();
   PackedWeights<T> packed{};
-  packed.groups = groups;
   packed.channels = weights.shape[0] / groups;
+  packed.groups = packed.channels > 0 ? groups : 0;  // there may be any number of groups without channels
   packed.input_channels = weights.shape[1];
   packed.panels = ceil_div(packed.channels, width);
   int64_t columns = packed.input_channels;  // and one of bias
   if (!checked_add(columns, 1, &columns)) throw std::bad_alloc();
   int64_t numbers = allocation_size(packed.panels, width);
-  numbers = allocation_size(allocation_size(numbers, columns), groups);
+  numbers = allocation_size(allocation_size(numbers, columns), packed.groups);
   packed.memory = allocate_aligned(allocation_size(numbers, sizeof(T)));
 
-  for (int64_t group = 0; group < groups; ++group) {
+  for (int64_t group = 0; group < packed.groups; ++group) {
     T* to = const_cast<T*>(packed.weights(group));
     T* to_bias = const_cast<T*>(packed.bias(group));
     for (int64_t begin = 0; begin < packed.channels; begin += width) {
