@@ -28,20 +28,20 @@ Round run_round(double (*loop)(int64_t), int64_t steps, int threads) {
 double fma_peak(double (*fma_loop)(int64_t), int threads) {
   constexpr double block = 2e-3;  // seconds: long against a parallel region, short against a neighbour's time slice
   constexpr double enough = 18e-3;
+  constexpr int least_blocks = 5;
   const int team = openmp_limit(std::max(threads, 1));
-  // The first rounds wake the threads and the clock. Any one of them may stall, so that the fastest of a few counts.
-  int64_t steps = 1 << 10;
-  double seconds = 0;
-  while (seconds < block / 2) {
-    steps *= 2;
-    seconds = run_round(fma_loop, steps, team).seconds;
-    for (int i = 0; i < 2; ++i) seconds = std::min(seconds, run_round(fma_loop, steps, team).seconds);
-  }
-  double best = 0;
-  Round round{};
-  for (double total = 0; total < enough; total += round.seconds) {
-    round = run_round(fma_loop, steps, team);
+  // The length of a block comes from the fastest of a few short runs of this thread alone: a team on a busy machine may
+  // stall in every one, and its blocks would be too short to say anything.
+  constexpr int64_t probe = 1 << 14;
+  double fastest = run_round(fma_loop, probe, 1).seconds;
+  for (int i = 0; i < 8; ++i) fastest = std::min(fastest, run_round(fma_loop, probe, 1).seconds);
+  const int64_t steps = std::max(probe, static_cast<int64_t>(probe * block / fastest));
+  run_round(fma_loop, probe, team);  // wakes the threads
+  double best = 0, total = 0;
+  for (int i = 0; i < least_blocks || total < enough; ++i) {
+    const Round round = run_round(fma_loop, steps, team);
     best = std::max(best, round.flops / round.seconds);
+    total += round.seconds;
   }
   return best;
 }
