@@ -27,7 +27,10 @@ constexpr double gather_cycles = 1;     // a number that is packed alone
 constexpr double l1_ways = 8, thrash_cycles = 4;
 // 5 us of work a thread, below which a second one does not pay (a parallel region costs 1 to 3 us).
 constexpr double least_cycles_a_thread = 20000;
-constexpr int pieces_a_thread = 4;
+// Pieces of a call: enough that a slow core can take fewer. A piece costs its hand-out and a kernel call; a last piece
+// that starts late is waited for, on average, a quarter of its length.
+constexpr int pieces_a_thread = 8;
+constexpr double piece_cycles = 600, late_piece = 0.25;
 // A sum over more channels than this is split: the tile's pixels leave L1 and the TLB before the next tile reads them
 // (8192 -> 64 channels at 28x28 in NCHW: 50 GFLOP/s whole, 162 split; 4096 -> 64: 133 and 193).
 constexpr int64_t most_input_channels = 1536, input_channels_a_call = 1024;
@@ -94,33 +97,40 @@ double thrash_factor(const RowShape& row, ptrdiff_t x_pixel, int64_t pixels) {
   return rows / sets > l1_ways ? 1 + (thrash_cycles - 1) / row.nr : 1;
 }
 
-// Splits each image and group until there are enough pieces: channel rows by pixels first, pixel rows by channels
-// (the other way round loses 15 to 30%, as every piece streams what the tile wants to keep).
-void split(const Work& work, const RowShape& row, double cycles, Blocking* b) {
+// Cuts each image and group into pieces: channel rows by pixels, pixel rows by channels (a cut the other way loses 15
+// to 30%, as every piece streams what the tile wants to keep), and both ways where one does not come out even. What is
+// weighed: rounds of equal pieces until the slowest thread is done, the wait for a last piece that starts late (part of
+// its length; this is what makes pieces small where a core is slow), and the price of a piece.
+void split(const Work& work, const RowShape& row, Blocking* b) {
   const bool channel_rows = row.rows == Rows::channels;
   const int64_t pixel_unit = channel_rows ? int64_t{row.nr} * row.lanes : row.mr;
   const int64_t panel = 64 / work.item;
   const int64_t channel_unit = channel_rows ? panel : std::max<int64_t>(panel, int64_t{row.nr} * row.lanes);
   const int64_t units = b->images * work.groups;
-  b->pixel_block = b->pixels;
-  b->channel_block = work.channels;
-  const double useful = std::min<double>(work.threads, cycles / least_cycles_a_thread);
-  const int64_t wanted = useful < 2 ? 1 : static_cast<int64_t>(useful) * pieces_a_thread;
-  int64_t parts = units >= wanted ? 1 : ceil_div(wanted, std::max<int64_t>(units, 1));
-  const auto cut = [&parts](int64_t* block, int64_t unit) {
-    const int64_t tiles = ceil_div(*block, unit), by = std::min(parts, tiles);
-    const int64_t size = std::min(*block, ceil_div(tiles, by) * unit);
-    parts = ceil_div(parts, ceil_div(*block, size));
-    *block = size;
-  };
-  if (channel_rows) {
-    cut(&b->pixel_block, pixel_unit);
-    cut(&b->channel_block, channel_unit);
-  } else {
-    cut(&b->channel_block, channel_unit);
-    cut(&b->pixel_block, pixel_unit);
+  b->pixel_blocks = {b->pixels, pixel_unit, 1};
+  b->channel_blocks = {work.channels, channel_unit, 1};
+  const int team = static_cast<int>(std::min<double>(work.threads, b->cycles / least_cycles_a_thread));
+  if (team > 1 && units < int64_t{pieces_a_thread} * team) {
+    Parts* first = channel_rows ? &b->pixel_blocks : &b->channel_blocks;
+    Parts* second = channel_rows ? &b->channel_blocks : &b->pixel_blocks;
+    const int64_t tiles = ceil_div(first->total, first->unit), rest = ceil_div(second->total, second->unit);
+    const double whole = b->cycles / static_cast<double>(units * tiles * rest);  // cycles of one unit of both
+    const auto price = [&](int64_t i, int64_t k) {
+      const double pieces = static_cast<double>(units * i * k);
+      const double largest = whole * static_cast<double>(ceil_div(tiles, i) * ceil_div(rest, k)) * (k > 1 ? 1.05 : 1);
+      return std::ceil(pieces / team) * largest + late_piece * largest + pieces / team * piece_cycles;
+    };
+    double best = price(1, 1);
+    const int64_t most = 2 * int64_t{pieces_a_thread} * team, most_second = std::max<int64_t>(8, ceil_div(most, tiles));
+    for (int64_t i = 1; i <= std::min(tiles, most); ++i)
+      for (int64_t k = 1; k <= std::min(rest, most_second) && i * k <= most; ++k)
+        if (price(i, k) < best) {
+          best = price(i, k);
+          first->count = i;
+          second->count = k;
+        }
   }
-  b->pieces = units * ceil_div(b->pixels, b->pixel_block) * ceil_div(work.channels, b->channel_block);
+  b->pieces = units * b->pixel_blocks.count * b->channel_blocks.count;
 }
 
 // A power of two between rows would map them all to the same sets of L1.
@@ -139,10 +149,10 @@ void chunk(const Work& work, const RowShape& row, Blocking* b) {
   const bool split_inputs = b->input_chunk < inputs;
   const int64_t bytes = b->input_chunk * work.item;
 
-  b->channel_chunk = b->channel_block;
+  b->channel_chunk = b->channel_blocks.largest();
   if (channel_rows || split_inputs)
     b->channel_chunk = std::min(b->channel_chunk, std::max<int64_t>(1, work.cache.l2 / 2 / bytes / panel) * panel);
-  b->pixel_chunk = b->pixel_block;
+  b->pixel_chunk = b->pixel_blocks.largest();
   const auto most_pixels = [&](int64_t pixels) {
     b->pixel_chunk = std::min(b->pixel_chunk, std::max<int64_t>(1, pixels / unit) * unit);
   };
@@ -211,31 +221,47 @@ Candidate consider(const Work& work, const RowShape& row, int index, int pixel_a
     pack = b.pixels * work.item / 32.0 * copy_cycles;
   }
   b.cycles = (cycles + pack * work.input_channels) * b.images * work.groups;
-  split(work, row, b.cycles, &b);
-  chunk(work, row, &b);
   return candidate;
+}
+
+// The ways in which rows can run, without their pieces.
+template <class Take>
+void consider_all(const Work& work, const std::vector<RowShape>& rows, const Take& take) {
+  for (int index = 0; index < static_cast<int>(rows.size()); ++index)
+    for (const int pixel_axes : {1, work.axes}) {
+      for (const Packing packing : {Packing::none, Packing::channels, Packing::pixels})
+        take(consider(work, rows[index], index, pixel_axes, packing));
+      if (work.axes == 1) break;
+    }
+}
+
+void cut_up(const Work& work, const RowShape& row, Blocking* b) {
+  split(work, row, b);
+  chunk(work, row, b);
 }
 
 }  // namespace
 
 std::vector<Candidate> candidates(const Work& work, const std::vector<RowShape>& rows) {
   std::vector<Candidate> all;
-  for (int index = 0; index < static_cast<int>(rows.size()); ++index)
-    for (const int pixel_axes : {1, work.axes}) {
-      for (const Packing packing : {Packing::none, Packing::channels, Packing::pixels})
-        all.push_back(consider(work, rows[index], index, pixel_axes, packing));
-      if (work.axes == 1) break;
-    }
+  consider_all(work, rows, [&](Candidate candidate) {
+    if (candidate.refused == nullptr) cut_up(work, rows[candidate.blocking.row], &candidate.blocking);
+    all.push_back(candidate);
+  });
   return all;
 }
 
 Blocking choose_blocking(const Work& work, const std::vector<RowShape>& rows) {
-  const std::vector<Candidate> all = candidates(work, rows);
-  const Blocking* best = nullptr;
-  for (const Candidate& c : all)
-    if (c.refused == nullptr && (best == nullptr || c.blocking.cycles < best->cycles)) best = &c.blocking;
-  assert(best != nullptr);
-  return *best;
+  Blocking best{};
+  bool any = false;
+  consider_all(work, rows, [&](const Candidate& candidate) {
+    if (candidate.refused != nullptr || (any && candidate.blocking.cycles >= best.cycles)) return;
+    best = candidate.blocking;
+    any = true;
+  });
+  assert(any);
+  cut_up(work, rows[best.row], &best);
+  return best;
 }
 
 int team_size(double cycles, int64_t pieces, int threads) {

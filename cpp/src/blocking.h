@@ -12,6 +12,7 @@
 #include <cstdint>
 #include <vector>
 
+#include "checked.h"
 #include "cpu.h"
 #include "kernels/kernel.h"
 #include "lowering.h"
@@ -43,14 +44,32 @@ enum class Packing {
   pixels,    // rows [pixel][input channel]
 };
 
+// `total` in `count` parts of whole units, as even as can be: a thread that gets the last part should not find it
+// short.
+struct Parts {
+  int64_t total, unit, count;
+
+  int64_t begin(int64_t part) const {
+    if (part == 0) return 0;
+    if (part == count) return total;
+    return part * ceil_div(total, unit) / count * unit;
+  }
+  int64_t largest() const { return count == 1 ? total : ceil_div(ceil_div(total, unit), count) * unit; }
+};
+
+// The fewest parts of at most `most`, which is a number of whole units or no less than the total.
+inline Parts fewest_parts(int64_t total, int64_t unit, int64_t most) {
+  return {total, unit, total <= most ? 1 : ceil_div(ceil_div(total, unit), most / unit)};
+}
+
 struct Blocking {
   int row;         // index of the kernel row
   int pixel_axes;  // the innermost axes that are a block's pixels; the others are images
   bool even;       // pixels of dst and residual step evenly
   Packing packing;
   int64_t images, pixels;              // products of the sizes of the axes
-  int64_t pixel_block, channel_block;  // of a piece
-  int64_t pixel_chunk, channel_chunk;  // of a kernel call
+  Parts pixel_blocks, channel_blocks;  // those of a piece are one part of each
+  int64_t pixel_chunk, channel_chunk;  // of a kernel call, at most
   int64_t input_chunk;                 // input channels of a kernel call
   int64_t pieces;
   ptrdiff_t packed_step;  // bytes from a channel (or pixel) of packed src to the next

@@ -99,16 +99,14 @@ class Run {
     while (index >= plan_.blocking[i].pieces) index -= plan_.blocking[i++].pieces;
     const Box& box = plan_.lowered.box[i];
     const Blocking& b = plan_.blocking[i];
-    const int64_t channels = plan_.lowered.channels;
-    const int64_t channel_blocks = (channels + b.channel_block - 1) / b.channel_block;
-    const int64_t pixel_blocks = (b.pixels + b.pixel_block - 1) / b.pixel_block;
-    const int64_t channel = index % channel_blocks * b.channel_block;
-    index /= channel_blocks;
-    const int64_t pixel = index % pixel_blocks * b.pixel_block;
-    index /= pixel_blocks;
-    const int64_t group = index % plan_.lowered.groups;
-    run_block(box, b, index / plan_.lowered.groups, group, pixel, std::min(b.pixel_block, b.pixels - pixel), channel,
-              std::min(b.channel_block, channels - channel), scratch_ + thread * plan_.scratch);
+    const int64_t channel_part = index % b.channel_blocks.count;
+    index /= b.channel_blocks.count;
+    const int64_t pixel_part = index % b.pixel_blocks.count;
+    index /= b.pixel_blocks.count;
+    const int64_t pixel = b.pixel_blocks.begin(pixel_part), channel = b.channel_blocks.begin(channel_part);
+    run_block(box, b, index / plan_.lowered.groups, index % plan_.lowered.groups, pixel,
+              b.pixel_blocks.begin(pixel_part + 1) - pixel, channel, b.channel_blocks.begin(channel_part + 1) - channel,
+              scratch_ + thread * plan_.scratch);
   }
 
  private:
@@ -146,9 +144,11 @@ class Run {
     ptrdiff_t* src_offsets = reinterpret_cast<ptrdiff_t*>(scratch + plan_.packed + plan_.sums);
     ptrdiff_t* dst_offsets = src_offsets + b.pixel_chunk;
     ptrdiff_t* residual_offsets = dst_offsets + b.pixel_chunk;
-    for (int64_t done = 0; done < pixels; done += b.pixel_chunk) {
-      const int64_t begin = pixel + done;
-      block.pixels = std::min(b.pixel_chunk, pixels - done);
+    const Parts pixel_chunks = fewest_parts(pixels, b.pixel_blocks.unit, b.pixel_chunk);
+    const Parts channel_chunks = fewest_parts(channels, panel_width<T>(), b.channel_chunk);
+    for (int64_t i = 0; i < pixel_chunks.count; ++i) {
+      const int64_t begin = pixel + pixel_chunks.begin(i);
+      block.pixels = pixel + pixel_chunks.begin(i + 1) - begin;
       if (b.packing != Packing::none || !b.even)
         pixel_offsets(box.axis.data() + image_axes, b.pixel_axes, begin, block.pixels, src_offsets, dst_offsets,
                       residual_offsets);
@@ -156,8 +156,9 @@ class Run {
       const ptrdiff_t dst_at = b.even ? begin * inner.dst : 0, residual_at = b.even ? begin * inner.residual : 0;
       block.y_offsets = b.even ? nullptr : dst_offsets;
       block.residual_offsets = b.even ? nullptr : residual_offsets;
-      for (int64_t from = 0; from < channels; from += b.channel_chunk) {
-        block.channels = std::min(b.channel_chunk, channels - from);
+      for (int64_t k = 0; k < channel_chunks.count; ++k) {
+        const int64_t from = channel_chunks.begin(k);
+        block.channels = channel_chunks.begin(k + 1) - from;
         block.bias = bias + from;
         block.weights = weights + from * lowered.input_channels;
         block.y = dst + dst_at + from * lowered.dst_channel;

@@ -32,7 +32,7 @@ void explain_box(std::ostream& out, const Plan& plan, int index, DType dtype, in
       << lowered.channels << " channels\n";
   out << "  kernel " << rows[b.row].name << ", " << packing_words(b.packing) << ", about "
       << static_cast<int64_t>(b.cycles) << " cycles on one thread\n";
-  out << "  pieces " << b.pieces << " of " << b.pixel_block << " pixels x " << b.channel_block
+  out << "  pieces " << b.pieces << " of " << b.pixel_blocks.largest() << " pixels x " << b.channel_blocks.largest()
       << " channels; kernel calls of " << b.pixel_chunk << " pixels x " << b.channel_chunk << " channels\n";
   if (b.scratch > 0) out << "  packed source " << size_words(b.scratch) << " a thread\n";
 

@@ -12,7 +12,9 @@ namespace {
 using pointwise::Blocking;
 using pointwise::Candidate;
 using pointwise::ceil_div;
+using pointwise::fewest_parts;
 using pointwise::Packing;
+using pointwise::Parts;
 using pointwise::Rows;
 using pointwise::RowShape;
 using pointwise::Work;
@@ -148,6 +150,37 @@ Work random_work(Random& random) {
   return work;
 }
 
+// Parts cover [0, total) in order, begin at whole units, and differ by one unit at most (the last may be cut short).
+void expect_parts(const Parts& parts, int64_t total, int64_t unit) {
+  ASSERT_EQ(parts.total, total);
+  ASSERT_EQ(parts.unit % unit, 0);
+  ASSERT_GE(parts.count, 1);
+  ASSERT_EQ(parts.begin(0), 0);
+  ASSERT_EQ(parts.begin(parts.count), total);
+  const int64_t fewest = ceil_div(total, parts.unit) / parts.count;
+  for (int64_t i = 0; i < parts.count; ++i) {
+    const int64_t begin = parts.begin(i), size = parts.begin(i + 1) - begin;
+    ASSERT_EQ(begin % parts.unit, 0);
+    ASSERT_LE(size, parts.largest());
+    if (i + 1 < parts.count) {
+      ASSERT_TRUE(size == fewest * parts.unit || size == (fewest + 1) * parts.unit);
+    }
+    ASSERT_GT(size, 0);
+  }
+}
+
+TEST(Blocking, FewestParts) {
+  for (const int64_t unit : {1, 3, 48})
+    for (const int64_t total : {1, 2, 47, 48, 49, 96, 97, 1000})
+      for (const int64_t units : {1, 2, 5, 1000}) {
+        const Parts parts = fewest_parts(total, unit, units * unit);
+        expect_parts(parts, total, unit);
+        EXPECT_LE(parts.largest(), std::max(units * unit, unit));
+        EXPECT_EQ(parts.count, ceil_div(total, units * unit));
+      }
+  EXPECT_EQ(fewest_parts(5, 8, 5).count, 1);  // less than a unit
+}
+
 TEST(Blocking, KeepsItsInvariants) {
   Random random(80);
   for (int round = 0; round < 20000; ++round) {
@@ -167,15 +200,14 @@ TEST(Blocking, KeepsItsInvariants) {
       const RowShape& row = rows[static_cast<size_t>(b.row)];
       const int64_t panel = 64 / work.item, tile_pixels = row.rows == Rows::channels ? row.nr * row.lanes : row.mr;
       // Blocks cover the whole, and begin where a panel does.
-      ASSERT_TRUE(1 <= b.pixel_chunk && b.pixel_chunk <= b.pixel_block && b.pixel_block <= pixels);
-      ASSERT_TRUE(1 <= b.channel_chunk && b.channel_chunk <= b.channel_block && b.channel_block <= work.channels);
-      ASSERT_TRUE(b.channel_block == work.channels || b.channel_block % panel == 0);
-      ASSERT_TRUE(b.channel_chunk == b.channel_block || b.channel_chunk % panel == 0);
-      ASSERT_EQ(b.pieces,
-                images * work.groups * ceil_div(pixels, b.pixel_block) * ceil_div(work.channels, b.channel_block));
+      expect_parts(b.pixel_blocks, pixels, tile_pixels);
+      expect_parts(b.channel_blocks, work.channels, panel);
+      ASSERT_TRUE(1 <= b.pixel_chunk && b.pixel_chunk <= b.pixel_blocks.largest());
+      ASSERT_TRUE(1 <= b.channel_chunk && b.channel_chunk <= b.channel_blocks.largest());
+      ASSERT_TRUE(b.channel_chunk == b.channel_blocks.largest() || b.channel_chunk % panel == 0);
+      ASSERT_EQ(b.pieces, images * work.groups * b.pixel_blocks.count * b.channel_blocks.count);
       // Tails come from the image, not from how it was cut.
-      ASSERT_TRUE(b.pixel_block == pixels || b.pixel_block % tile_pixels == 0);
-      ASSERT_TRUE(b.pixel_chunk == b.pixel_block || b.pixel_chunk % tile_pixels == 0);
+      ASSERT_TRUE(b.pixel_chunk == b.pixel_blocks.largest() || b.pixel_chunk % tile_pixels == 0);
       // What is packed fits a quarter of L2, or is one tile.
       if (b.packing == Packing::none) {
         ASSERT_EQ(b.scratch, 0);
