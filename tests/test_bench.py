@@ -1,15 +1,19 @@
 """The benchmark: what it checks, counts and writes. Nothing here asserts how long anything takes."""
 
+import functools
 import json
 import math
+import multiprocessing
 import os
+import pathlib
 import subprocess
 import sys
+import time
 
 import numpy as np
 import pointwise as pw
 import pytest
-from pointwise import _bench, _cli_bench, _contenders, _machine, _report, _tables
+from pointwise import _bench, _cli, _cli_bench, _contenders, _machine, _report, _tables, _turns
 from pointwise.__main__ import main
 
 HEADER = "network,layer,n,cin,cout,h,w,stride,groups"
@@ -25,7 +29,7 @@ CASES = [
     _tables.Case("t", "grouped", 3, 12, 8, 5, 4, 1, 4),
     _tables.Case("t", "grouped and strided", 2, 12, 8, 5, 5, 2, 2),
 ]
-FLEETING = _bench.Effort(seconds=0.0, block=1e-4, rest=0.0, rounds=1)
+FLEETING = _bench.Effort(seconds=0.0, block=1e-4, rounds=1)
 
 
 def command(line):
@@ -309,19 +313,62 @@ def test_contenders_compute_the_layer(case, layout, name):
 
 def test_contenders_take_turns():
     order = []
-    calls = {name: (lambda name=name: order.append(name)) for name in "abc"}
-    best = _bench.time_in_turn(calls, 0.0, _bench.Effort(seconds=0, block=0, rest=0, rounds=3), 1)
-    # every block has one call to warm up and, here, one that is timed: two to calibrate each, then three rounds
-    assert "".join(order) == "aaaabbbbcccc" + "aabbcc" * 3
-    assert set(best) == set("abc")
+
+    def timer(name, repetitions):
+        order.append(name)
+        return 1e-3 * repetitions
+
+    timers = {name: functools.partial(timer, name) for name in "abc"}
+    best = _bench.time_in_turn(timers, 0.0, _bench.Effort(seconds=0, block=0.01, rounds=3))
+    assert "".join(order) == "aabbcc" + "abc" * 3  # two to calibrate each, then three rounds
+    assert best == dict.fromkeys("abc", pytest.approx(1e-3))
 
 
-@pytest.mark.parametrize(("threads", "rests"), [(1, 0), (2, 5)])
-def test_contenders_rest_only_where_there_are_threads_to_wait_for(monkeypatch, threads, rests):
-    slept = []
-    monkeypatch.setattr(_bench.time, "sleep", slept.append)
-    _bench.time_in_turn({"a": lambda: None}, 0.0, _bench.Effort(seconds=0, block=0, rest=7.0, rounds=3), threads)
-    assert slept == [7.0] * rests
+def test_a_block_is_warmed_up():
+    calls = []
+    assert _turns._time(lambda: calls.append(1), 8) > 0
+    assert len(calls) == 3 + 8
+
+
+def test_with_threads_contenders_have_processes_of_their_own(tiny, capsys):
+    assert command("bench --layers tiny.csv --layout NHWC --threads 2 --quick --json out.json") == 0
+    found = json.loads((tiny / "out.json").read_text())
+    assert [set(result["seconds"]) for result in found["results"]] == [{"pointwise", "numpy"}] * 4
+    assert "2 threads" in capsys.readouterr().out
+    assert not multiprocessing.active_children()
+
+
+def test_a_process_runs_only_in_its_turn():
+    with _turns.turns(["pointwise", "numpy"], 2) as prepare:
+        timers = prepare(CASES[0], "NCHW")
+        assert set(timers) == {"pointwise", "numpy"}
+        for timer in timers.values():
+            assert timer(3) > 0
+        children = multiprocessing.active_children()
+        assert len(children) == 2
+        stats = [pathlib.Path(f"/proc/{child.pid}/stat") for child in children]
+        for _ in range(500):  # a signal takes its time
+            states = [stat.read_text().rpartition(")")[2].split()[0] for stat in stats]
+            if states == ["T", "T"]:
+                break
+            time.sleep(0.01)
+        assert states == ["T", "T"], "stopped"
+    assert not multiprocessing.active_children()
+
+
+def test_a_process_that_dies_is_named(monkeypatch):
+    with _turns.turns(["pointwise", "numpy"], 2) as prepare:
+        timers = prepare(CASES[0], "NCHW")
+        for child in multiprocessing.active_children():
+            child.kill()
+        with pytest.raises(_cli.CommandError, match="the process of numpy has ended"):
+            timers["numpy"](1)
+
+
+def test_what_goes_wrong_in_a_process_is_raised_here():
+    impossible = _tables.Case("t", "huge", 1, 1 << 20, 1 << 20, 1 << 11, 1 << 11, 1, 1)
+    with _turns.turns(["pointwise"], 2) as prepare, pytest.raises(MemoryError):
+        prepare(impossible, "NCHW")
 
 
 def test_the_whole_stays_in_time(monkeypatch):
@@ -329,14 +376,14 @@ def test_the_whole_stays_in_time(monkeypatch):
     clock = [0.0]
     deadlines = []
 
-    def time_in_turn(calls, deadline, effort, threads):
+    def time_in_turn(timers, deadline, effort):
         deadlines.append(deadline - clock[0])
         clock[0] += 25.0 if len(deadlines) == 2 else 10.0
-        return dict.fromkeys(calls, 1.0)
+        return dict.fromkeys(timers, 1.0)
 
     monkeypatch.setattr(_bench.time, "perf_counter", lambda: clock[0])
     monkeypatch.setattr(_bench, "time_in_turn", time_in_turn)
-    effort = _bench.Effort(seconds=10, block=0, rest=0, rounds=1)
+    effort = _bench.Effort(seconds=10, block=0, rounds=1)
     assert len(list(_bench.measure(CASES, ["NCHW"], ["numpy"], 1, effort))) == 4
     assert deadlines == [10, 10, 2.5, 0]
 

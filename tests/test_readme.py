@@ -5,9 +5,8 @@ import pathlib
 import re
 import shlex
 
-import pytest
-
 import pointwise
+import pytest
 from pointwise.__main__ import main
 
 ROOT = pathlib.Path(__file__).parent.parent

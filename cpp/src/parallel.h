@@ -3,6 +3,7 @@
 
 #include <omp.h>
 
+#include <atomic>
 #include <cstdint>
 
 #include "float_environment.h"
@@ -13,8 +14,12 @@ namespace pointwise {
 // any omp_set_num_threads) where one is in force; else `wanted`.
 int openmp_limit(int wanted);
 
-// Calls work(piece, thread) for every piece below `pieces`, on at most `team` threads, thread < team. Pieces are
-// handed out one by one, so that a slow core takes fewer. `work` does not throw.
+// Calls work(piece, thread) for every piece below `pieces`, on at most `team` threads, thread < team. `work` does not
+// throw.
+//
+// Each thread has a run of pieces side by side, and takes pieces of the others' runs when its own is done: a slow core
+// does fewer, and a call that is made again finds the same pixels and weights in the cache of the same core (24 -> 144
+// channels at 56x56: 53 us, against 53 or 76 us from one common queue, as chance would have it).
 template <class Work>
 void parallel(int team, int64_t pieces, const Work& work) {
   if (team <= 1 || pieces <= 1) {
@@ -22,11 +27,26 @@ void parallel(int team, int64_t pieces, const Work& work) {
     for (int64_t piece = 0; piece < pieces; ++piece) work(piece, 0);
     return;
   }
+  struct alignas(64) Run {
+    std::atomic<int64_t> next;
+    int64_t end;
+  };
+  constexpr int most_runs = 64;
+  Run run[most_runs];
+  const int runs = team < most_runs ? team : most_runs;
+  for (int i = 0; i < runs; ++i) {
+    run[i].next.store(pieces * i / runs, std::memory_order_relaxed);
+    run[i].end = pieces * (i + 1) / runs;
+  }
 #pragma omp parallel num_threads(team)
   {
     const FloatEnvironment environment;
-#pragma omp for schedule(dynamic, 1) nowait
-    for (int64_t piece = 0; piece < pieces; ++piece) work(piece, omp_get_thread_num());
+    const int thread = omp_get_thread_num();
+    for (int i = 0; i < runs; ++i) {
+      Run& taken = run[(thread + i) % runs];
+      int64_t piece;
+      while ((piece = taken.next.fetch_add(1, std::memory_order_relaxed)) < taken.end) work(piece, thread);
+    }
   }
 }
 

@@ -1,4 +1,4 @@
-"""The benchmark: every contender's result is checked, then all take turns in one process."""
+"""The benchmark: every contender's result is checked, then all take turns."""
 
 from __future__ import annotations
 
@@ -6,12 +6,11 @@ import dataclasses
 import gc
 import itertools
 import time
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 
-from ._contenders import CONTENDERS, US, Operands, numpy_baseline, operands
-from ._threads import num_threads
+from ._contenders import US, Operands, numpy_baseline
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -21,6 +20,8 @@ if TYPE_CHECKING:
     from ._contenders import Call
     from ._cost import Cost
     from ._tables import Case
+
+    Timer: TypeAlias = Callable[[int], float]
 
 
 class WrongResult(Exception):
@@ -37,21 +38,17 @@ class Effort:
         For one case, everything included; at least `rounds` are measured in any case.
     block : float
         Seconds that the repetitions of one block take.
-    rest : float
-        Seconds before every block at more than one thread. Idle threads of the contender before wait awake for a
-        while, on CPUs that the next one needs: libgomp's for some milliseconds, OpenBLAS's for 2**26 cycles.
     rounds : int
         The fewest rounds, in each of which every contender has one block.
     """
 
     seconds: float
     block: float
-    rest: float
     rounds: int
 
 
-QUICK = Effort(seconds=0.09, block=0.002, rest=0.005, rounds=1)
-FULL = Effort(seconds=1.0, block=0.01, rest=0.03, rounds=5)
+QUICK = Effort(seconds=0.09, block=0.002, rounds=1)
+FULL = Effort(seconds=1.0, block=0.01, rounds=5)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -124,53 +121,38 @@ def _beyond(result: NDArray[Any], expected: NDArray[Any], bound: NDArray[Any]) -
     return ~within
 
 
-def _time(call: Call, repetitions: int, rest: float) -> float:
-    """Return the seconds of one block, after a rest and one call that warms up caches and threads."""
-    if rest:
-        time.sleep(rest)
-    call()
-    repeat = itertools.repeat(None, repetitions)
-    start = time.perf_counter()
-    for _ in repeat:
-        call()
-    return time.perf_counter() - start
-
-
-def _repetitions(call: Call, block: float, rest: float) -> int:
+def _repetitions(timer: Timer, block: float) -> int:
     # the better of two: after a single one that was held up, every block would be too short to be timed well
-    once = min(_time(call, 1, rest) for _ in range(2))
+    once = min(timer(1) for _ in range(2))
     return max(1, int(block / max(once, 1e-7)))
 
 
-def time_in_turn(calls: dict[str, Call], deadline: float, effort: Effort, threads: int) -> dict[str, float]:
+def time_in_turn(timers: dict[str, Timer], deadline: float, effort: Effort) -> dict[str, float]:
     """Time contenders in interleaved blocks.
 
     Parameters
     ----------
-    calls : dict of callable
-        The contenders, by name.
+    timers : dict of callable
+        What takes a number of repetitions and returns the seconds of a block of them, by contender.
     deadline : float
         When to stop, on the clock of `time.perf_counter`; not before `effort.rounds` rounds.
     effort : Effort
-        The length of a block, the rest before it and the fewest rounds.
-    threads : int
-        Threads of every contender.
+        The length of a block and the fewest rounds.
 
     Returns
     -------
     dict of float
         Seconds per call in the best block of each.
     """
-    rest = effort.rest if threads > 1 else 0.0
     collecting = gc.isenabled()
     gc.disable()  # a collection in the middle of a block would be charged to whoever has the turn
     try:
-        repetitions = {name: _repetitions(call, effort.block, rest) for name, call in calls.items()}
-        best = dict.fromkeys(calls, float("inf"))
+        repetitions = {name: _repetitions(timer, effort.block) for name, timer in timers.items()}
+        best = dict.fromkeys(timers, float("inf"))
         done = 0
         while done < effort.rounds or time.perf_counter() < deadline:
-            for name, call in calls.items():
-                best[name] = min(best[name], _time(call, repetitions[name], rest) / repetitions[name])
+            for name, timer in timers.items():
+                best[name] = min(best[name], timer(repetitions[name]) / repetitions[name])
             done += 1
         return best
     finally:
@@ -197,7 +179,7 @@ def measure(
     contenders : sequence of str
         Names out of `CONTENDERS`, less our own, which always takes part.
     threads : int
-        Threads of every contender; BLAS must have been told before.
+        Threads of every contender. At one, BLAS must have been told before.
     effort : Effort
         How long to measure.
     progress : callable
@@ -212,16 +194,16 @@ def measure(
     WrongResult
         For the first wrong result; it is not timed.
     """
+    from ._turns import turns
+
     left = len(layouts) * len(cases)
-    end = time.perf_counter() + left * effort.seconds
-    for layout, case in itertools.product(layouts, cases):
-        progress(f"{layout} {case.network} {case.layer}")
-        now = time.perf_counter()
-        deadline = now + max(0.0, end - now) / left  # a slow layer takes from those after it: the whole stays in time
-        arrays = operands(case, layout)
-        with num_threads(threads):
-            calls = {name: CONTENDERS[name](case, layout, arrays, threads) for name in (US, *contenders)}
-            check(case, layout, arrays, calls)
-            seconds = time_in_turn(calls, deadline, effort, threads)
-        yield Result(case, layout, case.cost(layout), seconds)
-        left -= 1
+    with turns([US, *contenders], threads) as prepare:
+        end = time.perf_counter() + left * effort.seconds
+        for layout, case in itertools.product(layouts, cases):
+            progress(f"{layout} {case.network} {case.layer}")
+            now = time.perf_counter()
+            # a slow layer takes from those after it: the whole stays in time
+            deadline = now + max(0.0, end - now) / left
+            seconds = time_in_turn(prepare(case, layout), deadline, effort)
+            yield Result(case, layout, case.cost(layout), seconds)
+            left -= 1

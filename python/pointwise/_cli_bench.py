@@ -21,6 +21,7 @@ from ._machine import caches, copy_bandwidth, cpu_name, fma_peak
 from ._plot import save_roofline
 from ._report import Machine, document, machine_line, summary_lines, table
 from ._tables import LAYOUTS, networks, read_network, read_table
+from ._turns import BLAS_VARIABLES
 
 if TYPE_CHECKING:
     import argparse
@@ -29,11 +30,10 @@ if TYPE_CHECKING:
     from ._cli import Commands
     from ._tables import Case
 
-SUMMARY = "time real layers beside NumPy and frameworks, in turn in one process"
+SUMMARY = "time real layers beside NumPy and frameworks, in turn"
 EXAMPLE = """\
 examples: pointwise bench --quick
           pointwise bench --network resnet50 --layout NHWC --vs numpy,torch --json resnet50.json --plot resnet50.png"""
-BLAS_VARIABLES = ("OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "BLIS_NUM_THREADS", "OMP_NUM_THREADS")
 MOST_THREADS = 1024  # OpenMP ends the process where the system cannot start as many as were asked for
 WIDTH = 160  # of the table where there is no terminal to ask
 

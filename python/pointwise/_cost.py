@@ -96,7 +96,5 @@ def cost(
     for argument, values in (("x_shape", shape), ("c_out", [c_out])):
         if any(not 0 <= value < 2**63 for value in values):
             raise ValueError(f"{argument} must be at least 0 and within the range of int64, got {values}")
-    params, macs, nbytes, output_shape = _core.cost(
-        shape, c_out, layout, stride, padding, groups, bool(bias), name
-    )
+    params, macs, nbytes, output_shape = _core.cost(shape, c_out, layout, stride, padding, groups, bool(bias), name)
     return Cost(params, macs, 2 * macs, nbytes, 2 * macs / nbytes if nbytes else 0.0, output_shape)
