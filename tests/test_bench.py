@@ -123,6 +123,12 @@ def test_everything_is_written(tiny, capsys):
         assert words in out
     assert out.count("NCHW: ") == out.count("NHWC: ") == 2
     assert "at least as fast on" in out
+    means = out[out.index("geometric means") :].splitlines()
+    for layout in ("NCHW", "NHWC"):
+        (row,) = (line.split() for line in means if line.split()[:2] == ["tiny", layout])
+        ratios = [r["ratio"]["numpy"] for r in found["results"] if r["layout"] == layout]
+        assert row[2] == "4"
+        assert [float(word) for word in row[-2:]] == pytest.approx([math.prod(ratios) ** 0.25, min(ratios)], abs=0.006)
 
 
 def test_the_plot_is_a_picture(tiny):

@@ -19,7 +19,7 @@ from ._contenders import CONTENDERS, MODULES, US
 from ._files import check_writable, replacing
 from ._machine import caches, copy_bandwidth, cpu_name, fma_peak
 from ._plot import save_roofline
-from ._report import Machine, document, machine_line, summary_lines, table
+from ._report import Machine, document, machine_line, network_table, summary_lines, table
 from ._tables import LAYOUTS, networks, read_network, read_table
 from ._turns import BLAS_VARIABLES
 
@@ -195,6 +195,7 @@ def _report(args: argparse.Namespace, results: list[Result], contenders: Sequenc
     with console.capture() as captured:
         for layout in found["summary"]:
             console.print(table(layout, [r for r in results if r.layout == layout], contenders, machine))
+        console.print(network_table(results, contenders, machine))
     print(captured.get(), end="")  # not rich's own print, which leaves the process when the pipe is closed
     for layout, summary in found["summary"].items():
         print("\n".join(summary_lines(layout, summary)))

@@ -107,6 +107,30 @@ def summary_lines(layout: str, summary: dict[str, Any]) -> list[str]:
     return lines
 
 
+def network_table(results: Sequence[Result], contenders: Sequence[str], machine: Machine) -> Any:
+    """Return a rich table with a row for every network and layout: geometric means and the smallest ratios."""
+    rich_table, box = require("rich.table", "bench"), require("rich.box", "bench")
+    grid = rich_table.Table(title="geometric means", title_justify="left", box=box.SIMPLE_HEAD)
+    for heading in ("network", "layout"):
+        grid.add_column(heading)
+    headings = (f"{what}x {name}" for name in contenders for what in ("", "least "))
+    for heading in ("layers", "GFLOP/s", "of peak", *headings):
+        grid.add_column(heading, justify="right", no_wrap=True)
+    for network, layout in dict.fromkeys((result.case.network, result.layout) for result in results):
+        rows = [r for r in results if (r.case.network, r.layout) == (network, layout)]
+        flops = geometric_mean(row.flops_per_second for row in rows) or 0.0
+        ratios = [[row.ratio(name) for row in rows] for name in contenders]
+        grid.add_row(
+            network,
+            layout,
+            str(len(rows)),
+            f"{flops / 1e9:.1f}",
+            f"{100 * flops / machine.fma_peak:.0f}%",
+            *(f"{value:.2f}" for ratio in ratios for value in (geometric_mean(ratio), min(ratio))),
+        )
+    return grid
+
+
 def machine_line(machine: Machine) -> str:
     """Return the machine in one line of text."""
     threads = f"{machine.threads} thread{'s' if machine.threads > 1 else ''}"
