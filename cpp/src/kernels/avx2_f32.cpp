@@ -49,6 +49,7 @@ constexpr KernelRow<float> rows[] = {
     {"gemm_f32_4x24_channels_avx2", Rows::channels, 4, 3, 8, run_channel_rows<Vec, 4, 3>},
     {"gemm_f32_6x16_pixels_avx2", Rows::pixels, 6, 2, 8, run_pixel_rows<Vec, 6, 2>},
     {"gemm_f32_12x8_pixels_avx2", Rows::pixels, 12, 1, 8, run_pixel_rows<Vec, 12, 1>},
+    {"gemm_f32_1x64_pixels_avx2", Rows::pixels, 1, 8, 8, run_pixel_rows<Vec, 1, 8>},
 };
 
 }  // namespace

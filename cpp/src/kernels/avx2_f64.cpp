@@ -39,6 +39,7 @@ constexpr KernelRow<double> rows[] = {
     {"gemm_f64_4x12_channels_avx2", Rows::channels, 4, 3, 4, run_channel_rows<Vec, 4, 3>},
     {"gemm_f64_6x8_pixels_avx2", Rows::pixels, 6, 2, 4, run_pixel_rows<Vec, 6, 2>},
     {"gemm_f64_12x4_pixels_avx2", Rows::pixels, 12, 1, 4, run_pixel_rows<Vec, 12, 1>},
+    {"gemm_f64_1x32_pixels_avx2", Rows::pixels, 1, 8, 4, run_pixel_rows<Vec, 1, 8>},
 };
 
 }  // namespace

@@ -55,6 +55,7 @@ constexpr KernelRow<float> rows[] = {
     {"gemm_f32_9x48_pixels_avx512", Rows::pixels, 9, 3, 16, run_pixel_rows<Vec, 9, 3>},
     {"gemm_f32_14x32_pixels_avx512", Rows::pixels, 14, 2, 16, run_pixel_rows<Vec, 14, 2>},
     {"gemm_f32_28x16_pixels_avx512", Rows::pixels, 28, 1, 16, run_pixel_rows<Vec, 28, 1>},
+    {"gemm_f32_2x128_pixels_avx512", Rows::pixels, 2, 8, 16, run_pixel_rows<Vec, 2, 8>},
 };
 
 }  // namespace

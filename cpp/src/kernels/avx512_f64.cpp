@@ -49,6 +49,7 @@ constexpr KernelRow<double> rows[] = {
     {"gemm_f64_9x24_pixels_avx512", Rows::pixels, 9, 3, 8, run_pixel_rows<Vec, 9, 3>},
     {"gemm_f64_14x16_pixels_avx512", Rows::pixels, 14, 2, 8, run_pixel_rows<Vec, 14, 2>},
     {"gemm_f64_28x8_pixels_avx512", Rows::pixels, 28, 1, 8, run_pixel_rows<Vec, 28, 1>},
+    {"gemm_f64_2x64_pixels_avx512", Rows::pixels, 2, 8, 8, run_pixel_rows<Vec, 2, 8>},
 };
 
 }  // namespace

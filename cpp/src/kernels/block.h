@@ -185,7 +185,7 @@ void run_channel_rows(const Block<typename V::Number>& b) {
 template <class V, int MR, int NR>
 void run_pixel_rows(const Block<typename V::Number>& b) {
   constexpr int per_panel = panel_width<typename V::Number>() / V::lanes;
-  static_assert(per_panel == 1 || per_panel % NR == 0, "vectors of a tile are whole panels or lie within one");
+  static_assert(per_panel % NR == 0 || NR % per_panel == 0, "vectors of a tile are whole panels or lie within one");
   static constexpr PixelRowTiles<V, MR, NR, false> plain;
   static constexpr PixelRowTiles<V, MR, NR, true> residual;
   BlockRunner<V, MR, NR, Rows::pixels> runner(b);
