@@ -406,3 +406,20 @@ def test_interruptions_have_no_traceback(monkeypatch, capsys, error, status, mes
     monkeypatch.setattr(command_line._cli_info, "run", fail)
     assert main(["info"]) == status
     assert capsys.readouterr().err == message
+
+
+def test_a_name_that_the_terminal_cannot_show(tmp_path):
+    np.save(tmp_path / "x.npy", np.ones((1, 3, 2, 2), np.float32))
+    np.save(tmp_path / "w.npy", np.ones((2, 3), np.float32))
+    argv = [sys.executable, "-m", "pointwise", "run", "x.npy", "w.npy", "-o", "\N{LATIN SMALL LETTER E WITH ACUTE}.npy"]
+    environment = {**os.environ, "PYTHONIOENCODING": "ascii", "PYTHONUTF8": "1"}
+    done = subprocess.run(argv, cwd=tmp_path, env=environment, capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.startswith("\\xe9.npy: shape (1, 2, 2, 2)")
+
+
+def test_standard_output_closed_before_the_start():
+    argv = [sys.executable, "-m", "pointwise", "cost", "1x3x4x4", "2"]
+    done = subprocess.run(["sh", "-c", '"$@" >&-', "sh", *argv], capture_output=True, text=True)
+    assert "Traceback" not in done.stderr
+    assert done.returncode == 0

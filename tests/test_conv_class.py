@@ -439,3 +439,26 @@ class TestLeaks:
                 calls()
             gc.collect()
             assert resident() - before < 4 << 20
+
+
+@pytest.mark.parametrize("protocol", [0, 1])
+def test_old_pickle_protocols(protocol):
+    layer = pw.Conv(np.ones((2, 3), np.float32), np.ones(2, np.float32), layout="NHWC", activation="relu")
+    copied = pickle.loads(pickle.dumps(layer, protocol))
+    assert repr(copied) == repr(layer)
+    x = np.ones((1, 2, 2, 3), np.float32)
+    assert np.array_equal(copied(x), layer(x))
+
+
+def test_explain_says_that_a_long_sum_is_split():
+    assert "sums of 1024 input channels at a time" in pw.Conv(np.ones((64, 4096), np.float32)).explain(
+        (1, 4096, 28, 28)
+    )
+    assert "at a time" not in pw.Conv(np.ones((64, 512), np.float32)).explain((1, 512, 28, 28))
+
+
+def test_explain_of_what_no_memory_can_hold():
+    layer = pw.Conv(np.ones((1024, 1024), np.float32))
+    assert "about -" not in layer.explain((1, 1024, 2**25, 2**25))
+    with pytest.raises(ValueError, match="x_shape must be an array that memory can hold"):
+        layer.explain((1, 1024, 2**40, 2**40))

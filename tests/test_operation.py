@@ -1,5 +1,7 @@
 """What is computed: shapes, stride, padding, groups, bias, residual, activation, zero-size axes."""
 
+import collections
+
 import hypothesis.strategies as st
 import numpy as np
 import pointwise as pw
@@ -274,3 +276,17 @@ def test_anything_small(problem):
     layer = pw.Conv(weight, bias, activation=problem["activation"], **how)
     assert layer(x, residual, out) is out
     views.assert_wrote_only(problem["ways"][2], base, expected)
+
+
+def test_any_sequence_of_integers_will_do():
+    x, weight = np.ones((1, 3, 4, 6), np.float32), np.ones((2, 3), np.float32)
+    expected = pw.conv(x, weight, stride=(1, 2))
+    for stride in (range(1, 3), [1, 2], np.array([1, 2]), collections.deque([1, 2]), (np.int8(1), np.int64(2))):
+        assert np.array_equal(pw.conv(x, weight, stride=stride), expected)
+    for stride in (np.int16(2), np.array(2), True):
+        assert pw.conv(x, weight, stride=stride).shape == pw.conv(x, weight, stride=int(stride)).shape
+
+
+def test_an_activation_without_parameters_may_be_a_tuple():
+    x, weight = np.ones((1, 1, 1, 1), np.float32), -np.ones((1, 1), np.float32)
+    assert pw.conv(x, weight, activation=("relu",)) == 0

@@ -214,3 +214,23 @@ def test_a_layer_has_weights_of_its_own(integers):
     expected = reference.exact(x, weight.copy(), bias.copy(), layout="NC")[0]
     for _ in range(2):
         np.testing.assert_array_equal(layer(x, None, weight), expected)
+
+
+def test_a_wrong_shape_is_said_before_overlaps_are_looked_for(monkeypatch):
+    """The exact search for shared elements can take exponential time."""
+    monkeypatch.setattr(np, "shares_memory", lambda *arrays: pytest.fail("searched"))
+    buffer = np.ones(40, np.float32)
+    x = buffer[:16].reshape(1, 4, 2, 2)
+    with pytest.raises(ValueError, match=r"^out must have shape \(1, 4, 2, 2\)"):
+        pw.conv(x, np.eye(4, dtype=np.float32), out=buffer[:24].reshape(1, 6, 2, 2))
+
+
+def test_overlap_does_not_use_what_a_subclass_overrides():
+    class Array(np.ndarray):
+        def __getitem__(self, key):
+            raise AssertionError("indexed")
+
+    buffer = np.ones((1, 8, 2, 2), np.float32)
+    out = buffer[:, 2:6].view(Array)
+    with pytest.raises(ValueError, match="out must share no element with x"):
+        pw.conv(buffer[:, :4], np.eye(4, dtype=np.float32), out=out)

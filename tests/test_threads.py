@@ -330,3 +330,44 @@ worker.join()
 print(codes, right())
 """
         assert python(script, timeout=250) == "[0] True"
+
+
+def test_no_number_of_threads_ends_the_process(python):
+    """OpenMP ends the process where it cannot start a thread: teams are bounded, whatever is asked for."""
+    script = """
+import resource
+resource.setrlimit(resource.RLIMIT_AS, (9 << 30, 9 << 30))
+import numpy as np, pointwise as pw
+x, weight = np.ones((1, 1024, 64, 64), "f4"), np.ones((1024, 1024), "f4")
+for threads in (3000, 65535):
+    pw.set_num_threads(threads)
+    assert (pw.conv(x, weight) == 1024).all()
+print("alive")
+"""
+    if "libasan" in os.environ.get("LD_PRELOAD", ""):
+        pytest.skip("the address sanitizer needs more address space than the limit leaves")
+    assert python(script) == "alive"
+
+
+def test_affinity_after_import_is_no_limit_of_openmp(python):
+    script = """
+import os
+import pointwise as pw
+os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
+os.environ["OMP_NUM_THREADS"] = "7"
+pw.set_num_threads(3)
+text = pw.Conv(__import__("numpy").ones((256, 256), "f4")).explain((1, 256, 56, 56))
+assert "3 of 3 thread(s)" in text, text
+"""
+    python(script, OMP_NUM_THREADS=None)
+
+
+@pytest.mark.parametrize(("value", "threads"), [("3", 3), ("3,2", 3), ("3 ", 3)])
+def test_omp_num_threads_is_read_as_openmp_does(python, value, threads):
+    assert python("import pointwise; print(pointwise.get_num_threads())", OMP_NUM_THREADS=value) == str(threads)
+
+
+@pytest.mark.parametrize("value", ["", "0", "-1", "3abc", "many"])
+def test_an_omp_num_threads_that_is_no_number_counts_for_nothing(python, value):
+    script = "import os, pointwise; print(pointwise.get_num_threads() <= len(os.sched_getaffinity(0)))"
+    assert python(script, OMP_NUM_THREADS=value) == "True"

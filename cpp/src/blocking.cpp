@@ -10,8 +10,8 @@ namespace pointwise {
 namespace {
 
 // The machine of the cost model: two multiply-adds and two loads a cycle, 4 cycles from one multiply-add to the one
-// that needs its result. Right for every AVX2 and AVX-512 core since Haswell but for AVX-512 on those with one unit, or
-// with half-width ones, where all rows slow down alike.
+// that needs its result (5 on some older cores). Where AVX-512 has one unit, or half-width ones, all rows slow down
+// alike.
 constexpr double fma_per_cycle = 2, loads_per_cycle = 2, fma_latency = 4;
 // Measured on Zen 5 (L1-resident tiles of every height): a broadcast that only one multiply-add uses is folded into
 // it and costs a little more than a load.
@@ -151,25 +151,26 @@ void chunk(const Work& work, const RowShape& row, Blocking* b) {
 
   b->channel_chunk = b->channel_blocks.largest();
   if (channel_rows || split_inputs)
-    b->channel_chunk = std::min(b->channel_chunk, std::max<int64_t>(1, work.cache.l2 / 2 / bytes / panel) * panel);
+    b->channel_chunk = std::min(b->channel_chunk, std::max<int64_t>(1, work.l2 / 2 / bytes / panel) * panel);
   b->pixel_chunk = b->pixel_blocks.largest();
   const auto most_pixels = [&](int64_t pixels) {
     b->pixel_chunk = std::min(b->pixel_chunk, std::max<int64_t>(1, pixels / unit) * unit);
   };
-  if (!channel_rows) most_pixels(work.cache.l2 / 4 / bytes);
-  if (b->packing != Packing::none) most_pixels(work.cache.l2 / 4 / (inputs * work.item));
-  if (split_inputs) most_pixels(work.cache.l2 / 4 / (b->channel_chunk * work.item));
+  if (!channel_rows) most_pixels(work.l2 / 4 / bytes);
+  if (b->packing != Packing::none) most_pixels(work.l2 / 4 / (inputs * work.item));
+  if (split_inputs) most_pixels(work.l2 / 4 / (b->channel_chunk * work.item));
   if (!b->even || b->packing != Packing::none) most_pixels(2048);
 
   if (b->packing == Packing::channels) {
     b->packed_step = padded_row(b->pixel_chunk * work.item);
-    b->scratch = allocation_size(b->packed_step, inputs);
+    b->packed = allocation_size(b->packed_step, inputs);
   } else if (b->packing == Packing::pixels) {
     b->packed_step = padded_row(inputs * work.item);
-    b->scratch = allocation_size(b->packed_step, b->pixel_chunk);
+    b->packed = allocation_size(b->packed_step, b->pixel_chunk);
   }
   if (split_inputs) {  // whole tiles
-    const int64_t pixels = round_up(b->pixel_chunk, unit), channels = round_up(b->channel_chunk, panel * row.nr);
+    const int64_t tile = std::max<int64_t>(panel, channel_rows ? row.mr : row.nr * row.lanes);
+    const int64_t pixels = round_up(b->pixel_chunk, unit), channels = round_up(b->channel_chunk, tile);
     b->sums_row = padded_row((channel_rows ? pixels : channels) * work.item);
     b->sums = allocation_size(b->sums_row, channel_rows ? channels : pixels);
   }

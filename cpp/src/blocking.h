@@ -13,7 +13,6 @@
 #include <vector>
 
 #include "checked.h"
-#include "cpu.h"
 #include "kernels/kernel.h"
 #include "lowering.h"
 
@@ -35,7 +34,7 @@ struct Work {
   ptrdiff_t src_channel, dst_channel, residual_channel;
   bool residual;
   int threads;
-  CacheSizes cache;
+  int64_t l2;  // bytes of second-level cache
 };
 
 enum class Packing {
@@ -74,7 +73,7 @@ struct Blocking {
   int64_t pieces;
   ptrdiff_t packed_step;  // bytes from a channel (or pixel) of packed src to the next
   ptrdiff_t sums_row;     // bytes from a row of sums to the next, where the input channels are split
-  int64_t scratch;        // bytes of packed src a thread
+  int64_t packed;         // bytes of packed src a thread
   int64_t sums;           // bytes of sums a thread
   double cycles;          // what the cost model expects on one thread
 };

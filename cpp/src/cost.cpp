@@ -34,9 +34,7 @@ Cost cost(const Shape& src_shape, int64_t c_out, const Options& options, bool ha
   Shape read = src_shape;
   for (int i = 0; i < layout.spatial; ++i) {
     const int axis = layout.spatial_axis[i];
-    const int64_t rest = window.padding[i] % window.stride[i];
-    const int64_t first = rest == 0 ? 0 : window.stride[i] - rest;
-    read[axis] = first >= src_shape[axis] ? 0 : (src_shape[axis] - 1 - first) / window.stride[i] + 1;
+    read[axis] = inside(src_shape[axis], window.stride[i], window.padding[i]).count;
   }
   const int64_t outputs = product(cost.output_shape), inputs = product(read);
   int64_t elements;

@@ -17,19 +17,15 @@ bool cpu_has_avx2() { return false; }
 bool cpu_has_avx512() { return false; }
 #endif
 
-const CacheSizes& cache_sizes() {
-  static const CacheSizes sizes = [] {
-    CacheSizes s{32 << 10, 1 << 20, 16 << 20};  // where the system does not say
-#if defined(_SC_LEVEL1_DCACHE_SIZE)
-    const long l1 = sysconf(_SC_LEVEL1_DCACHE_SIZE), l2 = sysconf(_SC_LEVEL2_CACHE_SIZE);
-    const long l3 = sysconf(_SC_LEVEL3_CACHE_SIZE);
-    if (l1 > 0) s.l1 = l1;
-    if (l2 > 0) s.l2 = l2;
-    if (l3 > 0) s.l3 = l3;
+int64_t l2_cache_size() {
+  static const int64_t size = [] {
+    int64_t bytes = 0;
+#if defined(_SC_LEVEL2_CACHE_SIZE)
+    bytes = sysconf(_SC_LEVEL2_CACHE_SIZE);
 #endif
-    return s;
+    return bytes > 0 ? bytes : int64_t{1} << 20;  // where the system does not say
   }();
-  return sizes;
+  return size;
 }
 
 }  // namespace pointwise

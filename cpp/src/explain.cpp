@@ -1,8 +1,10 @@
 #include "explain.h"
 
 #include <algorithm>
+#include <iomanip>
 #include <sstream>
 
+#include "cpu.h"
 #include "dispatch.h"
 #include "float_environment.h"
 
@@ -30,11 +32,14 @@ void explain_box(std::ostream& out, const Plan& plan, int index, DType dtype, in
   out << (box.input_channels == 0 && lowered.input_channels > 0 ? "padding" : "product") << ": " << b.images
       << " image(s) x " << lowered.groups << " group(s) of " << b.pixels << " pixels, " << box.input_channels << " -> "
       << lowered.channels << " channels\n";
-  out << "  kernel " << rows[b.row].name << ", " << packing_words(b.packing) << ", about "
-      << static_cast<int64_t>(b.cycles) << " cycles on one thread\n";
+  out << "  kernel " << rows[b.row].name << ", " << packing_words(b.packing) << ", about " << b.cycles
+      << " cycles on one thread\n";
   out << "  pieces " << b.pieces << " of " << b.pixel_blocks.largest() << " pixels x " << b.channel_blocks.largest()
       << " channels; kernel calls of " << b.pixel_chunk << " pixels x " << b.channel_chunk << " channels\n";
-  if (b.scratch > 0) out << "  packed source " << size_words(b.scratch) << " a thread\n";
+  if (b.packed > 0) out << "  packed source " << size_words(b.packed) << " a thread\n";
+  if (b.sums > 0)
+    out << "  sums of " << b.input_chunk << " input channels at a time, kept in " << size_words(b.sums)
+        << " a thread\n";
 
   // Of each other row the best way that it can run, or why it cannot.
   const std::vector<Candidate> all = candidates(work_of(lowered, box, dtype, threads), rows);
@@ -53,8 +58,8 @@ void explain_box(std::ostream& out, const Plan& plan, int index, DType dtype, in
     if (best == nullptr)
       out << refused << "\n";
     else
-      out << packing_words(best->blocking.packing) << ", about " << static_cast<int64_t>(best->blocking.cycles)
-          << " cycles (" << static_cast<int64_t>(100 * (best->blocking.cycles / b.cycles - 1)) << "% more)\n";
+      out << packing_words(best->blocking.packing) << ", about " << best->blocking.cycles << " cycles ("
+          << 100 * (best->blocking.cycles / b.cycles - 1) << "% more)\n";
   }
 }
 
@@ -63,9 +68,8 @@ void explain_box(std::ostream& out, const Plan& plan, int index, DType dtype, in
 std::string explain_plan(const Plan& plan, DType dtype, int threads) {
   const FloatEnvironment environment;
   std::ostringstream out;
-  const CacheSizes& cache = cache_sizes();
-  out << "isa " << selected_isa().name << "; caches " << size_words(cache.l1) << ", " << size_words(cache.l2) << ", "
-      << size_words(cache.l3) << "; " << plan.team << " of " << threads << " thread(s)";
+  out << std::fixed << std::setprecision(0) << "isa " << selected_isa().name << "; L2 cache "
+      << size_words(l2_cache_size()) << "; " << plan.team << " of " << threads << " thread(s)";
   if (plan.team < threads) out << (plan.pieces < threads ? " (no more pieces)" : " (more would not pay)");
   out << "\n";
   for (int i = 0; i < plan.lowered.boxes; ++i) explain_box(out, plan, i, dtype, threads);

@@ -1,7 +1,6 @@
 // The public class: validates, finds the plan, runs it.
 #include <variant>
 
-#include "checked.h"
 #include "driver.h"
 #include "explain.h"
 #include "parallel.h"
@@ -12,17 +11,6 @@ namespace pointwise {
 namespace {
 
 using Weights = std::variant<PackedWeights<float>, PackedWeights<double>>;
-
-int64_t total_inputs(const View& weights, int64_t groups) {
-  int64_t c_in;
-  if (weights.shape.rank != 2)
-    throw Error(Argument::weights,
-                "must have shape (output channels, input channels / groups), got " + to_string(weights.shape));
-  if (!checked_multiply(weights.shape[1], groups, &c_in))
-    throw Error(Argument::groups,
-                "must leave the input channels within the range of int64, got " + std::to_string(groups));
-  return c_in;
-}
 
 Weights pack(const View& weights, const View* bias, const Options& options) {
   if (options.dtype == DType::f32) return pack_weights<float>(weights, bias, options.groups);
@@ -44,7 +32,7 @@ struct Layer::Impl {
       : options(given),
         layout(parse_layout(given.layout)),
         window(validate_window(given, layout)),
-        c_in((validate_groups(given.groups, weights_view.shape[0]), total_inputs(weights_view, given.groups))),
+        c_in(validate_weights(weights_view.shape, given.groups)),
         c_out(weights_view.shape[0]),
         has_bias(bias != nullptr) {
     if (bias) validate_shape(Argument::bias, bias->shape, {c_out});
@@ -101,8 +89,15 @@ void Layer::operator()(const View& src, const View& dst, const View* residual, i
 }
 
 std::string Layer::explain(const Shape& src_shape) const {
-  const View src(nullptr, impl_->options.dtype, src_shape);
-  const View dst(nullptr, impl_->options.dtype, output_shape(src_shape));
+  View src, dst;
+  const Shape dst_shape = output_shape(src_shape);
+  try {
+    src = View(nullptr, impl_->options.dtype, src_shape);
+    dst = View(nullptr, impl_->options.dtype, dst_shape);
+  } catch (const std::bad_alloc&) {
+    throw Error(Argument::src, "must be an array that memory can hold, and so must the result of shape " +
+                                   to_string(dst_shape) + ", got shape " + to_string(src_shape));
+  }
   const int threads = openmp_limit(thread_count());
   const Lowered lowered = lower(impl_->layout, impl_->window, impl_->options.groups, src, dst, nullptr);
   return explain_plan(make_plan(lowered, impl_->options.dtype, threads), impl_->options.dtype, threads);

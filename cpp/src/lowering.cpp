@@ -8,18 +8,6 @@
 namespace pointwise {
 namespace {
 
-// Output positions along one axis that read the image: `count` of them from `begin` on; the first reads `source`.
-struct Inside {
-  int64_t begin, count, source;
-};
-
-Inside inside(int64_t size, int64_t output, int64_t stride, int64_t padding) {
-  const int64_t begin = ceil_div(padding, stride), rest = padding % stride;
-  const int64_t source = rest == 0 ? 0 : stride - rest;  // begin * stride - padding, which could overflow
-  if (source >= size || begin >= output) return {output, 0, 0};
-  return {begin, std::min((size - 1 - source) / stride + 1, output - begin), source};
-}
-
 // Sorts axes by the step in dst, the longest first, and merges what it can.
 void merge_axes(Box* box) {
   auto& axis = box->axis;
@@ -58,13 +46,14 @@ Lowered lower(const Layout& layout, const Window& window, int64_t groups, const 
   lowered.dst_channel = dst.strides[c];
   lowered.residual_channel = residual ? residual->strides[c] : 0;
   lowered.has_residual = residual != nullptr;
-  if (lowered.channels == 0 || groups == 0) return lowered;
+  if (lowered.channels == 0) return lowered;
 
   const auto residual_stride = [&](int axis) { return residual ? residual->strides[axis] : 0; };
   std::array<Inside, max_spatial> in{};
   for (int i = 0; i < layout.spatial; ++i) {
     const int axis = layout.spatial_axis[i];
-    in[i] = inside(src.shape[axis], dst.shape[axis], window.stride[i], window.padding[i]);
+    in[i] = inside(src.shape[axis], window.stride[i], window.padding[i]);
+    if (in[i].count == 0) in[i].begin = dst.shape[axis];  // all of it lies before the inside
   }
 
   // The box [begin, begin + count) along the spatial axes; `reads` where every pixel of it reads the image.

@@ -1,4 +1,4 @@
-// Threads: the one place that names OpenMP.
+// A parallel loop over pieces, on OpenMP (which only this file and threads.cpp name).
 #pragma once
 
 #include <omp.h>
@@ -10,8 +10,8 @@
 
 namespace pointwise {
 
-// What somebody else's OpenMP settings leave to this thread: 1 inside a parallel region; a threadpoolctl limit (or
-// any omp_set_num_threads) where one is in force; else `wanted`.
+// What of `wanted` a team may have: 1 inside somebody's parallel region and in a forked child; no more than a
+// threadpoolctl limit (or any omp_set_num_threads) that is in force, nor than a few for each CPU.
 int openmp_limit(int wanted);
 
 // Calls work(piece, thread) for every piece below `pieces`, on at most `team` threads, thread < team. `work` does not

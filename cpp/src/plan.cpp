@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "checked.h"
+#include "cpu.h"
 #include "dispatch.h"
 #include "float_environment.h"
 
@@ -40,7 +41,7 @@ Work work_of(const Lowered& lowered, const Box& box, DType dtype, int threads) {
   work.residual_channel = lowered.residual_channel;
   work.residual = lowered.has_residual;
   work.threads = threads;
-  work.cache = cache_sizes();
+  work.l2 = l2_cache_size();
   return work;
 }
 
@@ -55,7 +56,7 @@ Plan make_plan(const Lowered& lowered, DType dtype, int threads) {
     plan.blocking[i] = b;
     plan.pieces += b.pieces;
     cycles += b.cycles;
-    plan.packed = std::max(plan.packed, round_up(b.scratch, 64));
+    plan.packed = std::max(plan.packed, round_up(b.packed, 64));
     plan.sums = std::max(plan.sums, round_up(b.sums, 64));
     // Offsets of the chunk's pixels in src, dst and residual.
     const bool with_offsets = b.packing != Packing::none || !b.even;

@@ -2,10 +2,10 @@
 #include <pthread.h>
 #include <sched.h>
 
+#include <algorithm>
 #include <atomic>
 #include <cstdlib>
 #include <fstream>
-#include <sstream>
 #include <string>
 
 #include "parallel.h"
@@ -18,9 +18,20 @@ namespace {
 int omp_num_threads_variable() {
   const char* text = std::getenv("OMP_NUM_THREADS");
   if (text == nullptr) return 0;
-  const long n = std::strtol(text, nullptr, 10);
-  return n > 0 && n < 1 << 16 ? static_cast<int>(n) : 0;
+  char* end;
+  const long n = std::strtol(text, &end, 10);
+  const bool ends = *end == '\0' || *end == ',' || *end == ' ';
+  return ends && n > 0 && n < 1 << 16 ? static_cast<int>(n) : 0;
 }
+
+// What OpenMP starts with, read when it is loaded as OpenMP does itself: by it a limit that somebody set is told from
+// none. (A limit that equals it cannot be told.)
+const int variable_at_start = omp_num_threads_variable();
+const int openmp_at_start = variable_at_start > 0 ? variable_at_start : omp_get_num_procs();
+
+// OpenMP ends the process where the system cannot start a thread, and more threads than CPUs are of no use: whatever is
+// asked for, a team has no more than this. (Where the system allows the process fewer threads still, that remains.)
+const int most_threads = std::max(64, 4 * omp_get_num_procs());
 
 int affinity_count() {
   cpu_set_t set;
@@ -52,20 +63,14 @@ int cgroup_quota() {
   return least > cpus ? cpus + 1 : cpus;
 }
 
-struct Defaults {
-  int threads;
-  int openmp;  // what OpenMP itself starts with, by which a limit that somebody set is told from none
-};
-
-const Defaults& defaults() {
-  static const Defaults values = [] {
+int default_threads() {
+  static const int threads = [] {
+    if (variable_at_start > 0) return variable_at_start;
     const FloatEnvironment environment;  // a quota is a fraction
-    const int variable = omp_num_threads_variable();
-    if (variable > 0) return Defaults{variable, variable};
     const int cpus = affinity_count(), quota = cgroup_quota();
-    return Defaults{quota > 0 && quota < cpus ? quota : cpus, omp_get_num_procs()};
+    return quota > 0 && quota < cpus ? quota : cpus;
   }();
-  return values;
+  return threads;
 }
 
 std::atomic<int> process_setting{0};
@@ -80,13 +85,13 @@ const int fork_handler = pthread_atfork(nullptr, nullptr, [] { forked.store(true
 int openmp_limit(int wanted) {
   if (forked.load(std::memory_order_relaxed) || omp_in_parallel()) return 1;
   const int limit = omp_get_max_threads();
-  return limit != defaults().openmp && limit < wanted ? limit : wanted;
+  return std::min({wanted, most_threads, limit != openmp_at_start ? limit : wanted});
 }
 
 int thread_count() {
   if (thread_setting > 0) return thread_setting;
   const int set = process_setting.load(std::memory_order_relaxed);
-  return set > 0 ? set : defaults().threads;
+  return set > 0 ? set : default_threads();
 }
 
 void set_thread_count(int threads) { process_setting.store(threads, std::memory_order_relaxed); }

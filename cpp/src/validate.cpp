@@ -103,6 +103,24 @@ void validate_groups(int64_t groups, int64_t c_out) {
                 "must divide the " + std::to_string(c_out) + " output channels, got " + std::to_string(groups));
 }
 
+int64_t validate_weights(const Shape& weights, int64_t groups) {
+  if (weights.rank != 2 || weights[0] < 0 || weights[1] < 0)
+    throw Error(Argument::weights,
+                "must have shape (output channels, input channels / groups), got " + to_string(weights));
+  validate_groups(groups, weights[0]);
+  int64_t c_in;
+  if (!checked_multiply(weights[1], groups, &c_in))
+    throw Error(Argument::groups,
+                "must leave the input channels within the range of int64, got " + std::to_string(groups));
+  return c_in;
+}
+
+Inside inside(int64_t size, int64_t stride, int64_t padding) {
+  const int64_t rest = padding % stride;
+  const int64_t source = rest == 0 ? 0 : stride - rest;  // begin * stride - padding, which could overflow
+  return {ceil_div(padding, stride), source >= size ? 0 : (size - 1 - source) / stride + 1, source};
+}
+
 int64_t output_size(int64_t size, int64_t stride, int64_t padding) {
   int64_t padded;
   if (!checked_multiply(padding, 2, &padded) || !checked_add(padded, size, &padded))

@@ -1,4 +1,4 @@
-// Convolution words: what the arguments say, checked once. Below this file everything only asserts.
+// Convolution words: what the arguments say, checked once. Below this file only memory can fail.
 #pragma once
 
 #include <array>
@@ -26,9 +26,18 @@ struct Window {
 };
 Window validate_window(const Options& options, const Layout& layout);
 void validate_groups(int64_t groups, int64_t c_out);
+// The input channels of all groups, from the shape of the weights.
+int64_t validate_weights(const Shape& weights, int64_t groups);
 
 // Output size along one axis: floor((d + 2 padding - 1) / stride) + 1, or 0 where d + 2 padding is 0.
 int64_t output_size(int64_t size, int64_t stride, int64_t padding);
+
+// Output positions along one axis that read the image: `count` of them from `begin` on. The first reads position
+// `source`, each next one a stride further.
+struct Inside {
+  int64_t begin, count, source;
+};
+Inside inside(int64_t size, int64_t stride, int64_t padding);
 
 // The shape of dst for a src of this shape, in the layout's order of axes.
 Shape validate_src(const Shape& src_shape, const Layout& layout, const Window& window, int64_t c_in, int64_t c_out);

@@ -120,7 +120,7 @@ void translate_exception(const char* src) {
     const char* name = error.argument() == Argument::src ? src : python_name(error.argument());
     PyErr_SetString(PyExc_ValueError, (std::string(name) + " " + error.detail()).c_str());
   } catch (const std::bad_alloc&) {
-    PyErr_NoMemory();
+    PyErr_SetString(PyExc_MemoryError, "not enough memory for the packed weight, or to work on x");
   } catch (const std::exception& error) {
     PyErr_SetString(PyExc_RuntimeError, error.what());
   }
@@ -134,6 +134,12 @@ Ref python_helper(const char* name) {
 int type_number(DType dtype) { return dtype == DType::f32 ? NPY_FLOAT : NPY_DOUBLE; }
 DType dtype_of(PyArrayObject* array) { return PyArray_TYPE(array) == NPY_FLOAT ? DType::f32 : DType::f64; }
 const char* dtype_name(DType dtype) { return dtype == DType::f32 ? "float32" : "float64"; }
+
+DType dtype_named(const std::string& name) {
+  for (const DType dtype : {DType::f32, DType::f64})
+    if (name == dtype_name(dtype)) return dtype;
+  raise(PyExc_TypeError, "dtype must be float32 or float64, got " + name);
+}
 
 Ref source_array(PyObject* object, const char* name) {
   if (PyArray_CheckExact(object) && is_built(reinterpret_cast<PyArrayObject*>(object))) return Ref::borrow(object);

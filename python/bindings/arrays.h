@@ -69,6 +69,7 @@ Ref python_helper(const char* name);
 int type_number(pointwise::DType dtype);
 pointwise::DType dtype_of(PyArrayObject* array);
 const char* dtype_name(pointwise::DType dtype);
+pointwise::DType dtype_named(const std::string& name);  // one that is built
 
 // An ndarray of a dtype that is built, in native byte order, from whatever numpy.asarray takes.
 Ref source_array(PyObject* object, const char* name);

@@ -5,6 +5,7 @@
 #include <memory>
 
 #include "options.h"
+#include "validate.h"
 
 namespace pointwise_python {
 
@@ -43,6 +44,9 @@ PyObject* run(const Layer& layer, PyObject* x_array, PyObject* residual_object, 
     check_same_dtype(out_object, options.dtype, "out");
     out = Ref::borrow(out_object);
     dst = view_of(out.array(), "out", options.layout);
+    // Before the search for overlaps, which can be long in odd arrays.
+    if (residual_given != nullptr) pointwise::validate_shape(pointwise::Argument::residual, residual.shape, shape);
+    pointwise::validate_shape(pointwise::Argument::dst, dst.shape, shape);
     check_out(out.array(), x, reinterpret_cast<PyArrayObject*>(residual_given), weight, bias);
   } else {
     npy_intp sizes[pointwise::max_rank];
@@ -123,7 +127,7 @@ PyObject* layer_new(PyTypeObject* type, PyObject* args, PyObject* names) {
     return nullptr;
   try {
     auto options = parse_options(layout, stride, padding, groups, activation);
-    options.dtype = std::string(dtype) == "float32" ? DType::f32 : DType::f64;
+    options.dtype = dtype_named(dtype);
     const Ref weight = parameter_array(weight_object, options.dtype, "weight");
     const View weight_seen = weight_view(weight.array());
     Ref bias;
@@ -185,10 +189,10 @@ PyObject* layer_arguments(PyObject* self, PyObject*) {
     const Layer& layer = *reinterpret_cast<LayerObject*>(self)->layer;
     const auto& options = layer.options();
     Ref stride = Ref(integers(options.stride)).checked(), padding = Ref(integers(options.padding)).checked();
+    Ref activation = activation_object(options.activation);
     return Py_BuildValue("sNNLNsLL", options.layout.c_str(), stride.release(), padding.release(),
-                         static_cast<long long>(options.groups), activation_object(options.activation).release(),
-                         dtype_name(options.dtype), static_cast<long long>(layer.c_in()),
-                         static_cast<long long>(layer.c_out()));
+                         static_cast<long long>(options.groups), activation.release(), dtype_name(options.dtype),
+                         static_cast<long long>(layer.c_in()), static_cast<long long>(layer.c_out()));
   } catch (...) {
     translate_exception();
     return nullptr;

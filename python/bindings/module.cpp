@@ -25,7 +25,7 @@ py::tuple cost(const std::vector<int64_t>& x_shape, int64_t c_out, const py::obj
                const py::object& padding, const py::object& groups, bool bias, const std::string& dtype) {
   try {
     auto options = parse_options(layout.ptr(), stride.ptr(), padding.ptr(), groups.ptr(), Py_None);
-    options.dtype = dtype == "float32" ? pointwise::DType::f32 : pointwise::DType::f64;
+    options.dtype = dtype_named(dtype);
     pointwise::spatial_axes(options.layout);  // an unknown layout is the error to name, before its axes are counted
     if (x_shape.size() != options.layout.size())
       raise(PyExc_ValueError, "x_shape must have the " + std::to_string(options.layout.size()) + " axes of layout " +
@@ -44,7 +44,15 @@ py::tuple cost(const std::vector<int64_t>& x_shape, int64_t c_out, const py::obj
 }
 
 double fma_peak(int threads, const std::string& dtype) {
-  return pointwise::fma_peak(dtype == "float32" ? pointwise::DType::f32 : pointwise::DType::f64, threads);
+  pointwise::DType known;
+  try {
+    known = dtype_named(dtype);
+  } catch (...) {
+    translate_exception();
+    throw py::error_already_set();
+  }
+  const py::gil_scoped_release release;
+  return pointwise::fma_peak(known, threads);
 }
 
 }  // namespace
@@ -61,11 +69,14 @@ PYBIND11_MODULE(_core, m, py::mod_gil_not_used()) {
   m.attr("isa") = isa;
   m.attr("version") = pointwise::version();
   m.attr("compiler") = __VERSION__;
-  m.add_object("Layer", py::reinterpret_steal<py::object>(make_layer_type()));
-  m.add_object("conv", py::reinterpret_steal<py::object>(PyCFunction_NewEx(&conv_method, nullptr, nullptr)));
+  for (const auto& [name, object] :
+       {std::pair("Layer", make_layer_type()), std::pair("conv", PyCFunction_NewEx(&conv_method, nullptr, nullptr))}) {
+    if (object == nullptr) throw py::error_already_set();
+    m.add_object(name, py::reinterpret_steal<py::object>(object));
+  }
   m.def("supported_isas", &pointwise::supported_isas);
   m.def("cost", &cost);
-  m.def("fma_peak", &fma_peak, py::call_guard<py::gil_scoped_release>());
+  m.def("fma_peak", &fma_peak);
   m.def("thread_count", &pointwise::thread_count);
   m.def("set_thread_count", &pointwise::set_thread_count);
   m.def("set_calling_thread_count", &pointwise::set_calling_thread_count);

@@ -31,10 +31,10 @@ std::string layout_name(PyObject* object) {
 
 // One integer, or one for every spatial axis.
 std::vector<int64_t> per_axis(PyObject* object, const char* name, const std::string& layout) {
-  if (PyLong_CheckExact(object)) return {integer(object, name)};
-  const bool sequence = PyTuple_Check(object) || PyList_Check(object) ||
-                        (PyArray_Check(object) && PyArray_NDIM(reinterpret_cast<PyArrayObject*>(object)) == 1);
-  if (!sequence) return {integer(object, name)};
+  // An array of one axis has an __index__ too, which only says that it is no integer.
+  const bool array = PyArray_Check(object) && PyArray_NDIM(reinterpret_cast<PyArrayObject*>(object)) == 1;
+  const bool text = PyUnicode_Check(object) || PyBytes_Check(object);
+  if (!array && (PyIndex_Check(object) || text || !PySequence_Check(object))) return {integer(object, name)};
   Ref items = Ref(PySequence_Tuple(object)).checked();
   const Py_ssize_t count = PyTuple_GET_SIZE(items.get());
   const int spatial = pointwise::spatial_axes(layout);
@@ -48,7 +48,8 @@ std::vector<int64_t> per_axis(PyObject* object, const char* name, const std::str
 
 Activation parse_activation(PyObject* object) {
   if (object == Py_None) return Activation::none();
-  if (PyUnicode_Check(object) && PyUnicode_CompareWithASCIIString(object, "relu") == 0) return Activation::relu();
+  PyObject* name = PyTuple_Check(object) && PyTuple_GET_SIZE(object) == 1 ? PyTuple_GET_ITEM(object, 0) : object;
+  if (PyUnicode_Check(name) && PyUnicode_CompareWithASCIIString(name, "relu") == 0) return Activation::relu();
   Ref(PyObject_CallFunctionObjArgs(python_helper("refuse_activation").get(), object, nullptr)).checked();
   return {};
 }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import io
 import os
 import sys
 from typing import TYPE_CHECKING
@@ -54,7 +55,8 @@ def _run(argv: Sequence[str] | None) -> int:
 def _abandon_stdout() -> None:
     """Keep the interpreter from flushing into a closed pipe, or onto a full disk, once more on its way out."""
     with contextlib.suppress(OSError, ValueError):
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        if sys.stdout is not None:
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -71,9 +73,13 @@ def main(argv: Sequence[str] | None = None) -> int:
         The exit status: 0, 1 for a wrong result in a benchmark, 2 for bad input, 130 after Ctrl-C, 141 where the
         reader of standard output has gone.
     """
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):  # a name that the terminal cannot show is no reason to fail
+            stream.reconfigure(errors="backslashreplace")
     try:
         status = _run(argv)
-        sys.stdout.flush()
+        if sys.stdout is not None:  # closed before Python started
+            sys.stdout.flush()
         return status
     except KeyboardInterrupt:
         return 130

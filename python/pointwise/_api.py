@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+import operator
+from typing import TYPE_CHECKING, Any, SupportsIndex
 
 from . import _core
 from ._arrays import as_weight
@@ -209,6 +210,9 @@ class Conv(_core.Layer):
             "dtype": dtype,
         }
         return (weight, bias), keywords
+
+    def __reduce_ex__(self, protocol: SupportsIndex) -> str | tuple[Any, ...]:
+        return super().__reduce_ex__(max(operator.index(protocol), 2))  # 0 and 1 know no arguments of __new__
 
     def __repr__(self) -> str:
         layout, stride, padding, groups, activation, dtype, c_in, c_out = self._arguments()

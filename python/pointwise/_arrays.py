@@ -117,6 +117,7 @@ def check_overlap(
     bias: NDArray[Any] | None,
 ) -> None:
     """Check exactly that `out` shares no element with another array, or with itself; it may be `residual`."""
+    out, residual = out.view(np.ndarray), None if residual is None else residual.view(np.ndarray)
     if _overlaps_itself(out):
         raise ValueError(f"out must have one element for each index, got overlapping strides {out.strides}")
     if residual is not None and not _same_place(out, residual) and np.shares_memory(out, residual):

@@ -34,7 +34,7 @@ SUMMARY = "time real layers beside NumPy and frameworks, in turn"
 EXAMPLE = """\
 examples: pointwise bench --quick
           pointwise bench --network resnet50 --layout NHWC --vs numpy,torch --json resnet50.json --plot resnet50.png"""
-MOST_THREADS = 1024  # OpenMP ends the process where the system cannot start as many as were asked for
+MOST_THREADS = 1024  # contenders may end their process where the system cannot start as many
 WIDTH = 160  # of the table where there is no terminal to ask
 
 

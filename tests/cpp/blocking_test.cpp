@@ -19,17 +19,15 @@ using pointwise::Rows;
 using pointwise::RowShape;
 using pointwise::Work;
 
-constexpr pointwise::CacheSizes cache{32 << 10, 1 << 20, 16 << 20};
-
 // The shapes of AVX-512, then of AVX2, in float32.
-const std::vector<RowShape> wide = {{"8x48_channels", Rows::channels, 8, 3, 16},
-                                    {"6x64_pixels", Rows::pixels, 6, 4, 16},
-                                    {"9x48_pixels", Rows::pixels, 9, 3, 16},
-                                    {"14x32_pixels", Rows::pixels, 14, 2, 16},
-                                    {"28x16_pixels", Rows::pixels, 28, 1, 16}};
+const std::vector<RowShape> wide = {
+    {"8x48_channels", Rows::channels, 8, 3, 16}, {"6x64_pixels", Rows::pixels, 6, 4, 16},
+    {"9x48_pixels", Rows::pixels, 9, 3, 16},     {"14x32_pixels", Rows::pixels, 14, 2, 16},
+    {"28x16_pixels", Rows::pixels, 28, 1, 16},   {"2x128_pixels", Rows::pixels, 2, 8, 16}};
 const std::vector<RowShape> narrow = {{"4x24_channels", Rows::channels, 4, 3, 8},
                                       {"6x16_pixels", Rows::pixels, 6, 2, 8},
-                                      {"12x8_pixels", Rows::pixels, 12, 1, 8}};
+                                      {"12x8_pixels", Rows::pixels, 12, 1, 8},
+                                      {"1x64_pixels", Rows::pixels, 1, 8, 8}};
 
 // Images x pixels of a contiguous array whose channels are first or last.
 Work work_of(bool channels_last, int64_t images, int64_t pixels, int64_t inputs, int64_t channels, int threads) {
@@ -39,7 +37,7 @@ Work work_of(bool channels_last, int64_t images, int64_t pixels, int64_t inputs,
   work.channels = channels;
   work.input_channels = inputs;
   work.threads = threads;
-  work.cache = cache;
+  work.l2 = 1 << 20;
   if (channels_last) {
     work.axes = 1;
     work.axis[0] = {images * pixels, inputs * 4, channels * 4, 0};
@@ -146,7 +144,7 @@ Work random_work(Random& random) {
   work.residual = random.one_in(2);
   work.residual_channel = random.one_in(2) ? work.item : step();
   work.threads = static_cast<int>(random.one_in(2) ? 1 : random.integer(2, 128));
-  work.cache = {32 << 10, random.one_in(2) ? 256 << 10 : 2 << 20, 16 << 20};
+  work.l2 = random.one_in(2) ? 256 << 10 : 2 << 20;
   return work;
 }
 
@@ -210,13 +208,26 @@ TEST(Blocking, KeepsItsInvariants) {
       ASSERT_TRUE(b.pixel_chunk == b.pixel_blocks.largest() || b.pixel_chunk % tile_pixels == 0);
       // What is packed fits a quarter of L2, or is one tile.
       if (b.packing == Packing::none) {
-        ASSERT_EQ(b.scratch, 0);
+        ASSERT_EQ(b.packed, 0);
       } else {
         const int64_t inputs = work.input_channels * work.item;
         const int64_t tile = std::min(tile_pixels, pixels) * inputs;
         const int64_t slack = b.packing == Packing::channels ? work.input_channels * 128 : b.pixel_chunk * 128;
-        ASSERT_GE(b.scratch, b.pixel_chunk * inputs);
-        ASSERT_LE(b.scratch, std::max(work.cache.l2 / 4, tile) + slack);
+        ASSERT_GE(b.packed, b.pixel_chunk * inputs);
+        ASSERT_LE(b.packed, std::max(work.l2 / 4, tile) + slack);
+      }
+      // Sums of split input channels: rows of whole tiles.
+      ASSERT_TRUE(1 <= b.input_chunk && b.input_chunk <= std::max<int64_t>(1, work.input_channels));
+      if (b.input_chunk >= work.input_channels) {
+        ASSERT_EQ(b.sums, 0);
+      } else {
+        const bool channel_rows = row.rows == Rows::channels;
+        const int64_t tile_channels = channel_rows ? panel : std::max<int64_t>(panel, row.nr * row.lanes);
+        const int64_t sums_pixels = ceil_div(b.pixel_chunk, tile_pixels) * tile_pixels;
+        const int64_t sums_channels = ceil_div(b.channel_chunk, tile_channels) * tile_channels;
+        ASSERT_EQ(b.sums_row % 64, 0);
+        ASSERT_GE(b.sums_row, (channel_rows ? sums_pixels : sums_channels) * work.item);
+        ASSERT_GE(b.sums, b.sums_row * (channel_rows ? sums_channels : sums_pixels));
       }
       // Offsets of unevenly spaced pixels are held for a chunk.
       if (b.packing != Packing::none || !b.even) {

@@ -129,7 +129,8 @@ TEST(Threads, TheCallingThreadsSettingComesFirst) {
 
 TEST(Threads, AnOpenMPLimitCaps) {
   const int before = omp_get_max_threads();
-  EXPECT_EQ(pointwise::openmp_limit(1000), 1000);
+  EXPECT_EQ(pointwise::openmp_limit(64), 64);
+  EXPECT_EQ(pointwise::openmp_limit(1 << 30), std::max(64, 4 * omp_get_num_procs()));
   const int other = before == 1 ? 2 : 1;
   omp_set_num_threads(other);
   EXPECT_EQ(pointwise::openmp_limit(1000), other);

@@ -176,6 +176,17 @@ TEST(Errors, SayWhatWasExpectedAndWhatCame) {
                [&] { pointwise::cost({1, 3, 5, 5}, 4, grouped, false); });
 }
 
+TEST(Errors, NameTheWeights) {
+  const float number = 0;
+  for (const Shape& shape : {Shape{4, -1}, Shape{-1, 3}, Shape{-16, 3}, Shape{4}, Shape{4, 3, 1}}) {
+    View weights(&number, DType::f32, {1, 1});
+    weights.shape = shape;
+    expect_error(Argument::weights,
+                 "weights must have shape (output channels, input channels / groups), got " + to_string(shape),
+                 [&] { Layer layer(weights, nullptr, Options()); });
+  }
+}
+
 TEST(Shapes, HaveAtMostFiveAxes) {
   EXPECT_THROW((Shape{1, 2, 3, 4, 5, 6}), std::length_error);
   EXPECT_EQ(to_string(Shape{1, 32, 10, 10}), "(1, 32, 10, 10)");

@@ -1,4 +1,4 @@
-// AVX2 and FMA, float32. 16 registers: 12 accumulators.
+// AVX2 and FMA, float32. 16 registers: up to 12 accumulators.
 #include <immintrin.h>
 
 #include "block.h"

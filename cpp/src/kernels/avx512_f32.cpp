@@ -1,4 +1,4 @@
-// AVX-512, float32. 32 registers: 24 to 28 accumulators.
+// AVX-512, float32. 32 registers: up to 28 accumulators.
 #include <immintrin.h>
 
 #include "block.h"
