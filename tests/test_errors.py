@@ -544,3 +544,26 @@ def test_junk_for_threads(name, value):
         message = "n must"
     assert "n must" in message
     assert pw.get_num_threads() == before
+
+
+def test_advice_that_keeps_the_result():
+    """A copy of `out` would receive the result, and nobody would see it."""
+    x, weight = np.ones((1, 1, 2, 2), F), np.ones((1, 1), F)
+    with pytest.raises(
+        TypeError, match=r"^out must have native byte order, got >f4: pass an array that was made native"
+    ):
+        pw.conv(x, weight, out=np.ones((1, 1, 2, 2), ">f4"))
+    with pytest.raises(TypeError, match=r"^out must be a plain array, got a MaskedArray: pass out\.data$"):
+        pw.conv(x, weight, out=np.ma.ones((1, 1, 2, 2), F))
+    with pytest.raises(TypeError, match=r"^x must be float32 or float64, got uint8: pass x\.astype\(numpy\.float32\)$"):
+        pw.conv(np.ones((1, 1, 2, 2), np.uint8), weight)
+
+
+def test_cost_takes_no_array_for_bias():
+    with pytest.raises(TypeError, match="^bias must be True or False, got ndarray"):
+        pw.cost((1, 32, 10, 10), 16, bias=np.zeros(16))
+
+
+def test_num_threads_refuses_before_the_block():
+    with pytest.raises(ValueError, match="n must be from 1"):
+        pw.num_threads(0)

@@ -49,10 +49,16 @@ PackedWeights<T> pack_weights(const View& weights, const View* bias, int64_t gro
     for (int64_t begin = 0; begin < packed.channels; begin += width) {
       const int64_t first = group * packed.channels + begin, used = std::min(width, packed.channels - begin);
       const char* from = static_cast<const char*>(weights.data) + first * weights.strides[0];
-      for (int64_t i = 0; i < packed.input_channels; ++i, to += width) {
-        for (int64_t o = 0; o < used; ++o)
-          std::memcpy(to + o, from + o * weights.strides[0] + i * weights.strides[1], sizeof(T));
-        std::fill(to + used, to + width, T{0});
+      // A block of input channels at a time: a line of each row of weights is read whole. (One input channel at a time,
+      // rows a power of two apart throw each other out of L1: three times as slow.)
+      for (int64_t first_input = 0; first_input < packed.input_channels; first_input += width) {
+        const int64_t inputs = std::min(width, packed.input_channels - first_input);
+        if (used < width) std::fill(to, to + inputs * width, T{0});
+        for (int64_t o = 0; o < used; ++o) {
+          const char* row = from + o * weights.strides[0] + first_input * weights.strides[1];
+          for (int64_t i = 0; i < inputs; ++i) std::memcpy(to + i * width + o, row + i * weights.strides[1], sizeof(T));
+        }
+        to += inputs * width;
       }
       for (int64_t o = 0; o < width; ++o) {
         to_bias[begin + o] = 0;

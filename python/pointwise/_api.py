@@ -196,7 +196,7 @@ class Conv(_core.Layer):
         str
             The kernel chosen, its blocking and threads, and why the others were refused.
         """
-        return self._explain(x_shape)
+        return self._explain(x_shape).rstrip()
 
     def __getnewargs_ex__(self) -> tuple[tuple[Any, ...], dict[str, Any]]:
         weight, bias = self._parameters()

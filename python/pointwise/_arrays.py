@@ -32,13 +32,13 @@ def _converted(obj: Any, name: str) -> NDArray[Any]:
 def _plain(obj: Any, name: str) -> NDArray[Any]:
     """Take what `numpy.asarray` takes on the CPU as a base-class array in native byte order."""
     if isinstance(obj, np.ma.MaskedArray):
-        raise TypeError(f"{name} must be a plain array, got a MaskedArray: pass {name}.filled(value) or {name}.data")
+        way = "out.data" if name == "out" else f"{name}.filled(value) or {name}.data"
+        raise TypeError(f"{name} must be a plain array, got a MaskedArray: pass {way}")
     array = obj.view(np.ndarray) if isinstance(obj, np.ndarray) else _converted(obj, name)
     if not array.dtype.isnative:
-        raise TypeError(
-            f"{name} must have native byte order, got {array.dtype.str}: "
-            f"pass {name}.astype({name}.dtype.newbyteorder('='))"
-        )
+        native = f"{name}.astype({name}.dtype.newbyteorder('='))"
+        way = "an array that was made native" if name == "out" else native  # a copy would not receive the result
+        raise TypeError(f"{name} must have native byte order, got {array.dtype.str}: pass {way}")
     return array
 
 
@@ -58,7 +58,8 @@ def _check_dtype(dtype: np.dtype[Any], name: str) -> None:
     if dtype.name in PLANNED:
         raise NotImplementedError(f"{name}: {dtype.name} is not built yet; built are {' and '.join(BUILT)}")
     if dtype.name not in BUILT:
-        raise TypeError(f"{name} must be {' or '.join(BUILT)}, got {dtype}")
+        way = "" if name == "dtype" or dtype.kind not in "biu" else f": pass {name}.astype(numpy.float32)"
+        raise TypeError(f"{name} must be {' or '.join(BUILT)}, got {dtype}{way}")
 
 
 def as_source(obj: Any, name: str) -> NDArray[Any]:

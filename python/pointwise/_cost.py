@@ -6,6 +6,8 @@ import dataclasses
 import operator
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from . import _core
 from ._arrays import as_dtype
 
@@ -85,6 +87,8 @@ def cost(
     512
     """
     name = as_dtype(dtype).name
+    if not isinstance(bias, bool | np.bool_):
+        raise TypeError(f"bias must be True or False, got {type(bias).__name__}")
     try:
         shape = [operator.index(size) for size in x_shape]
     except TypeError:

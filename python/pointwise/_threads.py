@@ -42,13 +42,13 @@ def get_num_threads() -> int:
     -------
     int
         What `num_threads` or `set_num_threads` set, else ``OMP_NUM_THREADS``, else what the process may really use
-        (CPU affinity and container quota).
+        (CPU affinity and container quota). A call takes fewer where a threadpoolctl limit is in force, and where
+        more would not pay.
     """
     return _core.thread_count()
 
 
-@contextlib.contextmanager
-def num_threads(n: int) -> Iterator[None]:
+def num_threads(n: int) -> contextlib.AbstractContextManager[None]:
     """Set how many threads calls of the calling thread may use, within a ``with`` block.
 
     Parameters
@@ -56,7 +56,12 @@ def num_threads(n: int) -> Iterator[None]:
     n : int
         At least 1.
     """
-    before = _core.set_calling_thread_count(_check(n))
+    return _num_threads(_check(n))
+
+
+@contextlib.contextmanager
+def _num_threads(n: int) -> Iterator[None]:
+    before = _core.set_calling_thread_count(n)
     try:
         yield
     finally:

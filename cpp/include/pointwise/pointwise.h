@@ -149,7 +149,7 @@ std::vector<std::string> supported_isas();
 // Threads of a call: the calling thread's own setting, else the process's, else OMP_NUM_THREADS, else what the
 // process may really use (CPU affinity and container quota).
 int thread_count();
-void set_thread_count(int threads);         // for the process
+void set_thread_count(int threads);         // for the process; 0: no setting
 int set_calling_thread_count(int threads);  // for the calling thread; 0: no setting. Returns the one before.
 
 const char* version();
