@@ -549,9 +549,7 @@ def test_junk_for_threads(name, value):
 def test_advice_that_keeps_the_result():
     """A copy of `out` would receive the result, and nobody would see it."""
     x, weight = np.ones((1, 1, 2, 2), F), np.ones((1, 1), F)
-    with pytest.raises(
-        TypeError, match=r"^out must have native byte order, got >f4: pass an array that was made native"
-    ):
+    with pytest.raises(TypeError, match=r"^out must have native byte order, got >f4: pass an array"):
         pw.conv(x, weight, out=np.ones((1, 1, 2, 2), ">f4"))
     with pytest.raises(TypeError, match=r"^out must be a plain array, got a MaskedArray: pass out\.data$"):
         pw.conv(x, weight, out=np.ma.ones((1, 1, 2, 2), F))
@@ -560,7 +558,7 @@ def test_advice_that_keeps_the_result():
 
 
 def test_cost_takes_no_array_for_bias():
-    with pytest.raises(TypeError, match="^bias must be True or False, got ndarray"):
+    with pytest.raises(TypeError, match=r"^bias must be True or False, got ndarray"):
         pw.cost((1, 32, 10, 10), 16, bias=np.zeros(16))
 
 
