@@ -58,6 +58,9 @@ Lowered lower(const Layout& layout, const Window& window, int64_t groups, const 
 
   // The box [begin, begin + count) along the spatial axes; `reads` where every pixel of it reads the image.
   const auto add_box = [&](const std::array<Inside, max_spatial>& range, bool reads) {
+    if (layout.batch >= 0 && dst.shape[layout.batch] == 0) return;
+    for (int i = 0; i < layout.spatial; ++i)
+      if (range[i].count == 0) return;
     Box box{};
     box.input_channels = reads ? lowered.input_channels : 0;
     if (layout.batch >= 0)
@@ -73,8 +76,6 @@ Lowered lower(const Layout& layout, const Window& window, int64_t groups, const 
       box.dst += range[i].begin * dst.strides[axis];
       box.residual += range[i].begin * residual_stride(axis);
     }
-    for (int i = 0; i < box.axes; ++i)
-      if (box.axis[i].size == 0) return;
     merge_axes(&box);
     lowered.box[lowered.boxes++] = box;
   };

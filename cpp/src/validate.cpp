@@ -118,7 +118,8 @@ int64_t validate_weights(const Shape& weights, int64_t groups) {
 Inside inside(int64_t size, int64_t stride, int64_t padding) {
   const int64_t rest = padding % stride;
   const int64_t source = rest == 0 ? 0 : stride - rest;  // begin * stride - padding, which could overflow
-  return {ceil_div(padding, stride), source >= size ? 0 : (size - 1 - source) / stride + 1, source};
+  if (source >= size) return {0, 0, 0};
+  return {ceil_div(padding, stride), (size - 1 - source) / stride + 1, source};
 }
 
 int64_t output_size(int64_t size, int64_t stride, int64_t padding) {
