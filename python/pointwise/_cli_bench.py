@@ -1,4 +1,4 @@
-"""``pointwise bench``: real layers beside NumPy and frameworks, in turn in one process."""
+"""``pointwise bench``: real layers beside NumPy and frameworks, in turn."""
 
 from __future__ import annotations
 
