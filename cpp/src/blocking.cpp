@@ -15,14 +15,26 @@ namespace {
 constexpr double fma_per_cycle = 2, loads_per_cycle = 2, fma_latency = 4;
 // Measured on Zen 5 (L1-resident tiles of every height): a broadcast that only one multiply-add uses is folded into
 // it and costs a little more than a load.
-constexpr double broadcast_load = 1.15;
-constexpr double call_cycles = 30;      // a kernel call
-constexpr double tile_cycles = 14;      // setting up a tile
-constexpr double store_cycles = 1;      // a vector of results
+constexpr double broadcast_load = 1.03;
+// Weights that do not stay in L1 (2 rows x 8 vectors, 64 and 256 input channels: 54 and 43).
+constexpr double l2_bytes_per_cycle = 45;
+constexpr double call_cycles = 30;  // a kernel call
+// A tile's set-up and its stores, which the CPU overlaps with multiply-adds in part (measured on Zen 5: 9 to 45 cycles
+// over the tiles' multiply-adds, at 16 to 64 input channels).
+constexpr double channel_tile_cycles = 19, pixel_tile_cycles = 8, vector_cycles = 0.6, row_cycles = 0.45;
 constexpr double transpose_cycles = 6;  // a vector that goes through the transposing store
 constexpr double scatter_cycles = 2;    // a number that is stored alone
 constexpr double copy_cycles = 2;       // a vector that is packed
 constexpr double gather_cycles = 1;     // a number that is packed alone
+constexpr double second_cycles = 0.3;   // a number that is packed where every second one is
+// Rows of narrow vectors copy a tile's pixels where they and its weights do not stay in L1 (256 -> 128 channels at
+// 28x28, AVX2: 86 -> 96% of the peak), for this many channels at least (32: +8%, 24: -1%). Rows of 64-byte vectors lose
+// by it, 1 to 10%: they wait less for L2, and the copying tile is a larger part of the whole.
+constexpr int64_t least_channels_to_copy = 32;
+// What it costs to copy a vector, and how much slower such rows are where they do not.
+constexpr double copied_vector_cycles = 1, crowded_factor = 1.12;
+// Weights that do not stay in L2 come from L3 once for every image; the CPU fetches most of them ahead.
+constexpr double l3_bytes_per_cycle = 150;
 // Ways of L1 that the rows of one tile may fill: 8 is the least that CPUs have.
 constexpr double l1_ways = 8, thrash_cycles = 4;
 // 5 us of work a thread, below which a second one does not pay (a parallel region costs 1 to 3 us).
@@ -35,12 +47,23 @@ constexpr double piece_cycles = 600, late_piece = 0.25;
 // (8192 -> 64 channels at 28x28 in NCHW: 50 GFLOP/s whole, 162 split; 4096 -> 64: 133 and 193).
 constexpr int64_t most_input_channels = 1536, input_channels_a_call = 1024;
 
-// Cycles of one step (one input channel) of a tile.
-double step_cycles(const RowShape& row, int64_t rows, int64_t vectors) {
+// Whether the pixels of a tile of narrow channel rows and its weights are more than L1 holds. A row of src begins and
+// ends within a line of 64 bytes; one more is of weights.
+bool crowded(const Work& work, const RowShape& row, int64_t input_channels) {
+  const int64_t vectors = int64_t{row.nr} * row.lanes * work.item;
+  return row.rows == Rows::channels && row.lanes * work.item < 64 && input_channels * (vectors + 128) > work.l1;
+}
+
+// Cycles of one step (one input channel) of a tile. The weights of a column of pixel rows stay in L1 from tile to tile,
+// or else come from L2 each time.
+double step_cycles(const Work& work, const RowShape& row, int64_t rows, int64_t vectors) {
   const double loads = row.rows == Rows::channels ? rows + 1.5 * vectors  // pixels are seldom 64-byte aligned
                        : vectors == 1             ? broadcast_load * rows + 1
                                                   : rows + vectors;
-  return std::max({rows * vectors / fma_per_cycle, loads / loads_per_cycle, fma_latency});
+  const double weights = static_cast<double>(vectors * row.lanes * work.item);
+  const bool streamed = row.rows == Rows::pixels && weights * work.input_channels > work.l1 / 2;
+  return std::max({rows * vectors / fma_per_cycle, loads / loads_per_cycle, fma_latency,
+                   streamed ? weights / l2_bytes_per_cycle : 0});
 }
 
 // `count` in the fewest parts of at most `most`, spread evenly: how many parts have the smaller and the larger size.
@@ -60,11 +83,13 @@ int64_t power_of_two_above(int64_t n) {
 }
 
 // What the tiles of one image and group cost; `indirect`: cycles for one vector that does not go straight to dst.
-double compute_cycles(const RowShape& row, int64_t pixels, int64_t channels, int64_t steps, double indirect) {
-  const auto tile = [&](int64_t rows, int64_t vectors) {
-    return steps * step_cycles(row, rows, vectors) + tile_cycles + rows * vectors * (store_cycles + indirect);
-  };
+double compute_cycles(const Work& work, const RowShape& row, int64_t pixels, double indirect) {
+  const int64_t channels = work.channels, steps = work.input_channels;
   const bool channel_rows = row.rows == Rows::channels;
+  const auto tile = [&](int64_t rows, int64_t vectors) {
+    return steps * step_cycles(work, row, rows, vectors) + (channel_rows ? channel_tile_cycles : pixel_tile_cycles) +
+           rows * row_cycles + rows * vectors * (vector_cycles + indirect);
+  };
   const Spread lanes = spread(ceil_div(channel_rows ? pixels : channels, row.lanes), row.nr);
   double cycles = 0;
   for (int i = 0; i < 2; ++i) {
@@ -78,9 +103,16 @@ double compute_cycles(const RowShape& row, int64_t pixels, int64_t channels, int
       for (int k = 0; k < 2; ++k)
         if (heights.parts[k]) column += heights.parts[k] * tile(heights.size[k], lanes.size[i]);
     }
+    if (crowded(work, row, steps)) {
+      if (channels >= least_channels_to_copy)
+        column += steps * lanes.size[i] * copied_vector_cycles;
+      else
+        column *= crowded_factor;
+    }
     cycles += lanes.parts[i] * column;
   }
-  return cycles;
+  const double weights = static_cast<double>(steps * channels * work.item);
+  return cycles + (weights > work.l2 / 2 ? weights / l3_bytes_per_cycle : 0);
 }
 
 // Rows whose addresses differ by a large power of two share the sets of L1.
@@ -168,6 +200,8 @@ void chunk(const Work& work, const RowShape& row, Blocking* b) {
     b->packed_step = padded_row(inputs * work.item);
     b->packed = allocation_size(b->packed_step, b->pixel_chunk);
   }
+  if (crowded(work, row, b->input_chunk) && work.channels >= least_channels_to_copy)
+    b->copy = allocation_size(b->input_chunk, int64_t{row.nr} * row.lanes * work.item);
   if (split_inputs) {  // whole tiles
     const int64_t tile = std::max<int64_t>(panel, channel_rows ? row.mr : row.nr * row.lanes);
     const int64_t pixels = round_up(b->pixel_chunk, unit), channels = round_up(b->channel_chunk, tile);
@@ -212,12 +246,13 @@ Candidate consider(const Work& work, const RowShape& row, int index, int pixel_a
   const bool transposed = channel_rows ? channels_adjacent : pixels_adjacent;
   const double indirect = direct ? 0 : transposed ? transpose_cycles : scatter_cycles * row.lanes;
 
-  double cycles = call_cycles + compute_cycles(row, b.pixels, work.channels, work.input_channels, indirect);
+  double cycles = call_cycles + compute_cycles(work, row, b.pixels, indirect);
   if (packing == Packing::none && reads && !channel_rows) cycles *= thrash_factor(row, inner.src, b.pixels);
   double pack = 0;
   if (packing == Packing::channels) {
-    const bool runs = inner.src == work.item;
-    pack = runs ? b.pixels * work.item / 32.0 * copy_cycles : b.pixels * gather_cycles;
+    pack = inner.src == work.item       ? b.pixels * work.item / 32.0 * copy_cycles
+           : inner.src == 2 * work.item ? b.pixels * second_cycles
+                                        : b.pixels * gather_cycles;
   } else if (packing == Packing::pixels) {
     pack = b.pixels * work.item / 32.0 * copy_cycles;
   }

@@ -34,7 +34,7 @@ struct Work {
   ptrdiff_t src_channel, dst_channel, residual_channel;
   bool residual;
   int threads;
-  int64_t l2;  // bytes of second-level cache
+  int64_t l1, l2;  // bytes of a core's caches
 };
 
 enum class Packing {
@@ -75,6 +75,7 @@ struct Blocking {
   ptrdiff_t sums_row;     // bytes from a row of sums to the next, where the input channels are split
   int64_t packed;         // bytes of packed src a thread
   int64_t sums;           // bytes of sums a thread
+  int64_t copy;           // bytes that a thread copies a tile's src to; 0 where tiles read src in place
   double cycles;          // what the cost model expects on one thread
 };
 

@@ -17,14 +17,29 @@ bool cpu_has_avx2() { return false; }
 bool cpu_has_avx512() { return false; }
 #endif
 
-int64_t l2_cache_size() {
-  static const int64_t size = [] {
-    int64_t bytes = 0;
-#if defined(_SC_LEVEL2_CACHE_SIZE)
-    bytes = sysconf(_SC_LEVEL2_CACHE_SIZE);
+namespace {
+
+// What the system says, where it says it.
+int64_t cache_size(int name, int64_t otherwise) {
+  const int64_t bytes = name >= 0 ? sysconf(name) : 0;
+  return bytes > 0 ? bytes : otherwise;
+}
+
+#if defined(_SC_LEVEL1_DCACHE_SIZE)
+constexpr int l1 = _SC_LEVEL1_DCACHE_SIZE, l2 = _SC_LEVEL2_CACHE_SIZE;
+#else
+constexpr int l1 = -1, l2 = -1;
 #endif
-    return bytes > 0 ? bytes : int64_t{1} << 20;  // where the system does not say
-  }();
+
+}  // namespace
+
+int64_t l1_cache_size() {
+  static const int64_t size = cache_size(l1, int64_t{32} << 10);
+  return size;
+}
+
+int64_t l2_cache_size() {
+  static const int64_t size = cache_size(l2, int64_t{1} << 20);
   return size;
 }
 

@@ -141,7 +141,8 @@ class Run {
     const T* weights = weights_.weights(group) + channel / width * width * lowered.input_channels;
     const T* bias = weights_.bias(group) + channel;
 
-    ptrdiff_t* src_offsets = reinterpret_cast<ptrdiff_t*>(scratch + plan_.packed + plan_.sums);
+    block.copy = b.copy > 0 ? scratch + plan_.packed + plan_.sums : nullptr;
+    ptrdiff_t* src_offsets = reinterpret_cast<ptrdiff_t*>(scratch + plan_.packed + plan_.sums + plan_.copy);
     ptrdiff_t* dst_offsets = src_offsets + b.pixel_chunk;
     ptrdiff_t* residual_offsets = dst_offsets + b.pixel_chunk;
     const Parts pixel_chunks = fewest_parts(pixels, b.pixel_blocks.unit, b.pixel_chunk);

@@ -41,6 +41,7 @@ Work work_of(const Lowered& lowered, const Box& box, DType dtype, int threads) {
   work.residual_channel = lowered.residual_channel;
   work.residual = lowered.has_residual;
   work.threads = threads;
+  work.l1 = l1_cache_size();
   work.l2 = l2_cache_size();
   return work;
 }
@@ -58,11 +59,12 @@ Plan make_plan(const Lowered& lowered, DType dtype, int threads) {
     cycles += b.cycles;
     plan.packed = std::max(plan.packed, round_up(b.packed, 64));
     plan.sums = std::max(plan.sums, round_up(b.sums, 64));
+    plan.copy = std::max(plan.copy, b.copy);
     // Offsets of the chunk's pixels in src, dst and residual.
     const bool with_offsets = b.packing != Packing::none || !b.even;
     offsets = std::max<int64_t>(offsets, with_offsets ? 3 * b.pixel_chunk * sizeof(ptrdiff_t) : 0);
   }
-  plan.scratch = round_up(plan.packed + plan.sums + offsets, 64);
+  plan.scratch = round_up(plan.packed + plan.sums + plan.copy + offsets, 64);
   plan.team = team_size(cycles, plan.pieces, threads);
   return plan;
 }

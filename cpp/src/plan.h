@@ -14,8 +14,8 @@ struct Plan {
   std::array<Blocking, max_boxes> blocking;  // of each box
   int64_t pieces;                            // of all boxes
   int team;                                  // threads that pay
-  // Bytes of scratch memory a thread: packed src, then sums, then offsets of pixels.
-  int64_t scratch, packed, sums;
+  // Bytes of scratch memory a thread: packed src, then sums, then the copy of a tile's src, then offsets of pixels.
+  int64_t scratch, packed, sums, copy;
 };
 
 Work work_of(const Lowered& lowered, const Box& box, DType dtype, int threads);

@@ -22,7 +22,7 @@ using pointwise::Work;
 // The shapes of AVX-512, then of AVX2, in float32.
 const std::vector<RowShape> wide = {
     {"8x48_channels", Rows::channels, 8, 3, 16}, {"6x64_pixels", Rows::pixels, 6, 4, 16},
-    {"9x48_pixels", Rows::pixels, 9, 3, 16},     {"14x32_pixels", Rows::pixels, 14, 2, 16},
+    {"8x48_pixels", Rows::pixels, 8, 3, 16},     {"12x32_pixels", Rows::pixels, 12, 2, 16},
     {"28x16_pixels", Rows::pixels, 28, 1, 16},   {"2x128_pixels", Rows::pixels, 2, 8, 16}};
 const std::vector<RowShape> narrow = {{"4x24_channels", Rows::channels, 4, 3, 8},
                                       {"6x16_pixels", Rows::pixels, 6, 2, 8},
@@ -37,6 +37,7 @@ Work work_of(bool channels_last, int64_t images, int64_t pixels, int64_t inputs,
   work.channels = channels;
   work.input_channels = inputs;
   work.threads = threads;
+  work.l1 = 48 << 10;
   work.l2 = 1 << 20;
   if (channels_last) {
     work.axes = 1;
@@ -60,7 +61,7 @@ TEST(Blocking, ChoosesTheOrientation) {
     Packing packing;
   } table[] = {
       {"NCHW, large image", false, 1, 3136, 64, 64, Rows::channels, Packing::none},
-      {"NCHW, large image, few channels out", false, 1, 3136, 256, 16, Rows::channels, Packing::none},
+      {"NCHW, large image, few channels out", false, 1, 3136, 64, 16, Rows::channels, Packing::none},
       {"NCHW, 28x28", false, 1, 784, 128, 512, Rows::channels, Packing::none},
       {"NHWC, large image", true, 1, 3136, 64, 64, Rows::pixels, Packing::none},
       {"NHWC, 7x7", true, 1, 49, 512, 2048, Rows::pixels, Packing::none},
@@ -85,10 +86,10 @@ TEST(Blocking, ChoosesTheTile) {
     return std::string(
         wide[static_cast<size_t>(choose_blocking(work_of(true, 1, pixels, 256, channels, 1), wide).row)].name);
   };
-  EXPECT_EQ(name(49, 32), "14x32_pixels");
+  EXPECT_EQ(name(49, 32), "12x32_pixels");
   EXPECT_EQ(name(196, 16), "28x16_pixels");
   EXPECT_EQ(name(6, 64), "6x64_pixels");
-  EXPECT_EQ(name(9, 48), "9x48_pixels");
+  EXPECT_EQ(name(8, 48), "8x48_pixels");
 }
 
 TEST(Blocking, RefusesWhatCannotRun) {
@@ -144,6 +145,7 @@ Work random_work(Random& random) {
   work.residual = random.one_in(2);
   work.residual_channel = random.one_in(2) ? work.item : step();
   work.threads = static_cast<int>(random.one_in(2) ? 1 : random.integer(2, 128));
+  work.l1 = random.one_in(2) ? 32 << 10 : 48 << 10;
   work.l2 = random.one_in(2) ? 256 << 10 : 2 << 20;
   return work;
 }
@@ -229,6 +231,11 @@ TEST(Blocking, KeepsItsInvariants) {
         ASSERT_GE(b.sums_row, (channel_rows ? sums_pixels : sums_channels) * work.item);
         ASSERT_GE(b.sums, b.sums_row * (channel_rows ? sums_channels : sums_pixels));
       }
+      // A tile's vectors for all input channels of a kernel call, where narrow channel rows copy.
+      if (b.copy > 0) {
+        ASSERT_TRUE(row.rows == Rows::channels && row.lanes * work.item < 64);
+        ASSERT_EQ(b.copy, b.input_chunk * row.nr * row.lanes * work.item);
+      }
       // Offsets of unevenly spaced pixels are held for a chunk.
       if (b.packing != Packing::none || !b.even) {
         ASSERT_LE(b.pixel_chunk, 2048 + tile_pixels);
@@ -246,6 +253,17 @@ TEST(Blocking, KeepsItsInvariants) {
         ASSERT_LE(chosen.cycles, c.blocking.cycles);
       }
   }
+}
+
+// Narrow channel rows copy a tile's pixels where L1 does not hold them, for enough channels to read the copy.
+TEST(Blocking, CopiesWhereL1IsCrowded) {
+  const auto copy = [](const std::vector<RowShape>& rows, int64_t inputs, int64_t channels) {
+    return choose_blocking(work_of(false, 1, 3136, inputs, channels, 1), rows).copy;
+  };
+  EXPECT_EQ(copy(narrow, 256, 128), 256 * 96);
+  EXPECT_EQ(copy(narrow, 192, 128), 0) << "L1 holds them";
+  EXPECT_EQ(copy(narrow, 256, 16), 0) << "too few channels";
+  EXPECT_EQ(copy(wide, 512, 128), 0) << "wide rows lose by it";
 }
 
 // Enough pieces for every thread where the work is large, and not limited by the batch.

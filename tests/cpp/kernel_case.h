@@ -71,7 +71,7 @@ struct Shape3 {
 
 // Memory of one case, kept from case to case.
 struct Arena {
-  GuardedMemory x{1 << 20}, weights{1 << 20}, bias{1 << 16}, residual{1 << 20};
+  GuardedMemory x{1 << 20}, weights{1 << 20}, bias{1 << 16}, residual{1 << 20}, copy{1 << 16};
 };
 
 template <class T>
@@ -105,6 +105,7 @@ struct KernelCase {
     block.pixels = shape.pixels;
     block.channels = shape.channels;
     block.input_channels = shape.inputs;
+    block.copy = nullptr;
     block.epilogue.floor = floor;
 
     char* x_memory = arena->x.forbidden();  // without input channels nothing of x may be read

@@ -35,6 +35,19 @@ void check_case(const KernelRow<T>& row, KernelCase<T>* k, Arena* arena, ptrdiff
   row.run(k->block);
   ASSERT_EQ(k->difference(shift), "") << "x " << to_string(x) << ", y " << to_string(y) << ", residual "
                                       << to_string(residual) << ", shift " << shift;
+  if (row.rows == Rows::pixels) return;
+  // Again with room for a copy of the pixels, no larger than it has to be.
+  k->lay_out(arena, shift);
+  k->block.copy = arena->copy.at_end(static_cast<size_t>(k->shape.inputs * row.nr * row.lanes * k->item));
+  row.run(k->block);
+  ASSERT_EQ(k->difference(shift), "") << "copied; x " << to_string(x) << ", y " << to_string(y) << ", residual "
+                                      << to_string(residual) << ", shift " << shift;
+}
+
+// Rows that a tile's buffer does not hold at once, where results are transposed or scattered.
+template <class T>
+int64_t beyond_buffer(const KernelRow<T>& row) {
+  return 64 + row.mr + 1;
 }
 
 // Sizes that fill a tile, its tails, and one beyond.
@@ -44,6 +57,7 @@ std::vector<int64_t> pixel_counts(const KernelRow<T>& row) {
   const int64_t tile = row.rows == Rows::pixels ? row.mr : int64_t{row.nr} * row.lanes;
   for (int64_t n = 1; n <= tile + 1; ++n) counts.push_back(n);
   counts.push_back(2 * tile + tile / 2 + 1);
+  if (row.rows == Rows::pixels) counts.push_back(beyond_buffer<T>(row));
   return counts;
 }
 
@@ -53,6 +67,7 @@ std::vector<int64_t> channel_counts(const KernelRow<T>& row) {
   const int64_t tile = row.rows == Rows::pixels ? int64_t{row.nr} * row.lanes : row.mr;
   const int64_t most = std::max<int64_t>(2 * tile, pointwise::panel_width<T>()) + 1;
   for (int64_t n = 1; n <= most; ++n) counts.push_back(n);
+  if (row.rows == Rows::channels) counts.push_back(beyond_buffer<T>(row));
   return counts;
 }
 

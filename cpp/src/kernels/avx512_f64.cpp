@@ -46,8 +46,8 @@ struct Vec {
 constexpr KernelRow<double> rows[] = {
     {"gemm_f64_8x24_channels_avx512", Rows::channels, 8, 3, 8, run_channel_rows<Vec, 8, 3>},
     {"gemm_f64_6x32_pixels_avx512", Rows::pixels, 6, 4, 8, run_pixel_rows<Vec, 6, 4>},
-    {"gemm_f64_9x24_pixels_avx512", Rows::pixels, 9, 3, 8, run_pixel_rows<Vec, 9, 3>},
-    {"gemm_f64_14x16_pixels_avx512", Rows::pixels, 14, 2, 8, run_pixel_rows<Vec, 14, 2>},
+    {"gemm_f64_8x24_pixels_avx512", Rows::pixels, 8, 3, 8, run_pixel_rows<Vec, 8, 3>},
+    {"gemm_f64_12x16_pixels_avx512", Rows::pixels, 12, 2, 8, run_pixel_rows<Vec, 12, 2>},
     {"gemm_f64_28x8_pixels_avx512", Rows::pixels, 28, 1, 8, run_pixel_rows<Vec, 28, 1>},
     {"gemm_f64_2x64_pixels_avx512", Rows::pixels, 2, 8, 8, run_pixel_rows<Vec, 2, 8>},
 };

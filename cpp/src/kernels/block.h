@@ -42,7 +42,8 @@ struct BlockRunner {
   using T = typename V::Number;
   static constexpr ptrdiff_t item = sizeof(T);
   static constexpr int lanes = V::lanes, width = NR * lanes;
-  static constexpr int buffer_rows = (MR + lanes - 1) / lanes * lanes;
+  static constexpr int group = MR < 64 ? 64 / MR : 1;  // tiles in the buffer
+  static constexpr int buffer_rows = (group * MR + lanes - 1) / lanes * lanes;
   static constexpr T lowest = -__builtin_huge_val();
 
   const Block<T>& b;
@@ -63,11 +64,13 @@ struct BlockRunner {
     return b.residual_offsets ? b.residual_offsets[pixel] : pixel * b.residual_pixel;
   }
 
-  // The tile at (pixel, channel); `last` lanes of its last vector are in use.
-  Tile<T> tile(int64_t pixel, int64_t channel, int rows, int last) {
+  // `tiles` tiles from (pixel, channel) on, the last one of `rows` rows; `last` lanes of the last vector of a row are
+  // in use. Where results go through the buffer, the first row goes to its row `buffer_row`.
+  Column<T> column(int64_t pixel, int64_t channel, int64_t tiles, int rows, int last, int64_t buffer_row) {
     constexpr int w = panel_width<T>();
-    Tile<T> t;
+    Column<T> t;
     t.input_channels = b.input_channels;
+    t.tiles = tiles;
     t.x = b.x + pixel * b.x_pixel;
     t.x_pixel = b.x_pixel;
     t.x_channel = b.x_channel;
@@ -78,6 +81,7 @@ struct BlockRunner {
              : R == Rows::channels ? b.sums + channel * b.sums_row + pixel * item
                                    : b.sums + pixel * b.sums_row + channel * item;
     t.sums_row = b.sums_row;
+    t.copy = nullptr;
     t.rows = rows;
     t.last = direct || R == Rows::channels ? last : lanes;  // the buffer takes all lanes; x only what it has
     if (direct) {
@@ -87,7 +91,7 @@ struct BlockRunner {
       t.residual_row = R == Rows::channels ? b.residual_channel : b.residual_pixel;
       t.floor = b.epilogue.floor;
     } else {
-      t.y = reinterpret_cast<char*>(buffer);
+      t.y = reinterpret_cast<char*>(buffer + buffer_row * width);
       t.y_row = width * item;
       t.residual = nullptr;
       t.residual_row = 0;
@@ -96,7 +100,7 @@ struct BlockRunner {
     return t;
   }
 
-  // Takes a tile from the buffer to y.
+  // Takes the tiles in the buffer to y.
   void flush(int64_t pixel, int pixels, int64_t channel, int channels) const {
     const bool even = !b.y_offsets;
     const ptrdiff_t y_lane = R == Rows::pixels ? b.y_pixel : b.y_channel;
@@ -123,33 +127,34 @@ struct BlockRunner {
 };
 
 template <class T>
-using TileFunction = void (*)(const Tile<T>&);
+using ColumnFunction = void (*)(const Column<T>&);
 
-// The tiles of up to NR vectors and MR rows, by [residual][masked][vectors - 1][rows - 1]. Channel rows exist for
-// powers of two (the others compute rows of padding), pixel rows for every height (pixel counts are spread evenly).
-template <class V, int MR, int NR, bool Residual, bool Masked>
-struct ChannelRowTiles {
-  TileFunction<typename V::Number> f[NR][MR];
-  constexpr ChannelRowTiles() : f() { fill<NR>(); }
+// The columns of up to NR vectors and MR rows, by [vectors - 1][rows - 1]. Channel rows exist for powers of two (the
+// others compute rows of padding; tiles that copy are whole), pixel rows for every height (pixel counts are spread
+// evenly).
+template <class V, int MR, int NR, bool Residual, bool Masked, bool Copy>
+struct ChannelRowColumns {
+  ColumnFunction<typename V::Number> f[NR][MR];
+  constexpr ChannelRowColumns() : f() { fill<NR>(); }
   template <int N>
   constexpr void fill() {
-    fill_rows<N, 1>();
+    fill_rows<N, Copy ? MR : 1>();
     if constexpr (N > 1) fill<N - 1>();
   }
   template <int N, int M>
   constexpr void fill_rows() {
-    for (int r = M / 2; r < M; ++r) f[N - 1][r] = channel_rows_tile<V, M, N, Residual, Masked>;
+    for (int r = M / 2; r < M; ++r) f[N - 1][r] = channel_rows_column<V, M, N, Residual, Masked, Copy>;
     if constexpr (2 * M <= MR) fill_rows<N, 2 * M>();
   }
 };
 
 template <class V, int MR, int NR, bool Residual>
-struct PixelRowTiles {
-  TileFunction<typename V::Number> f[NR][MR];
-  constexpr PixelRowTiles() : f() { fill<NR, MR>(); }
+struct PixelRowColumns {
+  ColumnFunction<typename V::Number> f[NR][MR];
+  constexpr PixelRowColumns() : f() { fill<NR, MR>(); }
   template <int N, int M>
   constexpr void fill() {
-    f[N - 1][M - 1] = pixel_rows_tile<V, M, N, Residual>;
+    f[N - 1][M - 1] = pixel_rows_column<V, M, N, Residual>;
     if constexpr (M > 1)
       fill<N, M - 1>();
     else if constexpr (N > 1)
@@ -161,22 +166,46 @@ struct PixelRowTiles {
 template <class V, int MR, int NR>
 void run_channel_rows(const Block<typename V::Number>& b) {
   static_assert(panel_width<typename V::Number>() % MR == 0, "a tile lies within a panel");
-  static constexpr ChannelRowTiles<V, MR, NR, false, false> plain;
-  static constexpr ChannelRowTiles<V, MR, NR, false, true> masked;
-  static constexpr ChannelRowTiles<V, MR, NR, true, false> residual;
-  static constexpr ChannelRowTiles<V, MR, NR, true, true> residual_masked;
+  static constexpr ChannelRowColumns<V, MR, NR, false, false, false> plain;
+  static constexpr ChannelRowColumns<V, MR, NR, false, true, false> masked;
+  static constexpr ChannelRowColumns<V, MR, NR, true, false, false> residual;
+  static constexpr ChannelRowColumns<V, MR, NR, true, true, false> residual_masked;
+  static constexpr ChannelRowColumns<V, MR, NR, false, false, true> copy;
+  static constexpr ChannelRowColumns<V, MR, NR, false, true, true> copy_masked;
+  static constexpr ChannelRowColumns<V, MR, NR, true, false, true> copy_residual;
+  static constexpr ChannelRowColumns<V, MR, NR, true, true, true> copy_residual_masked;
   BlockRunner<V, MR, NR, Rows::channels> runner(b);
+  const bool add = b.residual && runner.direct;
   const int64_t vectors = ceil_div(b.pixels, V::lanes), tiles = ceil_div(vectors, NR);
+  const int64_t group = runner.direct ? b.channels : int64_t{MR} * runner.group;
   for (int64_t i = 0; i < tiles; ++i) {
     const int64_t begin = i * vectors / tiles, end = (i + 1) * vectors / tiles, pixel = begin * V::lanes;
     const int pixels = static_cast<int>(smaller(b.pixels, end * V::lanes) - pixel);
     const int last = pixels - static_cast<int>(end - begin - 1) * V::lanes;
-    const bool add = b.residual && runner.direct;
-    const auto& f = last < V::lanes ? (add ? residual_masked.f : masked.f) : (add ? residual.f : plain.f);
-    for (int64_t channel = 0; channel < b.channels; channel += MR) {
-      const int rows = static_cast<int>(smaller(MR, b.channels - channel));
-      f[end - begin - 1][rows - 1](runner.tile(pixel, channel, rows, last));
-      if (!runner.direct) runner.flush(pixel, pixels, channel, rows);
+    const bool mask = last < V::lanes;
+    const auto& f = (mask ? (add ? residual_masked.f : masked.f) : (add ? residual.f : plain.f))[end - begin - 1];
+    const auto& f_copy =
+        (mask ? (add ? copy_residual_masked.f : copy_masked.f) : (add ? copy_residual.f : copy.f))[end - begin - 1];
+    bool copied = false;
+    const auto run = [&](int64_t first, int64_t channel, int64_t count, int rows) {
+      if (count == 0) return;
+      Column<typename V::Number> t = runner.column(pixel, channel, count, rows, last, channel - first);
+      if (copied) {
+        t.x = b.copy;
+        t.x_channel = (end - begin) * static_cast<ptrdiff_t>(sizeof(V));
+      } else if (b.copy && rows == MR) {
+        t.copy = b.copy;
+      }
+      (t.copy ? f_copy : f)[rows - 1](t);
+      copied = copied || t.copy;
+    };
+    for (int64_t first = 0; first < b.channels; first += group) {
+      const int64_t channels = smaller(group, b.channels - first), whole = channels / MR;
+      const bool copies = b.copy && !copied && whole > 0;
+      if (copies) run(first, first, 1, MR);
+      run(first, first + copies * MR, whole - copies, MR);
+      run(first, first + whole * MR, channels % MR != 0, static_cast<int>(channels % MR));
+      if (!runner.direct) runner.flush(pixel, pixels, first, static_cast<int>(channels));
     }
   }
 }
@@ -186,12 +215,14 @@ template <class V, int MR, int NR>
 void run_pixel_rows(const Block<typename V::Number>& b) {
   constexpr int per_panel = panel_width<typename V::Number>() / V::lanes;
   static_assert(per_panel % NR == 0 || NR % per_panel == 0, "vectors of a tile are whole panels or lie within one");
-  static constexpr PixelRowTiles<V, MR, NR, false> plain;
-  static constexpr PixelRowTiles<V, MR, NR, true> residual;
+  static constexpr PixelRowColumns<V, MR, NR, false> plain;
+  static constexpr PixelRowColumns<V, MR, NR, true> residual;
   BlockRunner<V, MR, NR, Rows::pixels> runner(b);
   const auto& f = b.residual && runner.direct ? residual.f : plain.f;
   const int64_t vectors = ceil_div(b.channels, V::lanes), columns = ceil_div(vectors, NR);
-  const int64_t tiles = ceil_div(b.pixels, MR);
+  // Pixels spread evenly over the tiles: the first ones have one more than the others.
+  const int64_t tiles = ceil_div(b.pixels, MR), larger = b.pixels % tiles, height = b.pixels / tiles;
+  const int64_t group = runner.direct ? tiles : runner.group;
   for (int64_t j = 0; j < columns; ++j) {
     // Spread evenly where a tile may start at any vector: 4 vectors are 2 + 2, not 3 + 1.
     const int64_t begin = per_panel == 1 ? j * vectors / columns : j * NR;
@@ -199,11 +230,18 @@ void run_pixel_rows(const Block<typename V::Number>& b) {
     const int64_t channel = begin * V::lanes;
     const int channels = static_cast<int>(smaller(b.channels, end * V::lanes) - channel);
     const int last = channels - static_cast<int>(end - begin - 1) * V::lanes;
-    for (int64_t i = 0; i < tiles; ++i) {
-      const int64_t pixel = i * b.pixels / tiles;
-      const int rows = static_cast<int>((i + 1) * b.pixels / tiles - pixel);
-      f[end - begin - 1][rows - 1](runner.tile(pixel, channel, rows, last));
-      if (!runner.direct) runner.flush(pixel, rows, channel, channels);
+    for (int64_t tile = 0, first = 0; tile < tiles; tile += group) {
+      const int64_t stop = smaller(tiles, tile + group), middle = larger < tile ? tile : smaller(larger, stop);
+      int64_t pixel = first;
+      const auto run = [&](int64_t count, int64_t rows) {
+        if (count == 0) return;
+        f[end - begin - 1][rows - 1](runner.column(pixel, channel, count, static_cast<int>(rows), last, pixel - first));
+        pixel += count * rows;
+      };
+      if (MR > 1) run(middle - tile, height + 1);
+      run(stop - middle, height);
+      if (!runner.direct) runner.flush(first, static_cast<int>(pixel - first), channel, channels);
+      first = pixel;
     }
   }
 }

@@ -58,6 +58,9 @@ struct Block {
   // Stored as the tile has them, row by row with the lanes side by side; whole tiles of them are read.
   const char* sums;
   ptrdiff_t sums_row;
+  // Room for input_channels * NR vectors, 64-byte aligned, where channel rows may copy the pixels of a tile for the
+  // tiles of other channels to read; else null.
+  char* copy;
 };
 
 enum class Rows { channels, pixels };
