@@ -344,10 +344,6 @@ class TestNotBuiltYet:
         with pytest.raises(NotImplementedError, match=rf"\b{name}\b.*not built yet"):
             getattr(pw, name)(*arguments, **keywords)
 
-    def test_memory(self):
-        self.call("release_memory")
-        self.call("set_memory_limit", 2**20)
-
     def test_quantized(self):
         x, weight = np.ones((1, 6, 2, 3), np.uint8), np.ones((4, 6), np.int8)
         how = {"layout": "NCHW", "stride": 1, "padding": 0, "groups": 1}

@@ -5,6 +5,7 @@
 #include <cstring>
 #include <new>
 
+#include "buffer_pool.h"
 #include "checked.h"
 
 namespace pointwise {
@@ -14,7 +15,12 @@ void FreeAligned::operator()(void* p) const { std::free(p); }
 AlignedBytes allocate_aligned(int64_t bytes) {
   int64_t padded;
   if (!checked_add(bytes, 64, &padded)) throw std::bad_alloc();
-  void* p = std::aligned_alloc(64, static_cast<size_t>(padded / 64 * 64));
+  const size_t size = static_cast<size_t>(padded / 64 * 64);
+  void* p = std::aligned_alloc(64, size);
+  if (p == nullptr) {
+    release_idle_buffers();
+    p = std::aligned_alloc(64, size);
+  }
   if (p == nullptr) throw std::bad_alloc();
   return AlignedBytes(static_cast<char*>(p));
 }

@@ -5,6 +5,7 @@
 #include <memory>
 
 #include "options.h"
+#include "results.h"
 #include "validate.h"
 
 namespace pointwise_python {
@@ -49,16 +50,7 @@ PyObject* run(const Layer& layer, PyObject* x_array, PyObject* residual_object, 
     pointwise::validate_shape(pointwise::Argument::dst, dst.shape, shape);
     check_out(out.array(), x, reinterpret_cast<PyArrayObject*>(residual_given), weight, bias);
   } else {
-    npy_intp sizes[pointwise::max_rank];
-    for (int i = 0; i < shape.rank; ++i) sizes[i] = shape[i];
-    out =
-        Ref(PyArray_New(&PyArray_Type, shape.rank, sizes, type_number(options.dtype), nullptr, nullptr, 0, 0, nullptr));
-    if (!out && PyErr_ExceptionMatches(PyExc_ValueError)) {  // more bytes than an address can count
-      PyErr_Clear();
-      raise(PyExc_ValueError, "x and padding must give a result that an array can hold, got a result of shape " +
-                                  pointwise::to_string(shape));
-    }
-    if (!out) throw PythonError{};
+    out = new_result(shape, options.dtype);
     dst = view_of(out.array(), "out", options.layout);
   }
 

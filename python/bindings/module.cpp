@@ -3,9 +3,11 @@
 #include <pybind11/stl.h>
 
 #define POINTWISE_IMPORTS_NUMPY
+#include "buffer_pool.h"
 #include "layer_type.h"
 #include "options.h"
 #include "peak.h"
+#include "results.h"
 
 namespace py = pybind11;
 using namespace pointwise_python;
@@ -70,13 +72,17 @@ PYBIND11_MODULE(_core, m, py::mod_gil_not_used()) {
   m.attr("version") = pointwise::version();
   m.attr("compiler") = __VERSION__;
   for (const auto& [name, object] :
-       {std::pair("Layer", make_layer_type()), std::pair("conv", PyCFunction_NewEx(&conv_method, nullptr, nullptr))}) {
+       {std::pair("Layer", make_layer_type()), std::pair("ResultMemory", make_result_memory_type()),
+        std::pair("conv", PyCFunction_NewEx(&conv_method, nullptr, nullptr))}) {
     if (object == nullptr) throw py::error_already_set();
     m.add_object(name, py::reinterpret_steal<py::object>(object));
   }
   m.def("supported_isas", &pointwise::supported_isas);
   m.def("cost", &cost);
   m.def("fma_peak", &fma_peak);
+  m.def("release_idle_buffers", &pointwise::release_idle_buffers);
+  m.def("set_idle_limit", &pointwise::set_idle_limit);
+  m.def("idle_bytes", &pointwise::idle_bytes);
   m.def("thread_count", &pointwise::thread_count);
   m.def("set_thread_count", &pointwise::set_thread_count);
   m.def("set_calling_thread_count", &pointwise::set_calling_thread_count);

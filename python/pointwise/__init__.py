@@ -14,6 +14,7 @@ from ._api import Conv, conv
 from ._config import isa, show_config
 from ._core import version as __version__
 from ._cost import Cost, cost
+from ._memory import release_memory, set_memory_limit
 from ._planned import (
     QConv,
     conv_grad_bias,
@@ -21,8 +22,6 @@ from ._planned import (
     conv_grad_weight,
     conv_integer,
     qconv,
-    release_memory,
-    set_memory_limit,
 )
 from ._threads import get_num_threads, num_threads, set_num_threads
 

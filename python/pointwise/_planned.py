@@ -9,16 +9,6 @@ def _refuse(name: str) -> NoReturn:
     raise NotImplementedError(f"pointwise.{name} is not built yet")
 
 
-def release_memory() -> None:
-    """Give recycled result buffers back to the system. Not built yet."""
-    _refuse("release_memory")
-
-
-def set_memory_limit(nbytes: int) -> None:
-    """Bound the idle memory of recycled result buffers, in bytes. Not built yet."""
-    _refuse("set_memory_limit")
-
-
 def conv_integer(
     x: Any,
     weight: Any,

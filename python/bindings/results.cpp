@@ -1,0 +1,97 @@
+#include "results.h"
+
+#include <new>
+#include <utility>
+
+#include "buffer_pool.h"
+#include "checked.h"
+#include "validate.h"
+
+namespace pointwise_python {
+
+using pointwise::Buffer;
+using pointwise::DType;
+using pointwise::Shape;
+
+namespace {
+
+struct ResultMemory {
+  PyObject_HEAD Buffer buffer;
+};
+
+PyTypeObject* result_memory_type = nullptr;
+
+void result_memory_dealloc(PyObject* self) {
+  PyTypeObject* type = Py_TYPE(self);
+  const Buffer buffer = reinterpret_cast<ResultMemory*>(self)->buffer;
+  pointwise::give_buffer(buffer);
+  type->tp_free(self);
+  Py_DECREF(type);
+}
+
+PyType_Slot result_memory_slots[] = {
+    {Py_tp_dealloc, reinterpret_cast<void*>(result_memory_dealloc)},
+    {Py_tp_doc, const_cast<char*>("Memory of a result, which is recycled when no array uses it any more.")},
+    {0, nullptr}};
+
+PyType_Spec result_memory_spec = {"pointwise._core.ResultMemory", sizeof(ResultMemory), 0, Py_TPFLAGS_DEFAULT,
+                                  result_memory_slots};
+
+// Bytes of the array; -1 where they are beyond int64.
+int64_t size_of(const Shape& shape, DType dtype) {
+  int64_t bytes = pointwise::item_size(dtype);
+  for (int i = 0; i < shape.rank; ++i)
+    if (shape[i] == 0) return 0;
+  for (int i = 0; i < shape.rank; ++i)
+    if (!pointwise::checked_multiply(bytes, shape[i], &bytes)) return -1;
+  return bytes;
+}
+
+Ref new_memory(int64_t bytes, const Shape& shape) {
+  Buffer buffer;
+  try {
+    buffer = pointwise::take_buffer(bytes);
+  } catch (const std::bad_alloc&) {
+    raise(PyExc_MemoryError,
+          "not enough memory for a result of shape " + to_string(shape) + ", " + std::to_string(bytes) + " bytes");
+  }
+  PyObject* memory = result_memory_type->tp_alloc(result_memory_type, 0);
+  if (memory == nullptr) {
+    pointwise::give_buffer(buffer);
+    throw PythonError{};
+  }
+  reinterpret_cast<ResultMemory*>(memory)->buffer = buffer;
+  return Ref(memory);
+}
+
+}  // namespace
+
+PyObject* make_result_memory_type() {
+  PyObject* type = PyType_FromSpec(&result_memory_spec);
+  result_memory_type = reinterpret_cast<PyTypeObject*>(type);
+  return type;
+}
+
+Ref new_result(const Shape& shape, DType dtype) {
+  npy_intp sizes[pointwise::max_rank];
+  for (int i = 0; i < shape.rank; ++i) sizes[i] = shape[i];
+  const int64_t bytes = size_of(shape, dtype);
+  if (bytes < pointwise::least_pooled) {
+    Ref array(PyArray_New(&PyArray_Type, shape.rank, sizes, type_number(dtype), nullptr, nullptr, 0, 0, nullptr));
+    if (!array && PyErr_ExceptionMatches(PyExc_ValueError)) {  // more bytes than an address can count
+      PyErr_Clear();
+      raise(PyExc_ValueError, "x and padding must give a result that an array can hold, got a result of shape " +
+                                  pointwise::to_string(shape));
+    }
+    return std::move(array).checked();
+  }
+  Ref memory = new_memory(bytes, shape);
+  void* data = reinterpret_cast<ResultMemory*>(memory.get())->buffer.data;
+  Ref array = Ref(PyArray_New(&PyArray_Type, shape.rank, sizes, type_number(dtype), nullptr, data, 0, NPY_ARRAY_CARRAY,
+                              nullptr))
+                  .checked();
+  if (PyArray_SetBaseObject(array.array(), memory.release()) < 0) throw PythonError{};  // it takes the reference anyway
+  return array;
+}
+
+}  // namespace pointwise_python
