@@ -6,9 +6,8 @@ import os
 import threading
 
 import numpy as np
-import pytest
-
 import pointwise as pw
+import pytest
 from pointwise import _core
 
 LEAST = 16 << 10  # bytes of the smallest result that is recycled
@@ -51,13 +50,16 @@ def test_memory_of_a_dead_result_is_used_again(nbytes):
 def test_what_a_result_is(nbytes, recycled):
     y = result(nbytes)
     assert type(y) is np.ndarray
-    assert y.flags.c_contiguous and y.flags.writeable and y.flags.aligned
+    assert y.flags.c_contiguous
+    assert y.flags.writeable
+    assert y.flags.aligned
     assert y.flags.owndata is not recycled
     assert not recycled or address(y) % 64 == 0
     y += 1
     assert np.all(y == 2.0)
     copy = y.copy()
-    assert copy.flags.owndata and np.array_equal(copy, y)
+    assert copy.flags.owndata
+    assert np.array_equal(copy, y)
 
 
 def test_a_view_keeps_the_memory():
@@ -266,7 +268,8 @@ pw.release_memory()
 print(before - kept, before - used())
 """
     kept, released = map(int, python(script).split())
-    assert kept < 8 and released > 56
+    assert kept < 8
+    assert released > 56
 
 
 @pytest.mark.skipif("LD_PRELOAD" in os.environ, reason="sanitizers need the address space")
