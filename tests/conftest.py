@@ -5,6 +5,7 @@ import sys
 import hypothesis
 import numpy as np
 import pytest
+from pointwise import _core
 
 # HYPOTHESIS_PROFILE=explore looks at new examples, and at more of them; the default looks at the same ones every time.
 hypothesis.settings.register_profile(
@@ -23,6 +24,12 @@ hypothesis.settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "default")
 
 def pytest_configure(config):
     config.addinivalue_line("markers", "kernels: depends on the instruction set; test_isas.py runs it on each of them")
+
+
+@pytest.fixture(scope="session", autouse=True)
+def teams():
+    """Calls have the threads that they ask for, however busy the machine is."""
+    _core.ignore_neighbours(True)
 
 
 @pytest.fixture

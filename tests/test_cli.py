@@ -254,7 +254,7 @@ def test_run_never_unpickles(arrays, refused):
         ("x.npy weight.npy --groups 0 -o y.npy", "--groups"),
         ("x.npy weight.npy --activation nope -o y.npy", "'nope'"),
         ("x.npy weight.npy --activation clip,low -o y.npy", "'clip,low'"),
-        ("x.npy weight.npy --padding 1000000 -o y.npy", "allocate"),
+        ("x.npy weight.npy --padding 1000000 -o y.npy", "not enough memory"),
         ("x.npy weight.npy --bias weight.npy -o y.npy", "bias"),
     ],
 )

@@ -7,12 +7,16 @@
 #include <cstdint>
 
 #include "float_environment.h"
+#include "neighbour.h"
 
 namespace pointwise {
 
 // What of `wanted` a team may have: 1 inside somebody's parallel region and in a forked child; no more than a
 // threadpoolctl limit (or any omp_set_num_threads) that is in force, nor than a few for each CPU.
 int openmp_limit(int wanted);
+
+extern Neighbour neighbour;
+int64_t monotonic_nanoseconds();
 
 // Calls work(piece, thread) for every piece below `pieces`, on at most `team` threads, thread < team. `work` does not
 // throw.
@@ -22,7 +26,7 @@ int openmp_limit(int wanted);
 // channels at 56x56: 53 us, against 53 or 76 us from one common queue, as chance would have it).
 template <class Work>
 void parallel(int team, int64_t pieces, const Work& work) {
-  if (team <= 1 || pieces <= 1) {
+  if (team <= 1 || pieces <= 1 || (!neighbour.quiet() && neighbour.busy(monotonic_nanoseconds()))) {
     const FloatEnvironment environment;
     for (int64_t piece = 0; piece < pieces; ++piece) work(piece, 0);
     return;
@@ -38,16 +42,28 @@ void parallel(int team, int64_t pieces, const Work& work) {
     run[i].next.store(pieces * i / runs, std::memory_order_relaxed);
     run[i].end = pieces * (i + 1) / runs;
   }
+  const int64_t start = monotonic_nanoseconds();
+  int64_t done = start, taken_here = 0;
 #pragma omp parallel num_threads(team)
   {
     const FloatEnvironment environment;
     const int thread = omp_get_thread_num();
+    int64_t count = 0;
     for (int i = 0; i < runs; ++i) {
       Run& taken = run[(thread + i) % runs];
       int64_t piece;
-      while ((piece = taken.next.fetch_add(1, std::memory_order_relaxed)) < taken.end) work(piece, thread);
+      while ((piece = taken.next.fetch_add(1, std::memory_order_relaxed)) < taken.end) {
+        work(piece, thread);
+        ++count;
+      }
+    }
+    if (thread == 0) {
+      done = monotonic_nanoseconds();
+      taken_here = count;
     }
   }
+  const int64_t now = monotonic_nanoseconds();
+  neighbour.note(now, now - done, (done - start) / std::max<int64_t>(taken_here, 1));
 }
 
 }  // namespace pointwise

@@ -1,6 +1,7 @@
 // How many threads a call may use.
 #include <pthread.h>
 #include <sched.h>
+#include <time.h>
 
 #include <algorithm>
 #include <atomic>
@@ -81,6 +82,14 @@ std::atomic<bool> forked{false};
 const int fork_handler = pthread_atfork(nullptr, nullptr, [] { forked.store(true, std::memory_order_relaxed); });
 
 }  // namespace
+
+Neighbour neighbour;
+
+int64_t monotonic_nanoseconds() {
+  timespec t;
+  clock_gettime(CLOCK_MONOTONIC, &t);
+  return t.tv_sec * int64_t{1000000000} + t.tv_nsec;
+}
 
 int openmp_limit(int wanted) {
   if (forked.load(std::memory_order_relaxed) || omp_in_parallel()) return 1;

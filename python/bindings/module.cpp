@@ -6,6 +6,7 @@
 #include "buffer_pool.h"
 #include "layer_type.h"
 #include "options.h"
+#include "parallel.h"
 #include "peak.h"
 #include "results.h"
 
@@ -83,6 +84,7 @@ PYBIND11_MODULE(_core, m, py::mod_gil_not_used()) {
   m.def("release_idle_buffers", &pointwise::release_idle_buffers);
   m.def("set_idle_limit", &pointwise::set_idle_limit);
   m.def("idle_bytes", &pointwise::idle_bytes);
+  m.def("ignore_neighbours", [](bool ignored) { pointwise::neighbour.ignore(ignored); });
   m.def("thread_count", &pointwise::thread_count);
   m.def("set_thread_count", &pointwise::set_thread_count);
   m.def("set_calling_thread_count", &pointwise::set_calling_thread_count);
