@@ -462,3 +462,33 @@ def test_explain_of_what_no_memory_can_hold():
     assert "about -" not in layer.explain((1, 1024, 2**25, 2**25))
     with pytest.raises(ValueError, match="x_shape must be an array that memory can hold"):
         layer.explain((1, 1024, 2**40, 2**40))
+
+
+@pytest.mark.parametrize("threads", [1, 3])
+@pytest.mark.parametrize("how", ["plain", "transposed", "strided", "negative"])
+@pytest.mark.parametrize(
+    ("x_shape", "c_out", "groups"),
+    [
+        ((1, 40, 1, 1), 70, 1),  # one pixel: weights are packed as they are used
+        ((1, 300, 7, 7), 900, 1),  # in several chunks
+        ((1, 2000, 2, 2), 33, 1),  # input channels split
+        ((5, 48, 3, 3), 40, 1),  # several images: packed beforehand
+        ((2, 12, 9, 9), 18, 3),
+        ((1, 64, 60, 60), 130, 1),
+    ],
+)
+def test_function_and_class_give_the_same_bits(x_shape, c_out, groups, how, threads, rng, dtype):
+    x = rng.standard_normal(x_shape).astype(dtype)
+    weight = rng.standard_normal((c_out, x_shape[1] // groups)).astype(dtype)
+    put = {
+        "plain": lambda a: a,
+        "transposed": np.asfortranarray,
+        "strided": lambda a: np.repeat(a, 2, axis=1)[:, ::2],
+        "negative": lambda a: np.ascontiguousarray(a[::-1])[::-1],
+    }
+    bias = rng.standard_normal(c_out).astype(dtype)
+    with pw.num_threads(threads):
+        expected = pw.Conv(weight, bias, groups=groups, activation="relu")(x)
+        y = pw.conv(x, put[how](weight), bias, groups=groups, activation="relu")
+    assert np.array_equal(y, expected)
+    assert np.array_equal(pw.conv(x, put[how](weight), groups=groups), pw.Conv(weight, groups=groups)(x))

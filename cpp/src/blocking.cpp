@@ -184,6 +184,11 @@ void chunk(const Work& work, const RowShape& row, Blocking* b) {
   b->channel_chunk = b->channel_blocks.largest();
   if (channel_rows || split_inputs)
     b->channel_chunk = std::min(b->channel_chunk, std::max<int64_t>(1, work.l2 / 2 / bytes / panel) * panel);
+  if (work.borrowed) {
+    b->channel_chunk =
+        std::min(b->channel_chunk, std::max<int64_t>(1, work.l2 / 2 / (inputs * work.item) / panel) * panel);
+    b->weights = allocation_size(allocation_size(round_up(b->channel_chunk, panel), work.input_channels), work.item);
+  }
   b->pixel_chunk = b->pixel_blocks.largest();
   const auto most_pixels = [&](int64_t pixels) {
     b->pixel_chunk = std::min(b->pixel_chunk, std::max<int64_t>(1, pixels / unit) * unit);

@@ -33,6 +33,7 @@ struct Work {
   std::array<Axis, max_axes> axis;  // as in Box
   ptrdiff_t src_channel, dst_channel, residual_channel;
   bool residual;
+  bool borrowed;  // weights are packed when they are used
   int threads;
   int64_t l1, l2;  // bytes of a core's caches
 };
@@ -76,6 +77,7 @@ struct Blocking {
   int64_t packed;         // bytes of packed src a thread
   int64_t sums;           // bytes of sums a thread
   int64_t copy;           // bytes that a thread copies a tile's src to; 0 where tiles read src in place
+  int64_t weights;        // bytes of borrowed weights that a thread packs at a time
   double cycles;          // what the cost model expects on one thread
 };
 

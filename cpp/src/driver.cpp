@@ -138,11 +138,16 @@ class Run {
     block.y_channel = lowered.channels == 1 ? static_cast<ptrdiff_t>(sizeof(T)) : lowered.dst_channel;
     block.residual_channel = lowered.channels == 1 ? static_cast<ptrdiff_t>(sizeof(T)) : lowered.residual_channel;
     block.panel = width * lowered.input_channels * static_cast<ptrdiff_t>(sizeof(T));
-    const T* weights = weights_.weights(group) + channel / width * width * lowered.input_channels;
+    const bool packs = weights_.borrowed && box.input_channels > 0;
+    const T* weights =
+        weights_.borrowed ? nullptr : weights_.weights(group) + channel / width * width * lowered.input_channels;
     const T* bias = weights_.bias(group) + channel;
 
-    block.copy = b.copy > 0 ? scratch + plan_.packed + plan_.sums : nullptr;
-    ptrdiff_t* src_offsets = reinterpret_cast<ptrdiff_t*>(scratch + plan_.packed + plan_.sums + plan_.copy);
+    char* sums = scratch + plan_.packed;
+    char* copy = sums + plan_.sums;
+    T* panels = reinterpret_cast<T*>(copy + plan_.copy);
+    block.copy = b.copy > 0 ? copy : nullptr;
+    ptrdiff_t* src_offsets = reinterpret_cast<ptrdiff_t*>(copy + plan_.copy + plan_.weights);
     ptrdiff_t* dst_offsets = src_offsets + b.pixel_chunk;
     ptrdiff_t* residual_offsets = dst_offsets + b.pixel_chunk;
     const Parts pixel_chunks = fewest_parts(pixels, b.pixel_blocks.unit, b.pixel_chunk);
@@ -161,10 +166,11 @@ class Run {
         const int64_t from = channel_chunks.begin(k);
         block.channels = channel_chunks.begin(k + 1) - from;
         block.bias = bias + from;
-        block.weights = weights + from * lowered.input_channels;
+        if (packs) pack_panels(weights_, group, channel + from, block.channels, panels);
+        block.weights = weights_.borrowed ? panels : weights + from * lowered.input_channels;
         block.y = dst + dst_at + from * lowered.dst_channel;
         block.residual = residual ? residual + residual_at + from * lowered.residual_channel : nullptr;
-        run_kernel(b, block, scratch + plan_.packed);
+        run_kernel(b, block, sums);
       }
     }
   }

@@ -17,6 +17,21 @@ Weights pack(const View& weights, const View* bias, const Options& options) {
   return pack_weights<double>(weights, bias, options.groups);
 }
 
+Weights borrow(const View& weights, const View* bias, const Options& options) {
+  if (options.dtype == DType::f32) return borrow_weights<float>(weights, bias, options.groups);
+  return borrow_weights<double>(weights, bias, options.groups);
+}
+
+void run(const Plan& plan, const Weights& weights, const View& src, const View& dst, const View* residual,
+         const Activation& activation) {
+  std::visit(
+      [&](const auto& w) {
+        run_plan(plan, w, static_cast<const char*>(src.data), static_cast<char*>(dst.data),
+                 residual ? static_cast<const char*>(residual->data) : nullptr, activation, plan.team);
+      },
+      weights);
+}
+
 }  // namespace
 
 struct Layer::Impl {
@@ -24,19 +39,20 @@ struct Layer::Impl {
   const Layout& layout;
   Window window;
   int64_t c_in, c_out;
-  bool has_bias;
+  bool has_bias, borrowed;
   Weights weights;
   mutable PlanCache plans;
 
-  Impl(const View& weights_view, const View* bias, const Options& given)
+  Impl(const View& weights_view, const View* bias, const Options& given, bool borrows)
       : options(given),
         layout(parse_layout(given.layout)),
         window(validate_window(given, layout)),
         c_in(validate_weights(weights_view.shape, given.groups)),
         c_out(weights_view.shape[0]),
-        has_bias(bias != nullptr) {
+        has_bias(bias != nullptr),
+        borrowed(borrows) {
     if (bias) validate_shape(Argument::bias, bias->shape, {c_out});
-    weights = pack(weights_view, bias, options);
+    weights = borrowed ? borrow(weights_view, bias, options) : pack(weights_view, bias, options);
   }
 
   std::shared_ptr<const Plan> plan(const View& src, const View& dst, const View* residual, int threads) const {
@@ -57,10 +73,25 @@ struct Layer::Impl {
     }
     return plan;
   }
+
+  // A borrowing layer's only call.
+  void call(const View& src, const View& dst, const View* residual, int threads) const {
+    const Lowered lowered = lower(layout, window, options.groups, src, dst, residual);
+    if (const std::optional<Plan> plan = make_borrowing_plan(lowered, options.dtype, threads)) {
+      run(*plan, weights, src, dst, residual, options.activation);
+      return;
+    }
+    const Weights packed = std::visit([](const auto& w) -> Weights { return pack_borrowed(w); }, weights);
+    run(make_plan(lowered, options.dtype, threads), packed, src, dst, residual, options.activation);
+  }
 };
 
 Layer::Layer(const View& weights, const View* bias, const Options& options)
-    : impl_(std::make_unique<const Impl>(weights, bias, options)) {}
+    : impl_(std::make_unique<const Impl>(weights, bias, options, false)) {}
+Layer::Layer(std::unique_ptr<const Impl> impl) : impl_(std::move(impl)) {}
+Layer Layer::borrowing(const View& weights, const View* bias, const Options& options) {
+  return Layer(std::make_unique<const Impl>(weights, bias, options, true));
+}
 Layer::~Layer() = default;
 Layer::Layer(Layer&&) noexcept = default;
 Layer& Layer::operator=(Layer&&) noexcept = default;
@@ -79,13 +110,11 @@ void Layer::operator()(const View& src, const View& dst, const View* residual, i
   validate_shape(Argument::dst, dst.shape, expected);
   if (residual) validate_shape(Argument::residual, residual->shape, expected);
   const int wanted = openmp_limit(threads > 0 ? threads : thread_count());
-  const std::shared_ptr<const Plan> plan = impl_->plan(src, dst, residual, wanted);
-  std::visit(
-      [&](const auto& weights) {
-        run_plan(*plan, weights, static_cast<const char*>(src.data), static_cast<char*>(dst.data),
-                 residual ? static_cast<const char*>(residual->data) : nullptr, impl_->options.activation, plan->team);
-      },
-      impl_->weights);
+  if (impl_->borrowed) {
+    impl_->call(src, dst, residual, wanted);
+    return;
+  }
+  run(*impl_->plan(src, dst, residual, wanted), impl_->weights, src, dst, residual, impl_->options.activation);
 }
 
 std::string Layer::explain(const Shape& src_shape) const {

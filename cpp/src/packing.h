@@ -16,21 +16,34 @@ struct FreeAligned {
 using AlignedBytes = std::unique_ptr<char, FreeAligned>;
 AlignedBytes allocate_aligned(int64_t bytes);
 
-// The packed weights of a layer: for each group its panels, and its bias padded with zeros to whole panels.
+// The weights of a layer: for each group its panels, and its bias padded with zeros to whole panels. Borrowed weights
+// are left where they are, and packed when they are used; only their bias is here.
 template <class T>
 struct PackedWeights {
   int64_t groups, channels, input_channels;  // of a group
   int64_t panels;                            // of a group
+  bool borrowed;
+  View given;  // (groups * channels, input_channels); null data unless borrowed
   AlignedBytes memory;
-  const T* weights(int64_t group) const;  // group's first panel
+  const T* weights(int64_t group) const;  // group's first panel; not of borrowed weights
   const T* bias(int64_t group) const;
 };
 
 // weights: (groups * channels, input_channels), any strides; bias may be null.
 template <class T>
 PackedWeights<T> pack_weights(const View& weights, const View* bias, int64_t groups);
+template <class T>
+PackedWeights<T> borrow_weights(const View& weights, const View* bias, int64_t groups);
 
-// What was packed, C-contiguous.
+// All of borrowed weights, packed.
+template <class T>
+PackedWeights<T> pack_borrowed(const PackedWeights<T>& borrowed);
+
+// Packs the panels of borrowed weights from output channel `channel` of a group on, which begins a panel.
+template <class T>
+void pack_panels(const PackedWeights<T>& borrowed, int64_t group, int64_t channel, int64_t channels, T* to);
+
+// The weights and bias as they were given, C-contiguous.
 template <class T>
 void unpack_weights(const PackedWeights<T>& packed, T* to);
 template <class T>

@@ -28,8 +28,9 @@ const std::vector<RowShape>& row_shapes(DType dtype) {
   return dtype == DType::f32 ? f32 : f64;
 }
 
-Work work_of(const Lowered& lowered, const Box& box, DType dtype, int threads) {
+Work work_of(const Lowered& lowered, const Box& box, DType dtype, int threads, bool borrowed) {
   Work work{};
+  work.borrowed = borrowed;
   work.item = item_size(dtype);
   work.groups = lowered.groups;
   work.channels = lowered.channels;
@@ -46,26 +47,42 @@ Work work_of(const Lowered& lowered, const Box& box, DType dtype, int threads) {
   return work;
 }
 
-Plan make_plan(const Lowered& lowered, DType dtype, int threads) {
+namespace {
+
+Plan plan_of(const Lowered& lowered, DType dtype, int threads, bool borrowed) {
   const FloatEnvironment environment;  // the cost model rounds
   Plan plan{};
   plan.lowered = lowered;
   double cycles = 0;
   int64_t offsets = 0;
   for (int i = 0; i < lowered.boxes; ++i) {
-    const Blocking b = choose_blocking(work_of(lowered, lowered.box[i], dtype, threads), row_shapes(dtype));
+    const Blocking b = choose_blocking(work_of(lowered, lowered.box[i], dtype, threads, borrowed), row_shapes(dtype));
     plan.blocking[i] = b;
     plan.pieces += b.pieces;
     cycles += b.cycles;
     plan.packed = std::max(plan.packed, round_up(b.packed, 64));
     plan.sums = std::max(plan.sums, round_up(b.sums, 64));
-    plan.copy = std::max(plan.copy, b.copy);
+    plan.copy = std::max(plan.copy, round_up(b.copy, 64));
+    plan.weights = std::max(plan.weights, b.weights);
     // Offsets of the chunk's pixels in src, dst and residual.
     const bool with_offsets = b.packing != Packing::none || !b.even;
     offsets = std::max<int64_t>(offsets, with_offsets ? 3 * b.pixel_chunk * sizeof(ptrdiff_t) : 0);
   }
-  plan.scratch = round_up(plan.packed + plan.sums + plan.copy + offsets, 64);
+  plan.scratch = round_up(plan.packed + plan.sums + plan.copy + plan.weights + offsets, 64);
   plan.team = team_size(cycles, plan.pieces, threads);
+  return plan;
+}
+
+}  // namespace
+
+Plan make_plan(const Lowered& lowered, DType dtype, int threads) { return plan_of(lowered, dtype, threads, false); }
+
+std::optional<Plan> make_borrowing_plan(const Lowered& lowered, DType dtype, int threads) {
+  const Plan plan = plan_of(lowered, dtype, threads, true);
+  for (int i = 0; i < lowered.boxes; ++i) {
+    const Blocking& b = plan.blocking[i];
+    if (lowered.box[i].input_channels > 0 && (b.images > 1 || b.pixel_chunk < b.pixels)) return std::nullopt;
+  }
   return plan;
 }
 

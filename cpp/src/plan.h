@@ -2,6 +2,7 @@
 #pragma once
 
 #include <array>
+#include <optional>
 #include <vector>
 
 #include "blocking.h"
@@ -14,13 +15,18 @@ struct Plan {
   std::array<Blocking, max_boxes> blocking;  // of each box
   int64_t pieces;                            // of all boxes
   int team;                                  // threads that pay
-  // Bytes of scratch memory a thread: packed src, then sums, then the copy of a tile's src, then offsets of pixels.
-  int64_t scratch, packed, sums, copy;
+  // Bytes of scratch memory a thread: packed src, then sums, then the copy of a tile's src, then panels of borrowed
+  // weights, then offsets of pixels.
+  int64_t scratch, packed, sums, copy, weights;
 };
 
-Work work_of(const Lowered& lowered, const Box& box, DType dtype, int threads);
+Work work_of(const Lowered& lowered, const Box& box, DType dtype, int threads, bool borrowed = false);
 const std::vector<RowShape>& row_shapes(DType dtype);  // of the kernels in use
 
 Plan make_plan(const Lowered& lowered, DType dtype, int threads);
+
+// For weights that are packed when they are used. None where they would be packed more than once: then they are
+// better packed beforehand.
+std::optional<Plan> make_borrowing_plan(const Lowered& lowered, DType dtype, int threads);
 
 }  // namespace pointwise

@@ -259,7 +259,7 @@ PyObject* conv(PyObject*, PyObject* const* args, Py_ssize_t count) {
       bias = parameter_array(args[2], options.dtype, "bias");
       bias_seen = bias_view(bias.array());
     }
-    const Layer layer(weight_seen, bias ? &bias_seen : nullptr, options);
+    const Layer layer = Layer::borrowing(weight_seen, bias ? &bias_seen : nullptr, options);
     return run(layer, x.get(), args[8], args[9], weight.array(), bias ? bias.array() : nullptr);
   } catch (...) {
     translate_exception();

@@ -143,6 +143,7 @@ Work random_work(Random& random) {
   work.src_channel = random.one_in(2) ? work.item : step();
   work.dst_channel = random.one_in(2) ? work.item : step();
   work.residual = random.one_in(2);
+  work.borrowed = random.one_in(3);
   work.residual_channel = random.one_in(2) ? work.item : step();
   work.threads = static_cast<int>(random.one_in(2) ? 1 : random.integer(2, 128));
   work.l1 = random.one_in(2) ? 32 << 10 : 48 << 10;
@@ -235,6 +236,13 @@ TEST(Blocking, KeepsItsInvariants) {
       if (b.copy > 0) {
         ASSERT_TRUE(row.rows == Rows::channels && row.lanes * work.item < 64);
         ASSERT_EQ(b.copy, b.input_chunk * row.nr * row.lanes * work.item);
+      }
+      // Borrowed weights: the panels of a chunk, half of L2 or one panel.
+      if (work.borrowed) {
+        ASSERT_GE(b.weights, b.channel_chunk * work.input_channels * work.item);
+        ASSERT_LE(b.weights, std::max(work.l2 / 2, work.input_channels * 64));
+      } else {
+        ASSERT_EQ(b.weights, 0);
       }
       // Offsets of unevenly spaced pixels are held for a chunk.
       if (b.packing != Packing::none || !b.even) {

@@ -185,6 +185,29 @@ TYPED_TEST(Kernel, PackCopiesPixels) {
       }
 }
 
+// A panel of weights, with its missing channels, and nothing behind it; no byte behind a row is read.
+TYPED_TEST(Kernel, PackWeightsTransposes) {
+  using T = TypeParam;
+  constexpr int64_t item = sizeof(T), width = pointwise::panel_width<T>();
+  Random random(6);
+  GuardedMemory memory(1 << 16);
+  for (int64_t channels = 1; channels <= width; ++channels)
+    for (const int64_t inputs : {1, 2, 3, 4, 5, 7, 8, 9, 15, 16, 17, 33})
+      for (const int64_t gap : {0, 3}) {
+        const int64_t row = inputs + gap, numbers = (channels - 1) * row + inputs;
+        const std::vector<T> weights = small_integers<T>(numbers, random);
+        char* from = memory.at_end(static_cast<size_t>(numbers * item));
+        std::memcpy(from, weights.data(), static_cast<size_t>(numbers * item));
+        std::vector<T> panel(static_cast<size_t>((inputs + 1) * width), T{99}), expected = panel;
+        for (int64_t i = 0; i < inputs; ++i)
+          for (int64_t o = 0; o < width; ++o)
+            expected[static_cast<size_t>(i * width + o)] =
+                o < channels ? weights[static_cast<size_t>(o * row + i)] : T{0};
+        pointwise::kernels<T>().pack_weights(from, row * item, channels, inputs, panel.data());
+        ASSERT_EQ(panel, expected) << channels << " channels, " << inputs << " inputs, gap " << gap;
+      }
+}
+
 TYPED_TEST(Kernel, FmaLoopCountsWhatItDoes) {
   const double once = pointwise::kernels<TypeParam>().fma_loop(1);
   EXPECT_GE(once, 2 * 12);

@@ -110,6 +110,9 @@ class Layer {
  public:
   // weights: (c_out, c_in / groups), bias: (c_out) or null. Both are copied.
   Layer(const View& weights, const View* bias, const Options& options);
+  // A layer for a single call: refers to weights, which must outlive it and stay as they are, and packs them when they
+  // are used. (bias is copied.)
+  static Layer borrowing(const View& weights, const View* bias, const Options& options);
   ~Layer();
   Layer(Layer&&) noexcept;
   Layer& operator=(Layer&&) noexcept;
@@ -137,6 +140,7 @@ class Layer {
 
  private:
   struct Impl;
+  explicit Layer(std::unique_ptr<const Impl> impl);
   std::unique_ptr<const Impl> impl_;
 };
 

@@ -270,5 +270,35 @@ void pack_pixels(const char* x, ptrdiff_t x_channel, const ptrdiff_t* offsets, i
   }
 }
 
+// See KernelTable::pack_weights. Squares of weights are transposed in registers.
+template <class V>
+void pack_weights_panel(const char* weights, ptrdiff_t step, int64_t channels, int64_t input_channels,
+                        typename V::Number* panel) {
+  using T = typename V::Number;
+  constexpr int width = panel_width<T>(), lanes = V::lanes;
+  for (int64_t i = 0; i < input_channels; i += lanes) {
+    const int inputs = static_cast<int>(smaller(lanes, input_channels - i));
+    const auto mask = V::first(inputs);
+    for (int c = 0; c < width; c += lanes) {
+      const char* from = weights + i * static_cast<ptrdiff_t>(sizeof(T));
+      V v[lanes];
+      if (inputs == lanes && c + lanes <= channels) {
+        POINTWISE_UNROLL
+        for (int k = 0; k < lanes; ++k) v[k] = V::load(from + (c + k) * step);
+      } else {
+        for (int k = 0; k < lanes; ++k) v[k] = c + k < channels ? V::load(from + (c + k) * step, mask) : V::fill(0);
+      }
+      V::transpose(v);
+      char* to = reinterpret_cast<char*>(panel + i * width + c);
+      if (inputs == lanes) {
+        POINTWISE_UNROLL
+        for (int k = 0; k < lanes; ++k) v[k].store(to + k * 64);
+      } else {
+        for (int k = 0; k < inputs; ++k) v[k].store(to + k * 64);
+      }
+    }
+  }
+}
+
 }  // namespace
 }  // namespace pointwise

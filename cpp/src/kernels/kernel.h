@@ -82,6 +82,9 @@ struct KernelTable {
   // Copies pixels of x into a panel: to[c * to_channel + i * sizeof(T)] = x[c * x_channel + offsets[i]], byte strides.
   void (*pack)(const char* x, ptrdiff_t x_channel, const ptrdiff_t* offsets, int64_t pixels, int64_t channels, char* to,
                ptrdiff_t to_channel);
+  // Packs up to panel_width<T>() output channels of weights into a panel; those that are missing are zeros. A channel's
+  // weights lie side by side, channels `step` bytes apart.
+  void (*pack_weights)(const char* weights, ptrdiff_t step, int64_t channels, int64_t input_channels, T* panel);
   // Nothing but multiply-adds of registers, `steps` times a fixed number of them: what the instruction set could do at
   // best. Returns the floating-point operations that were done, two for a multiply-add.
   double (*fma_loop)(int64_t steps);
