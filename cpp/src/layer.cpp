@@ -8,16 +8,6 @@
 #include "pointwise/pointwise.h"
 
 namespace pointwise {
-namespace {
-
-using Weights = std::variant<PackedWeights<float>, PackedWeights<double>>;
-
-Weights pack(const View& weights, const View* bias, const Options& options) {
-  if (options.dtype == DType::f32) return pack_weights<float>(weights, bias, options.groups);
-  return pack_weights<double>(weights, bias, options.groups);
-}
-
-}  // namespace
 
 struct Layer::Impl {
   Options options;
@@ -36,7 +26,7 @@ struct Layer::Impl {
         c_out(weights_view.shape[0]),
         has_bias(bias != nullptr) {
     if (bias) validate_shape(Argument::bias, bias->shape, {c_out});
-    weights = pack(weights_view, bias, options);
+    weights = pack_weights(weights_view, bias, options);
   }
 
   std::shared_ptr<const Plan> plan(const View& src, const View& dst, const View* residual, int threads) const {

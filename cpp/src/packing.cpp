@@ -77,6 +77,11 @@ PackedWeights<T> pack_weights(const View& weights, const View* bias, int64_t gro
   return packed;
 }
 
+Weights pack_weights(const View& weights, const View* bias, const Options& options) {
+  if (options.dtype == DType::f32) return pack_weights<float>(weights, bias, options.groups);
+  return pack_weights<double>(weights, bias, options.groups);
+}
+
 template <class T>
 void unpack_weights(const PackedWeights<T>& packed, T* to) {
   constexpr int64_t width = panel_width<T>();

@@ -3,6 +3,7 @@
 
 #include <cstdint>
 #include <memory>
+#include <variant>
 
 #include "kernels/kernel.h"
 #include "pointwise/pointwise.h"
@@ -29,6 +30,10 @@ struct PackedWeights {
 // weights: (groups * channels, input_channels), any strides; bias may be null.
 template <class T>
 PackedWeights<T> pack_weights(const View& weights, const View* bias, int64_t groups);
+
+// Those of a layer of either type.
+using Weights = std::variant<PackedWeights<float>, PackedWeights<double>>;
+Weights pack_weights(const View& weights, const View* bias, const Options& options);
 
 // What was packed, C-contiguous.
 template <class T>

@@ -46,15 +46,14 @@ Work work_of(const Lowered& lowered, const Box& box, DType dtype, int threads) {
   return work;
 }
 
-Plan make_plan(const Lowered& lowered, DType dtype, int threads) {
-  const FloatEnvironment environment;  // the cost model rounds
+Plan plan_of(const Lowered& lowered, const std::array<Blocking, max_boxes>& blocking, int threads) {
   Plan plan{};
   plan.lowered = lowered;
+  plan.blocking = blocking;
   double cycles = 0;
   int64_t offsets = 0;
   for (int i = 0; i < lowered.boxes; ++i) {
-    const Blocking b = choose_blocking(work_of(lowered, lowered.box[i], dtype, threads), row_shapes(dtype));
-    plan.blocking[i] = b;
+    const Blocking& b = blocking[i];
     plan.pieces += b.pieces;
     cycles += b.cycles;
     plan.packed = std::max(plan.packed, round_up(b.packed, 64));
@@ -67,6 +66,14 @@ Plan make_plan(const Lowered& lowered, DType dtype, int threads) {
   plan.scratch = round_up(plan.packed + plan.sums + plan.copy + offsets, 64);
   plan.team = team_size(cycles, plan.pieces, threads);
   return plan;
+}
+
+Plan make_plan(const Lowered& lowered, DType dtype, int threads) {
+  const FloatEnvironment environment;  // the cost model rounds
+  std::array<Blocking, max_boxes> blocking{};
+  for (int i = 0; i < lowered.boxes; ++i)
+    blocking[i] = choose_blocking(work_of(lowered, lowered.box[i], dtype, threads), row_shapes(dtype));
+  return plan_of(lowered, blocking, threads);
 }
 
 }  // namespace pointwise
