@@ -38,7 +38,6 @@ def tiny(tmp_path, monkeypatch):
 # alternatives
 
 
-@pytest.mark.kernels
 @pytest.mark.parametrize("layout", ["NCHW", "NHWC"])
 @pytest.mark.parametrize(("stride", "padding", "groups"), [(1, 0, 1), (2, 1, 1), (1, 2, 3)])
 def test_alternatives_have_the_bits_of_the_layer(layout, stride, padding, groups, dtype, rng):
