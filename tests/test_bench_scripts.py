@@ -1,8 +1,14 @@
 """The scripts beside the benchmarks run."""
 
+import importlib.util
+import json
+import math
 import pathlib
 import subprocess
 import sys
+
+import numpy as np
+import pytest
 
 BENCH = pathlib.Path(__file__).parent.parent / "bench"
 
@@ -14,3 +20,113 @@ def test_threads():
     lines = run.stdout.splitlines()
     assert [line.split(":")[0] for line in lines] == ["NCHW", "NHWC"]
     assert all("geometric mean of 6 layers above 205 MFLOP" in line for line in lines)
+
+
+@pytest.fixture
+def sweep():
+    """The script as a module."""
+    spec = importlib.util.spec_from_file_location("sweep", BENCH / "sweep.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def run_sweep(folder, *argv, check=True):
+    command = [sys.executable, BENCH / "sweep.py", *argv]
+    return subprocess.run(command, cwd=folder, capture_output=True, text=True, check=check)
+
+
+def test_sweep(tmp_path):
+    run = run_sweep(tmp_path, "--random", "6", "--seed", "3", "--json", "out.json", "--plot", "out.png")
+    assert run.stderr == ""
+    found = json.loads((tmp_path / "out.json").read_text())
+    rows = found["points"]
+    assert len(rows) == 6 * 2 * 2
+    kinds = {(row["layout"], row["epilogue"]) for row in rows}
+    assert kinds == {(layout, epilogue) for layout in ("NCHW", "NHWC") for epilogue in ("plain", "bias and ReLU")}
+    assert len({(row["c_in"], row["c_out"], row["pixels"]) for row in rows}) == 6
+    for row in rows:
+        assert 1 <= row["c_in"] <= 65
+        assert 1 <= row["c_out"] <= 65
+        assert 1 <= row["pixels"] <= 200
+        assert row["ratio"] == row["seconds"]["numpy"] / row["seconds"]["pointwise"] > 0
+    ratios = [row["ratio"] for row in rows]
+    every = found["summary"]["all"]
+    assert every["points"] == 24
+    assert every["minimum_ratio"] == min(ratios)
+    assert every["below_1"] == sum(ratio < 1 for ratio in ratios)
+    assert every["geometric_mean_ratio"] == pytest.approx(math.prod(ratios) ** (1 / 24))
+    lines = run.stdout.splitlines()
+    assert [line.split(":")[0] for line in lines[:5]] == [*(f"{a}, {b}" for a, b in sorted(kinds)), "all"]
+    assert lines[5] == "the worst:"
+    assert [line.split()[0] for line in lines[6:]] == [f"{ratio:.2f}" for ratio in sorted(ratios)[:10]]
+    import matplotlib.image
+
+    picture = matplotlib.image.imread(tmp_path / "out.png")
+    assert picture.shape[0] >= 400
+    assert picture.shape[1] >= 600
+
+
+def test_sweep_of_one_layout_and_epilogue(tmp_path):
+    run = run_sweep(tmp_path, "--random", "2", "--layout", "NHWC", "--epilogue", "bias-relu", "--json", "out.json")
+    rows = json.loads((tmp_path / "out.json").read_text())["points"]
+    assert [(row["layout"], row["epilogue"]) for row in rows] == [("NHWC", "bias and ReLU")] * 2
+    assert "plain" not in run.stdout
+
+
+def test_sweep_says_what_cannot_be_written_before_the_run(tmp_path):
+    run = run_sweep(tmp_path, "--full", "--json", "nowhere/out.json", check=False)
+    assert run.returncode == 1
+    assert run.stdout == ""
+    assert run.stderr.startswith("sweep.py: nowhere/out.json: cannot be written")
+
+
+def test_points_of_the_sweep(sweep):
+    def points(**settings):
+        return sweep.points(sweep.argparse.Namespace(**{"random": None, "full": False, "seed": 1, **settings}))
+
+    grid, full = points(), points(full=True)
+    assert len(grid) == len(set(grid)) == 26 * 26 * 23
+    assert len(full) == len(set(full)) == 65 * 65 * 200
+    assert set(grid) < set(full)
+    assert set(points(random=50)) < set(full)
+    assert points(random=50) == points(random=50) != points(random=50, seed=2)
+
+
+@pytest.mark.parametrize(("first", "again"), [(1.04, True), (1.06, False)])
+def test_the_sweep_measures_again_what_seems_slow(sweep, monkeypatch, first, again):
+    efforts = []
+
+    def time_in_turn(timers, deadline, effort):
+        efforts.append(effort)
+        return {"numpy": first if effort is sweep.SHORT else 3.0, "pointwise": 1.0}
+
+    monkeypatch.setattr(sweep, "time_in_turn", time_in_turn)
+    seconds = sweep.measure((3, 5, 7), "NCHW", "plain", np.ones((3, 65 * 200), np.float32))
+    assert efforts == [sweep.SHORT, sweep.CAREFUL][: 1 + again]
+    assert seconds["numpy"] == (3.0 if again else first)
+
+
+@pytest.mark.parametrize("name", ["numpy", "pointwise"])
+@pytest.mark.parametrize("epilogue", ["plain", "bias and ReLU"])
+@pytest.mark.parametrize(
+    "mistake",
+    [
+        lambda result: result + np.float32(1e-3),
+        lambda result: result * np.float32(np.nan),
+        lambda result: result[0],
+        lambda result: result.astype(np.float64),
+    ],
+)
+def test_the_sweep_times_no_wrong_result(sweep, monkeypatch, name, epilogue, mistake):
+    right = sweep.calls_of
+
+    def calls_of(*arguments):
+        calls = right(*arguments)
+        return calls | {name: lambda: mistake(calls[name]())}
+
+    monkeypatch.setattr(sweep, "calls_of", calls_of)
+    monkeypatch.setattr(sweep, "time_in_turn", lambda *_: pytest.fail("it is timed"))
+    numbers = np.random.default_rng(0).standard_normal((3, 65 * 200), np.float32)
+    with pytest.raises(SystemExit, match=f"wrong result of {name}: 3 -> 5, 7 pixels, NHWC"):
+        sweep.measure((3, 5, 7), "NHWC", epilogue, numbers)

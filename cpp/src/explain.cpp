@@ -9,7 +9,6 @@
 #include "float_environment.h"
 
 namespace pointwise {
-namespace {
 
 const char* packing_words(Packing packing) {
   switch (packing) {
@@ -19,6 +18,8 @@ const char* packing_words(Packing packing) {
   }
   return "";
 }
+
+namespace {
 
 std::string size_words(int64_t bytes) {
   return bytes < 1 << 20 ? std::to_string(bytes >> 10) + " KiB" : std::to_string(bytes >> 20) + " MiB";

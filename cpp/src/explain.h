@@ -7,6 +7,7 @@
 
 namespace pointwise {
 
+const char* packing_words(Packing packing);
 std::string explain_plan(const Plan& plan, DType dtype, int threads);
 
 }  // namespace pointwise

@@ -10,18 +10,6 @@
 namespace pointwise {
 namespace {
 
-using Weights = std::variant<PackedWeights<float>, PackedWeights<double>>;
-
-Weights pack(const View& weights, const View* bias, const Options& options) {
-  if (options.dtype == DType::f32) return pack_weights<float>(weights, bias, options.groups);
-  return pack_weights<double>(weights, bias, options.groups);
-}
-
-Weights borrow(const View& weights, const View* bias, const Options& options) {
-  if (options.dtype == DType::f32) return borrow_weights<float>(weights, bias, options.groups);
-  return borrow_weights<double>(weights, bias, options.groups);
-}
-
 void run(const Plan& plan, const Weights& weights, const View& src, const View& dst, const View* residual,
          const Activation& activation) {
   std::visit(
@@ -52,7 +40,7 @@ struct Layer::Impl {
         has_bias(bias != nullptr),
         borrowed(borrows) {
     if (bias) validate_shape(Argument::bias, bias->shape, {c_out});
-    weights = borrowed ? borrow(weights_view, bias, options) : pack(weights_view, bias, options);
+    weights = borrowed ? borrow_weights(weights_view, bias, options) : pack_weights(weights_view, bias, options);
   }
 
   std::shared_ptr<const Plan> plan(const View& src, const View& dst, const View* residual, int threads) const {

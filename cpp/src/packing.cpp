@@ -124,6 +124,16 @@ void pack_panels(const PackedWeights<T>& borrowed, int64_t group, int64_t channe
                to + o * borrowed.input_channels);
 }
 
+Weights pack_weights(const View& weights, const View* bias, const Options& options) {
+  if (options.dtype == DType::f32) return pack_weights<float>(weights, bias, options.groups);
+  return pack_weights<double>(weights, bias, options.groups);
+}
+
+Weights borrow_weights(const View& weights, const View* bias, const Options& options) {
+  if (options.dtype == DType::f32) return borrow_weights<float>(weights, bias, options.groups);
+  return borrow_weights<double>(weights, bias, options.groups);
+}
+
 template <class T>
 void unpack_weights(const PackedWeights<T>& packed, T* to) {
   constexpr int64_t width = panel_width<T>();

@@ -3,6 +3,7 @@
 
 #include <cstdint>
 #include <memory>
+#include <variant>
 
 #include "kernels/kernel.h"
 #include "pointwise/pointwise.h"
@@ -42,6 +43,11 @@ PackedWeights<T> pack_borrowed(const PackedWeights<T>& borrowed);
 // Packs the panels of borrowed weights from output channel `channel` of a group on, which begins a panel.
 template <class T>
 void pack_panels(const PackedWeights<T>& borrowed, int64_t group, int64_t channel, int64_t channels, T* to);
+
+// Those of a layer of either type.
+using Weights = std::variant<PackedWeights<float>, PackedWeights<double>>;
+Weights pack_weights(const View& weights, const View* bias, const Options& options);
+Weights borrow_weights(const View& weights, const View* bias, const Options& options);
 
 // The weights and bias as they were given, C-contiguous.
 template <class T>

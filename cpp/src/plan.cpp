@@ -47,17 +47,14 @@ Work work_of(const Lowered& lowered, const Box& box, DType dtype, int threads, b
   return work;
 }
 
-namespace {
-
-Plan plan_of(const Lowered& lowered, DType dtype, int threads, bool borrowed) {
-  const FloatEnvironment environment;  // the cost model rounds
+Plan plan_of(const Lowered& lowered, const std::array<Blocking, max_boxes>& blocking, int threads) {
   Plan plan{};
   plan.lowered = lowered;
+  plan.blocking = blocking;
   double cycles = 0;
   int64_t offsets = 0;
   for (int i = 0; i < lowered.boxes; ++i) {
-    const Blocking b = choose_blocking(work_of(lowered, lowered.box[i], dtype, threads, borrowed), row_shapes(dtype));
-    plan.blocking[i] = b;
+    const Blocking& b = blocking[i];
     plan.pieces += b.pieces;
     cycles += b.cycles;
     plan.packed = std::max(plan.packed, round_up(b.packed, 64));
@@ -73,17 +70,29 @@ Plan plan_of(const Lowered& lowered, DType dtype, int threads, bool borrowed) {
   return plan;
 }
 
+namespace {
+
+std::array<Blocking, max_boxes> choose(const Lowered& lowered, DType dtype, int threads, bool borrowed) {
+  const FloatEnvironment environment;  // the cost model rounds
+  std::array<Blocking, max_boxes> blocking{};
+  for (int i = 0; i < lowered.boxes; ++i)
+    blocking[i] = choose_blocking(work_of(lowered, lowered.box[i], dtype, threads, borrowed), row_shapes(dtype));
+  return blocking;
+}
+
 }  // namespace
 
-Plan make_plan(const Lowered& lowered, DType dtype, int threads) { return plan_of(lowered, dtype, threads, false); }
+Plan make_plan(const Lowered& lowered, DType dtype, int threads) {
+  return plan_of(lowered, choose(lowered, dtype, threads, false), threads);
+}
 
 std::optional<Plan> make_borrowing_plan(const Lowered& lowered, DType dtype, int threads) {
-  const Plan plan = plan_of(lowered, dtype, threads, true);
+  const std::array<Blocking, max_boxes> blocking = choose(lowered, dtype, threads, true);
   for (int i = 0; i < lowered.boxes; ++i) {
-    const Blocking& b = plan.blocking[i];
+    const Blocking& b = blocking[i];
     if (lowered.box[i].input_channels > 0 && (b.images > 1 || b.pixel_chunk < b.pixels)) return std::nullopt;
   }
-  return plan;
+  return plan_of(lowered, blocking, threads);
 }
 
 }  // namespace pointwise

@@ -23,6 +23,8 @@ struct Plan {
 Work work_of(const Lowered& lowered, const Box& box, DType dtype, int threads, bool borrowed = false);
 const std::vector<RowShape>& row_shapes(DType dtype);  // of the kernels in use
 
+// The plan in which each box is computed as its blocking says.
+Plan plan_of(const Lowered& lowered, const std::array<Blocking, max_boxes>& blocking, int threads);
 Plan make_plan(const Lowered& lowered, DType dtype, int threads);
 
 // For weights that are packed when they are used. None where they would be packed more than once: then they are

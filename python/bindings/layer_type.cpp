@@ -4,6 +4,7 @@
 
 #include <memory>
 
+#include "alternative_runs.h"
 #include "options.h"
 #include "results.h"
 #include "validate.h"
@@ -219,9 +220,21 @@ PyObject* layer_explain(PyObject* self, PyObject* shape) {
   }
 }
 
+// _alternatives(x_shape) -> [(words, model's cycles, run), ...]
+PyObject* layer_alternatives(PyObject* self, PyObject* shape) {
+  try {
+    const Layer& layer = *reinterpret_cast<LayerObject*>(self)->layer;
+    return alternative_runs(layer, shape_argument(shape, "x_shape", layer.options().layout));
+  } catch (...) {
+    translate_exception("x_shape");
+    return nullptr;
+  }
+}
+
 PyMethodDef layer_methods[] = {{"_parameters", layer_parameters, METH_NOARGS, nullptr},
                                {"_arguments", layer_arguments, METH_NOARGS, nullptr},
                                {"_explain", layer_explain, METH_O, nullptr},
+                               {"_alternatives", layer_alternatives, METH_O, nullptr},
                                {nullptr, nullptr, 0, nullptr}};
 
 PyMemberDef layer_members[] = {

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from . import _core
 from ._bench import FULL, QUICK, Result, WrongResult, measure
 from ._cli import CommandError, library_errors, positive, require
+from ._cli_explain import SEED, check_options, explain
 from ._cli_info import version
 from ._contenders import CONTENDERS, MODULES, US
 from ._files import check_writable, replacing
@@ -48,21 +49,27 @@ def register(commands: Commands) -> None:
     parser.add_argument("--threads", type=positive, default=1, metavar="N", help="of every contender (default: 1)")
     parser.add_argument("--batch", type=positive, metavar="N", help="images (default: as the tables have it)")
     parser.add_argument("--quick", action="store_true", help="end within half a minute; less exact")
-    parser.add_argument("--vs", default="numpy", metavar="A,B", help="numpy, torch, onnxruntime (default: numpy)")
+    parser.add_argument("--vs", metavar="A,B", help="numpy, torch, onnxruntime (default: numpy)")
     parser.add_argument("--json", metavar="FILE", help="write every figure as JSON")
     parser.add_argument("--plot", metavar="FILE.png", help="draw a roofline")
+    words = f"compare the kernels we choose with the best of all, also on layers drawn with SEED (default: {SEED})"
+    parser.add_argument("--explain", type=positive, nargs="?", const=SEED, metavar="SEED", help=words)
     parser.set_defaults(run=run)
 
 
 def run(args: argparse.Namespace) -> int:
     """Run the command."""
+    check_options(args)
     cases = _cases(args)
-    contenders = _contenders(args.vs)
+    contenders = _contenders("numpy" if args.vs is None else args.vs)
     _check_outputs(args)
     require("rich", "bench")
     if args.threads > MOST_THREADS:
         raise CommandError(f"--threads must be from 1 to {MOST_THREADS}, got {args.threads}")
     layouts = LAYOUTS if args.layout == "both" else (args.layout,)
+    if args.explain is not None:
+        with blas_threads(1, args.owns_process):
+            return explain(args, cases, layouts, _progress_bar)
 
     with blas_threads(args.threads, args.owns_process):
         before = fma_peak(args.threads), copy_bandwidth(args.threads)

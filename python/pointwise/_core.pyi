@@ -1,4 +1,4 @@
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from numpy.typing import ArrayLike, NDArray
@@ -31,6 +31,9 @@ class Layer:
         self,
     ) -> tuple[str, int | tuple[int, ...], int | tuple[int, ...], int, Activation, str, int, int]: ...
     def _explain(self, x_shape: Sequence[int], /) -> str: ...
+    def _alternatives(
+        self, x_shape: Sequence[int], /
+    ) -> list[tuple[str, float, Callable[[NDArray[Any], NDArray[Any]], None]]]: ...
 
 def conv(
     x: ArrayLike,

@@ -26,7 +26,6 @@ if TYPE_CHECKING:
     from multiprocessing.connection import Connection
 
     from ._bench import Timer
-    from ._contenders import Call
     from ._tables import Case
 
     Prepare: TypeAlias = Callable[[Case, str], dict[str, Timer]]
@@ -72,7 +71,7 @@ def _prepare(names: Sequence[str], threads: int, case: Case, layout: str) -> dic
     return {name: functools.partial(_time, call) for name, call in calls.items()}
 
 
-def _time(call: Call, repetitions: int) -> float:
+def _time(call: Callable[[], object], repetitions: int) -> float:
     """Return the seconds of one block, after some calls that warm up caches and threads."""
     for _ in range(1 + repetitions // 4):
         call()
