@@ -48,6 +48,7 @@ Work work_of(const Lowered& lowered, const Box& box, DType dtype, int threads, b
 }
 
 Plan plan_of(const Lowered& lowered, const std::array<Blocking, max_boxes>& blocking, int threads) {
+  const FloatEnvironment environment;  // cycles are rounded
   Plan plan{};
   plan.lowered = lowered;
   plan.blocking = blocking;

@@ -11,14 +11,15 @@ import platform
 import sys
 from typing import TYPE_CHECKING, Any
 
-from . import _core
-from ._bench import FULL, QUICK, Result, WrongResult, measure
+from . import _core, _neighbour
+from ._bench import FULL, QUICK, WrongResult, measure
 from ._cli import CommandError, library_errors, positive, require
 from ._cli_explain import SEED, check_options, explain
 from ._cli_info import version
 from ._contenders import CONTENDERS, MODULES, US
 from ._files import check_writable, replacing
 from ._machine import caches, copy_bandwidth, cpu_name, fma_peak
+from ._neighbour_report import neighbour_document, neighbour_tables
 from ._plot import save_roofline
 from ._report import Machine, document, machine_line, network_table, summary_lines, table
 from ._tables import LAYOUTS, networks, read_network, read_table
@@ -35,6 +36,11 @@ SUMMARY = "time real layers beside NumPy and frameworks, in turn"
 EXAMPLE = """\
 examples: pointwise bench --quick
           pointwise bench --network resnet50 --layout NHWC --vs numpy,torch --json resnet50.json --plot resnet50.png"""
+NEIGHBOUR_HELP = (
+    "time single calls while another process keeps a CPU busy, with one thread and with --threads: means and 99th "
+    "percentiles; takes 3 s or more (with --quick 1 s) for each layer, layout and contender (default: a dozen layers "
+    "of 10 us to 5 ms, with --quick half of them)"
+)
 MOST_THREADS = 1024  # contenders may end their process where the system cannot start as many
 WIDTH = 160  # of the table where there is no terminal to ask
 
@@ -46,10 +52,12 @@ def register(commands: Commands) -> None:
     layers.add_argument("--network", metavar="NAME", help=f"one of {', '.join(networks())} (default: all)")
     layers.add_argument("--layers", metavar="FILE.csv", help="network,layer,n,cin,cout,h,w,stride,groups")
     parser.add_argument("--layout", choices=(*LAYOUTS, "both"), default="both", help="of x and y (default: both)")
-    parser.add_argument("--threads", type=positive, default=1, metavar="N", help="of every contender (default: 1)")
+    threads_help = "of every contender (default: 1; with --neighbour 2)"
+    parser.add_argument("--threads", type=positive, metavar="N", help=threads_help)
     parser.add_argument("--batch", type=positive, metavar="N", help="images (default: as the tables have it)")
     parser.add_argument("--quick", action="store_true", help="end within half a minute; less exact")
     parser.add_argument("--vs", metavar="A,B", help="numpy, torch, onnxruntime (default: numpy)")
+    parser.add_argument("--neighbour", action="store_true", help=NEIGHBOUR_HELP)
     parser.add_argument("--json", metavar="FILE", help="write every figure as JSON")
     parser.add_argument("--plot", metavar="FILE.png", help="draw a roofline")
     words = f"compare the kernels we choose with the best of all, also on layers drawn with SEED (default: {SEED})"
@@ -60,6 +68,9 @@ def register(commands: Commands) -> None:
 def run(args: argparse.Namespace) -> int:
     """Run the command."""
     check_options(args)
+    if args.neighbour:
+        _neighbour.check_arguments(args.threads, args.plot)
+    args.threads = args.threads or (2 if args.neighbour else 1)
     cases = _cases(args)
     contenders = _contenders("numpy" if args.vs is None else args.vs)
     _check_outputs(args)
@@ -86,6 +97,8 @@ def run(args: argparse.Namespace) -> int:
 def _cases(args: argparse.Namespace) -> list[Case]:
     if args.layers is not None:
         cases = read_table(pathlib.Path(args.layers), args.layers)
+    elif args.neighbour and args.network is None:
+        cases = _neighbour.default_cases(args.quick)
     else:
         chosen = networks() if args.network is None else [args.network]
         cases = [case for name in chosen for case in read_network(name)]
@@ -155,10 +168,13 @@ def blas_threads(threads: int, owns_process: bool) -> Iterator[None]:
 
 def _measure(
     args: argparse.Namespace, cases: Sequence[Case], layouts: Sequence[str], contenders: Sequence[str]
-) -> list[Result]:
-    effort = QUICK if args.quick else FULL
+) -> list[Any]:
     try:
         with _progress_bar(len(layouts) * len(cases)) as advance:
+            if args.neighbour:
+                schedule = _neighbour.QUICK if args.quick else _neighbour.FULL
+                return list(_neighbour.measure(cases, layouts, contenders, args.threads, schedule, advance))
+            effort = QUICK if args.quick else FULL
             return list(measure(cases, layouts, contenders, args.threads, effort, advance))
     except WrongResult as error:
         raise CommandError(str(error), status=1) from error
@@ -186,9 +202,9 @@ def _progress_bar(total: int) -> Iterator[Callable[[str], None]]:
         yield advance
 
 
-def _report(args: argparse.Namespace, results: list[Result], contenders: Sequence[str], machine: Machine) -> None:
+def _report(args: argparse.Namespace, results: list[Any], contenders: Sequence[str], machine: Machine) -> None:
     settings = {"batch": args.batch, "quick": args.quick, "dtype": "float32", "bias": True, "activation": "relu"}
-    found = document(results, contenders, machine, settings)
+    found = (neighbour_document if args.neighbour else document)(results, contenders, machine, settings)
     # files first: the reader of standard output may leave early
     if args.json is not None:
         with replacing(args.json) as file:
@@ -199,11 +215,17 @@ def _report(args: argparse.Namespace, results: list[Result], contenders: Sequenc
 
     console_type = require("rich.console", "bench").Console
     console = console_type(markup=False, highlight=False, width=None if sys.stdout.isatty() else WIDTH)
+    if args.neighbour:
+        tables, lines = neighbour_tables(results, contenders, machine, found), []
+    else:
+        by_layout = {layout: [r for r in results if r.layout == layout] for layout in found["summary"]}
+        tables = [table(layout, rows, contenders, machine) for layout, rows in by_layout.items()]
+        tables.append(network_table(results, contenders, machine))
+        lines = [line for layout, summary in found["summary"].items() for line in summary_lines(layout, summary)]
     with console.capture() as captured:
-        for layout in found["summary"]:
-            console.print(table(layout, [r for r in results if r.layout == layout], contenders, machine))
-        console.print(network_table(results, contenders, machine))
+        for grid in tables:
+            console.print(grid)
     print(captured.get(), end="")  # not rich's own print, which leaves the process when the pipe is closed
-    for layout, summary in found["summary"].items():
-        print("\n".join(summary_lines(layout, summary)))
+    for line in lines:
+        print(line)
     print(machine_line(machine))

@@ -39,7 +39,12 @@ def check_options(args: argparse.Namespace) -> None:
     """Refuse options that --explain has no use for, where it is given."""
     if args.explain is None:
         return
-    given = {"--vs": args.vs is not None, "--plot": args.plot is not None, "--threads": args.threads != 1}
+    given = {
+        "--vs": args.vs is not None,
+        "--plot": args.plot is not None,
+        "--threads": args.threads not in (None, 1),
+        "--neighbour": args.neighbour,
+    }
     for option, is_given in given.items():
         if is_given:
             raise CommandError(

@@ -8,13 +8,17 @@ while another one has its turn.
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import functools
+import gc
 import itertools
 import multiprocessing
 import os
 import signal
 import time
 from typing import TYPE_CHECKING, Any, TypeAlias
+
+import numpy as np
 
 from ._bench import WrongResult, check
 from ._cli import CommandError
@@ -25,12 +29,31 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
     from multiprocessing.connection import Connection
 
+    from numpy.typing import NDArray
+
     from ._bench import Timer
+    from ._contenders import Call
     from ._tables import Case
 
     Prepare: TypeAlias = Callable[[Case, str], dict[str, Timer]]
 
 BLAS_VARIABLES = ("OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "BLIS_NUM_THREADS", "OMP_NUM_THREADS")
+
+
+@dataclasses.dataclass(frozen=True)
+class Slice:
+    """A turn in which every single call is timed.
+
+    Attributes
+    ----------
+    untimed : float
+        Seconds of calls at its start that warm up caches and threads.
+    timed : float
+        Seconds of timed calls; at least one is timed in any case.
+    """
+
+    untimed: float
+    timed: float
 
 
 @contextlib.contextmanager
@@ -54,21 +77,44 @@ def turns(names: Sequence[str], threads: int) -> Iterator[Prepare]:
         with num_threads(1):
             yield functools.partial(_prepare, names, 1)
         return
-    processes: list[_Process] = []
+    with processes([(name, threads) for name in names]) as started:
+        yield lambda case, layout: {process.name: process.prepare(case, layout) for process in started}
+
+
+@contextlib.contextmanager
+def processes(settings: Sequence[tuple[str, int]]) -> Iterator[list[ContenderProcess]]:
+    """Have contenders ready, each in a stopped process of its own.
+
+    Parameters
+    ----------
+    settings : sequence of (str, int)
+        Names out of `CONTENDERS`, and the threads of each.
+
+    Yields
+    ------
+    list of ContenderProcess
+        In the same order.
+    """
+    started: list[ContenderProcess] = []
     try:
-        for name in names:
-            processes.append(_Process(name, threads))
-        yield lambda case, layout: {process.name: process.prepare(case, layout) for process in processes}
+        for name, threads in settings:
+            started.append(ContenderProcess(name, threads))
+        yield started
     finally:
-        for process in processes:
+        for process in started:
             process.end()
 
 
 def _prepare(names: Sequence[str], threads: int, case: Case, layout: str) -> dict[str, Timer]:
+    calls = _checked_calls(names, threads, case, layout)
+    return {name: functools.partial(_time, call) for name, call in calls.items()}
+
+
+def _checked_calls(names: Sequence[str], threads: int, case: Case, layout: str) -> dict[str, Call]:
     arrays = operands(case, layout)
     calls = {name: CONTENDERS[name](case, layout, arrays, threads) for name in names}
     check(case, layout, arrays, calls)
-    return {name: functools.partial(_time, call) for name, call in calls.items()}
+    return calls
 
 
 def _time(call: Callable[[], object], repetitions: int) -> float:
@@ -82,11 +128,32 @@ def _time(call: Callable[[], object], repetitions: int) -> float:
     return time.perf_counter() - start
 
 
-class _Process:
+def time_each(call: Call, turn: Slice) -> NDArray[np.float64]:
+    """Return the seconds of every single timed call of a slice.
+
+    One reading of the clock ends a call and begins the next: no moment of the slice is missing, so that a thread that
+    the system puts to sleep between two calls is counted too.
+    """
+    clock = time.perf_counter
+    end = clock() + turn.untimed
+    call()
+    while clock() < end:
+        call()
+    ticks = [clock()]
+    end = ticks[0] + turn.timed
+    while True:
+        call()
+        now = clock()
+        ticks.append(now)
+        if now >= end:
+            return np.diff(ticks)
+
+
+class ContenderProcess:
     """A contender in a process of its own, which only runs while it is asked something."""
 
     def __init__(self, name: str, threads: int) -> None:
-        self.name = name
+        self.name, self.threads = name, threads
         context = multiprocessing.get_context("spawn")
         self._pipe, theirs = context.Pipe()
         self._process = context.Process(target=_serve, args=(name, threads, theirs), daemon=True)
@@ -112,6 +179,11 @@ class _Process:
         self._ask((case, layout))
         return self._ask
 
+    def time_each(self, turn: Slice) -> NDArray[np.float64]:
+        """Return the seconds of every single timed call of a slice, once a layer is prepared."""
+        seconds: NDArray[np.float64] = self._ask(turn)
+        return seconds
+
     def end(self) -> None:
         """End the process, stopped or not."""
         self._process.kill()
@@ -122,7 +194,7 @@ class _Process:
         if self._process.pid is not None and self._process.exitcode is None:
             os.kill(self._process.pid, number)
 
-    def _ask(self, question: Any) -> float:
+    def _ask(self, question: Any) -> Any:
         self._signal(signal.SIGCONT)
         try:
             self._pipe.send(question)
@@ -130,7 +202,7 @@ class _Process:
         finally:
             self._signal(signal.SIGSTOP)
 
-    def _receive(self) -> float:
+    def _receive(self) -> Any:
         try:
             answer = self._pipe.recv()
         except (EOFError, OSError):
@@ -138,23 +210,33 @@ class _Process:
             raise CommandError(f"the process of {self.name} has ended: exit status {self._process.exitcode}") from None
         if isinstance(answer, BaseException):
             raise answer
-        seconds: float = answer
-        return seconds
+        return answer
 
 
 def _serve(name: str, threads: int, pipe: Connection) -> None:
-    """Answer a (case, layout) once the result is checked, and a number of repetitions with the seconds they take."""
+    """Answer what `ContenderProcess` asks.
+
+    A (case, layout) is answered once the result is checked; a number of repetitions with the seconds they take; a Slice
+    with the seconds of every call.
+    """
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's, who ends this process
-    timers: dict[str, Timer] = {}
-    pipe.send(0.0)
+    gc.disable()  # a collection would be charged to a call
+    call: Call | None = None
+    pipe.send(None)
     with contextlib.suppress(EOFError), num_threads(threads):
         while True:
             question = pipe.recv()
             try:
                 if isinstance(question, tuple):
-                    timers = _prepare([name], threads, *question)
-                    pipe.send(0.0)
+                    call = None  # the layer before makes room
+                    gc.collect()
+                    call = _checked_calls([name], threads, *question)[name]
+                    pipe.send(None)
+                elif call is None:
+                    raise CommandError(f"{name} was asked for a time before a layer was prepared")
+                elif isinstance(question, Slice):
+                    pipe.send(time_each(call, question))
                 else:
-                    pipe.send(timers[name](question))
+                    pipe.send(_time(call, question))
             except (WrongResult, CommandError, MemoryError) as error:
                 pipe.send(error)
