@@ -55,7 +55,7 @@ Alternatives::Alternatives(const Layer& layer, const Shape& src_shape)
   const auto add = [&](const Blocking& b) {
     std::array<Blocking, max_boxes> blocking = chosen.blocking;
     blocking[main] = b;
-    all_.push_back({words_of(lowered.box[main], b, rows), b.cycles, plan_of(lowered, blocking, 1)});
+    all_.push_back({words_of(lowered.box[main], b, rows), b.cycles, plan_of(lowered, blocking, options_.dtype, 1)});
   };
   add(chosen.blocking[main]);
   for (const Candidate& c : candidates(work_of(lowered, lowered.box[main], options_.dtype, 1), rows))

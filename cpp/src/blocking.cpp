@@ -22,11 +22,12 @@ constexpr double call_cycles = 30;  // a kernel call
 // A tile's set-up and its stores, which the CPU overlaps with multiply-adds in part (measured on Zen 5: 9 to 45 cycles
 // over the tiles' multiply-adds, at 16 to 64 input channels).
 constexpr double channel_tile_cycles = 19, pixel_tile_cycles = 8, vector_cycles = 0.6, row_cycles = 0.45;
-constexpr double transpose_cycles = 6;  // a vector that goes through the transposing store
-constexpr double scatter_cycles = 2;    // a number that is stored alone
-constexpr double copy_cycles = 2;       // a vector that is packed
-constexpr double gather_cycles = 1;     // a number that is packed alone
-constexpr double second_cycles = 0.3;   // a number that is packed where every second one is
+constexpr double transpose_cycles = 6;     // a vector that goes through the transposing store
+constexpr double scatter_cycles = 2;       // a number that is stored alone
+constexpr double copy_cycles = 2;          // a vector that is packed
+constexpr double gather_cycles = 1;        // a number that is packed alone
+constexpr double transposed_cycles = 0.3;  // a number that is packed in a square that is transposed
+constexpr double second_cycles = 0.3;      // a number that is packed where every second one is
 // Rows of narrow vectors copy a tile's pixels where they and its weights do not stay in L1 (256 -> 128 channels at
 // 28x28, AVX2: 86 -> 96% of the peak), for this many channels at least (32: +8%, 24: -1%). Rows of 64-byte vectors lose
 // by it, 1 to 10%: they wait less for L2, and the copying tile is a larger part of the whole.
@@ -255,9 +256,10 @@ Candidate consider(const Work& work, const RowShape& row, int index, int pixel_a
   if (packing == Packing::none && reads && !channel_rows) cycles *= thrash_factor(row, inner.src, b.pixels);
   double pack = 0;
   if (packing == Packing::channels) {
-    pack = inner.src == work.item       ? b.pixels * work.item / 32.0 * copy_cycles
-           : inner.src == 2 * work.item ? b.pixels * second_cycles
-                                        : b.pixels * gather_cycles;
+    pack = work.src_channel == work.item ? b.pixels * transposed_cycles
+           : inner.src == work.item      ? b.pixels * work.item / 32.0 * copy_cycles
+           : inner.src == 2 * work.item  ? b.pixels * second_cycles
+                                         : b.pixels * gather_cycles;
   } else if (packing == Packing::pixels) {
     pack = b.pixels * work.item / 32.0 * copy_cycles;
   }

@@ -26,9 +26,9 @@ int64_t cache_size(int name, int64_t otherwise) {
 }
 
 #if defined(_SC_LEVEL1_DCACHE_SIZE)
-constexpr int l1 = _SC_LEVEL1_DCACHE_SIZE, l2 = _SC_LEVEL2_CACHE_SIZE;
+constexpr int l1 = _SC_LEVEL1_DCACHE_SIZE, l2 = _SC_LEVEL2_CACHE_SIZE, l3 = _SC_LEVEL3_CACHE_SIZE;
 #else
-constexpr int l1 = -1, l2 = -1;
+constexpr int l1 = -1, l2 = -1, l3 = -1;
 #endif
 
 }  // namespace
@@ -40,6 +40,11 @@ int64_t l1_cache_size() {
 
 int64_t l2_cache_size() {
   static const int64_t size = cache_size(l2, int64_t{1} << 20);
+  return size;
+}
+
+int64_t l3_cache_size() {
+  static const int64_t size = cache_size(l3, int64_t{32} << 20);
   return size;
 }
 

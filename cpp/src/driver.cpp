@@ -170,6 +170,8 @@ class Run {
         block.weights = weights_.borrowed ? panels : weights + from * lowered.input_channels;
         block.y = dst + dst_at + from * lowered.dst_channel;
         block.residual = residual ? residual + residual_at + from * lowered.residual_channel : nullptr;
+        const ptrdiff_t row = kernels<T>().rows[b.row].rows == Rows::channels ? block.y_channel : block.y_pixel;
+        block.stream = plan_.stream && (reinterpret_cast<uintptr_t>(block.y) | static_cast<uintptr_t>(row)) % 64 == 0;
         run_kernel(b, block, sums);
       }
     }
@@ -201,6 +203,7 @@ class Run {
         part.y_offsets = nullptr;
         part.residual = nullptr;
         part.epilogue = epilogue_of<T>(Activation::none());
+        part.stream = false;
       }
       row.run(part);
     }

@@ -47,17 +47,20 @@ Work work_of(const Lowered& lowered, const Box& box, DType dtype, int threads, b
   return work;
 }
 
-Plan plan_of(const Lowered& lowered, const std::array<Blocking, max_boxes>& blocking, int threads) {
+Plan plan_of(const Lowered& lowered, const std::array<Blocking, max_boxes>& blocking, DType dtype, int threads) {
   const FloatEnvironment environment;  // cycles are rounded
   Plan plan{};
   plan.lowered = lowered;
   plan.blocking = blocking;
   double cycles = 0;
   int64_t offsets = 0;
+  double results = 0;  // bytes
+  const int item = item_size(dtype);
   for (int i = 0; i < lowered.boxes; ++i) {
     const Blocking& b = blocking[i];
     plan.pieces += b.pieces;
     cycles += b.cycles;
+    results += static_cast<double>(b.images) * b.pixels * lowered.groups * lowered.channels * item;
     plan.packed = std::max(plan.packed, round_up(b.packed, 64));
     plan.sums = std::max(plan.sums, round_up(b.sums, 64));
     plan.copy = std::max(plan.copy, round_up(b.copy, 64));
@@ -68,6 +71,10 @@ Plan plan_of(const Lowered& lowered, const std::array<Blocking, max_boxes>& bloc
   }
   plan.scratch = round_up(plan.packed + plan.sums + plan.copy + plan.weights + offsets, 64);
   plan.team = team_size(cycles, plan.pieces, threads);
+  // Measured with 32 MiB of L3, 16 -> 96 channels at 112x112, the call alone and with a sum over its result: 8 images,
+  // 37 MiB, 2.7 -> 1.6 ms and 4.5 -> 3.3; 4 images, 18 MiB, 1.03 -> 0.76 and 1.86 -> 1.77; 3 images, 14 MiB, 0.60 ->
+  // 0.57 but 1.14 -> 1.27, as the sum finds less of it in the cache.
+  plan.stream = results > static_cast<double>(l3_cache_size()) / 2;
   return plan;
 }
 
@@ -84,7 +91,7 @@ std::array<Blocking, max_boxes> choose(const Lowered& lowered, DType dtype, int 
 }  // namespace
 
 Plan make_plan(const Lowered& lowered, DType dtype, int threads) {
-  return plan_of(lowered, choose(lowered, dtype, threads, false), threads);
+  return plan_of(lowered, choose(lowered, dtype, threads, false), dtype, threads);
 }
 
 std::optional<Plan> make_borrowing_plan(const Lowered& lowered, DType dtype, int threads) {
@@ -93,7 +100,7 @@ std::optional<Plan> make_borrowing_plan(const Lowered& lowered, DType dtype, int
     const Blocking& b = blocking[i];
     if (lowered.box[i].input_channels > 0 && (b.images > 1 || b.pixel_chunk < b.pixels)) return std::nullopt;
   }
-  return plan_of(lowered, blocking, threads);
+  return plan_of(lowered, blocking, dtype, threads);
 }
 
 }  // namespace pointwise

@@ -15,6 +15,7 @@ struct Plan {
   std::array<Blocking, max_boxes> blocking;  // of each box
   int64_t pieces;                            // of all boxes
   int team;                                  // threads that pay
+  bool stream;                               // results go past the caches, where dst lies so that they can
   // Bytes of scratch memory a thread: packed src, then sums, then the copy of a tile's src, then panels of borrowed
   // weights, then offsets of pixels.
   int64_t scratch, packed, sums, copy, weights;
@@ -24,7 +25,7 @@ Work work_of(const Lowered& lowered, const Box& box, DType dtype, int threads, b
 const std::vector<RowShape>& row_shapes(DType dtype);  // of the kernels in use
 
 // The plan in which each box is computed as its blocking says.
-Plan plan_of(const Lowered& lowered, const std::array<Blocking, max_boxes>& blocking, int threads);
+Plan plan_of(const Lowered& lowered, const std::array<Blocking, max_boxes>& blocking, DType dtype, int threads);
 Plan make_plan(const Lowered& lowered, DType dtype, int threads);
 
 // For weights that are packed when they are used. None where they would be packed more than once: then they are

@@ -185,6 +185,32 @@ TYPED_TEST(Kernel, PackCopiesPixels) {
       }
 }
 
+// Pixels whose channels lie side by side; the last channel of the last pixel ends where memory does.
+TYPED_TEST(Kernel, PackTransposesPixels) {
+  using T = TypeParam;
+  constexpr ptrdiff_t item = sizeof(T);
+  Random random(7);
+  GuardedMemory memory(1 << 16);
+  for (const int64_t pixels : {1, 2, 4, 5, 8, 9, 15, 16, 17, 33})
+    for (const int64_t channels : {1, 2, 3, 4, 7, 8, 9, 16, 19, 32}) {
+      std::vector<ptrdiff_t> offsets;
+      for (int64_t p = 0; p < pixels; ++p) offsets.push_back((p * channels + p / 3 * 2) * item);
+      const size_t bytes = static_cast<size_t>(offsets.back() + channels * item);
+      const std::vector<T> x = small_integers<T>(static_cast<int64_t>(bytes) / item, random);
+      char* from = memory.at_end(bytes);
+      std::memcpy(from, x.data(), bytes);
+      const ptrdiff_t to_channel = (pixels + 2) * item;
+      std::vector<T> to(static_cast<size_t>((channels + 1) * (pixels + 2)), T{99}), expected = to;
+      for (int64_t c = 0; c < channels; ++c)
+        for (int64_t p = 0; p < pixels; ++p)
+          expected[static_cast<size_t>(c * (pixels + 2) + p)] =
+              x[static_cast<size_t>(offsets[static_cast<size_t>(p)] / item + c)];
+      pointwise::kernels<T>().pack(from, item, offsets.data(), pixels, channels, reinterpret_cast<char*>(to.data()),
+                                   to_channel);
+      ASSERT_EQ(to, expected) << pixels << " pixels, " << channels << " channels";
+    }
+}
+
 // A panel of weights, with its missing channels, and nothing behind it; no byte behind a row is read.
 TYPED_TEST(Kernel, PackWeightsTransposes) {
   using T = TypeParam;
@@ -206,6 +232,34 @@ TYPED_TEST(Kernel, PackWeightsTransposes) {
         pointwise::kernels<T>().pack_weights(from, row * item, channels, inputs, panel.data());
         ASSERT_EQ(panel, expected) << channels << " channels, " << inputs << " inputs, gap " << gap;
       }
+}
+
+// Results that go past the caches, with every tail.
+TYPED_TEST(Kernel, StreamsResults) {
+  using T = TypeParam;
+  constexpr int64_t width = pointwise::panel_width<T>();
+  Arena arena;
+  for_each_row<T>([&](const KernelRow<T>& row) {
+    Random random(8);
+    const bool channel_rows = row.rows == Rows::channels;
+    for (const int64_t lines : {1, 2, 3, 4, 7, 8, 9, 17})
+      for (int64_t others = 1; others <= 2 * row.mr + 1; ++others)
+        for (int bits = 0; bits < 2; ++bits) {
+          // Whole lines along the lanes; their number and the other side have tails.
+          const Lie y = channel_rows ? Lie::channel_major : Lie::pixel_major;
+          KernelCase<T> k({channel_rows ? lines * width : others, channel_rows ? others : lines * width, 3}, y, y, y,
+                          bits == 1, true, random);
+          const ptrdiff_t shift = 0;
+          k.lay_out(&arena, shift);
+          std::vector<char> room(k.y.size() + 64, '\x5a');
+          char* aligned = room.data() + (64 - reinterpret_cast<uintptr_t>(room.data()) % 64) % 64;
+          k.block.y = aligned;
+          k.block.stream = true;
+          row.run(k.block);
+          std::memcpy(k.y.data() + k.guard, aligned, static_cast<size_t>(k.y_place.extent));
+          ASSERT_EQ(k.difference(shift), "");
+        }
+  });
 }
 
 TYPED_TEST(Kernel, FmaLoopCountsWhatItDoes) {

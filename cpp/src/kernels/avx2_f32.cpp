@@ -22,6 +22,8 @@ struct Vec {
   static Vec load(const char* p, Mask mask) { return {_mm256_maskload_ps(reinterpret_cast<const float*>(p), mask)}; }
   void store(char* p) const { _mm256_storeu_ps(reinterpret_cast<float*>(p), v); }
   void store(char* p, Mask mask) const { _mm256_maskstore_ps(reinterpret_cast<float*>(p), mask, v); }
+  void stream(char* p) const { _mm256_stream_ps(reinterpret_cast<float*>(p), v); }
+  static void fence() { _mm_sfence(); }
   static Vec fma(Vec a, Vec b, Vec c) { return {_mm256_fmadd_ps(a.v, b.v, c.v)}; }
   static Vec add(Vec a, Vec b) { return {_mm256_add_ps(a.v, b.v)}; }
   static Vec max(Vec a, Vec b) { return {_mm256_max_ps(a.v, b.v)}; }
@@ -54,7 +56,7 @@ constexpr KernelRow<float> rows[] = {
 
 }  // namespace
 
-const KernelTable<float> avx2_f32 = {rows, sizeof(rows) / sizeof(rows[0]), pack_pixels<float>, pack_weights_panel<Vec>,
+const KernelTable<float> avx2_f32 = {rows, sizeof(rows) / sizeof(rows[0]), pack_pixels<Vec>, pack_weights_panel<Vec>,
                                      fma_loop<Vec>};
 
 }  // namespace pointwise

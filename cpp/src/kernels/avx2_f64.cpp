@@ -20,6 +20,8 @@ struct Vec {
   static Vec load(const char* p, Mask mask) { return {_mm256_maskload_pd(reinterpret_cast<const double*>(p), mask)}; }
   void store(char* p) const { _mm256_storeu_pd(reinterpret_cast<double*>(p), v); }
   void store(char* p, Mask mask) const { _mm256_maskstore_pd(reinterpret_cast<double*>(p), mask, v); }
+  void stream(char* p) const { _mm256_stream_pd(reinterpret_cast<double*>(p), v); }
+  static void fence() { _mm_sfence(); }
   static Vec fma(Vec a, Vec b, Vec c) { return {_mm256_fmadd_pd(a.v, b.v, c.v)}; }
   static Vec add(Vec a, Vec b) { return {_mm256_add_pd(a.v, b.v)}; }
   static Vec max(Vec a, Vec b) { return {_mm256_max_pd(a.v, b.v)}; }
@@ -44,7 +46,7 @@ constexpr KernelRow<double> rows[] = {
 
 }  // namespace
 
-const KernelTable<double> avx2_f64 = {rows, sizeof(rows) / sizeof(rows[0]), pack_pixels<double>,
-                                      pack_weights_panel<Vec>, fma_loop<Vec>};
+const KernelTable<double> avx2_f64 = {rows, sizeof(rows) / sizeof(rows[0]), pack_pixels<Vec>, pack_weights_panel<Vec>,
+                                      fma_loop<Vec>};
 
 }  // namespace pointwise

@@ -20,6 +20,8 @@ struct Vec {
   static Vec load(const char* p, Mask mask) { return {_mm512_maskz_loadu_ps(mask, p)}; }
   void store(char* p) const { _mm512_storeu_ps(p, v); }
   void store(char* p, Mask mask) const { _mm512_mask_storeu_ps(p, mask, v); }
+  void stream(char* p) const { _mm512_stream_ps(reinterpret_cast<float*>(p), v); }
+  static void fence() { _mm_sfence(); }
   static Vec fma(Vec a, Vec b, Vec c) { return {_mm512_fmadd_ps(a.v, b.v, c.v)}; }
   static Vec add(Vec a, Vec b) { return {_mm512_add_ps(a.v, b.v)}; }
   static Vec max(Vec a, Vec b) { return {_mm512_max_ps(a.v, b.v)}; }
@@ -62,7 +64,7 @@ constexpr KernelRow<float> rows[] = {
 
 }  // namespace
 
-const KernelTable<float> avx512_f32 = {rows, sizeof(rows) / sizeof(rows[0]), pack_pixels<float>,
-                                       pack_weights_panel<Vec>, fma_loop<Vec>};
+const KernelTable<float> avx512_f32 = {rows, sizeof(rows) / sizeof(rows[0]), pack_pixels<Vec>, pack_weights_panel<Vec>,
+                                       fma_loop<Vec>};
 
 }  // namespace pointwise

@@ -20,6 +20,8 @@ struct Vec {
   static Vec load(const char* p, Mask mask) { return {_mm512_maskz_loadu_pd(mask, p)}; }
   void store(char* p) const { _mm512_storeu_pd(p, v); }
   void store(char* p, Mask mask) const { _mm512_mask_storeu_pd(p, mask, v); }
+  void stream(char* p) const { _mm512_stream_pd(reinterpret_cast<double*>(p), v); }
+  static void fence() { _mm_sfence(); }
   static Vec fma(Vec a, Vec b, Vec c) { return {_mm512_fmadd_pd(a.v, b.v, c.v)}; }
   static Vec add(Vec a, Vec b) { return {_mm512_add_pd(a.v, b.v)}; }
   static Vec max(Vec a, Vec b) { return {_mm512_max_pd(a.v, b.v)}; }
@@ -54,7 +56,7 @@ constexpr KernelRow<double> rows[] = {
 
 }  // namespace
 
-const KernelTable<double> avx512_f64 = {rows, sizeof(rows) / sizeof(rows[0]), pack_pixels<double>,
-                                        pack_weights_panel<Vec>, fma_loop<Vec>};
+const KernelTable<double> avx512_f64 = {rows, sizeof(rows) / sizeof(rows[0]), pack_pixels<Vec>, pack_weights_panel<Vec>,
+                                        fma_loop<Vec>};
 
 }  // namespace pointwise

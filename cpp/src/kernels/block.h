@@ -83,6 +83,7 @@ struct BlockRunner {
     t.sums_row = b.sums_row;
     t.copy = nullptr;
     t.rows = rows;
+    t.stream = b.stream && direct && sizeof(V) == 64;       // narrower vectors fill a line in parts
     t.last = direct || R == Rows::channels ? last : lanes;  // the buffer takes all lanes; x only what it has
     if (direct) {
       t.y = b.y + pixel * b.y_pixel + channel * b.y_channel;
@@ -208,6 +209,7 @@ void run_channel_rows(const Block<typename V::Number>& b) {
       if (!runner.direct) runner.flush(pixel, pixels, first, static_cast<int>(channels));
     }
   }
+  if (b.stream) V::fence();
 }
 
 // Channels outer, pixels inner: the weights of a tile stay in cache while the pixels stream.
@@ -244,13 +246,50 @@ void run_pixel_rows(const Block<typename V::Number>& b) {
       first = pixel;
     }
   }
+  if (b.stream) V::fence();
+}
+
+// Packs pixels whose channels lie side by side: squares of them are transposed in registers.
+template <class V>
+void pack_channels_last(const char* x, const ptrdiff_t* offsets, int64_t pixels, int64_t channels, char* to,
+                        ptrdiff_t to_channel) {
+  constexpr int lanes = V::lanes;
+  constexpr ptrdiff_t item = sizeof(typename V::Number);
+  for (int64_t p = 0; p < pixels; p += lanes) {
+    const int rows = static_cast<int>(smaller(lanes, pixels - p));
+    for (int64_t c = 0; c < channels; c += lanes) {
+      const int columns = static_cast<int>(smaller(lanes, channels - c));
+      V v[lanes];
+      if (rows == lanes && columns == lanes) {
+        POINTWISE_UNROLL
+        for (int k = 0; k < lanes; ++k) v[k] = V::load(x + offsets[p + k] + c * item);
+      } else {
+        const auto mask = V::first(columns);
+        for (int k = 0; k < lanes; ++k) v[k] = k < rows ? V::load(x + offsets[p + k] + c * item, mask) : V::fill(0);
+      }
+      V::transpose(v);
+      char* at = to + c * to_channel + p * item;
+      if (rows == lanes && columns == lanes) {
+        POINTWISE_UNROLL
+        for (int k = 0; k < lanes; ++k) v[k].store(at + k * to_channel);
+      } else {
+        const auto mask = V::first(rows);
+        for (int k = 0; k < columns; ++k) v[k].store(at + k * to_channel, mask);
+      }
+    }
+  }
 }
 
 // See KernelTable::pack. Runs of pixels that lie side by side, or every second one, are found once for all channels.
-template <class T>
+template <class V>
 void pack_pixels(const char* x, ptrdiff_t x_channel, const ptrdiff_t* offsets, int64_t pixels, int64_t channels,
                  char* to, ptrdiff_t to_channel) {
+  using T = typename V::Number;
   constexpr ptrdiff_t item = sizeof(T);
+  if (x_channel == item && channels > 1) {
+    pack_channels_last<V>(x, offsets, pixels, channels, to, to_channel);
+    return;
+  }
   for (int64_t begin = 0, end; begin < pixels; begin = end) {
     const ptrdiff_t step = begin + 1 < pixels ? offsets[begin + 1] - offsets[begin] : item;
     end = begin + 1;

@@ -61,6 +61,8 @@ struct Block {
   // Room for input_channels * NR vectors, 64-byte aligned, where channel rows may copy the pixels of a tile for the
   // tiles of other channels to read; else null.
   char* copy;
+  // Whole vectors of results go past the caches. y and the steps between its rows are multiples of 64 bytes.
+  bool stream;
 };
 
 enum class Rows { channels, pixels };

@@ -28,6 +28,8 @@ struct PortableVec {
   }
   void store(char* p) const { __builtin_memcpy(p, &v, sizeof(v)); }
   void store(char* p, Mask n) const { __builtin_memcpy(p, &v, n * sizeof(T)); }
+  void stream(char* p) const { store(p); }
+  static void fence() {}
   static PortableVec fma(PortableVec a, PortableVec b, PortableVec c) { return {a.v * b.v + c.v}; }
   static PortableVec add(PortableVec a, PortableVec b) { return {a.v + b.v}; }
   static PortableVec max(PortableVec a, PortableVec b) { return {a.v > b.v ? a.v : b.v}; }

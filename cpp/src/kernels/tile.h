@@ -7,6 +7,7 @@
 // V is a vector of `lanes` numbers of type V::Number:
 //     broadcast(p) load(p) store(p)          one number to all lanes; p is const char* and needs no alignment
 //     load(p, mask) store(p, mask)           only the lanes of first(n); the others load as 0 and are not touched
+//     stream(p)                              past the caches, where p is a multiple of 64; fence() after the last
 //     fill(number)  fma(a, b, c)  add(a, b)  max(a, b) = a > b ? a : b, so b where either is NaN
 //     transpose(V (&)[lanes])                lanes x lanes, in place
 #pragma once
@@ -50,6 +51,7 @@ struct Column {
   char* copy;  // where a tile of channel rows puts its vectors of x, NR of each input channel: or null
   int rows;    // rows to store of the last tile: at most MR
   int last;    // lanes in use in the last vector of a row
+  bool stream;
   T floor;
 };
 
@@ -74,6 +76,19 @@ inline void store_tile(const Column<typename V::Number>& t, char* y, const char*
   if (Residual) asm("" : "+r"(residual_row));
   const int last = t.last;
   const V floor = V::fill(t.floor);
+  if (t.stream && rows == MR && last == V::lanes) {
+    POINTWISE_UNROLL
+    for (int r = 0; r < MR; ++r) {
+      POINTWISE_UNROLL
+      for (int j = 0; j < NR; ++j) {
+        const V v = Residual ? V::add(acc[r][j], V::load(residual + j * vector)) : acc[r][j];
+        V::max(floor, v).stream(y + j * vector);
+      }
+      y += y_row;
+      if (Residual) residual += residual_row;
+    }
+    return;
+  }
   if (rows == MR && last == V::lanes) {
     POINTWISE_UNROLL
     for (int r = 0; r < MR; ++r) {
