@@ -67,7 +67,8 @@ def turns(names: Sequence[str], threads: int) -> Iterator[Prepare]:
 
 def _prepare(names: Sequence[str], threads: int, case: Case, layout: str) -> dict[str, Timer]:
     arrays = operands(case, layout)
-    calls = {name: CONTENDERS[name](case, layout, arrays, threads) for name in names}
+    built = {name: CONTENDERS[name](case, layout, arrays, threads) for name in names}
+    calls = {name: call for name, call in built.items() if call is not None}
     check(case, layout, arrays, calls)
     return {name: functools.partial(_time, call) for name, call in calls.items()}
 
