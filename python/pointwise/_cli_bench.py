@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import importlib.util
+import itertools
 import json
 import os
 import pathlib
@@ -13,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from . import _core
 from ._bench import FULL, QUICK, Result, WrongResult, measure
-from ._cli import CommandError, library_errors, positive, require
+from ._cli import CommandError, distribution, library_errors, positive, require
 from ._cli_info import version
 from ._contenders import CONTENDERS, MODULES, US
 from ._files import check_writable, replacing
@@ -36,6 +37,8 @@ examples: pointwise bench --quick
           pointwise bench --network resnet50 --layout NHWC --vs numpy,torch --json resnet50.json --plot resnet50.png"""
 MOST_THREADS = 1024  # contenders may end their process where the system cannot start as many
 WIDTH = 160  # of the table where there is no terminal to ask
+COPY_EVERY = 10  # layers between two measurements of the copy bandwidth
+PEERS = [name for name in CONTENDERS if name != US]
 
 
 def register(commands: Commands) -> None:
@@ -48,7 +51,7 @@ def register(commands: Commands) -> None:
     parser.add_argument("--threads", type=positive, default=1, metavar="N", help="of every contender (default: 1)")
     parser.add_argument("--batch", type=positive, metavar="N", help="images (default: as the tables have it)")
     parser.add_argument("--quick", action="store_true", help="end within half a minute; less exact")
-    parser.add_argument("--vs", default="numpy", metavar="A,B", help="numpy, torch, onnxruntime (default: numpy)")
+    parser.add_argument("--vs", default="numpy", metavar="A,B", help=f"{', '.join(PEERS)} (default: numpy)")
     parser.add_argument("--json", metavar="FILE", help="write every figure as JSON")
     parser.add_argument("--plot", metavar="FILE.png", help="draw a roofline")
     parser.set_defaults(run=run)
@@ -65,10 +68,10 @@ def run(args: argparse.Namespace) -> int:
     layouts = LAYOUTS if args.layout == "both" else (args.layout,)
 
     with blas_threads(args.threads, args.owns_process):
-        before = fma_peak(args.threads), copy_bandwidth(args.threads)
-        results = _measure(args, cases, layouts, contenders)
+        peak = fma_peak(args.threads)
+        results, bandwidth = _measure(args, cases, layouts, contenders)
         # the best of both ends of the run: a neighbour, or a lower clock, is seldom there at both
-        peak, bandwidth = map(max, zip(before, (fma_peak(args.threads), copy_bandwidth(args.threads)), strict=True))
+        peak = max(peak, fma_peak(args.threads))
     modules = ["numpy", *(module for name in contenders for module in MODULES.get(name, ()))]
     versions = {US: _core.version, "python": platform.python_version(), **{m: version(m) or "unknown" for m in modules}}
     machine = Machine(cpu_name(), caches(), _core.isa, args.threads, peak, bandwidth, versions)
@@ -94,13 +97,14 @@ def _cases(args: argparse.Namespace) -> list[Case]:
 
 def _contenders(text: str) -> list[str]:
     names = list(dict.fromkeys(text.split(",")))
-    allowed = [name for name in CONTENDERS if name != US]
     for name in names:
-        if name not in allowed:
-            raise CommandError(f"--vs must be some of {', '.join(allowed)} with commas between them, got {text!r}")
+        if name not in PEERS:
+            raise CommandError(f"--vs must be some of {', '.join(PEERS)} with commas between them, got {text!r}")
         for module in MODULES.get(name, ()):
             if importlib.util.find_spec(module) is None:
-                raise CommandError(f"--vs {name} needs {module}, which is not installed: pip install {module}")
+                raise CommandError(
+                    f"--vs {name} needs {module}, which is not installed: pip install {distribution(module)}"
+                )
     return names
 
 
@@ -148,13 +152,23 @@ def blas_threads(threads: int, owns_process: bool) -> Iterator[None]:
 
 def _measure(
     args: argparse.Namespace, cases: Sequence[Case], layouts: Sequence[str], contenders: Sequence[str]
-) -> list[Result]:
+) -> tuple[list[Result], float]:
+    """Return the results, and the copy bandwidth: the best of both ends of the run and of every few layers."""
     effort = QUICK if args.quick else FULL
+    bandwidths: list[float] = []
+    layers = itertools.count()
     try:
         with _progress_bar(len(layouts) * len(cases)) as advance:
-            return list(measure(cases, layouts, contenders, args.threads, effort, advance))
+
+            def between(text: str) -> None:
+                if next(layers) % COPY_EVERY == 0:
+                    bandwidths.append(copy_bandwidth(args.threads))
+                advance(text)
+
+            results = list(measure(cases, layouts, contenders, args.threads, effort, between))
     except WrongResult as error:
         raise CommandError(str(error), status=1) from error
+    return results, max(*bandwidths, copy_bandwidth(args.threads))
 
 
 @contextlib.contextmanager
@@ -195,7 +209,7 @@ def _report(args: argparse.Namespace, results: list[Result], contenders: Sequenc
     with console.capture() as captured:
         for layout in found["summary"]:
             console.print(table(layout, [r for r in results if r.layout == layout], contenders, machine))
-        console.print(network_table(results, contenders, machine))
+        console.print(network_table(results, contenders))
     print(captured.get(), end="")  # not rich's own print, which leaves the process when the pipe is closed
     for layout, summary in found["summary"].items():
         print("\n".join(summary_lines(layout, summary)))
