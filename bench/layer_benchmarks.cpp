@@ -111,7 +111,7 @@ void run_layer(benchmark::State& state, const TableRow& row, const std::string& 
 void register_layers(const Settings& settings) {
   static std::set<std::string> verified;
   const int threads = settings.threads;
-  const double peak = fma_peak(DType::f32, threads);
+  const double peak = fma_peak(DType::f32, threads, 9);
   benchmark::AddCustomContext("FMA peak, float32", std::to_string(static_cast<int64_t>(peak / 1e9)) + " GFLOP/s");
   for (const TableRow& row : read_layer_tables(settings.layers))
     for (const std::string layout : {"NCHW", "NHWC"}) {

@@ -334,6 +334,22 @@ def test_help_has_an_example(capsys, command):
     assert f"\n    {command} " in capsys.readouterr().out
 
 
+def test_the_help_of_bench_names_the_peers(capsys):
+    assert main(["bench", "--help"]) == 0
+    assert "numpy, torch, onnxruntime, openvino, xnnpack (default: numpy)" in " ".join(capsys.readouterr().out.split())
+
+
+def test_bench_imports_no_peer_that_is_not_asked_for(python):
+    script = """
+import sys
+from pointwise.__main__ import main
+main(["bench", "--help"])
+peers = {"torch", "onnxruntime", "onnx", "openvino", "ai_edge_litert", "flatbuffers"}
+assert not peers & set(sys.modules), peers & set(sys.modules)
+"""
+    python(script)
+
+
 def test_no_command_shows_the_help(capsys):
     assert main([]) == 2
     out, err = capsys.readouterr()

@@ -46,7 +46,7 @@ py::tuple cost(const std::vector<int64_t>& x_shape, int64_t c_out, const py::obj
   }
 }
 
-double fma_peak(int threads, const std::string& dtype) {
+double fma_peak(int threads, const std::string& dtype, int blocks) {
   pointwise::DType known;
   try {
     known = dtype_named(dtype);
@@ -55,7 +55,17 @@ double fma_peak(int threads, const std::string& dtype) {
     throw py::error_already_set();
   }
   const py::gil_scoped_release release;
-  return pointwise::fma_peak(known, threads);
+  return pointwise::fma_peak(known, threads, blocks);
+}
+
+void streaming_copy(const py::buffer& to, const py::buffer& from, int threads) {
+  const py::buffer_info target = to.request(true), source = from.request();
+  const py::ssize_t bytes = target.size * target.itemsize;
+  if (bytes != source.size * source.itemsize || !PyBuffer_IsContiguous(target.view(), 'C') ||
+      !PyBuffer_IsContiguous(source.view(), 'C'))
+    throw py::value_error("to and from must be C-contiguous arrays of as many bytes");
+  const py::gil_scoped_release release;
+  pointwise::streaming_copy(target.ptr, source.ptr, bytes, threads);
 }
 
 }  // namespace
@@ -85,6 +95,7 @@ PYBIND11_MODULE(_core, m, py::mod_gil_not_used()) {
   m.def("set_idle_limit", &pointwise::set_idle_limit);
   m.def("idle_bytes", &pointwise::idle_bytes);
   m.def("ignore_neighbours", [](bool ignored) { pointwise::neighbour.ignore(ignored); });
+  m.def("streaming_copy", &streaming_copy);
   m.def("thread_count", &pointwise::thread_count);
   m.def("set_thread_count", &pointwise::set_thread_count);
   m.def("set_calling_thread_count", &pointwise::set_calling_thread_count);

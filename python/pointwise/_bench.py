@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import collections
 import dataclasses
 import gc
 import itertools
@@ -49,16 +50,28 @@ class Effort:
 
 QUICK = Effort(seconds=0.09, block=0.002, rounds=1)
 FULL = Effort(seconds=1.0, block=0.01, rounds=5)
+NEIGHBOURS = 3  # layers whose samples a layer's peak is the best of: itself and those before
 
 
 @dataclasses.dataclass(frozen=True)
 class Result:
-    """Seconds per call of every contender on one layer in one layout."""
+    """What was measured on one layer in one layout.
+
+    Attributes
+    ----------
+    case, layout, cost
+        The layer.
+    seconds : dict of float
+        Per call of every contender that has the layer.
+    peak : float
+        FLOP per second of multiply-adds alone, measured in turn with the contenders.
+    """
 
     case: Case
     layout: str
     cost: Cost
     seconds: dict[str, float]
+    peak: float
 
     @property
     def flops_per_second(self) -> float:
@@ -70,9 +83,24 @@ class Result:
         """Our memory traffic per second, every array counted once."""
         return self.cost.bytes / self.seconds[US]
 
-    def ratio(self, contender: str) -> float:
-        """Return how many times our time the contender needs."""
-        return self.seconds[contender] / self.seconds[US]
+    @property
+    def peak_fraction(self) -> float:
+        """Our share of the peak beside the layer."""
+        return self.flops_per_second / self.peak
+
+    @property
+    def name(self) -> str:
+        """The network and the layer."""
+        return f"{self.case.network} {self.case.layer}"
+
+    def ratio(self, contender: str) -> float | None:
+        """Return how many times our time the contender needs; None where it does not have the layer."""
+        seconds = self.seconds.get(contender)
+        return None if seconds is None else seconds / self.seconds[US]
+
+    def best_peer(self) -> str | None:
+        """Return the fastest contender other than us; None where there is no other."""
+        return min((name for name in self.seconds if name != US), key=self.seconds.__getitem__, default=None)
 
 
 def check(case: Case, layout: str, arrays: Operands, calls: dict[str, Call]) -> None:
@@ -197,7 +225,9 @@ def measure(
     from ._turns import turns
 
     left = len(layouts) * len(cases)
-    with turns([US, *contenders], threads) as prepare:
+    # a layer takes the best samples of its neighbours too, so that bad ones of its own do not flatter it
+    recent: collections.deque[float] = collections.deque(maxlen=NEIGHBOURS)
+    with turns([US, *contenders], threads) as (prepare, peak):
         end = time.perf_counter() + left * effort.seconds
         for layout, case in itertools.product(layouts, cases):
             progress(f"{layout} {case.network} {case.layer}")
@@ -205,5 +235,6 @@ def measure(
             # a slow layer takes from those after it: the whole stays in time
             deadline = now + max(0.0, end - now) / left
             seconds = time_in_turn(prepare(case, layout), deadline, effort)
-            yield Result(case, layout, case.cost(layout), seconds)
+            recent.append(peak())
+            yield Result(case, layout, case.cost(layout), seconds, max(recent))
             left -= 1

@@ -82,8 +82,13 @@ def require(module: str, needed_for: str) -> Any:
         return importlib.import_module(module)
     except ImportError as error:
         package = module.partition(".")[0]
-        wanted = "'pointwise[bench]'" if package in ("rich", "matplotlib") else package
+        wanted = "'pointwise[bench]'" if package in ("rich", "matplotlib") else distribution(package)
         raise CommandError(f"{needed_for} needs {package}, which cannot be imported: pip install {wanted}") from error
+
+
+def distribution(module: str) -> str:
+    """Return the name by which a top-level module is installed, as its index writes it."""
+    return module.replace("_", "-")
 
 
 def _natural(text: str) -> int:

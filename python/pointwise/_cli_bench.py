@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import importlib.util
+import itertools
 import json
 import os
 import pathlib
@@ -13,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from . import _core, _neighbour
 from ._bench import FULL, QUICK, WrongResult, measure
-from ._cli import CommandError, library_errors, positive, require
+from ._cli import CommandError, distribution, library_errors, positive, require
 from ._cli_explain import SEED, check_options, explain
 from ._cli_info import version
 from ._contenders import CONTENDERS, MODULES, US
@@ -43,6 +44,8 @@ NEIGHBOUR_HELP = (
 )
 MOST_THREADS = 1024  # contenders may end their process where the system cannot start as many
 WIDTH = 160  # of the table where there is no terminal to ask
+COPY_EVERY = 10  # layers between two measurements of the copy bandwidth
+PEERS = [name for name in CONTENDERS if name != US]
 
 
 def register(commands: Commands) -> None:
@@ -56,7 +59,7 @@ def register(commands: Commands) -> None:
     parser.add_argument("--threads", type=positive, metavar="N", help=threads_help)
     parser.add_argument("--batch", type=positive, metavar="N", help="images (default: as the tables have it)")
     parser.add_argument("--quick", action="store_true", help="end within half a minute; less exact")
-    parser.add_argument("--vs", metavar="A,B", help="numpy, torch, onnxruntime (default: numpy)")
+    parser.add_argument("--vs", metavar="A,B", help=f"{', '.join(PEERS)} (default: numpy)")
     parser.add_argument("--neighbour", action="store_true", help=NEIGHBOUR_HELP)
     parser.add_argument("--json", metavar="FILE", help="write every figure as JSON")
     parser.add_argument("--plot", metavar="FILE.png", help="draw a roofline")
@@ -83,10 +86,10 @@ def run(args: argparse.Namespace) -> int:
             return explain(args, cases, layouts, _progress_bar)
 
     with blas_threads(args.threads, args.owns_process):
-        before = fma_peak(args.threads), copy_bandwidth(args.threads)
-        results = _measure(args, cases, layouts, contenders)
+        peak = fma_peak(args.threads)
+        results, bandwidth = _measure(args, cases, layouts, contenders)
         # the best of both ends of the run: a neighbour, or a lower clock, is seldom there at both
-        peak, bandwidth = map(max, zip(before, (fma_peak(args.threads), copy_bandwidth(args.threads)), strict=True))
+        peak = max(peak, fma_peak(args.threads))
     modules = ["numpy", *(module for name in contenders for module in MODULES.get(name, ()))]
     versions = {US: _core.version, "python": platform.python_version(), **{m: version(m) or "unknown" for m in modules}}
     machine = Machine(cpu_name(), caches(), _core.isa, args.threads, peak, bandwidth, versions)
@@ -114,13 +117,14 @@ def _cases(args: argparse.Namespace) -> list[Case]:
 
 def _contenders(text: str) -> list[str]:
     names = list(dict.fromkeys(text.split(",")))
-    allowed = [name for name in CONTENDERS if name != US]
     for name in names:
-        if name not in allowed:
-            raise CommandError(f"--vs must be some of {', '.join(allowed)} with commas between them, got {text!r}")
+        if name not in PEERS:
+            raise CommandError(f"--vs must be some of {', '.join(PEERS)} with commas between them, got {text!r}")
         for module in MODULES.get(name, ()):
             if importlib.util.find_spec(module) is None:
-                raise CommandError(f"--vs {name} needs {module}, which is not installed: pip install {module}")
+                raise CommandError(
+                    f"--vs {name} needs {module}, which is not installed: pip install {distribution(module)}"
+                )
     return names
 
 
@@ -168,16 +172,27 @@ def blas_threads(threads: int, owns_process: bool) -> Iterator[None]:
 
 def _measure(
     args: argparse.Namespace, cases: Sequence[Case], layouts: Sequence[str], contenders: Sequence[str]
-) -> list[Any]:
+) -> tuple[list[Any], float]:
+    """Return the results, and the copy bandwidth: the best of both ends of the run and of every few layers."""
+    effort = QUICK if args.quick else FULL
+    bandwidths: list[float] = []
+    layers = itertools.count()
     try:
         with _progress_bar(len(layouts) * len(cases)) as advance:
+
+            def between(text: str) -> None:
+                if next(layers) % COPY_EVERY == 0:
+                    bandwidths.append(copy_bandwidth(args.threads))
+                advance(text)
+
             if args.neighbour:
                 schedule = _neighbour.QUICK if args.quick else _neighbour.FULL
-                return list(_neighbour.measure(cases, layouts, contenders, args.threads, schedule, advance))
-            effort = QUICK if args.quick else FULL
-            return list(measure(cases, layouts, contenders, args.threads, effort, advance))
+                found = list(_neighbour.measure(cases, layouts, contenders, args.threads, schedule, advance))
+                return found, copy_bandwidth(args.threads)
+            results = list(measure(cases, layouts, contenders, args.threads, effort, between))
     except WrongResult as error:
         raise CommandError(str(error), status=1) from error
+    return results, max(*bandwidths, copy_bandwidth(args.threads))
 
 
 @contextlib.contextmanager
@@ -220,7 +235,7 @@ def _report(args: argparse.Namespace, results: list[Any], contenders: Sequence[s
     else:
         by_layout = {layout: [r for r in results if r.layout == layout] for layout in found["summary"]}
         tables = [table(layout, rows, contenders, machine) for layout, rows in by_layout.items()]
-        tables.append(network_table(results, contenders, machine))
+        tables.append(network_table(results, contenders))
         lines = [line for layout, summary in found["summary"].items() for line in summary_lines(layout, summary)]
     with console.capture() as captured:
         for grid in tables:

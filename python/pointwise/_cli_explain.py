@@ -16,7 +16,7 @@ from ._cli_info import version
 from ._contenders import US
 from ._files import replacing
 from ._machine import caches, cpu_name
-from ._report import geometric_mean
+from ._classes import geometric_mean
 from ._tables import networks, read_network
 
 if TYPE_CHECKING:

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
 import numpy as np
 
+from . import _peers
 from ._api import Conv
-from ._cli import require
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -18,7 +18,8 @@ if TYPE_CHECKING:
     from ._tables import Case
 
     Call: TypeAlias = Callable[[], NDArray[Any]]
-    Builder: TypeAlias = Callable[[Case, str, "Operands", int], Call]
+    # None for what the contender cannot compute: it is left out there
+    Builder: TypeAlias = Callable[[Case, str, "Operands", int], Call | None]
 
 US = "pointwise"
 
@@ -112,65 +113,17 @@ def _numpy_nhwc(case: Case, arrays: Operands) -> Call:
     return call
 
 
-def _torch(case: Case, layout: str, arrays: Operands, threads: int) -> Call:
-    torch = require("torch", "--vs torch")
-    torch.set_num_threads(threads)
-    x, weight, bias = map(torch.from_numpy, arrays)
-    weight = weight[:, :, None, None]
-    nhwc = layout == "NHWC"
-    if nhwc:  # PyTorch's own way to hold NHWC: axes in the order NCHW, channels innermost in memory
-        x = x.permute(0, 3, 1, 2)
-        weight = weight.contiguous(memory_format=torch.channels_last)
-    convolve = functools.partial(torch.conv2d, x, weight, bias, stride=case.stride, groups=case.groups)
-
-    def call() -> NDArray[Any]:
-        with torch.inference_mode():
-            y: NDArray[Any] = torch.relu_(convolve()).numpy()
-        return y.transpose(0, 2, 3, 1) if nhwc else y
-
-    return call
-
-
-def _onnxruntime(case: Case, layout: str, arrays: Operands, threads: int) -> Call:
-    runtime = require("onnxruntime", "--vs onnxruntime")
-    helper, numpy_helper = (require(f"onnx.{name}", "--vs onnxruntime") for name in ("helper", "numpy_helper"))
-    nodes = [
-        helper.make_node("Conv", ["x", "w", "b"], ["sum"], strides=[case.stride] * 2, group=case.groups),
-        helper.make_node("Relu", ["sum"], ["y"]),
-    ]
-    ends = ("x", "y")
-    if layout == "NHWC":  # ONNX has no NHWC convolution
-        nodes.insert(0, helper.make_node("Transpose", ["x_nhwc"], ["x"], perm=[0, 3, 1, 2]))
-        nodes.append(helper.make_node("Transpose", ["y"], ["y_nhwc"], perm=[0, 2, 3, 1]))
-        ends = ("x_nhwc", "y_nhwc")
-    float32 = 1  # onnx.TensorProto.FLOAT
-    graph = helper.make_graph(
-        nodes,
-        "layer",
-        [helper.make_tensor_value_info(ends[0], float32, case.shape(layout))],
-        [helper.make_tensor_value_info(ends[1], float32, None)],
-        [
-            numpy_helper.from_array(arrays.weight[:, :, None, None], "w"),
-            numpy_helper.from_array(arrays.bias, "b"),
-        ],
-    )
-    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
-    options = runtime.SessionOptions()
-    options.intra_op_num_threads, options.inter_op_num_threads = threads, 1
-    session = runtime.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
-    feed = {ends[0]: arrays.x}
-
-    def call() -> NDArray[Any]:
-        y: NDArray[Any] = session.run(None, feed)[0]
-        return y
-
-    return call
-
-
 CONTENDERS: dict[str, Builder] = {
     US: _pointwise,
     "numpy": numpy_baseline,
-    "torch": _torch,
-    "onnxruntime": _onnxruntime,
+    "torch": _peers.torch,
+    "onnxruntime": _peers.onnxruntime,
+    "openvino": _peers.openvino,
+    "xnnpack": _peers.xnnpack,
 }
-MODULES = {"torch": ("torch",), "onnxruntime": ("onnxruntime", "onnx")}
+MODULES = {
+    "torch": ("torch",),
+    "onnxruntime": ("onnxruntime", "onnx"),
+    "openvino": ("openvino", "onnx"),
+    "xnnpack": ("ai_edge_litert", "flatbuffers"),
+}

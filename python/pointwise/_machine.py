@@ -6,10 +6,14 @@ import concurrent.futures
 import pathlib
 import platform
 import time
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from . import _core
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 SMALLEST_COPY = 1 << 26  # bytes of each array: 64 MiB, beyond most last-level caches
 LARGEST_COPY = 1 << 28
@@ -48,33 +52,36 @@ def _bytes(size: str) -> int:
     return int(number) * unit if unit and number.isdigit() else 0
 
 
-def fma_peak(threads: int, repetitions: int = 8) -> float:
+def fma_peak(threads: int, blocks: int = 80) -> float:
     """Measure the most float32 arithmetic that the kernels' instruction set can do.
 
     Parameters
     ----------
     threads : int
         Threads that compute at once.
-    repetitions : int
-        The best of so many counts; each takes some 20 ms.
+    blocks : int
+        The best of so many; each takes some 2 ms.
 
     Returns
     -------
     float
         FLOP per second of all threads together, a multiply-add being two.
     """
-    return max(_core.fma_peak(threads, "float32") for _ in range(repetitions))
+    return _core.fma_peak(threads, "float32", blocks)
 
 
-def copy_bandwidth(threads: int, repetitions: int = 7) -> float:
-    """Measure the memory bandwidth with `numpy.copyto` on arrays far larger than the caches.
+def copy_bandwidth(threads: int, repetitions: int = 5) -> float:
+    """Measure the memory bandwidth by copies of arrays far larger than the caches.
+
+    The better of `numpy.copyto`, whose stores read the lines they overwrite unless the C library's do not, and of
+    stores past the caches.
 
     Parameters
     ----------
     threads : int
         Threads that copy at once, each its own part.
     repetitions : int
-        The best of so many counts.
+        The best of so many copies of either kind.
 
     Returns
     -------
@@ -87,13 +94,25 @@ def copy_bandwidth(threads: int, repetitions: int = 7) -> float:
     target = np.zeros_like(source)
     target.fill(1)  # fresh zeros are not memory yet
     parts = list(zip(np.array_split(target, threads), np.array_split(source, threads), strict=True))
-    best = float("inf")
     with concurrent.futures.ThreadPoolExecutor(threads) as pool:
-        for _ in range(repetitions + 1):  # the first starts the threads and cannot be the best
-            start = time.perf_counter()
+
+        def plain_copy() -> None:
             if threads == 1:
                 np.copyto(target, source)
             else:
                 concurrent.futures.wait([pool.submit(np.copyto, *part) for part in parts])
-            best = min(best, time.perf_counter() - start)
+
+        def streaming_copy() -> None:
+            _core.streaming_copy(target, source, threads)
+
+        best = min(_seconds(copy, repetitions) for copy in (plain_copy, streaming_copy))
     return 2 * source.nbytes / best
+
+
+def _seconds(copy: Callable[[], None], repetitions: int) -> float:
+    best = float("inf")
+    for _ in range(repetitions + 1):  # the first starts the threads and cannot be the best
+        start = time.perf_counter()
+        copy()
+        best = min(best, time.perf_counter() - start)
+    return best

@@ -225,7 +225,8 @@ def measure(
         for layout, case in itertools.product(layouts, cases):
             progress(f"{layout} {case.network} {case.layer}")
             for process in everybody:
-                process.prepare(case, layout)
+                if not process.prepare(case, layout):
+                    raise CommandError(f"{process.name} cannot compute {case.network} {case.layer} in {layout}")
             quiet = time_calls_in_turn(several, schedule.turn, schedule.quiet_rounds)
             with busy(neighbour):
                 for process in everybody:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from ._cli import require
 from ._contenders import US
-from ._report import geometric_mean
+from ._classes import geometric_mean
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

@@ -15,7 +15,14 @@ if TYPE_CHECKING:
     from ._bench import Result
     from ._report import Machine
 
-COLOURS = {US: "tab:red", "numpy": "tab:blue", "torch": "tab:orange", "onnxruntime": "tab:green"}
+COLOURS = {
+    US: "tab:red",
+    "numpy": "tab:blue",
+    "torch": "tab:orange",
+    "onnxruntime": "tab:green",
+    "openvino": "tab:purple",
+    "xnnpack": "tab:brown",
+}
 MARKERS = {"NCHW": "o", "NHWC": "^"}
 
 
@@ -45,9 +52,10 @@ def save_roofline(file: IO[bytes], results: Sequence[Result], machine: Machine) 
     axes.plot(span, roof, color="black", label=label, zorder=1)
 
     # ours last, so that it is on top
-    for contender in sorted(results[0].seconds, key=lambda name: name == US):
-        for layout in dict.fromkeys(result.layout for result in results):
-            chosen = [result for result in results if result.layout == layout]
+    contenders = dict.fromkeys(name for result in results for name in result.seconds)
+    for contender in sorted(contenders, key=lambda name: name == US):
+        for layout in dict.fromkeys(result.layout for result in results if contender in result.seconds):
+            chosen = [result for result in results if result.layout == layout and contender in result.seconds]
             axes.scatter(
                 [result.cost.intensity for result in chosen],
                 [result.cost.flops / result.seconds[contender] / 1e9 for result in chosen],

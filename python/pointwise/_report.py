@@ -3,23 +3,28 @@
 from __future__ import annotations
 
 import dataclasses
-import math
 from typing import TYPE_CHECKING, Any
 
+from ._classes import class_lines, class_summary, geometric_mean, is_large
 from ._cli import require
 from ._contenders import US
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Sequence
 
     from ._bench import Result
 
-LARGE = 1_000_000  # FLOP: below it a call is mostly overhead, and its percent of the peak says nothing
+DASH = "-"  # in a table, where a contender does not have the layer
+BEST_PEER = "the best peer of each layer"
 
 
 @dataclasses.dataclass(frozen=True)
 class Machine:
-    """Where the figures come from; `fma_peak` in FLOP/s, `bandwidth` in bytes/s, both of all threads together."""
+    """Where the figures come from; `fma_peak` in FLOP/s, `bandwidth` in bytes/s, both of all threads together.
+
+    `fma_peak` is the best of both ends of the run. Each result has a peak of its own, measured beside its layer: it is
+    the one that percentages are of.
+    """
 
     cpu: str
     caches: dict[str, str]
@@ -30,37 +35,42 @@ class Machine:
     versions: dict[str, str]
 
 
-def geometric_mean(values: Iterable[float]) -> float | None:
-    """Return the geometric mean of positive numbers, or None where there are none."""
-    logarithms = [math.log(value) for value in values]
-    return math.exp(math.fsum(logarithms) / len(logarithms)) if logarithms else None
-
-
 def bound_of(result: Result, machine: Machine) -> tuple[str, float]:
     """Return which bound is the lower one for this layer, "peak" or "bandwidth", and the fraction we reach of it."""
-    if result.cost.intensity < machine.fma_peak / machine.bandwidth:
+    if result.cost.intensity < result.peak / machine.bandwidth:
         return "bandwidth", result.bytes_per_second / machine.bandwidth
-    return "peak", result.flops_per_second / machine.fma_peak
+    return "peak", result.peak_fraction
 
 
 def summarize(results: Sequence[Result], contenders: Sequence[str], machine: Machine) -> dict[str, Any]:
     """Return the summary of one layout's results, in plain objects for JSON."""
-    large = [result for result in results if result.cost.flops > LARGE]
+    large = [result for result in results if is_large(result)]
     summary: dict[str, Any] = {
         "layers": len(results),
         "layers_above_1_mflop": len(large),
-        "peak_fraction_above_1_mflop": geometric_mean(r.flops_per_second / machine.fma_peak for r in large),
-        "versus": {},
+        "peak_fraction_above_1_mflop": geometric_mean(result.peak_fraction for result in large),
+        **class_summary(results, machine.bandwidth),
+        "versus": {name: _versus([(result, name) for result in results]) for name in contenders},
     }
-    for contender in contenders:
-        worst = min(results, key=lambda result: result.ratio(contender))
-        summary["versus"][contender] = {
-            "geometric_mean_ratio": geometric_mean(result.ratio(contender) for result in results),
-            "minimum_ratio": worst.ratio(contender),
-            "minimum_layer": f"{worst.case.network} {worst.case.layer}",
-            "at_least_as_fast": sum(result.ratio(contender) >= 1 for result in results),
-        }
+    if len(contenders) > 1:
+        summary["best_peer"] = _versus([(result, result.best_peer()) for result in results])
     return summary
+
+
+def _versus(pairs: Sequence[tuple[Result, str | None]]) -> dict[str, Any]:
+    """Return the summary of ratios, each to the contender beside the result, where that has the layer."""
+    ratios = [
+        (ratio, result.name, peer) for result, peer in pairs if peer and (ratio := result.ratio(peer)) is not None
+    ]
+    least, layer, peer = min(ratios, default=(None, None, None))
+    return {
+        "layers": len(ratios),
+        "geometric_mean_ratio": geometric_mean(ratio for ratio, _, _ in ratios),
+        "minimum_ratio": least,
+        "minimum_layer": layer,
+        "minimum_contender": peer,
+        "at_least_as_fast": sum(ratio >= 1 for ratio, _, _ in ratios),
+    }
 
 
 def document(
@@ -84,7 +94,10 @@ def _row(result: Result, contenders: Sequence[str], machine: Machine) -> dict[st
         **dataclasses.asdict(result.case),
         "layout": result.layout,
         "cost": dataclasses.asdict(result.cost),
-        "seconds": result.seconds,
+        "seconds": {name: result.seconds.get(name) for name in (US, *contenders)},
+        "peak": result.peak,
+        "peak_fraction": result.peak_fraction,
+        "bandwidth_fraction": result.bytes_per_second / machine.bandwidth,
         "bound": bound,
         "bound_fraction": fraction,
         "ratio": {contender: result.ratio(contender) for contender in contenders},
@@ -93,42 +106,56 @@ def _row(result: Result, contenders: Sequence[str], machine: Machine) -> dict[st
 
 def summary_lines(layout: str, summary: dict[str, Any]) -> list[str]:
     """Return the summary of one layout in lines of text."""
-    layers = summary["layers"]
-    lines = [
-        f"{layout}: {v['geometric_mean_ratio']:.2f} times as fast as {contender} (geometric mean of {layers} layers), "
-        f"at least {v['minimum_ratio']:.2f} ({v['minimum_layer']}), "
-        f"at least as fast on {v['at_least_as_fast']} of {layers}"
-        for contender, v in summary["versus"].items()
-    ]
+    rivals = dict(summary["versus"])
+    if "best_peer" in summary:
+        rivals[BEST_PEER] = summary["best_peer"]
+    lines = [_versus_line(layout, name, versus) for name, versus in rivals.items()]
     fraction = summary["peak_fraction_above_1_mflop"]
     if fraction is not None:
         count = summary["layers_above_1_mflop"]
         lines.append(f"{layout}: {100 * fraction:.1f}% of FMA peak (geometric mean of {count} layers above 1 MFLOP)")
-    return lines
+    return lines + class_lines(layout, summary)
 
 
-def network_table(results: Sequence[Result], contenders: Sequence[str], machine: Machine) -> Any:
+def _versus_line(layout: str, name: str, versus: dict[str, Any]) -> str:
+    layers, peer = versus["layers"], versus["minimum_contender"]
+    if not layers:
+        return f"{layout}: {name} has none of these layers"
+    least = versus["minimum_layer"] + (f", {peer}" if peer != name else "")
+    return (
+        f"{layout}: {versus['geometric_mean_ratio']:.2f} times as fast as {name} (geometric mean of {layers} layers), "
+        f"at least {versus['minimum_ratio']:.2f} ({least}), "
+        f"at least as fast on {versus['at_least_as_fast']} of {layers}"
+    )
+
+
+def network_table(results: Sequence[Result], contenders: Sequence[str]) -> Any:
     """Return a rich table with a row for every network and layout: geometric means and the smallest ratios."""
     rich_table, box = require("rich.table", "bench"), require("rich.box", "bench")
     grid = rich_table.Table(title="geometric means", title_justify="left", box=box.SIMPLE_HEAD)
     for heading in ("network", "layout"):
         grid.add_column(heading)
-    headings = (f"{what}x {name}" for name in contenders for what in ("", "least "))
+    headings = (f"{what}x\n{name}" for name in contenders for what in ("", "least "))
     for heading in ("layers", "GFLOP/s", "of peak", *headings):
         grid.add_column(heading, justify="right", no_wrap=True)
     for network, layout in dict.fromkeys((result.case.network, result.layout) for result in results):
         rows = [r for r in results if (r.case.network, r.layout) == (network, layout)]
         flops = geometric_mean(row.flops_per_second for row in rows) or 0.0
-        ratios = [[row.ratio(name) for row in rows] for name in contenders]
+        peak = geometric_mean(row.peak_fraction for row in rows) or 0.0
+        ratios = [[r for row in rows if (r := row.ratio(name)) is not None] for name in contenders]
         grid.add_row(
             network,
             layout,
             str(len(rows)),
             f"{flops / 1e9:.1f}",
-            f"{100 * flops / machine.fma_peak:.0f}%",
-            *(f"{value:.2f}" for ratio in ratios for value in (geometric_mean(ratio), min(ratio))),
+            f"{100 * peak:.0f}%",
+            *(_ratio(value) for ratio in ratios for value in (geometric_mean(ratio), min(ratio, default=None))),
         )
     return grid
+
+
+def _ratio(value: float | None) -> str:
+    return DASH if value is None else f"{value:.2f}"
 
 
 def machine_line(machine: Machine) -> str:
@@ -162,11 +189,11 @@ def table(layout: str, results: Sequence[Result], contenders: Sequence[str], mac
             f"{result.cost.flops / 1e6:.3g}",
             f"{result.flops_per_second / 1e9:.1f}",
             f"{100 * fraction:.0f}% {bound}",
-            *(f"{result.ratio(contender):.2f}" for contender in contenders),
+            *(_ratio(result.ratio(contender)) for contender in contenders),
         )
     grid.caption = (
-        f"GFLOP/s are those of {US}; bandwidth where that bound is the lower one (what stays in the caches can exceed "
-        "it); x name: times as fast as that"
+        f"GFLOP/s are those of {US}; peak is that measured beside the layer; bandwidth where that bound is the lower "
+        "one (what stays in the caches can exceed it); x name: times as fast as that"
     )
     grid.caption_justify = "left"
     return grid

@@ -23,6 +23,7 @@ import numpy as np
 from ._bench import WrongResult, check
 from ._cli import CommandError
 from ._contenders import CONTENDERS, US, operands
+from ._machine import fma_peak
 from ._threads import num_threads
 
 if TYPE_CHECKING:
@@ -37,6 +38,8 @@ if TYPE_CHECKING:
 
     Prepare: TypeAlias = Callable[[Case, str], dict[str, Timer]]
 
+PEAK = "peak"  # the question for it
+LEAST_SAMPLES = 5  # of the peak beside a layer, however few its rounds
 BLAS_VARIABLES = ("OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "BLIS_NUM_THREADS", "OMP_NUM_THREADS")
 
 
@@ -57,28 +60,31 @@ class Slice:
 
 
 @contextlib.contextmanager
-def turns(names: Sequence[str], threads: int) -> Iterator[Prepare]:
+def turns(names: Sequence[str], threads: int) -> Iterator[tuple[Prepare, Callable[[], float]]]:
     """Have contenders ready.
 
     Parameters
     ----------
     names : sequence of str
-        Names out of `CONTENDERS`.
+        Names out of `CONTENDERS`, our own first.
     threads : int
         Threads of every contender.
 
     Yields
     ------
-    callable
-        Takes a case and a layout, checks every contender's result, and returns what times a block of each. Raises
-        WrongResult for the first wrong one.
+    prepare : callable
+        Takes a case and a layout, checks every contender's result, and returns what times a block of each; a contender
+        that cannot compute the layer is left out. Raises WrongResult for the first wrong one.
+    peak : callable
+        Returns the FMA peak beside the layer that was prepared last, in FLOP/s.
     """
     if threads == 1:
         with num_threads(1):
-            yield functools.partial(_prepare, names, 1)
+            peaks = _Peaks(1)
+            yield functools.partial(_prepare, names, 1, peaks), peaks.best
         return
     with processes([(name, threads) for name in names]) as started:
-        yield lambda case, layout: {process.name: process.prepare(case, layout) for process in started}
+        yield functools.partial(_prepare_all, started), functools.partial(started[0].ask, PEAK)
 
 
 @contextlib.contextmanager
@@ -105,14 +111,50 @@ def processes(settings: Sequence[tuple[str, int]]) -> Iterator[list[ContenderPro
             process.end()
 
 
-def _prepare(names: Sequence[str], threads: int, case: Case, layout: str) -> dict[str, Timer]:
+class _Peaks:
+    """Samples of the FMA peak beside one layer after another.
+
+    The clock sinks while wide vectors compute and comes back, and threads that slept may share a CPU for a while: what
+    is comparable with a block of ours is the peak right after it, by the same threads.
+    """
+
+    def __init__(self, threads: int) -> None:
+        self._threads = threads
+        self._samples: list[float] = []
+
+    def beside(self, timer: Timer) -> Timer:
+        """Return our timer of a new layer, each block of which is followed by a sample."""
+        self._samples.clear()
+
+        def timed(repetitions: int) -> float:
+            seconds = timer(repetitions)
+            self._sample()
+            return seconds
+
+        return timed
+
+    def best(self) -> float:
+        """Return the best sample since the layer was new."""
+        while len(self._samples) < LEAST_SAMPLES:
+            self._sample()
+        return max(self._samples)
+
+    def _sample(self) -> None:
+        self._samples.append(fma_peak(self._threads, blocks=1))
+
+
+def _prepare(names: Sequence[str], threads: int, peaks: _Peaks, case: Case, layout: str) -> dict[str, Timer]:
     calls = _checked_calls(names, threads, case, layout)
-    return {name: functools.partial(_time, call) for name, call in calls.items()}
+    timers: dict[str, Timer] = {name: functools.partial(_time, call) for name, call in calls.items()}
+    if US in timers:
+        timers[US] = peaks.beside(timers[US])
+    return timers
 
 
 def _checked_calls(names: Sequence[str], threads: int, case: Case, layout: str) -> dict[str, Call]:
     arrays = operands(case, layout)
-    calls = {name: CONTENDERS[name](case, layout, arrays, threads) for name in names}
+    built = {name: CONTENDERS[name](case, layout, arrays, threads) for name in names}
+    calls = {name: call for name, call in built.items() if call is not None}
     check(case, layout, arrays, calls)
     return calls
 
@@ -174,14 +216,13 @@ class ContenderProcess:
         self._receive()  # it is there
         self._signal(signal.SIGSTOP)
 
-    def prepare(self, case: Case, layout: str) -> Timer:
-        """Set up a layer and check the result; return what times a block."""
-        self._ask((case, layout))
-        return self._ask
+    def prepare(self, case: Case, layout: str) -> bool:
+        """Set up a layer and check the result; return whether the contender can compute it."""
+        return bool(self.ask((case, layout)))
 
     def time_each(self, turn: Slice) -> NDArray[np.float64]:
         """Return the seconds of every single timed call of a slice, once a layer is prepared."""
-        seconds: NDArray[np.float64] = self._ask(turn)
+        seconds: NDArray[np.float64] = self.ask(turn)
         return seconds
 
     def end(self) -> None:
@@ -194,7 +235,8 @@ class ContenderProcess:
         if self._process.pid is not None and self._process.exitcode is None:
             os.kill(self._process.pid, number)
 
-    def _ask(self, question: Any) -> Any:
+    def ask(self, question: Any) -> Any:
+        """Return the answer to what `_serve` knows; the process runs in the meantime, and only then."""
         self._signal(signal.SIGCONT)
         try:
             self._pipe.send(question)
@@ -213,30 +255,41 @@ class ContenderProcess:
         return answer
 
 
-def _serve(name: str, threads: int, pipe: Connection) -> None:
-    """Answer what `ContenderProcess` asks.
+def _prepare_all(processes: Sequence[ContenderProcess], case: Case, layout: str) -> dict[str, Timer]:
+    return {process.name: process.ask for process in processes if process.prepare(case, layout)}
 
-    A (case, layout) is answered once the result is checked; a number of repetitions with the seconds they take; a Slice
-    with the seconds of every call.
+
+def _serve(name: str, threads: int, pipe: Connection) -> None:
+    """Answer questions until there are no more.
+
+    A (case, layout) with whether the contender computes it, once its result is checked; a number of repetitions with
+    the seconds they take; a Slice with the seconds of every call; PEAK with the one beside the layer.
     """
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's, who ends this process
     gc.disable()  # a collection would be charged to a call
     call: Call | None = None
+    timer: Timer | None = None
+    peaks = _Peaks(threads)
     pipe.send(None)
     with contextlib.suppress(EOFError), num_threads(threads):
         while True:
             question = pipe.recv()
             try:
                 if isinstance(question, tuple):
-                    call = None  # the layer before makes room
+                    call = timer = None  # the layer before makes room
                     gc.collect()
-                    call = _checked_calls([name], threads, *question)[name]
-                    pipe.send(None)
-                elif call is None:
+                    call = _checked_calls([name], threads, *question).get(name)
+                    if call is not None:
+                        timer = functools.partial(_time, call)
+                        timer = peaks.beside(timer) if name == US else timer
+                    pipe.send(call is not None)
+                elif question == PEAK:
+                    pipe.send(peaks.best())
+                elif call is None or timer is None:
                     raise CommandError(f"{name} was asked for a time before a layer was prepared")
                 elif isinstance(question, Slice):
                     pipe.send(time_each(call, question))
                 else:
-                    pipe.send(_time(call, question))
+                    pipe.send(timer(question))
             except (WrongResult, CommandError, MemoryError) as error:
                 pipe.send(error)

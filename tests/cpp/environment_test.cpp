@@ -172,9 +172,27 @@ TEST(Dispatch, KernelNamesSayWhatTheyAre) {
 
 TEST(Peak, IsPlausible) {
   for (const DType dtype : {DType::f32, DType::f64}) {
-    const double peak = pointwise::fma_peak(dtype, 1);
+    const double peak = pointwise::fma_peak(dtype, 1, 5);
     EXPECT_GT(peak, 1e8);
     EXPECT_LT(peak, 1e13);
+  }
+}
+
+TEST(StreamingCopy, CopiesEveryByteAndNoOther) {
+  constexpr int64_t piece = 1 << 20;
+  std::vector<char> source(3 * piece), target(source.size());
+  for (size_t i = 0; i < source.size(); ++i) source[i] = static_cast<char>(i % 251 + 1);
+  for (const int threads : {1, 3}) {
+    for (const int64_t bytes : {int64_t{0}, int64_t{1}, int64_t{63}, int64_t{64}, int64_t{200}, 2 * piece + 77}) {
+      for (const int64_t offset : {1, 16, 63, 64}) {
+        std::fill(target.begin(), target.end(), '\0');
+        pointwise::streaming_copy(&target[offset], &source[7], bytes, threads);
+        const auto begin = target.begin() + offset, end = begin + bytes;
+        EXPECT_TRUE(std::equal(begin, end, source.begin() + 7)) << bytes << " bytes at " << offset;
+        EXPECT_TRUE(std::all_of(target.begin(), begin, [](char byte) { return byte == 0; }));
+        EXPECT_TRUE(std::all_of(end, target.end(), [](char byte) { return byte == 0; }));
+      }
+    }
   }
 }
 
