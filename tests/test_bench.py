@@ -45,7 +45,7 @@ def tiny(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(_cli_bench, "fma_peak", lambda threads: 50e9 * threads)
     monkeypatch.setattr(_cli_bench, "copy_bandwidth", lambda threads: 10e9)
-    monkeypatch.setattr(_turns, "fma_peak", lambda threads, blocks: 40e9)
+    monkeypatch.setattr(_turns, "fma_peak", lambda threads, blocks, block: 40e9)
     monkeypatch.setattr(_cli_bench, "QUICK", FLEETING)
     (tmp_path / "tiny.csv").write_text(TINY)
     return tmp_path

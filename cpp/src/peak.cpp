@@ -52,8 +52,7 @@ void stream(char* to, const char* from, int64_t bytes) {
 
 }  // namespace
 
-double fma_peak(double (*fma_loop)(int64_t), int threads, int blocks) {
-  constexpr double block = 2e-3;  // seconds: long against a parallel region, short against a neighbour's time slice
+double fma_peak(double (*fma_loop)(int64_t), int threads, int blocks, double block) {
   const int team = openmp_limit(std::max(threads, 1));
   // The length of a block comes from the fastest of a few short runs of this thread alone: a team on a busy machine may
   // stall in every one, and its blocks would be too short to say anything.
@@ -70,8 +69,8 @@ double fma_peak(double (*fma_loop)(int64_t), int threads, int blocks) {
   return best;
 }
 
-double fma_peak(DType dtype, int threads, int blocks) {
-  return fma_peak(dtype == DType::f32 ? kernels<float>().fma_loop : kernels<double>().fma_loop, threads, blocks);
+double fma_peak(DType dtype, int threads, int blocks, double block) {
+  return fma_peak(dtype == DType::f32 ? kernels<float>().fma_loop : kernels<double>().fma_loop, threads, blocks, block);
 }
 
 void streaming_copy(void* to, const void* from, int64_t bytes, int threads) {

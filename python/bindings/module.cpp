@@ -46,7 +46,7 @@ py::tuple cost(const std::vector<int64_t>& x_shape, int64_t c_out, const py::obj
   }
 }
 
-double fma_peak(int threads, const std::string& dtype, int blocks) {
+double fma_peak(int threads, const std::string& dtype, int blocks, double block) {
   pointwise::DType known;
   try {
     known = dtype_named(dtype);
@@ -55,7 +55,7 @@ double fma_peak(int threads, const std::string& dtype, int blocks) {
     throw py::error_already_set();
   }
   const py::gil_scoped_release release;
-  return pointwise::fma_peak(known, threads, blocks);
+  return pointwise::fma_peak(known, threads, blocks, block);
 }
 
 void streaming_copy(const py::buffer& to, const py::buffer& from, int threads) {

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import collections
 import dataclasses
 import gc
 import itertools
@@ -50,7 +49,6 @@ class Effort:
 
 QUICK = Effort(seconds=0.09, block=0.002, rounds=1)
 FULL = Effort(seconds=1.0, block=0.01, rounds=5)
-NEIGHBOURS = 3  # layers whose samples a layer's peak is the best of: itself and those before
 
 
 @dataclasses.dataclass(frozen=True)
@@ -225,8 +223,6 @@ def measure(
     from ._turns import turns
 
     left = len(layouts) * len(cases)
-    # a layer takes the best samples of its neighbours too, so that bad ones of its own do not flatter it
-    recent: collections.deque[float] = collections.deque(maxlen=NEIGHBOURS)
     with turns([US, *contenders], threads) as (prepare, peak):
         end = time.perf_counter() + left * effort.seconds
         for layout, case in itertools.product(layouts, cases):
@@ -235,6 +231,5 @@ def measure(
             # a slow layer takes from those after it: the whole stays in time
             deadline = now + max(0.0, end - now) / left
             seconds = time_in_turn(prepare(case, layout), deadline, effort)
-            recent.append(peak())
-            yield Result(case, layout, case.cost(layout), seconds, max(recent))
+            yield Result(case, layout, case.cost(layout), seconds, peak())
             left -= 1

@@ -11,12 +11,12 @@ from typing import TYPE_CHECKING, Any
 from . import _core
 from ._bench import WrongResult
 from ._choices import FULL, QUICK, WITHIN, Choice, generated_cases, measure_choices
+from ._classes import geometric_mean
 from ._cli import CommandError, require
 from ._cli_info import version
 from ._contenders import US
 from ._files import replacing
 from ._machine import caches, cpu_name
-from ._classes import geometric_mean
 from ._tables import networks, read_network
 
 if TYPE_CHECKING:

@@ -52,7 +52,7 @@ def _bytes(size: str) -> int:
     return int(number) * unit if unit and number.isdigit() else 0
 
 
-def fma_peak(threads: int, blocks: int = 80) -> float:
+def fma_peak(threads: int, blocks: int = 80, block: float = 2e-3) -> float:
     """Measure the most float32 arithmetic that the kernels' instruction set can do.
 
     Parameters
@@ -60,14 +60,16 @@ def fma_peak(threads: int, blocks: int = 80) -> float:
     threads : int
         Threads that compute at once.
     blocks : int
-        The best of so many; each takes some 2 ms.
+        The best of so many.
+    block : float
+        Seconds of a block: long against a parallel region, short against a neighbour's time slice.
 
     Returns
     -------
     float
         FLOP per second of all threads together, a multiply-add being two.
     """
-    return _core.fma_peak(threads, "float32", blocks)
+    return _core.fma_peak(threads, "float32", blocks, block)
 
 
 def copy_bandwidth(threads: int, repetitions: int = 5) -> float:

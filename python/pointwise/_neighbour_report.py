@@ -5,9 +5,9 @@ from __future__ import annotations
 import dataclasses
 from typing import TYPE_CHECKING, Any
 
+from ._classes import geometric_mean
 from ._cli import require
 from ._contenders import US
-from ._classes import geometric_mean
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     Prepare: TypeAlias = Callable[[Case, str], dict[str, Timer]]
 
 PEAK = "peak"  # the question for it
+SHORTEST_SAMPLE, LONGEST_SAMPLE = 2e-3, 20e-3  # seconds
 LEAST_SAMPLES = 5  # of the peak beside a layer, however few its rounds
 BLAS_VARIABLES = ("OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "BLIS_NUM_THREADS", "OMP_NUM_THREADS")
 
@@ -115,12 +116,14 @@ class _Peaks:
     """Samples of the FMA peak beside one layer after another.
 
     The clock sinks while wide vectors compute and comes back, and threads that slept may share a CPU for a while: what
-    is comparable with a block of ours is the peak right after it, by the same threads.
+    is comparable with a block of ours is the peak right after it, by the same threads and for as long (the best of
+    short samples is higher than that of long ones).
     """
 
     def __init__(self, threads: int) -> None:
         self._threads = threads
         self._samples: list[float] = []
+        self._block = SHORTEST_SAMPLE
 
     def beside(self, timer: Timer) -> Timer:
         """Return our timer of a new layer, each block of which is followed by a sample."""
@@ -128,6 +131,7 @@ class _Peaks:
 
         def timed(repetitions: int) -> float:
             seconds = timer(repetitions)
+            self._block = min(max(seconds, SHORTEST_SAMPLE), LONGEST_SAMPLE)
             self._sample()
             return seconds
 
@@ -140,7 +144,7 @@ class _Peaks:
         return max(self._samples)
 
     def _sample(self) -> None:
-        self._samples.append(fma_peak(self._threads, blocks=1))
+        self._samples.append(fma_peak(self._threads, blocks=1, block=self._block))
 
 
 def _prepare(names: Sequence[str], threads: int, peaks: _Peaks, case: Case, layout: str) -> dict[str, Timer]:
