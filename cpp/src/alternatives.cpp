@@ -50,7 +50,7 @@ Alternatives::Alternatives(const Layer& layer, const Shape& src_shape)
   if (lowered.boxes == 0) return;
 
   const std::vector<RowShape>& rows = row_shapes(options_.dtype);
-  const Plan chosen = make_plan(lowered, options_.dtype, 1);
+  const Plan chosen = make_uncut_plan(lowered, options_.dtype, 1);
   const int main = main_box(lowered);
   const auto add = [&](const Blocking& b) {
     std::array<Blocking, max_boxes> blocking = chosen.blocking;

@@ -21,7 +21,7 @@ struct Axis {
 };
 
 constexpr int max_axes = 1 + max_spatial;
-constexpr int max_boxes = 1 + 2 * max_spatial;
+constexpr int max_boxes = 2 + 2 * max_spatial;  // the inside, which a plan may cut in two, and around it
 
 // A box of output pixels. Axes are outermost first; neighbours that step evenly in all arrays are merged, axes of size
 // 1 are gone (one of size 1 is left where nothing else is).

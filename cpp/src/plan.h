@@ -27,6 +27,7 @@ const std::vector<RowShape>& row_shapes(DType dtype);  // of the kernels in use
 // The plan in which each box is computed as its blocking says.
 Plan plan_of(const Lowered& lowered, const std::array<Blocking, max_boxes>& blocking, DType dtype, int threads);
 Plan make_plan(const Lowered& lowered, DType dtype, int threads);
+Plan make_uncut_plan(const Lowered& lowered, DType dtype, int threads);  // with the boxes of the lowering
 
 // For weights that are packed when they are used. None where they would be packed more than once: then they are
 // better packed beforehand.
