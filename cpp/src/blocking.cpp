@@ -91,6 +91,14 @@ double compute_cycles(const Work& work, const RowShape& row, int64_t pixels, dou
     return steps * step_cycles(work, row, rows, vectors) + (channel_rows ? channel_tile_cycles : pixel_tile_cycles) +
            rows * row_cycles + rows * vectors * (vector_cycles + indirect);
   };
+  if (row.pairs) {  // one and a half vectors, and before them whole ones in tiles of 6 x 4
+    const int64_t tiles = ceil_div(pixels, row.mr), before = (channels - row.lanes) / row.lanes;
+    const double before_tile =
+        steps * step_cycles(work, row, 6, 4) + pixel_tile_cycles + 6 * row_cycles + 24 * vector_cycles;
+    const double paired =
+        steps * row.mr * 1.5 / fma_per_cycle + pixel_tile_cycles + 2 * row.mr * (row_cycles + vector_cycles);
+    return static_cast<double>(tiles) * paired + static_cast<double>(pixels * before) / 24 * before_tile;
+  }
   const Spread lanes = spread(ceil_div(channel_rows ? pixels : channels, row.lanes), row.nr);
   double cycles = 0;
   for (int i = 0; i < 2; ++i) {
@@ -240,6 +248,9 @@ Candidate consider(const Work& work, const RowShape& row, int index, int pixel_a
   }
   if (packing == Packing::pixels && (channel_rows || work.src_channel != work.item))
     candidate.refused = channel_rows ? "its pixels must be side by side" : "channels are not side by side";
+  const int64_t rest = work.channels % row.lanes;
+  if (row.pairs && (work.channels < row.lanes || rest == 0 || rest > row.lanes / 2))
+    candidate.refused = "channels leave no half of a vector behind a whole one";
   if (packing != Packing::none && !reads) candidate.refused = "nothing to pack";
   if (candidate.refused != nullptr) return candidate;
 
@@ -250,6 +261,10 @@ Candidate consider(const Work& work, const RowShape& row, int index, int pixel_a
                                  (!work.residual || work.residual_channel == work.item || work.channels == 1) && b.even;
   const bool direct = channel_rows ? pixels_adjacent : channels_adjacent;
   const bool transposed = channel_rows ? channels_adjacent : pixels_adjacent;
+  if (row.pairs && !direct) {
+    candidate.refused = "channels of the result are not side by side";
+    return candidate;
+  }
   const double indirect = direct ? 0 : transposed ? transpose_cycles : scatter_cycles * row.lanes;
 
   double cycles = call_cycles + compute_cycles(work, row, b.pixels, indirect);

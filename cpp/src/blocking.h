@@ -23,6 +23,7 @@ struct RowShape {
   const char* name;
   Rows rows;
   int mr, nr, lanes;
+  bool pairs = false;
 };
 
 // What the choice depends on.

@@ -16,7 +16,7 @@ std::vector<RowShape> shapes() {
   const KernelTable<T>& table = kernels<T>();
   for (int i = 0; i < table.count; ++i) {
     const KernelRow<T>& row = table.rows[i];
-    rows.push_back({row.name, row.rows, row.mr, row.nr, row.lanes});
+    rows.push_back({row.name, row.rows, row.mr, row.nr, row.lanes, row.pairs});
   }
   return rows;
 }
@@ -119,9 +119,9 @@ Plan make_uncut_plan(const Lowered& lowered, DType dtype, int threads) {
   return plan_of(lowered, choose(lowered, dtype, threads, false), dtype, threads);
 }
 
-// Where pixels lie side by side and are no whole number of vectors, the vectors may be computed as channel rows, without
-// lanes of padding, and the few pixels behind them as pixel rows, whose results are transposed: 196 pixels of 14x14, of
-// which 4 are transposed, 512 -> 128 channels: 96 -> 98% of the peak.
+// Where pixels lie side by side and are no whole number of vectors, the vectors may be computed as channel rows,
+// without lanes of padding, and the few pixels behind them as pixel rows, whose results are transposed: 196 pixels of
+// 14x14, of which 4 are transposed, 512 -> 128 channels: 96 -> 98% of the peak.
 Plan make_plan(const Lowered& lowered, DType dtype, int threads) {
   const FloatEnvironment environment;  // the cost model rounds
   Lowered best = lowered;

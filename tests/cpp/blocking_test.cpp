@@ -21,9 +21,10 @@ using pointwise::Work;
 
 // The shapes of AVX-512, then of AVX2, in float32.
 const std::vector<RowShape> wide = {
-    {"8x48_channels", Rows::channels, 8, 3, 16}, {"6x64_pixels", Rows::pixels, 6, 4, 16},
-    {"8x48_pixels", Rows::pixels, 8, 3, 16},     {"12x32_pixels", Rows::pixels, 12, 2, 16},
-    {"28x16_pixels", Rows::pixels, 28, 1, 16},   {"2x128_pixels", Rows::pixels, 2, 8, 16}};
+    {"8x48_channels", Rows::channels, 8, 3, 16},   {"6x64_pixels", Rows::pixels, 6, 4, 16},
+    {"8x48_pixels", Rows::pixels, 8, 3, 16},       {"12x32_pixels", Rows::pixels, 12, 2, 16},
+    {"28x16_pixels", Rows::pixels, 28, 1, 16},     {"2x128_pixels", Rows::pixels, 2, 8, 16},
+    {"16x24_pairs", Rows::pixels, 16, 2, 16, true}};
 const std::vector<RowShape> narrow = {{"4x24_channels", Rows::channels, 4, 3, 8},
                                       {"6x16_pixels", Rows::pixels, 6, 2, 8},
                                       {"12x8_pixels", Rows::pixels, 12, 1, 8},
@@ -90,6 +91,9 @@ TEST(Blocking, ChoosesTheTile) {
   EXPECT_EQ(name(196, 16), "28x16_pixels");
   EXPECT_EQ(name(6, 64), "6x64_pixels");
   EXPECT_EQ(name(8, 48), "8x48_pixels");
+  EXPECT_EQ(name(196, 24), "16x24_pairs");
+  EXPECT_EQ(name(196, 72), "16x24_pairs");
+  EXPECT_EQ(name(196, 25), "12x32_pixels") << "more than half a vector is left";
 }
 
 TEST(Blocking, RefusesWhatCannotRun) {
@@ -98,6 +102,7 @@ TEST(Blocking, RefusesWhatCannotRun) {
   for (const Candidate& c : candidates(work, wide)) {
     const RowShape& row = wide[static_cast<size_t>(c.blocking.row)];
     const std::string refused = c.refused ? c.refused : "";
+    if (row.pairs) continue;  // see below
     if (row.rows == Rows::channels && c.blocking.packing == Packing::none) {
       EXPECT_EQ(refused, "pixels of the source are not side by side");
     }
@@ -113,7 +118,21 @@ TEST(Blocking, RefusesWhatCannotRun) {
   }
   work.input_channels = 0;
   for (const Candidate& c : candidates(work, wide))
-    EXPECT_EQ(std::string(c.refused ? c.refused : ""), c.blocking.packing == Packing::none ? "" : "nothing to pack");
+    if (!wide[static_cast<size_t>(c.blocking.row)].pairs) {
+      EXPECT_EQ(std::string(c.refused ? c.refused : ""), c.blocking.packing == Packing::none ? "" : "nothing to pack");
+    }
+}
+
+TEST(Blocking, RefusesPairsWithoutAHalf) {
+  const std::vector<RowShape> pairs = {{"16x24_pairs", Rows::pixels, 16, 2, 16, true}};
+  const auto refused = [&pairs](bool channels_last, int64_t channels) {
+    const Candidate c = candidates(work_of(channels_last, 1, 100, 8, channels, 1), pairs).front();
+    return std::string(c.refused ? c.refused : "");
+  };
+  for (const int64_t channels : {17, 24, 33, 40, 72}) EXPECT_EQ(refused(true, channels), "");
+  for (const int64_t channels : {1, 8, 15, 16, 25, 31, 32, 48})
+    EXPECT_EQ(refused(true, channels), "channels leave no half of a vector behind a whole one");
+  EXPECT_EQ(refused(false, 24), "channels of the result are not side by side");
 }
 
 Work random_work(Random& random) {

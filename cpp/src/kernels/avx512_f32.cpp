@@ -1,8 +1,8 @@
 // AVX-512, float32. 32 registers: up to 28 accumulators.
 #include <immintrin.h>
 
-#include "block.h"
 #include "fma_loop.h"
+#include "pairs.h"
 
 namespace pointwise {
 namespace {
@@ -25,6 +25,20 @@ struct Vec {
   static Vec fma(Vec a, Vec b, Vec c) { return {_mm512_fmadd_ps(a.v, b.v, c.v)}; }
   static Vec add(Vec a, Vec b) { return {_mm512_add_ps(a.v, b.v)}; }
   static Vec max(Vec a, Vec b) { return {_mm512_max_ps(a.v, b.v)}; }
+
+  static Mask half_first(int n) { return first(n); }
+  static Vec twice(const char* p) {
+    return {_mm512_broadcast_f32x8(_mm256_loadu_ps(reinterpret_cast<const float*>(p)))};
+  }
+  static Vec join(Vec a, Vec b) { return {_mm512_mask_mov_ps(a.v, 0xff00, b.v)}; }
+  void store_lower(char* p, Mask mask) const { _mm512_mask_storeu_ps(p, mask, v); }
+  void store_upper(char* p, Mask mask) const {
+    _mm256_mask_storeu_ps(p, static_cast<__mmask8>(mask), _mm512_extractf32x8_ps(v, 1));
+  }
+  static Vec load_halves(const char* p, const char* q, Mask mask) {
+    const __m256 upper = _mm256_maskz_loadu_ps(static_cast<__mmask8>(mask), q);
+    return {_mm512_insertf32x8(_mm512_maskz_loadu_ps(mask, p), upper, 1)};
+  }
 
   // 2x2 blocks of 1, 2, 4 and 8 numbers change places in turn.
   static void transpose(Vec (&m)[16]) {
@@ -58,6 +72,7 @@ constexpr KernelRow<float> rows[] = {
     {"gemm_f32_6x64_pixels_avx512", Rows::pixels, 6, 4, 16, run_pixel_rows<Vec, 6, 4>},
     {"gemm_f32_8x48_pixels_avx512", Rows::pixels, 8, 3, 16, run_pixel_rows<Vec, 8, 3>},
     {"gemm_f32_12x32_pixels_avx512", Rows::pixels, 12, 2, 16, run_pixel_rows<Vec, 12, 2>},
+    {"gemm_f32_16x24_pairs_avx512", Rows::pixels, 16, 2, 16, run_pair_rows<Vec, 8>, true},
     {"gemm_f32_28x16_pixels_avx512", Rows::pixels, 28, 1, 16, run_pixel_rows<Vec, 28, 1>},
     {"gemm_f32_2x128_pixels_avx512", Rows::pixels, 2, 8, 16, run_pixel_rows<Vec, 2, 8>},
 };

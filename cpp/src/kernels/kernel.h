@@ -74,6 +74,7 @@ struct KernelRow {
   Rows rows;
   int mr, nr, lanes;
   void (*run)(const Block<T>&);
+  bool pairs = false;  // two pixels share the last vector of channels, which is half empty: see pairs.h
 };
 
 // What one translation unit of kernels offers.

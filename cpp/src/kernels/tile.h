@@ -57,6 +57,7 @@ struct Column {
 
 template <class V, int MR, int NR>
 inline void load_sums(const char* sums, ptrdiff_t sums_row, V (&acc)[MR][NR]) {
+  asm volatile("" : "+r"(sums_row));  // see store_tile
   POINTWISE_UNROLL
   for (int r = 0; r < MR; ++r) {
     POINTWISE_UNROLL
@@ -72,8 +73,8 @@ inline void store_tile(const Column<typename V::Number>& t, char* y, const char*
                        const V (&acc)[MR][NR]) {
   constexpr ptrdiff_t vector = sizeof(V);
   ptrdiff_t y_row = t.y_row, residual_row = t.residual_row;
-  asm("" : "+r"(y_row));
-  if (Residual) asm("" : "+r"(residual_row));
+  asm volatile("" : "+r"(y_row));
+  if (Residual) asm volatile("" : "+r"(residual_row));
   const int last = t.last;
   const V floor = V::fill(t.floor);
   if (t.stream && rows == MR && last == V::lanes) {

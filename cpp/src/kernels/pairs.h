@@ -1,0 +1,124 @@
+// Pixel rows for channels that leave half a vector or less: 24, 40, 72.
+//
+// A vector of channels that is half empty wastes a quarter of the multiply-adds of 24 channels. Here two pixels share
+// it:
+//
+//                 vector of channels     half a vector, twice
+//     pixel A     [ a0 ......... a15 ]   [ a16 .. a23 | b16 .. b23 ]
+//     pixel B     [ b0 ......... b15 ]
+//
+// V has beside what tile.h asks for, with half = lanes / 2:
+//     twice(p)               half a vector of numbers in both halves
+//     join(a, b)             the lower half of a and the upper half of b
+//     store_lower(p, mask) store_upper(p, mask)    a half, only the lanes of half_first(n), n at most half
+//     load_halves(p, q, mask)                      a half from each, likewise
+#pragma once
+
+#include "block.h"
+
+namespace pointwise {
+namespace {
+
+// `tiles` tiles of Pairs pairs of pixels; t.last channels of the second panel are in use, at most half a vector.
+template <class V, int Pairs, bool Residual>
+__attribute__((noinline)) void pair_rows_column(const Column<typename V::Number>& t) {
+  using T = typename V::Number;
+  constexpr ptrdiff_t vector = sizeof(V), panel_row = 64;
+  constexpr int rows = 2 * Pairs, group = 3, pointers = (rows + group - 1) / group;
+  static_assert(panel_width<T>() == V::lanes, "a vector is a panel");
+  const int64_t input_channels = t.input_channels;
+  const ptrdiff_t x_pixel = t.x_pixel, x_channel = t.x_channel, panel = t.panel;
+  const char *from = t.x, *residual = t.residual, *const weights = t.weights, *const bias = t.bias;
+  char* y = t.y;
+  for (int64_t tile = t.tiles; tile > 0; --tile) {
+    V whole[rows], shared[Pairs];
+    const V start = V::load(bias), start_shared = V::twice(bias + vector);
+    POINTWISE_UNROLL
+    for (int r = 0; r < rows; ++r) whole[r] = start;
+    POINTWISE_UNROLL
+    for (int p = 0; p < Pairs; ++p) shared[p] = start_shared;
+    const char *x[pointers], *w = weights;
+    POINTWISE_UNROLL
+    for (int p = 0; p < pointers; ++p) {
+      x[p] = from + group * p * x_pixel;
+      asm("" : "+r"(x[p]));
+    }
+    for (int64_t i = input_channels; i > 0; --i) {
+      const V channels = V::load(w), half = V::twice(w + panel);
+      POINTWISE_UNROLL
+      for (int p = 0; p < Pairs; ++p) {
+        const int r = 2 * p, s = 2 * p + 1;
+        const V a = V::broadcast(x[r / group] + r % group * x_pixel),
+                b = V::broadcast(x[s / group] + s % group * x_pixel);
+        whole[r] = V::fma(a, channels, whole[r]);
+        whole[s] = V::fma(b, channels, whole[s]);
+        shared[p] = V::fma(V::join(a, b), half, shared[p]);
+      }
+      w += panel_row;
+      POINTWISE_UNROLL
+      for (int p = 0; p < pointers; ++p) x[p] += x_channel;
+    }
+    ptrdiff_t y_row = t.y_row, residual_row = t.residual_row;
+    asm volatile("" : "+r"(y_row));
+    if (Residual) asm volatile("" : "+r"(residual_row));
+    const V floor = V::fill(t.floor);
+    const auto mask = V::half_first(t.last);
+    POINTWISE_UNROLL
+    for (int p = 0; p < Pairs; ++p) {
+      V v = shared[p];
+      if (Residual) v = V::add(v, V::load_halves(residual + vector, residual + residual_row + vector, mask));
+      v = V::max(floor, v);
+      POINTWISE_UNROLL
+      for (int k = 0; k < 2; ++k) {
+        V u = whole[2 * p + k];
+        if (Residual) u = V::add(u, V::load(residual));
+        V::max(floor, u).store(y);
+        if (k == 0)
+          v.store_lower(y + vector, mask);
+        else
+          v.store_upper(y + vector, mask);
+        y += y_row;
+        if (Residual) residual += residual_row;
+      }
+    }
+    from += rows * x_pixel;
+  }
+}
+
+// The last panel and the half behind it as pairs; what is before them, and the pixels behind the last tile, as ordinary
+// pixel rows. Where no half is left, or results do not go straight to y, ordinary rows do all.
+template <class V, int Pairs>
+void run_pair_rows(const Block<typename V::Number>& b) {
+  using T = typename V::Number;
+  constexpr int lanes = V::lanes, rows = 2 * Pairs;
+  constexpr ptrdiff_t item = sizeof(T);
+  const int64_t rest = b.channels % lanes, paired = lanes + rest, before = b.channels - paired;
+  const int64_t tiles = b.pixels / rows, tail = b.pixels - tiles * rows;
+  BlockRunner<V, rows, 1, Rows::pixels> runner(b);
+  if (rest == 0 || rest > lanes / 2 || before < 0 || !runner.direct || b.sums != nullptr || tiles == 0) {
+    run_pixel_rows<V, 12, 2>(b);
+    return;
+  }
+  // A rectangle of the block.
+  const auto part = [&b](int64_t pixel, int64_t pixels, int64_t channel, int64_t channels) {
+    Block<T> block = b;
+    block.pixels = pixels;
+    block.channels = channels;
+    block.x += pixel * b.x_pixel;
+    block.weights = reinterpret_cast<const T*>(reinterpret_cast<const char*>(b.weights) + channel / lanes * b.panel);
+    block.bias += channel;
+    block.y += pixel * b.y_pixel + channel * item;
+    if (b.residual) block.residual += pixel * b.residual_pixel + channel * item;
+    return block;
+  };
+  if (before > 0)
+    (before == lanes       ? run_pixel_rows<V, 28, 1>
+     : before == 2 * lanes ? run_pixel_rows<V, 12, 2>
+                           : run_pixel_rows<V, 6, 4>)(part(0, b.pixels, 0, before));
+  const Column<T> t = runner.column(0, before, tiles, rows, static_cast<int>(rest), 0);
+  (b.residual ? pair_rows_column<V, Pairs, true> : pair_rows_column<V, Pairs, false>)(t);
+  if (tail > 0) run_pixel_rows<V, 12, 2>(part(tiles * rows, tail, before, paired));
+}
+
+}  // namespace
+}  // namespace pointwise
