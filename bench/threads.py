@@ -8,7 +8,11 @@ tables, in both layouts.
 
 import argparse
 import math
+import os
 import time
+
+# NumPy's BLAS is here for the check alone: its threads would spin for a while, and hold a CPU of ours.
+os.environ.update(OPENBLAS_NUM_THREADS="1", MKL_NUM_THREADS="1")
 
 import pointwise as pw
 from pointwise._bench import check

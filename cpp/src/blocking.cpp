@@ -155,10 +155,12 @@ void split(const Work& work, const RowShape& row, Blocking* b) {
     Parts* first = channel_rows ? &b->pixel_blocks : &b->channel_blocks;
     Parts* second = channel_rows ? &b->channel_blocks : &b->pixel_blocks;
     const int64_t tiles = ceil_div(first->total, first->unit), rest = ceil_div(second->total, second->unit);
-    const double whole = b->cycles / static_cast<double>(units * tiles * rest);  // cycles of one unit of both
+    // Cycles of one unit of both, and of packing for it.
+    const double whole = (b->cycles / static_cast<double>(units) - b->pack) / static_cast<double>(tiles * rest);
     const auto price = [&](int64_t i, int64_t k) {
       const double pieces = static_cast<double>(units * i * k);
-      const double largest = whole * static_cast<double>(ceil_div(tiles, i) * ceil_div(rest, k)) * (k > 1 ? 1.05 : 1);
+      const double largest = whole * static_cast<double>(ceil_div(tiles, i) * ceil_div(rest, k)) * (k > 1 ? 1.05 : 1) +
+                             b->pack / static_cast<double>(channel_rows ? i : k);
       return std::ceil(pieces / team) * largest + late_piece * largest + pieces / team * piece_cycles;
     };
     double best = price(1, 1);
@@ -170,6 +172,7 @@ void split(const Work& work, const RowShape& row, Blocking* b) {
           first->count = i;
           second->count = k;
         }
+    b->makespan = best;
   }
   b->pieces = units * b->pixel_blocks.count * b->channel_blocks.count;
 }
@@ -278,7 +281,8 @@ Candidate consider(const Work& work, const RowShape& row, int index, int pixel_a
   } else if (packing == Packing::pixels) {
     pack = b.pixels * work.item / 32.0 * copy_cycles;
   }
-  b.cycles = (cycles + pack * work.input_channels) * b.images * work.groups;
+  b.pack = pack * work.input_channels;
+  b.cycles = b.makespan = (cycles + b.pack) * b.images * work.groups;
   return candidate;
 }
 
@@ -318,7 +322,15 @@ Blocking choose_blocking(const Work& work, const std::vector<RowShape>& rows) {
     any = true;
   });
   assert(any);
+  const double cycles = best.cycles;
   cut_up(work, rows[best.row], &best);
+  if (work.threads == 1) return best;
+  // A way that takes a little longer on one thread may come out more even on several.
+  consider_all(work, rows, [&](Candidate candidate) {
+    if (candidate.refused != nullptr || candidate.blocking.cycles > 1.1 * cycles) return;
+    cut_up(work, rows[candidate.blocking.row], &candidate.blocking);
+    if (candidate.blocking.makespan < best.makespan) best = candidate.blocking;
+  });
   return best;
 }
 

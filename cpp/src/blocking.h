@@ -79,7 +79,9 @@ struct Blocking {
   int64_t sums;           // bytes of sums a thread
   int64_t copy;           // bytes that a thread copies a tile's src to; 0 where tiles read src in place
   int64_t weights;        // bytes of borrowed weights that a thread packs at a time
+  double pack;            // cycles of packing src, of an image and group; every piece of other channels packs again
   double cycles;          // what the cost model expects on one thread
+  double makespan;        // and until the last of several is done
 };
 
 struct Candidate {

@@ -2,10 +2,10 @@
 //
 // Where another process keeps a CPU of the team's, one of its threads waits for that CPU, 3 to 8 ms at a time, and
 // OpenMP's barrier waits with it: two threads take two to three times as long as one on average (layers of 100 to 500
-// us, one of two CPUs busy). So after a long wait at the end of a region calls run on their own thread for a while: 25
-// times as long as was waited, and twice as long as the last time where it happens again soon, up to a second. That
-// costs 4% at first and half a percent later (measured: 0 to 8% over one thread), and a team is back within a second of
-// the neighbour's end.
+// us, one of two CPUs busy). So where long waits at the end of regions follow each other closely, calls run on their
+// own thread for a while, for four times as long as was waited, and twice as long each time it happens again, up to a
+// second: then half a percent is lost to trying. A wait after a good stretch costs less than working alone would: it is
+// forgotten.
 //
 // Why not a pool of our own, in which the caller waits only for pieces that were claimed: a thread that is put off the
 // CPU in the middle of a piece holds the caller all the same.
@@ -25,15 +25,27 @@ class Neighbour {
   // Whether the clock need be asked.
   bool quiet() const { return until_.load(std::memory_order_relaxed) == 0; }
 
-  // A call waited at the end of its region; its own pieces took `piece` each. Another thread's last piece may begin
-  // when the caller is done: that is no neighbour.
-  void note(int64_t now, int64_t waited, int64_t piece) {
-    if (ignored_.load(std::memory_order_relaxed) || waited < std::max(long_wait, 2 * piece)) return;
-    const int64_t last = last_.load(std::memory_order_relaxed);
-    const bool soon = now - until_.load(std::memory_order_relaxed) < last;
-    const int64_t alone = std::min(std::max(alone_for_each * waited, soon ? 2 * last : 0), longest_alone);
-    last_.store(alone, std::memory_order_relaxed);
-    until_.store(now + alone, std::memory_order_relaxed);
+  // A region began at `start`; the caller was done at `done`, and all were at `now`. Its own pieces took `piece` each:
+  // another thread's last one may begin when the caller is done, and is no neighbour. Nor is it one where threads that
+  // slept are woken on the same CPU, and stay there for some milliseconds: what follows a pause is not counted.
+  void note(int64_t start, int64_t done, int64_t now, int64_t piece) {
+    if (ignored_.load(std::memory_order_relaxed)) return;
+    const int64_t before =
+        std::max(last_region_.load(std::memory_order_relaxed), until_.load(std::memory_order_relaxed));
+    last_region_.store(now, std::memory_order_relaxed);
+    if (start - before > pause) awake_.store(start + waking, std::memory_order_relaxed);
+    const int64_t waited = now - done, good = good_.load(std::memory_order_relaxed);
+    if (waited < std::max(long_wait, 2 * piece)) {
+      good_.store(good + now - start, std::memory_order_relaxed);
+      return;
+    }
+    if (start < awake_.load(std::memory_order_relaxed)) return;
+    int64_t alone = 0;
+    if (good < 4 * waited)
+      alone = std::min(std::max(4 * waited, 2 * alone_.load(std::memory_order_relaxed)), longest_alone);
+    alone_.store(alone, std::memory_order_relaxed);
+    good_.store(0, std::memory_order_relaxed);
+    if (alone > 0) until_.store(now + alone, std::memory_order_relaxed);
   }
 
   // For tests that want their teams whatever the machine does, or more threads than it has CPUs. Forgets what was
@@ -41,13 +53,17 @@ class Neighbour {
   void ignore(bool ignored) {
     ignored_.store(ignored, std::memory_order_relaxed);
     until_.store(0, std::memory_order_relaxed);
-    last_.store(0, std::memory_order_relaxed);
+    alone_.store(0, std::memory_order_relaxed);
+    good_.store(0, std::memory_order_relaxed);
   }
 
  private:
   static constexpr int64_t millisecond = 1000000;
-  static constexpr int64_t long_wait = millisecond / 2, alone_for_each = 25, longest_alone = 1000 * millisecond;
-  std::atomic<int64_t> until_{0}, last_{0};
+  static constexpr int64_t long_wait = millisecond / 2, longest_alone = 1000 * millisecond;
+  static constexpr int64_t pause = 5 * millisecond, waking = 10 * millisecond;
+  std::atomic<int64_t> until_{0}, alone_{0};        // calls run alone until then; for how long
+  std::atomic<int64_t> last_region_{0}, awake_{0};  // when the last region ended; its threads are awake from then on
+  std::atomic<int64_t> good_{0};                    // how long teams have worked since the last long wait
   std::atomic<bool> ignored_{false};
 };
 

@@ -63,7 +63,7 @@ void parallel(int team, int64_t pieces, const Work& work) {
     }
   }
   const int64_t now = monotonic_nanoseconds();
-  neighbour.note(now, now - done, (done - start) / std::max<int64_t>(taken_here, 1));
+  neighbour.note(start, done, now, (done - start) / std::max<int64_t>(taken_here, 1));
 }
 
 }  // namespace pointwise

@@ -104,10 +104,10 @@ Lowered cut(const Lowered& lowered, int64_t tail) {
   return result;
 }
 
-double cycles_of(const std::array<Blocking, max_boxes>& blocking, int boxes) {
-  double cycles = 0;
-  for (int i = 0; i < boxes; ++i) cycles += blocking[i].cycles;
-  return cycles;
+double makespan_of(const std::array<Blocking, max_boxes>& blocking, int boxes) {
+  double makespan = 0;
+  for (int i = 0; i < boxes; ++i) makespan += blocking[i].makespan;
+  return makespan;
 }
 
 // Below this a cut is not worth its search (some microseconds, once for a shape).
@@ -136,7 +136,7 @@ Plan make_plan(const Lowered& lowered, DType dtype, int threads) {
       if (inner.src != item || inner.dst != item || inner.size % lanes == 0 || tail >= inner.size) break;
       const Lowered parts = cut(lowered, tail);
       const std::array<Blocking, max_boxes> ways = choose(parts, dtype, threads, false);
-      if (cycles_of(ways, parts.boxes) < cycles_of(blocking, best.boxes)) {
+      if (makespan_of(ways, parts.boxes) < makespan_of(blocking, best.boxes)) {
         best = parts;
         blocking = ways;
       }

@@ -19,56 +19,95 @@ using pointwise::Neighbour;
 
 constexpr int64_t us = 1000, ms = 1000 * us, s = 1000 * ms;
 
+// Regions of a millisecond side by side from `*now` on, for so long, and then one whose end the caller waits for.
+void wait(Neighbour* neighbour, int64_t* now, int64_t good, int64_t waited, int64_t piece = 10 * us) {
+  for (const int64_t end = *now + good; *now < end; *now += ms) neighbour->note(*now, *now + ms, *now + ms, us);
+  neighbour->note(*now, *now, *now + waited, piece);
+  *now += waited;
+}
+
+// The same after a pause, which is followed by 10 ms that do not count.
+void wait_after_pause(Neighbour* neighbour, int64_t* now, int64_t good, int64_t waited, int64_t piece = 10 * us) {
+  *now += s;
+  wait(neighbour, now, 10 * ms + good, waited, piece);
+}
+
 TEST(Neighbour, ShortWaitsAreNone) {
   Neighbour neighbour;
+  int64_t now = 5 * s;
   EXPECT_TRUE(neighbour.quiet());
-  EXPECT_FALSE(neighbour.busy(5 * s));
-  neighbour.note(5 * s, 499 * us, 0);
-  neighbour.note(5 * s, 9 * ms, 5 * ms);  // less than two pieces: somebody's last one
+  EXPECT_FALSE(neighbour.busy(now));
+  wait_after_pause(&neighbour, &now, 0, 499 * us);
+  wait_after_pause(&neighbour, &now, 0, 9 * ms, 5 * ms);  // less than two pieces: somebody's last one
   EXPECT_TRUE(neighbour.quiet());
-  EXPECT_FALSE(neighbour.busy(5 * s));
+  EXPECT_FALSE(neighbour.busy(now));
 }
 
-TEST(Neighbour, ALongWaitIsPaidOff) {
-  Neighbour neighbour;
-  neighbour.note(5 * s, 4 * ms, 10 * us);
-  EXPECT_FALSE(neighbour.quiet());
-  EXPECT_TRUE(neighbour.busy(5 * s));
-  EXPECT_TRUE(neighbour.busy(5 * s + 100 * ms - 1));
-  EXPECT_FALSE(neighbour.busy(5 * s + 100 * ms));
-}
-
-TEST(Neighbour, AgainSoonIsTwiceAsLongUpToASecond) {
+TEST(Neighbour, AWaitAfterAGoodStretchIsForgotten) {
   Neighbour neighbour;
   int64_t now = 5 * s;
-  for (const int64_t alone : {100 * ms, 200 * ms, 400 * ms, 800 * ms, s, s}) {
-    neighbour.note(now, 4 * ms, 10 * us);
-    EXPECT_TRUE(neighbour.busy(now + alone - 1));
-    EXPECT_FALSE(neighbour.busy(now + alone));
-    now += alone + alone / 4;
-  }
-  now += 2 * s;  // much later it starts from the beginning
-  neighbour.note(now, ms, 10 * us);
-  EXPECT_FALSE(neighbour.busy(now + 25 * ms));
+  wait_after_pause(&neighbour, &now, 16 * ms, 4 * ms);
+  EXPECT_TRUE(neighbour.quiet());
+  wait(&neighbour, &now, 16 * ms, 4 * ms);
+  EXPECT_TRUE(neighbour.quiet());
+  wait(&neighbour, &now, 15 * ms, 4 * ms);
+  EXPECT_TRUE(neighbour.busy(now));
 }
 
-TEST(Neighbour, AWaitOfAnyLengthIsBounded) {
+TEST(Neighbour, WaitsOneAfterTheOtherAreTwiceAsLongUpToASecond) {
   Neighbour neighbour;
-  neighbour.note(5 * s, 3600 * s, 0);
-  EXPECT_TRUE(neighbour.busy(5 * s));
-  EXPECT_FALSE(neighbour.busy(6 * s));
+  int64_t now = 5 * s;
+  wait_after_pause(&neighbour, &now, 40 * ms, 4 * ms);
+  for (const int64_t alone : {16 * ms, 32 * ms, 64 * ms, 128 * ms, 256 * ms, 512 * ms, s, s}) {
+    wait(&neighbour, &now, 3 * ms, 4 * ms);
+    EXPECT_TRUE(neighbour.busy(now));
+    EXPECT_TRUE(neighbour.busy(now + alone - 1));
+    EXPECT_FALSE(neighbour.busy(now + alone));
+    now += alone;
+  }
+  wait(&neighbour, &now, 100 * ms, 4 * ms);  // the neighbour has gone: from the beginning
+  EXPECT_FALSE(neighbour.busy(now));
+  wait(&neighbour, &now, 3 * ms, 4 * ms);
+  EXPECT_FALSE(neighbour.busy(now + 16 * ms));
+}
+
+// Work before a pause counts as well: a team that is asked for now and then is not alone for ever.
+TEST(Neighbour, GoodStretchesAddUp) {
+  Neighbour neighbour;
+  int64_t now = 5 * s;
+  now += s;
+  for (int i = 0; i < 3; ++i) wait(&neighbour, &now, 5 * ms, 4 * ms);
+  EXPECT_TRUE(neighbour.busy(now));
+  for (int i = 0; i < 5; ++i) {
+    now += s;
+    for (int k = 0; k < 14; ++k, now += ms) neighbour.note(now, now + ms, now + ms, us);
+  }
+  wait(&neighbour, &now, 0, 4 * ms);
+  EXPECT_FALSE(neighbour.busy(now));
+}
+
+TEST(Neighbour, ThreadsThatWakeUpAreNone) {
+  Neighbour neighbour;
+  int64_t now = 5 * s;
+  wait(&neighbour, &now, 0, 4 * ms);  // the first after a pause
+  wait(&neighbour, &now, 0, 4 * ms);
+  EXPECT_TRUE(neighbour.quiet());
+  wait(&neighbour, &now, 3 * ms, 4 * ms);
+  EXPECT_FALSE(neighbour.quiet());
 }
 
 TEST(Neighbour, Ignored) {
   Neighbour neighbour;
-  neighbour.note(5 * s, 4 * ms, 10 * us);
+  int64_t now = 5 * s;
+  wait_after_pause(&neighbour, &now, 0, 4 * ms);
+  EXPECT_TRUE(neighbour.busy(now));
   neighbour.ignore(true);
   EXPECT_TRUE(neighbour.quiet());
-  neighbour.note(5 * s, 4 * ms, 10 * us);
-  EXPECT_FALSE(neighbour.busy(5 * s));
+  wait_after_pause(&neighbour, &now, 0, 4 * ms);
+  EXPECT_FALSE(neighbour.busy(now));
   neighbour.ignore(false);
-  neighbour.note(5 * s, 4 * ms, 10 * us);
-  EXPECT_TRUE(neighbour.busy(5 * s));
+  wait_after_pause(&neighbour, &now, 0, 4 * ms);
+  EXPECT_TRUE(neighbour.busy(now));
 }
 
 // The loop over pieces asks it, and every piece is done once.
@@ -89,7 +128,9 @@ TEST(Neighbour, MakesTheLoopRunAlone) {
   pointwise::neighbour.ignore(true);
   EXPECT_GT(threads_of_loop(), 1u);
   pointwise::neighbour.ignore(false);
-  pointwise::neighbour.note(pointwise::monotonic_nanoseconds(), 3600 * s, 0);
+  const int64_t now = pointwise::monotonic_nanoseconds();
+  for (int64_t at = now - 12 * ms; at < now; at += ms) pointwise::neighbour.note(at, at, at, us);
+  pointwise::neighbour.note(now, now, now + 3600 * s, us);  // until long after this test
   EXPECT_EQ(threads_of_loop(), 1u);
   pointwise::neighbour.ignore(true);
 }
