@@ -27,7 +27,7 @@ constexpr double scatter_cycles = 2;       // a number that is stored alone
 constexpr double copy_cycles = 2;          // a vector that is packed
 constexpr double gather_cycles = 1;        // a number that is packed alone
 constexpr double transposed_cycles = 0.3;  // a number that is packed in a square that is transposed
-constexpr double second_cycles = 0.3;      // a number that is packed where every second one is
+constexpr double second_cycles = 0.7;      // a number that is packed where every second one is, in short rows
 // Rows of narrow vectors copy a tile's pixels where they and its weights do not stay in L1 (256 -> 128 channels at
 // 28x28, AVX2: 86 -> 96% of the peak), for this many channels at least (32: +8%, 24: -1%). Rows of 64-byte vectors lose
 // by it, 1 to 10%: they wait less for L2, and the copying tile is a larger part of the whole.
@@ -157,10 +157,14 @@ void split(const Work& work, const RowShape& row, Blocking* b) {
     const int64_t tiles = ceil_div(first->total, first->unit), rest = ceil_div(second->total, second->unit);
     // Cycles of one unit of both, and of packing for it.
     const double whole = (b->cycles / static_cast<double>(units) - b->pack) / static_cast<double>(tiles * rest);
+    // Pixel rows of few pixels do not hide that weights come from beyond L2.
+    const double weights = static_cast<double>(work.input_channels * work.channels * work.item);
+    const double stream = !channel_rows && weights > work.l2 / 2 ? weights / l2_bytes_per_cycle : 0;
     const auto price = [&](int64_t i, int64_t k) {
       const double pieces = static_cast<double>(units * i * k);
       const double largest = whole * static_cast<double>(ceil_div(tiles, i) * ceil_div(rest, k)) * (k > 1 ? 1.05 : 1) +
-                             b->pack / static_cast<double>(channel_rows ? i : k);
+                             b->pack / static_cast<double>(channel_rows ? i : k) +
+                             (k > 1 ? stream / static_cast<double>(i) : 0);
       return std::ceil(pieces / team) * largest + late_piece * largest + pieces / team * piece_cycles;
     };
     double best = price(1, 1);
@@ -172,7 +176,9 @@ void split(const Work& work, const RowShape& row, Blocking* b) {
           first->count = i;
           second->count = k;
         }
-    b->makespan = best;
+    // L3 is shared: what comes from it takes as long for all threads as for one.
+    const double l3 = weights > work.l2 / 2 ? static_cast<double>(units) * weights / l3_bytes_per_cycle : 0;
+    b->makespan = best + l3 * (1 - 1.0 / team);
   }
   b->pieces = units * b->pixel_blocks.count * b->channel_blocks.count;
 }
