@@ -150,6 +150,8 @@ def test_the_plot_is_a_picture(tiny):
     blues = (picture[..., 2] > 0.6) & (picture[..., 0] < 0.4)
     assert reds.sum() > 100, "our dots are missing"
     assert blues.sum() > 100, "NumPy's dots are missing"
+    assert command("bench --layers tiny.csv --quick --plot out.svg") == 0
+    assert (tiny / "out.svg").read_text().startswith("<?xml")
 
 
 def test_one_layout_of_an_installed_network(tiny, capsys):
@@ -462,7 +464,7 @@ def test_malformed_tables_are_refused(refused, tmp_path, text, words):
         ("--json nowhere/out.json", "nowhere/out.json: cannot be written"),
         ("--json .", "not the name of a file"),
         ("--plot nowhere/out.png", "nowhere/out.png: cannot be written"),
-        ("--plot out.pdf", "must name a .png file, got 'out.pdf'"),
+        ("--plot out.pdf", "must name a .png or .svg file, got 'out.pdf'"),
         ("--json out.png --plot ./out.png", "different files"),
     ],
 )

@@ -130,3 +130,21 @@ def test_the_sweep_times_no_wrong_result(sweep, monkeypatch, name, epilogue, mis
     numbers = np.random.default_rng(0).standard_normal((3, 65 * 200), np.float32)
     with pytest.raises(SystemExit, match=f"wrong result of {name}: 3 -> 5, 7 pixels, NHWC"):
         sweep.measure((3, 5, 7), "NHWC", epilogue, numbers)
+
+
+def test_markdown(tmp_path):
+    found = tmp_path / "found.json"
+    bench = [sys.executable, "-m", "pointwise", "bench", "--quick", "--network", "seed", "--json", found]
+    subprocess.run(bench, capture_output=True, check=True)
+    script = [sys.executable, BENCH / "markdown.py", found]
+    lines = subprocess.run(script, capture_output=True, text=True, check=True).stdout.splitlines()
+    assert [line for line in lines if line.startswith("#")] == [
+        "### NCHW",
+        "### NCHW, every layer",
+        "### NHWC",
+        "### NHWC, every layer",
+    ]
+    tables = [line for line in lines if line.startswith("|")]
+    assert sum(line.startswith("| seed |") for line in tables) == 6
+    assert sum(line.startswith("| numpy |") for line in tables) == 2
+    assert {line.count("|") for line in tables} == {6, 9}

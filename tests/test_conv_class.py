@@ -492,3 +492,19 @@ def test_function_and_class_give_the_same_bits(x_shape, c_out, groups, how, thre
         y = pw.conv(x, put[how](weight), bias, groups=groups, activation="relu")
     assert np.array_equal(y, expected)
     assert np.array_equal(pw.conv(x, put[how](weight), groups=groups), pw.Conv(weight, groups=groups)(x))
+
+
+def test_subclass_with_a_call_of_its_own():
+    class Twice(pw.Conv):
+        def __call__(self, x, **keywords):
+            return 2 * super().__call__(x, **keywords)
+
+    class Plain(pw.Conv):
+        pass
+
+    x = np.ones((1, 2, 3, 3), np.float32)
+    weight = np.ones((4, 2), np.float32)
+    assert np.all(pw.Conv(weight)(x) == 2)
+    assert np.all(Plain(weight)(x) == 2)
+    assert np.all(Twice(weight)(x) == 4)
+    assert np.all(pw.Conv.__call__(Twice(weight), x) == 2)

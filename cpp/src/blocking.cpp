@@ -38,8 +38,8 @@ constexpr double copied_vector_cycles = 1, crowded_factor = 1.12;
 constexpr double l3_bytes_per_cycle = 150;
 // Ways of L1 that the rows of one tile may fill: 8 is the least that CPUs have.
 constexpr double l1_ways = 8, thrash_cycles = 4;
-// 5 us of work a thread, below which a second one does not pay (a parallel region costs 1 to 3 us).
-constexpr double least_cycles_a_thread = 20000;
+// 3 us of work a thread, below which a second one does not pay (a parallel region costs 1 to 2 us).
+constexpr double least_cycles_a_thread = 12000;
 // Pieces of a call: enough that a slow core can take fewer. A piece costs its hand-out and a kernel call; a last piece
 // that starts late is waited for, on average, a quarter of its length.
 constexpr int pieces_a_thread = 8;

@@ -25,16 +25,19 @@ class Neighbour {
   // Whether the clock need be asked.
   bool quiet() const { return until_.load(std::memory_order_relaxed) == 0; }
 
-  // A region began at `start`; the caller was done at `done`, and all were at `now`. Its own pieces took `piece` each:
-  // another thread's last one may begin when the caller is done, and is no neighbour. Nor is it one where threads that
-  // slept are woken on the same CPU, and stay there for some milliseconds: what follows a pause is not counted.
-  void note(int64_t start, int64_t done, int64_t now, int64_t piece) {
+  // A region began at `start`; the caller was done at `done`, and all were at `now`. Its longest piece took `longest`,
+  // the next one `piece`: where the first is much longer the caller was put off its CPU in the middle of it, maybe by
+  // its own helpers, for whom the neighbour left no other. Another thread's last piece may begin when the caller is
+  // done, and is no neighbour. Nor is it one where threads that slept are woken on the same CPU, and stay there for
+  // some milliseconds: what follows a pause is not counted.
+  void note(int64_t start, int64_t done, int64_t now, int64_t piece, int64_t longest) {
     if (ignored_.load(std::memory_order_relaxed)) return;
     const int64_t before =
         std::max(last_region_.load(std::memory_order_relaxed), until_.load(std::memory_order_relaxed));
     last_region_.store(now, std::memory_order_relaxed);
     if (start - before > pause) awake_.store(start + waking, std::memory_order_relaxed);
-    const int64_t waited = now - done, good = good_.load(std::memory_order_relaxed);
+    const int64_t waited = now - done + (longest > 3 * piece ? longest - piece : 0),
+                  good = good_.load(std::memory_order_relaxed);
     if (waited < std::max(long_wait, 2 * piece)) {
       good_.store(good + now - start, std::memory_order_relaxed);
       return;

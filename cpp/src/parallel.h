@@ -15,8 +15,36 @@ namespace pointwise {
 // threadpoolctl limit (or any omp_set_num_threads) that is in force, nor than a few for each CPU.
 int openmp_limit(int wanted);
 
-extern Neighbour neighbour;
 int64_t monotonic_nanoseconds();
+
+// The two longest pieces of a thread, in ticks of the CPU's clock: it is asked after every piece.
+class Longest {
+ public:
+  void end_of_one() {
+    const int64_t now = clock(), took = now - last_;
+    last_ = now;
+    second_ = std::max(second_, std::min(longest_, took));
+    longest_ = std::max(longest_, took);
+    ++count_;
+  }
+  int64_t ticks() const { return last_ - start_; }
+  int64_t longest(double tick) const { return static_cast<int64_t>(static_cast<double>(longest_) * tick); }
+  // The longest where there is one only.
+  int64_t second(double tick) const {
+    return count_ < 2 ? longest(tick) : static_cast<int64_t>(static_cast<double>(second_) * tick);
+  }
+
+ private:
+#if defined(__x86_64__)
+  static int64_t clock() { return static_cast<int64_t>(__builtin_ia32_rdtsc()); }
+#else
+  static int64_t clock() { return monotonic_nanoseconds(); }
+#endif
+  const int64_t start_ = clock();
+  int64_t last_ = start_, longest_ = 0, second_ = 0, count_ = 0;
+};
+
+extern Neighbour neighbour;
 
 // Calls work(piece, thread) for every piece below `pieces`, on at most `team` threads, thread < team. `work` does not
 // throw.
@@ -43,27 +71,25 @@ void parallel(int team, int64_t pieces, const Work& work) {
     run[i].end = pieces * (i + 1) / runs;
   }
   const int64_t start = monotonic_nanoseconds();
-  int64_t done = start, taken_here = 0;
+  int64_t done = start;
+  Longest longest;  // of this thread
 #pragma omp parallel num_threads(team)
   {
     const FloatEnvironment environment;
     const int thread = omp_get_thread_num();
-    int64_t count = 0;
     for (int i = 0; i < runs; ++i) {
       Run& taken = run[(thread + i) % runs];
       int64_t piece;
       while ((piece = taken.next.fetch_add(1, std::memory_order_relaxed)) < taken.end) {
         work(piece, thread);
-        ++count;
+        if (thread == 0) longest.end_of_one();
       }
     }
-    if (thread == 0) {
-      done = monotonic_nanoseconds();
-      taken_here = count;
-    }
+    if (thread == 0) done = monotonic_nanoseconds();
   }
   const int64_t now = monotonic_nanoseconds();
-  neighbour.note(start, done, now, (done - start) / std::max<int64_t>(taken_here, 1));
+  const double tick = static_cast<double>(done - start) / static_cast<double>(std::max<int64_t>(longest.ticks(), 1));
+  neighbour.note(start, done, now, longest.second(tick), longest.longest(tick));
 }
 
 }  // namespace pointwise

@@ -255,6 +255,13 @@ PyType_Spec layer_spec = {"pointwise._core.Layer", sizeof(LayerObject), 0,
 
 PyObject* make_layer_type() { return PyType_FromSpec(&layer_spec); }
 
+PyObject* inherit_vectorcall(PyObject*, PyObject* type) {
+  PyTypeObject* subclass = reinterpret_cast<PyTypeObject*>(type);
+  if (PyType_Check(type) && subclass->tp_call == PyVectorcall_Call && subclass->tp_vectorcall_offset > 0)
+    subclass->tp_flags |= Py_TPFLAGS_HAVE_VECTORCALL;
+  Py_RETURN_NONE;
+}
+
 PyObject* conv(PyObject*, PyObject* const* args, Py_ssize_t count) {
   if (count != 10) {
     PyErr_Format(PyExc_TypeError, "_core.conv takes 10 arguments, got %zd", count);

@@ -10,6 +10,10 @@ namespace pointwise_python {
 // (x, residual=None, out=None).
 PyObject* make_layer_type();
 
+// _core.inherit_vectorcall(type): calls of a subclass, which has no __call__ of its own, go straight to the layer's.
+// Python does this by itself from 3.12 on; before, a call builds a tuple first.
+PyObject* inherit_vectorcall(PyObject* module, PyObject* type);
+
 // _core.conv(x, weight, bias, layout, stride, padding, groups, activation, residual, out)
 PyObject* conv(PyObject* module, PyObject* const* args, Py_ssize_t count);
 

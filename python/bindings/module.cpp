@@ -18,6 +18,8 @@ namespace {
 PyMethodDef conv_method = {"conv", reinterpret_cast<PyCFunction>(reinterpret_cast<void (*)()>(conv)), METH_FASTCALL,
                            nullptr};
 
+PyMethodDef inherit_vectorcall_method = {"inherit_vectorcall", inherit_vectorcall, METH_O, nullptr};
+
 // NumPy's C API, or the ImportError that says why not.
 bool import_numpy() {
   import_array1(false);
@@ -84,7 +86,8 @@ PYBIND11_MODULE(_core, m, py::mod_gil_not_used()) {
   m.attr("compiler") = __VERSION__;
   for (const auto& [name, object] :
        {std::pair("Layer", make_layer_type()), std::pair("ResultMemory", make_result_memory_type()),
-        std::pair("conv", PyCFunction_NewEx(&conv_method, nullptr, nullptr))}) {
+        std::pair("conv", PyCFunction_NewEx(&conv_method, nullptr, nullptr)),
+        std::pair("inherit_vectorcall", PyCFunction_NewEx(&inherit_vectorcall_method, nullptr, nullptr))}) {
     if (object == nullptr) throw py::error_already_set();
     m.add_object(name, py::reinterpret_steal<py::object>(object));
   }

@@ -226,3 +226,6 @@ class Conv(_core.Layer):
             if value != default:
                 text += f", {name}={value!r}"
         return text + ")"
+
+
+_core.inherit_vectorcall(Conv)

@@ -44,6 +44,7 @@ NEIGHBOUR_HELP = (
 )
 MOST_THREADS = 1024  # contenders may end their process where the system cannot start as many
 WIDTH = 160  # of the table where there is no terminal to ask
+PICTURES = (".png", ".svg")
 COPY_EVERY = 10  # layers between two measurements of the copy bandwidth
 PEERS = [name for name in CONTENDERS if name != US]
 
@@ -62,7 +63,7 @@ def register(commands: Commands) -> None:
     parser.add_argument("--vs", metavar="A,B", help=f"{', '.join(PEERS)} (default: numpy)")
     parser.add_argument("--neighbour", action="store_true", help=NEIGHBOUR_HELP)
     parser.add_argument("--json", metavar="FILE", help="write every figure as JSON")
-    parser.add_argument("--plot", metavar="FILE.png", help="draw a roofline")
+    parser.add_argument("--plot", metavar="FILE.png", help="draw a roofline (or FILE.svg)")
     words = f"compare the kernels we choose with the best of all, also on layers drawn with SEED (default: {SEED})"
     parser.add_argument("--explain", type=positive, nargs="?", const=SEED, metavar="SEED", help=words)
     parser.set_defaults(run=run)
@@ -133,8 +134,8 @@ def _check_outputs(args: argparse.Namespace) -> None:
         if path is not None:
             check_writable(path)
     if args.plot is not None:
-        if not args.plot.lower().endswith(".png"):
-            raise CommandError(f"--plot must name a .png file, got {args.plot!r}")
+        if not args.plot.lower().endswith(PICTURES):
+            raise CommandError(f"--plot must name a .png or .svg file, got {args.plot!r}")
         if args.json is not None and os.path.realpath(args.json) == os.path.realpath(args.plot):
             raise CommandError(f"--json and --plot must be different files, got {args.json!r} for both")
         require("matplotlib", "--plot")
@@ -226,7 +227,7 @@ def _report(args: argparse.Namespace, results: list[Any], contenders: Sequence[s
             file.write(json.dumps(found, indent=1, allow_nan=False).encode() + b"\n")
     if args.plot is not None:
         with replacing(args.plot) as file:
-            save_roofline(file, results, machine)
+            save_roofline(file, results, machine, args.plot.lower()[-3:])
 
     console_type = require("rich.console", "bench").Console
     console = console_type(markup=False, highlight=False, width=None if sys.stdout.isatty() else WIDTH)

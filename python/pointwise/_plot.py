@@ -26,8 +26,8 @@ COLOURS = {
 MARKERS = {"NCHW": "o", "NHWC": "^"}
 
 
-def save_roofline(file: IO[bytes], results: Sequence[Result], machine: Machine) -> None:
-    """Draw the roofline as PNG: one dot per layer, layout and contender under the measured roof.
+def save_roofline(file: IO[bytes], results: Sequence[Result], machine: Machine, kind: str = "png") -> None:
+    """Draw the roofline: one dot per layer, layout and contender under the measured roof.
 
     Parameters
     ----------
@@ -37,6 +37,8 @@ def save_roofline(file: IO[bytes], results: Sequence[Result], machine: Machine) 
         The dots.
     machine : Machine
         The roof.
+    kind : str
+        "png" or "svg".
     """
     figure_module = require("matplotlib.figure", "--plot")
     canvas_module = require("matplotlib.backends.backend_agg", "--plot")
@@ -72,4 +74,4 @@ def save_roofline(file: IO[bytes], results: Sequence[Result], machine: Machine) 
     axes.set_title(f"1x1 convolution, float32, bias and ReLU: {machine.cpu}, {machine.isa}, threads: {machine.threads}")
     axes.grid(True, which="both", linewidth=0.3, alpha=0.6)
     figure.legend(loc="outside right upper")  # never on top of a dot
-    canvas.print_png(file)
+    canvas.print_figure(file, format=kind, metadata={"Date": None} if kind == "svg" else None)

@@ -320,7 +320,8 @@ TEST(Blocking, HasPiecesForEveryThread) {
 TEST(Blocking, TeamSize) {
   using pointwise::team_size;
   EXPECT_EQ(team_size(0, 1, 8), 1);
-  EXPECT_EQ(team_size(19999, 100, 8), 1);
+  EXPECT_EQ(team_size(23999, 100, 8), 1);
+  EXPECT_EQ(team_size(24001, 100, 8), 2);
   EXPECT_EQ(team_size(1e9, 100, 8), 8);
   EXPECT_EQ(team_size(1e9, 3, 8), 3);
   EXPECT_EQ(team_size(1e9, 0, 8), 1);

@@ -21,8 +21,8 @@ constexpr int64_t us = 1000, ms = 1000 * us, s = 1000 * ms;
 
 // Regions of a millisecond side by side from `*now` on, for so long, and then one whose end the caller waits for.
 void wait(Neighbour* neighbour, int64_t* now, int64_t good, int64_t waited, int64_t piece = 10 * us) {
-  for (const int64_t end = *now + good; *now < end; *now += ms) neighbour->note(*now, *now + ms, *now + ms, us);
-  neighbour->note(*now, *now, *now + waited, piece);
+  for (const int64_t end = *now + good; *now < end; *now += ms) neighbour->note(*now, *now + ms, *now + ms, us, us);
+  neighbour->note(*now, *now, *now + waited, piece, piece);
   *now += waited;
 }
 
@@ -71,6 +71,18 @@ TEST(Neighbour, WaitsOneAfterTheOtherAreTwiceAsLongUpToASecond) {
   EXPECT_FALSE(neighbour.busy(now + 16 * ms));
 }
 
+// The caller is put off its CPU in the middle of a piece.
+TEST(Neighbour, HoldsTheCaller) {
+  Neighbour neighbour;
+  int64_t now = 5 * s;
+  wait_after_pause(&neighbour, &now, 0, 0);
+  for (int i = 0; i < 5; ++i, now += 5 * ms) neighbour.note(now, now + 5 * ms, now + 5 * ms, 2 * ms, 3 * ms);
+  EXPECT_TRUE(neighbour.quiet()) << "pieces differ";
+  wait(&neighbour, &now, 0, 4 * ms);  // what was good is spent
+  neighbour.note(now, now + 5 * ms, now + 5 * ms, 10 * us, 4 * ms);
+  EXPECT_TRUE(neighbour.busy(now + 5 * ms));
+}
+
 // Work before a pause counts as well: a team that is asked for now and then is not alone for ever.
 TEST(Neighbour, GoodStretchesAddUp) {
   Neighbour neighbour;
@@ -80,7 +92,7 @@ TEST(Neighbour, GoodStretchesAddUp) {
   EXPECT_TRUE(neighbour.busy(now));
   for (int i = 0; i < 5; ++i) {
     now += s;
-    for (int k = 0; k < 14; ++k, now += ms) neighbour.note(now, now + ms, now + ms, us);
+    for (int k = 0; k < 14; ++k, now += ms) neighbour.note(now, now + ms, now + ms, us, us);
   }
   wait(&neighbour, &now, 0, 4 * ms);
   EXPECT_FALSE(neighbour.busy(now));
@@ -129,8 +141,8 @@ TEST(Neighbour, MakesTheLoopRunAlone) {
   EXPECT_GT(threads_of_loop(), 1u);
   pointwise::neighbour.ignore(false);
   const int64_t now = pointwise::monotonic_nanoseconds();
-  for (int64_t at = now - 12 * ms; at < now; at += ms) pointwise::neighbour.note(at, at, at, us);
-  pointwise::neighbour.note(now, now, now + 3600 * s, us);  // until long after this test
+  for (int64_t at = now - 12 * ms; at < now; at += ms) pointwise::neighbour.note(at, at, at, us, us);
+  pointwise::neighbour.note(now, now, now + 3600 * s, us, us);  // until long after this test
   EXPECT_EQ(threads_of_loop(), 1u);
   pointwise::neighbour.ignore(true);
 }
