@@ -64,19 +64,24 @@ void pixel_offsets(const Axis* axis, int axes, int64_t begin, int64_t count, ptr
     d += at[i] * axis[i].dst;
     r += at[i] * axis[i].residual;
   }
-  for (int64_t k = 0; k < count; ++k) {
-    src[k] = s;
-    dst[k] = d;
-    residual[k] = r;
-    for (int i = axes - 1; i >= 0; --i) {
-      s += axis[i].src;
-      d += axis[i].dst;
-      r += axis[i].residual;
-      if (++at[i] < axis[i].size) break;
-      s -= axis[i].size * axis[i].src;
-      d -= axis[i].size * axis[i].dst;
-      r -= axis[i].size * axis[i].residual;
+  const Axis& inner = axis[axes - 1];
+  for (int64_t k = 0, run; k < count; k += run) {  // a run along the innermost axis at a time
+    run = std::min(count - k, inner.size - at[axes - 1]);
+    for (int64_t j = 0; j < run; ++j) {
+      src[k + j] = s + j * inner.src;
+      dst[k + j] = d + j * inner.dst;
+      residual[k + j] = r + j * inner.residual;
+    }
+    s += run * inner.src;
+    d += run * inner.dst;
+    r += run * inner.residual;
+    at[axes - 1] += run;
+    for (int i = axes - 1; i > 0 && at[i] == axis[i].size; --i) {
+      s += axis[i - 1].src - axis[i].size * axis[i].src;
+      d += axis[i - 1].dst - axis[i].size * axis[i].dst;
+      r += axis[i - 1].residual - axis[i].size * axis[i].residual;
       at[i] = 0;
+      ++at[i - 1];
     }
   }
 }

@@ -27,12 +27,10 @@ class Longest {
     longest_ = std::max(longest_, took);
     ++count_;
   }
-  int64_t ticks() const { return last_ - start_; }
-  int64_t longest(double tick) const { return static_cast<int64_t>(static_cast<double>(longest_) * tick); }
-  // The longest where there is one only.
-  int64_t second(double tick) const {
-    return count_ < 2 ? longest(tick) : static_cast<int64_t>(static_cast<double>(second_) * tick);
-  }
+  // In nanoseconds, of which all pieces took so many; in integers, as the caller's floating-point state is not ours
+  // here.
+  int64_t longest(int64_t all) const { return nanoseconds(longest_, all); }
+  int64_t second(int64_t all) const { return nanoseconds(count_ < 2 ? longest_ : second_, all); }
 
  private:
 #if defined(__x86_64__)
@@ -40,6 +38,10 @@ class Longest {
 #else
   static int64_t clock() { return monotonic_nanoseconds(); }
 #endif
+  int64_t nanoseconds(int64_t ticks, int64_t all) const {
+    return static_cast<int64_t>(static_cast<__int128>(ticks) * all / std::max<int64_t>(last_ - start_, 1));
+  }
+
   const int64_t start_ = clock();
   int64_t last_ = start_, longest_ = 0, second_ = 0, count_ = 0;
 };
@@ -88,8 +90,7 @@ void parallel(int team, int64_t pieces, const Work& work) {
     if (thread == 0) done = monotonic_nanoseconds();
   }
   const int64_t now = monotonic_nanoseconds();
-  const double tick = static_cast<double>(done - start) / static_cast<double>(std::max<int64_t>(longest.ticks(), 1));
-  neighbour.note(start, done, now, longest.second(tick), longest.longest(tick));
+  neighbour.note(start, done, now, longest.second(done - start), longest.longest(done - start));
 }
 
 }  // namespace pointwise
