@@ -65,8 +65,7 @@ Alternatives::Alternatives(const Layer& layer, const Shape& src_shape)
 void Alternatives::run(size_t index, const void* src, void* dst) const {
   std::visit(
       [&](const auto& weights) {
-        run_plan(all_.at(index).plan, weights, static_cast<const char*>(src), static_cast<char*>(dst), nullptr,
-                 options_.activation, 1);
+        run_plan(all_.at(index).plan, weights, {static_cast<const char*>(src), static_cast<char*>(dst)}, 1);
       },
       weights_);
 }

@@ -27,6 +27,7 @@ constexpr double scatter_cycles = 2;       // a number that is stored alone
 constexpr double copy_cycles = 2;          // a vector that is packed
 constexpr double gather_cycles = 1;        // a number that is packed alone
 constexpr double transposed_cycles = 0.3;  // a number that is packed in a square that is transposed
+constexpr double scale_cycles = 0.7;       // a vector of packed pixels that is scaled
 constexpr double second_cycles = 0.7;      // a number that is packed where every second one is, in short rows
 // Rows of narrow vectors copy a tile's pixels where they and its weights do not stay in L1 (256 -> 128 channels at
 // 28x28, AVX2: 86 -> 96% of the peak), for this many channels at least (32: +8%, 24: -1%). Rows of 64-byte vectors lose
@@ -183,12 +184,6 @@ void split(const Work& work, const RowShape& row, Blocking* b) {
   b->pieces = units * b->pixel_blocks.count * b->channel_blocks.count;
 }
 
-// A power of two between rows would map them all to the same sets of L1.
-ptrdiff_t padded_row(int64_t bytes) {
-  const int64_t step = round_up(bytes, 64);
-  return step % 1024 == 0 ? step + 64 : step;
-}
-
 // Cache blocks. Beyond these sizes the order of the loops hardly matters (under 1%): they bound scratch memory and keep
 // what is streamed many times out of L3.
 void chunk(const Work& work, const RowShape& row, Blocking* b) {
@@ -251,6 +246,7 @@ Candidate consider(const Work& work, const RowShape& row, int index, int pixel_a
   }
   const bool channel_rows = row.rows == Rows::channels, reads = work.input_channels > 0;
   if (packing == Packing::none && reads) {
+    if (work.scaled) candidate.refused = "input channels are scaled where they are packed";
     if (!even_src) candidate.refused = "pixels of the source do not step evenly";
     if (channel_rows && inner.src != work.item && b.pixels > 1)
       candidate.refused = "pixels of the source are not side by side";
@@ -287,6 +283,7 @@ Candidate consider(const Work& work, const RowShape& row, int index, int pixel_a
   } else if (packing == Packing::pixels) {
     pack = b.pixels * work.item / 32.0 * copy_cycles;
   }
+  if (work.scaled) pack += b.pixels * work.item / 32.0 * scale_cycles;
   b.pack = pack * work.input_channels;
   b.cycles = b.makespan = (cycles + b.pack) * b.images * work.groups;
   return candidate;
@@ -338,6 +335,11 @@ Blocking choose_blocking(const Work& work, const std::vector<RowShape>& rows) {
     if (candidate.blocking.makespan < best.makespan) best = candidate.blocking;
   });
   return best;
+}
+
+ptrdiff_t padded_row(int64_t bytes) {
+  const int64_t step = round_up(bytes, 64);
+  return step % 1024 == 0 ? step + 64 : step;
 }
 
 int team_size(double cycles, int64_t pieces, int threads) {

@@ -34,6 +34,7 @@ struct Work {
   std::array<Axis, max_axes> axis;  // as in Box
   ptrdiff_t src_channel, dst_channel, residual_channel;
   bool residual;
+  bool scaled;    // input channels are multiplied by a scale when they are packed
   bool borrowed;  // weights are packed when they are used
   int threads;
   int64_t l1, l2;  // bytes of a core's caches
@@ -92,6 +93,9 @@ struct Candidate {
 // Every row in every way it can run. The cheapest of those that can is the choice.
 std::vector<Candidate> candidates(const Work& work, const std::vector<RowShape>& rows);
 Blocking choose_blocking(const Work& work, const std::vector<RowShape>& rows);
+
+// A power of two between rows would map them all to the same sets of L1.
+ptrdiff_t padded_row(int64_t bytes);
 
 // Threads that pay for this many cycles of work, at most `threads`.
 int team_size(double cycles, int64_t pieces, int threads);

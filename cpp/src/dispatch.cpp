@@ -8,6 +8,8 @@
 
 namespace pointwise {
 
+static_assert(activation_kinds == Activation::kinds, "kernels have one entry for each");
+
 const std::vector<Isa>& all_isas() {
   static const std::vector<Isa> isas = {
 #if defined(__x86_64__)

@@ -13,73 +13,28 @@
 
 #include "dispatch.h"
 #include "parallel.h"
+#include "scratch.h"
 
 namespace pointwise {
 namespace {
 
-template <class T>
-Epilogue<T> epilogue_of(const Activation& activation) {
-  switch (activation.kind) {
-    case Activation::Kind::none: return {-std::numeric_limits<T>::infinity()};
-    case Activation::Kind::relu: return {T{0}};
-  }
-  return {};
-}
-
-// Memory that a calling thread keeps from call to call, so that a hot call allocates nothing.
-class Scratch {
- public:
-  char* get(int64_t bytes) {
-    if (bytes > size_) {
-      memory_.reset();
-      size_ = 0;
-      memory_ = allocate_aligned(bytes);
-      size_ = bytes;
-    }
-    return memory_.get();
-  }
-  // What is kept is bounded: a call that needed more gives it back.
-  void trim() {
-    if (size_ > most_kept) {
-      memory_.reset();
-      size_ = 0;
-    }
-  }
-
- private:
-  static constexpr int64_t most_kept = 8 << 20;
-  AlignedBytes memory_;
-  int64_t size_ = 0;
-};
-
-// Walks the pixels of a block in order and notes where each lies in the three arrays.
-void pixel_offsets(const Axis* axis, int axes, int64_t begin, int64_t count, ptrdiff_t* src, ptrdiff_t* dst,
-                   ptrdiff_t* residual) {
+// Walks the pixels of a block in order and notes where each lies in one of the arrays, whose steps `step` names.
+void pixel_offsets(const Axis* axis, int axes, int64_t begin, int64_t count, ptrdiff_t Axis::* step, ptrdiff_t* to) {
   std::array<int64_t, max_axes> at{};
-  ptrdiff_t s = 0, d = 0, r = 0;
+  ptrdiff_t offset = 0;
   for (int i = axes - 1; i >= 0; --i) {
     at[i] = begin % axis[i].size;
     begin /= axis[i].size;
-    s += at[i] * axis[i].src;
-    d += at[i] * axis[i].dst;
-    r += at[i] * axis[i].residual;
+    offset += at[i] * axis[i].*step;
   }
   const Axis& inner = axis[axes - 1];
   for (int64_t k = 0, run; k < count; k += run) {  // a run along the innermost axis at a time
     run = std::min(count - k, inner.size - at[axes - 1]);
-    for (int64_t j = 0; j < run; ++j) {
-      src[k + j] = s + j * inner.src;
-      dst[k + j] = d + j * inner.dst;
-      residual[k + j] = r + j * inner.residual;
-    }
-    s += run * inner.src;
-    d += run * inner.dst;
-    r += run * inner.residual;
+    for (int64_t j = 0; j < run; ++j) to[k + j] = offset + j * inner.*step;
+    offset += run * inner.*step;
     at[axes - 1] += run;
     for (int i = axes - 1; i > 0 && at[i] == axis[i].size; --i) {
-      s += axis[i - 1].src - axis[i].size * axis[i].src;
-      d += axis[i - 1].dst - axis[i].size * axis[i].dst;
-      r += axis[i - 1].residual - axis[i].size * axis[i].residual;
+      offset += axis[i - 1].*step - axis[i].size * axis[i].*step;
       at[i] = 0;
       ++at[i - 1];
     }
@@ -89,15 +44,8 @@ void pixel_offsets(const Axis* axis, int axes, int64_t begin, int64_t count, ptr
 template <class T>
 class Run {
  public:
-  Run(const Plan& plan, const PackedWeights<T>& weights, const char* src, char* dst, const char* residual,
-      const Activation& activation, char* scratch)
-      : plan_(plan),
-        weights_(weights),
-        src_(src),
-        dst_(dst),
-        residual_(residual),
-        epilogue_(epilogue_of<T>(activation)),
-        scratch_(scratch) {}
+  Run(const Plan& plan, const PackedWeights<T>& weights, const Arrays& arrays, char* scratch)
+      : plan_(plan), weights_(weights), arrays_(arrays), scratch_(scratch) {}
 
   void piece(int64_t index, int thread) const {
     int i = 0;
@@ -120,9 +68,12 @@ class Run {
     const Lowered& lowered = plan_.lowered;
     const int image_axes = box.axes - b.pixel_axes;
     const int64_t group_input = group * lowered.input_channels, first = group * lowered.channels + channel;
-    const char* src = src_ + box.src + group_input * lowered.src_channel;
-    char* dst = dst_ + box.dst + first * lowered.dst_channel;
-    const char* residual = residual_ ? residual_ + box.residual + first * lowered.residual_channel : nullptr;
+    const char* src = arrays_.src + box.src + group_input * lowered.src_channel;
+    char* dst = arrays_.dst + box.dst + first * lowered.dst_channel;
+    const char* residual =
+        arrays_.residual ? arrays_.residual + box.residual + first * lowered.residual_channel : nullptr;
+    const char* scale =
+        arrays_.scale ? arrays_.scale + box.scale + group_input * static_cast<ptrdiff_t>(sizeof(T)) : nullptr;
     for (int i = image_axes - 1; i >= 0; --i) {
       const Axis& axis = box.axis[i];
       const int64_t at = image % axis.size;
@@ -130,13 +81,14 @@ class Run {
       src += at * axis.src;
       dst += at * axis.dst;
       if (residual) residual += at * axis.residual;
+      if (scale) scale += at * axis.scale;
     }
 
     constexpr int64_t width = panel_width<T>();
     const Axis& inner = box.axis[box.axes - 1];
     Block<T> block{};
     block.input_channels = box.input_channels;
-    block.epilogue = epilogue_;
+    block.epilogue = weights_.epilogue;
     // A single pixel, or channel, lies side by side with itself.
     block.y_pixel = b.pixels == 1 ? static_cast<ptrdiff_t>(sizeof(T)) : inner.dst;
     block.residual_pixel = b.pixels == 1 ? static_cast<ptrdiff_t>(sizeof(T)) : inner.residual;
@@ -155,15 +107,25 @@ class Run {
     ptrdiff_t* src_offsets = reinterpret_cast<ptrdiff_t*>(copy + plan_.copy + plan_.weights);
     ptrdiff_t* dst_offsets = src_offsets + b.pixel_chunk;
     ptrdiff_t* residual_offsets = dst_offsets + b.pixel_chunk;
+    ptrdiff_t* scale_offsets = residual_offsets + b.pixel_chunk;
+    const auto offsets = [&](int64_t begin, int64_t count, ptrdiff_t Axis::* step, ptrdiff_t* to) {
+      pixel_offsets(box.axis.data() + image_axes, b.pixel_axes, begin, count, step, to);
+    };
     const Parts pixel_chunks = fewest_parts(pixels, b.pixel_blocks.unit, b.pixel_chunk);
     const Parts channel_chunks = fewest_parts(channels, panel_width<T>(), b.channel_chunk);
     for (int64_t i = 0; i < pixel_chunks.count; ++i) {
       const int64_t begin = pixel + pixel_chunks.begin(i);
       block.pixels = pixel + pixel_chunks.begin(i + 1) - begin;
-      if (b.packing != Packing::none || !b.even)
-        pixel_offsets(box.axis.data() + image_axes, b.pixel_axes, begin, block.pixels, src_offsets, dst_offsets,
-                      residual_offsets);
+      if (b.packing != Packing::none) offsets(begin, block.pixels, &Axis::src, src_offsets);
+      if (!b.even) {
+        offsets(begin, block.pixels, &Axis::dst, dst_offsets);
+        if (residual) offsets(begin, block.pixels, &Axis::residual, residual_offsets);
+      }
       set_source(b, lowered, inner, src, begin, src_offsets, scratch, &block);
+      if (scale && block.input_channels > 0) {
+        offsets(begin, block.pixels, &Axis::scale, scale_offsets);
+        scale_packed(b, scale, scale_offsets, block, scratch);
+      }
       const ptrdiff_t dst_at = b.even ? begin * inner.dst : 0, residual_at = b.even ? begin * inner.residual : 0;
       block.y_offsets = b.even ? nullptr : dst_offsets;
       block.residual_offsets = b.even ? nullptr : residual_offsets;
@@ -207,7 +169,7 @@ class Run {
         part.y_channel = channel_rows ? b.sums_row : item;
         part.y_offsets = nullptr;
         part.residual = nullptr;
-        part.epilogue = epilogue_of<T>(Activation::none());
+        part.epilogue = {-std::numeric_limits<T>::infinity(), nullptr, {}};
         part.stream = false;
       }
       row.run(part);
@@ -240,30 +202,49 @@ class Run {
     }
   }
 
+  // Multiplies packed pixels by the scales of their images.
+  void scale_packed(const Blocking& b, const char* scale, const ptrdiff_t* offsets, const Block<T>& block,
+                    char* packed) const {
+    const bool by_column = b.packing == Packing::pixels;
+    for (int64_t begin = 0, end; begin < block.pixels; begin = end) {
+      end = begin + 1;
+      while (end < block.pixels && offsets[end] == offsets[begin]) ++end;
+      const char* factors = scale + offsets[begin];
+      if (by_column)
+        kernels<T>().scale(packed + begin * b.packed_step, b.packed_step, end - begin, block.input_channels, factors,
+                           true);
+      else
+        kernels<T>().scale(packed + begin * static_cast<ptrdiff_t>(sizeof(T)), b.packed_step, block.input_channels,
+                           end - begin, factors, false);
+    }
+  }
+
   const Plan& plan_;
   const PackedWeights<T>& weights_;
-  const char* src_;
-  char* dst_;
-  const char* residual_;
-  Epilogue<T> epilogue_;
+  const Arrays arrays_;
   char* scratch_;
 };
 
 }  // namespace
 
 template <class T>
-void run_plan(const Plan& plan, const PackedWeights<T>& weights, const char* src, char* dst, const char* residual,
-              const Activation& activation, int team) {
+void run_plan(const Plan& plan, const PackedWeights<T>& weights, const Arrays& arrays, int team) {
   thread_local Scratch scratch;
   char* memory = plan.scratch > 0 ? scratch.get(plan.scratch * team) : nullptr;
-  const Run<T> run(plan, weights, src, dst, residual, activation, memory);
+  const Run<T> run(plan, weights, arrays, memory);
   parallel(team, plan.pieces, [&run](int64_t piece, int thread) { run.piece(piece, thread); });
   scratch.trim();
 }
 
-template void run_plan(const Plan&, const PackedWeights<float>&, const char*, char*, const char*, const Activation&,
-                       int);
-template void run_plan(const Plan&, const PackedWeights<double>&, const char*, char*, const char*, const Activation&,
-                       int);
+template <class T>
+void run_serially(const Plan& plan, const PackedWeights<T>& weights, const Arrays& arrays, char* scratch) {
+  const Run<T> run(plan, weights, arrays, scratch);
+  for (int64_t piece = 0; piece < plan.pieces; ++piece) run.piece(piece, 0);
+}
+
+template void run_serially(const Plan&, const PackedWeights<float>&, const Arrays&, char*);
+template void run_serially(const Plan&, const PackedWeights<double>&, const Arrays&, char*);
+template void run_plan(const Plan&, const PackedWeights<float>&, const Arrays&, int);
+template void run_plan(const Plan&, const PackedWeights<double>&, const Arrays&, int);
 
 }  // namespace pointwise

@@ -6,10 +6,21 @@
 
 namespace pointwise {
 
-// src, dst and residual point at the first element of the arrays that the plan was made for. Throws std::bad_alloc
-// before anything is written.
+// The first elements of the arrays that a plan was made for.
+struct Arrays {
+  const char* src;
+  char* dst;
+  const char* residual = nullptr;  // or null
+  const char* scale = nullptr;     // of input channels; or null
+};
+
+// Throws std::bad_alloc before anything is written.
 template <class T>
-void run_plan(const Plan& plan, const PackedWeights<T>& weights, const char* src, char* dst, const char* residual,
-              const Activation& activation, int team);
+void run_plan(const Plan& plan, const PackedWeights<T>& weights, const Arrays& arrays, int team);
+
+// On this thread alone, in scratch memory of plan.scratch bytes, 64-byte aligned; the caller has set the floating-point
+// state. Throws nothing.
+template <class T>
+void run_serially(const Plan& plan, const PackedWeights<T>& weights, const Arrays& arrays, char* scratch);
 
 }  // namespace pointwise

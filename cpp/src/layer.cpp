@@ -1,78 +1,76 @@
 // The public class: validates, finds the plan, runs it.
+#include "layer.h"
+
+#include <cstring>
 #include <variant>
 
-#include "driver.h"
+#include "checked.h"
 #include "explain.h"
 #include "parallel.h"
-#include "plan_cache.h"
-#include "pointwise/pointwise.h"
 
 namespace pointwise {
+void run_layer(const Plan& plan, const Weights& weights, const Arrays& arrays, int team) {
+  std::visit([&](const auto& w) { run_plan(plan, w, arrays, team); }, weights);
+}
+
+Layer::Impl::Impl(const View& weights_view, const View* bias, const Options& given, bool borrows)
+    : options(given),
+      layout(parse_layout(given.layout)),
+      window(validate_window(given, layout)),
+      c_in(validate_weights(weights_view.shape, given.groups)),
+      c_out(weights_view.shape[0]),
+      has_bias(bias != nullptr),
+      borrowed(borrows) {
+  validate_activation(given.activation, given.dtype);
+  if (bias) validate_shape(Argument::bias, bias->shape, {c_out});
+  weights = borrowed ? borrow_weights(weights_view, bias, options) : pack_weights(weights_view, bias, options);
+}
+
 namespace {
 
-void run(const Plan& plan, const Weights& weights, const View& src, const View& dst, const View* residual,
-         const Activation& activation) {
-  std::visit(
-      [&](const auto& w) {
-        run_plan(plan, w, static_cast<const char*>(src.data), static_cast<char*>(dst.data),
-                 residual ? static_cast<const char*>(residual->data) : nullptr, activation, plan.team);
-      },
-      weights);
+std::shared_ptr<const Plan> plan_for(const Layer::Impl& layer, const View& src, const View& dst, const View* residual,
+                                     const View* input_scale, int threads) {
+  const PlanKey key = key_of(src, dst, residual, input_scale, threads);
+  std::shared_ptr<const Plan> plan = layer.plans.find(key);
+  if (!plan) {
+    const Lowered lowered = lower(layer.layout, layer.window, layer.options.groups, src, dst, residual, input_scale);
+    plan = std::make_shared<const Plan>(make_plan(lowered, layer.options.dtype, threads));
+    layer.plans.insert(key, plan);
+  }
+  return plan;
+}
+
+// A borrowing layer's only call.
+void run_borrowing(const Layer::Impl& layer, const View& src, const View& dst, const View* residual,
+                   const View* input_scale, const Arrays& arrays, int threads) {
+  const DType dtype = layer.options.dtype;
+  const Lowered lowered = lower(layer.layout, layer.window, layer.options.groups, src, dst, residual, input_scale);
+  if (const std::optional<Plan> plan = make_borrowing_plan(lowered, dtype, threads)) {
+    run_layer(*plan, layer.weights, arrays, plan->team);
+    return;
+  }
+  const Weights packed = std::visit([](const auto& w) -> Weights { return pack_borrowed(w); }, layer.weights);
+  const Plan plan = make_plan(lowered, dtype, threads);
+  run_layer(plan, packed, arrays, plan.team);
+}
+
+// The scales as rows of input channels side by side, one for each image. `copy` holds them where they are not.
+View scale_rows(const View& scale, DType dtype, AlignedBytes* copy) {
+  const bool batched = scale.shape.rank == 2;
+  const int64_t images = batched ? scale.shape[0] : 1, channels = scale.shape[scale.shape.rank - 1];
+  const int64_t item = item_size(dtype), step = scale.strides[scale.shape.rank - 1];
+  View rows(scale.data, dtype, {images, channels});
+  rows.strides[0] = batched ? scale.strides[0] : 0;
+  if (step == item) return rows;
+  *copy = allocate_aligned(allocation_size(allocation_size(images, channels), item));
+  char* to = copy->get();
+  for (int64_t n = 0; n < images; ++n)
+    for (int64_t c = 0; c < channels; ++c, to += item)
+      std::memcpy(to, static_cast<const char*>(scale.data) + n * rows.strides[0] + c * step, static_cast<size_t>(item));
+  return View(copy->get(), dtype, {images, channels});
 }
 
 }  // namespace
-
-struct Layer::Impl {
-  Options options;
-  const Layout& layout;
-  Window window;
-  int64_t c_in, c_out;
-  bool has_bias, borrowed;
-  Weights weights;
-  mutable PlanCache plans;
-
-  Impl(const View& weights_view, const View* bias, const Options& given, bool borrows)
-      : options(given),
-        layout(parse_layout(given.layout)),
-        window(validate_window(given, layout)),
-        c_in(validate_weights(weights_view.shape, given.groups)),
-        c_out(weights_view.shape[0]),
-        has_bias(bias != nullptr),
-        borrowed(borrows) {
-    if (bias) validate_shape(Argument::bias, bias->shape, {c_out});
-    weights = borrowed ? borrow_weights(weights_view, bias, options) : pack_weights(weights_view, bias, options);
-  }
-
-  std::shared_ptr<const Plan> plan(const View& src, const View& dst, const View* residual, int threads) const {
-    PlanKey key;
-    key.src = src.shape;
-    key.src_strides = src.strides;
-    key.dst_strides = dst.strides;
-    if (residual) {
-      key.residual = true;
-      key.residual_strides = residual->strides;
-    }
-    key.threads = threads;
-    std::shared_ptr<const Plan> plan = plans.find(key);
-    if (!plan) {
-      const Lowered lowered = lower(layout, window, options.groups, src, dst, residual);
-      plan = std::make_shared<const Plan>(make_plan(lowered, options.dtype, threads));
-      plans.insert(key, plan);
-    }
-    return plan;
-  }
-
-  // A borrowing layer's only call.
-  void call(const View& src, const View& dst, const View* residual, int threads) const {
-    const Lowered lowered = lower(layout, window, options.groups, src, dst, residual);
-    if (const std::optional<Plan> plan = make_borrowing_plan(lowered, options.dtype, threads)) {
-      run(*plan, weights, src, dst, residual, options.activation);
-      return;
-    }
-    const Weights packed = std::visit([](const auto& w) -> Weights { return pack_borrowed(w); }, weights);
-    run(make_plan(lowered, options.dtype, threads), packed, src, dst, residual, options.activation);
-  }
-};
 
 Layer::Layer(const View& weights, const View* bias, const Options& options)
     : impl_(std::make_unique<const Impl>(weights, bias, options, false)) {}
@@ -93,16 +91,31 @@ Shape Layer::output_shape(const Shape& src_shape) const {
   return validate_src(src_shape, impl_->layout, impl_->window, impl_->c_in, impl_->c_out);
 }
 
-void Layer::operator()(const View& src, const View& dst, const View* residual, int threads) const {
+void Layer::operator()(const View& src, const View& dst, const View* residual, int threads,
+                       const View* input_scale) const {
+  const Impl& layer = *impl_;
   const Shape expected = output_shape(src.shape);
   validate_shape(Argument::dst, dst.shape, expected);
   if (residual) validate_shape(Argument::residual, residual->shape, expected);
   const int wanted = openmp_limit(threads > 0 ? threads : thread_count());
-  if (impl_->borrowed) {
-    impl_->call(src, dst, residual, wanted);
+  Arrays arrays{static_cast<const char*>(src.data), static_cast<char*>(dst.data),
+                residual ? static_cast<const char*>(residual->data) : nullptr};
+  AlignedBytes copy;
+  View scale;
+  if (input_scale) {
+    const bool batched = layer.layout.batch >= 0;
+    validate_shape(Argument::input_scale, input_scale->shape,
+                   batched ? Shape{src.shape[layer.layout.batch], layer.c_in} : Shape{layer.c_in});
+    scale = scale_rows(*input_scale, layer.options.dtype, &copy);
+    input_scale = &scale;
+    arrays.scale = static_cast<const char*>(scale.data);
+  }
+  if (layer.borrowed) {
+    run_borrowing(layer, src, dst, residual, input_scale, arrays, wanted);
     return;
   }
-  run(*impl_->plan(src, dst, residual, wanted), impl_->weights, src, dst, residual, impl_->options.activation);
+  const std::shared_ptr<const Plan> plan = plan_for(layer, src, dst, residual, input_scale, wanted);
+  run_layer(*plan, layer.weights, arrays, plan->team);
 }
 
 std::string Layer::explain(const Shape& src_shape) const {

@@ -6,9 +6,7 @@
 #include "checked.h"
 
 namespace pointwise {
-namespace {
 
-// Sorts axes by the step in dst, the longest first, and merges what it can.
 void merge_axes(Box* box) {
   auto& axis = box->axis;
   int kept = 0;
@@ -19,24 +17,22 @@ void merge_axes(Box* box) {
     for (; at > 0 && std::abs(axis[at - 1].dst) < std::abs(moved.dst); --at) axis[at] = axis[at - 1];
     axis[at] = moved;
   }
-  if (kept == 0) axis[kept++] = {1, 0, 0, 0};
+  if (kept == 0) axis[kept++] = {1, 0, 0, 0, 0};
   int last = 0;
   for (int i = 1; i < kept; ++i) {
     Axis& outer = axis[last];
     const Axis& inner = axis[i];
     if (outer.src == inner.size * inner.src && outer.dst == inner.size * inner.dst &&
-        outer.residual == inner.size * inner.residual)
-      outer = {outer.size * inner.size, inner.src, inner.dst, inner.residual};
+        outer.residual == inner.size * inner.residual && outer.scale == inner.size * inner.scale)
+      outer = {outer.size * inner.size, inner.src, inner.dst, inner.residual, inner.scale};
     else
       axis[++last] = inner;
   }
   box->axes = last + 1;
 }
 
-}  // namespace
-
 Lowered lower(const Layout& layout, const Window& window, int64_t groups, const View& src, const View& dst,
-              const View* residual) {
+              const View* residual, const View* input_scale) {
   Lowered lowered{};
   const int c = layout.channels;
   lowered.groups = groups;
@@ -46,6 +42,7 @@ Lowered lower(const Layout& layout, const Window& window, int64_t groups, const 
   lowered.dst_channel = dst.strides[c];
   lowered.residual_channel = residual ? residual->strides[c] : 0;
   lowered.has_residual = residual != nullptr;
+  lowered.has_scale = input_scale != nullptr;
   if (lowered.channels == 0) return lowered;
 
   const auto residual_stride = [&](int axis) { return residual ? residual->strides[axis] : 0; };
@@ -65,13 +62,13 @@ Lowered lower(const Layout& layout, const Window& window, int64_t groups, const 
     box.input_channels = reads ? lowered.input_channels : 0;
     if (layout.batch >= 0)
       box.axis[box.axes++] = {dst.shape[layout.batch], reads ? src.strides[layout.batch] : 0, dst.strides[layout.batch],
-                              residual_stride(layout.batch)};
+                              residual_stride(layout.batch), reads && input_scale ? input_scale->strides[0] : 0};
     for (int i = 0; i < layout.spatial; ++i) {
       const int axis = layout.spatial_axis[i];
       // A stride beyond the image has one pixel at most: its step is never taken, and could overflow.
       const bool steps = reads && range[i].count > 1;
       box.axis[box.axes++] = {range[i].count, steps ? window.stride[i] * src.strides[axis] : 0, dst.strides[axis],
-                              residual_stride(axis)};
+                              residual_stride(axis), 0};
       if (reads) box.src += range[i].source * src.strides[axis];
       box.dst += range[i].begin * dst.strides[axis];
       box.residual += range[i].begin * residual_stride(axis);

@@ -18,6 +18,7 @@ namespace pointwise {
 struct Axis {
   int64_t size;
   ptrdiff_t src, dst, residual;
+  ptrdiff_t scale = 0;  // the batch has a row of input scales for each image
 };
 
 constexpr int max_axes = 1 + max_spatial;
@@ -30,18 +31,23 @@ struct Box {
   int axes;
   std::array<Axis, max_axes> axis;
   ptrdiff_t src, dst, residual;  // bytes to the first pixel
+  ptrdiff_t scale = 0;
 };
 
 struct Lowered {
   int64_t groups, channels, input_channels;              // channels of a group
   ptrdiff_t src_channel, dst_channel, residual_channel;  // bytes from one channel to the next
-  bool has_residual;
+  bool has_residual, has_scale;
   int boxes;
   std::array<Box, max_boxes> box;  // none is empty
 };
 
-// residual may be null. The shapes are valid.
+// Sorts axes by the step in dst, the longest first, and merges what it can.
+void merge_axes(Box* box);
+
+// residual may be null, and so may input_scale: a row of input channels, side by side, for each image. The shapes are
+// valid.
 Lowered lower(const Layout& layout, const Window& window, int64_t groups, const View& src, const View& dst,
-              const View* residual);
+              const View* residual, const View* input_scale = nullptr);
 
 }  // namespace pointwise

@@ -3,11 +3,13 @@
 #include <algorithm>
 #include <cstdlib>
 #include <cstring>
+#include <limits>
 #include <new>
 
 #include "buffer_pool.h"
 #include "checked.h"
 #include "dispatch.h"
+#include "float_environment.h"
 
 namespace pointwise {
 
@@ -113,6 +115,7 @@ PackedWeights<T> pack_borrowed(const PackedWeights<T>& borrowed) {
   PackedWeights<T> packed = pack_weights<T>(borrowed.given, nullptr, std::max<int64_t>(borrowed.groups, 1));
   for (int64_t group = 0; group < packed.groups; ++group)
     std::copy(borrowed.bias(group), borrowed.bias(group) + packed.channels, const_cast<T*>(packed.bias(group)));
+  packed.epilogue = borrowed.epilogue;
   return packed;
 }
 
@@ -124,14 +127,37 @@ void pack_panels(const PackedWeights<T>& borrowed, int64_t group, int64_t channe
                to + o * borrowed.input_channels);
 }
 
+template <class T>
+Epilogue<T> epilogue_of(const Activation& activation) {
+  const FloatEnvironment environment;
+  Epilogue<T> epilogue{};
+  epilogue.floor = activation.kind == Activation::Kind::relu ? T{0} : -std::numeric_limits<T>::infinity();
+  epilogue.activate = kernels<T>().activations[static_cast<int>(activation.kind)];
+  epilogue.parameters[0] = static_cast<T>(activation.a);
+  epilogue.parameters[1] = static_cast<T>(activation.b);
+  return epilogue;
+}
+
+namespace {
+
+template <class T>
+PackedWeights<T> with_epilogue(PackedWeights<T> packed, const Activation& activation) {
+  packed.epilogue = epilogue_of<T>(activation);
+  return packed;
+}
+
+}  // namespace
+
 Weights pack_weights(const View& weights, const View* bias, const Options& options) {
-  if (options.dtype == DType::f32) return pack_weights<float>(weights, bias, options.groups);
-  return pack_weights<double>(weights, bias, options.groups);
+  if (options.dtype == DType::f32)
+    return with_epilogue(pack_weights<float>(weights, bias, options.groups), options.activation);
+  return with_epilogue(pack_weights<double>(weights, bias, options.groups), options.activation);
 }
 
 Weights borrow_weights(const View& weights, const View* bias, const Options& options) {
-  if (options.dtype == DType::f32) return borrow_weights<float>(weights, bias, options.groups);
-  return borrow_weights<double>(weights, bias, options.groups);
+  if (options.dtype == DType::f32)
+    return with_epilogue(borrow_weights<float>(weights, bias, options.groups), options.activation);
+  return with_epilogue(borrow_weights<double>(weights, bias, options.groups), options.activation);
 }
 
 template <class T>
@@ -159,6 +185,8 @@ void unpack_bias(const PackedWeights<T>& packed, T* to) {
     to = std::copy(packed.bias(group), packed.bias(group) + packed.channels, to);
 }
 
+template Epilogue<float> epilogue_of(const Activation&);
+template Epilogue<double> epilogue_of(const Activation&);
 template struct PackedWeights<float>;
 template struct PackedWeights<double>;
 template PackedWeights<float> pack_weights(const View&, const View*, int64_t);

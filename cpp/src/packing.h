@@ -26,6 +26,7 @@ struct PackedWeights {
   bool borrowed;
   View given;  // (groups * channels, input_channels); null data unless borrowed
   AlignedBytes memory;
+  Epilogue<T> epilogue;                   // of the layer; prepared with its weights
   const T* weights(int64_t group) const;  // group's first panel; not of borrowed weights
   const T* bias(int64_t group) const;
 };
@@ -43,6 +44,10 @@ PackedWeights<T> pack_borrowed(const PackedWeights<T>& borrowed);
 // Packs the panels of borrowed weights from output channel `channel` of a group on, which begins a panel.
 template <class T>
 void pack_panels(const PackedWeights<T>& borrowed, int64_t group, int64_t channel, int64_t channels, T* to);
+
+// What kernels are told of an activation. Its parameters are rounded here, in the default floating-point state.
+template <class T>
+Epilogue<T> epilogue_of(const Activation& activation);
 
 // Those of a layer of either type.
 using Weights = std::variant<PackedWeights<float>, PackedWeights<double>>;

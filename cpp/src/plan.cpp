@@ -41,6 +41,7 @@ Work work_of(const Lowered& lowered, const Box& box, DType dtype, int threads, b
   work.dst_channel = lowered.dst_channel;
   work.residual_channel = lowered.residual_channel;
   work.residual = lowered.has_residual;
+  work.scaled = lowered.has_scale;
   work.threads = threads;
   work.l1 = l1_cache_size();
   work.l2 = l2_cache_size();
@@ -65,9 +66,9 @@ Plan plan_of(const Lowered& lowered, const std::array<Blocking, max_boxes>& bloc
     plan.sums = std::max(plan.sums, round_up(b.sums, 64));
     plan.copy = std::max(plan.copy, round_up(b.copy, 64));
     plan.weights = std::max(plan.weights, b.weights);
-    // Offsets of the chunk's pixels in src, dst and residual.
+    // Offsets of the chunk's pixels in src, dst, residual and scales.
     const bool with_offsets = b.packing != Packing::none || !b.even;
-    offsets = std::max<int64_t>(offsets, with_offsets ? 3 * b.pixel_chunk * sizeof(ptrdiff_t) : 0);
+    offsets = std::max<int64_t>(offsets, with_offsets ? 4 * b.pixel_chunk * sizeof(ptrdiff_t) : 0);
   }
   plan.scratch = round_up(plan.packed + plan.sums + plan.copy + plan.weights + offsets, 64);
   plan.team = team_size(cycles, plan.pieces, threads);
@@ -101,6 +102,7 @@ Lowered cut(const Lowered& lowered, int64_t tail) {
   rest.src += pixels * rest.axis[inner].src;
   rest.dst += pixels * rest.axis[inner].dst;
   rest.residual += pixels * rest.axis[inner].residual;
+  rest.scale += pixels * rest.axis[inner].scale;
   return result;
 }
 

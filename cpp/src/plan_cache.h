@@ -1,4 +1,4 @@
-// The last plans of a layer, by what they depend on. Bounded and thread-safe.
+// The last plans of a layer or a chain, by what they depend on. Bounded and thread-safe.
 //
 // Nobody waits for the lock: a child forked while another thread held it would wait for ever. Who does not get it plans
 // again, which takes a few microseconds.
@@ -15,24 +15,45 @@ namespace pointwise {
 struct PlanKey {
   Shape src;  // the other shapes follow from it
   std::array<int64_t, max_rank> src_strides{}, dst_strides{}, residual_strides{};
-  bool residual = false;
+  int64_t scale_stride = 0;
+  bool residual = false, scaled = false;
   int threads = 0;
   bool operator==(const PlanKey& o) const {
     return src == o.src && src_strides == o.src_strides && dst_strides == o.dst_strides && residual == o.residual &&
-           residual_strides == o.residual_strides && threads == o.threads;
+           scaled == o.scaled && scale_stride == o.scale_stride && residual_strides == o.residual_strides &&
+           threads == o.threads;
   }
 };
 
+inline PlanKey key_of(const View& src, const View& dst, const View* residual, const View* input_scale, int threads) {
+  PlanKey key;
+  key.src = src.shape;
+  key.src_strides = src.strides;
+  key.dst_strides = dst.strides;
+  if (residual) {
+    key.residual = true;
+    key.residual_strides = residual->strides;
+  }
+  if (input_scale) {
+    key.scaled = true;
+    key.scale_stride = input_scale->strides[0];
+  }
+  key.threads = threads;
+  return key;
+}
+
+// Of Plans, or of what a chain has instead.
+template <class P>
 class PlanCache {
  public:
-  std::shared_ptr<const Plan> find(const PlanKey& key) const {
+  std::shared_ptr<const P> find(const PlanKey& key) const {
     const std::unique_lock<std::mutex> lock(mutex_, std::try_to_lock);
     if (!lock.owns_lock()) return nullptr;
     for (const Entry& entry : entries_)
       if (entry.plan && entry.key == key) return entry.plan;
     return nullptr;
   }
-  void insert(const PlanKey& key, std::shared_ptr<const Plan> plan) {
+  void insert(const PlanKey& key, std::shared_ptr<const P> plan) {
     const std::unique_lock<std::mutex> lock(mutex_, std::try_to_lock);
     if (lock.owns_lock()) entries_[next_++ % entries_.size()] = {key, std::move(plan)};
   }
@@ -40,7 +61,7 @@ class PlanCache {
  private:
   struct Entry {
     PlanKey key;
-    std::shared_ptr<const Plan> plan;
+    std::shared_ptr<const P> plan;
   };
   mutable std::mutex mutex_;
   std::array<Entry, 8> entries_;

@@ -7,9 +7,41 @@
 namespace pointwise {
 namespace {
 
+// The definitions as they stand in pointwise.h, but where a difference would lose digits.
+template <class Sum>
+Sum activate(const Activation& activation, Sum v) {
+  const Sum a = static_cast<Sum>(activation.a), b = static_cast<Sum>(activation.b);
+  const auto clip = [](Sum x, Sum low, Sum high) { return x < low ? low : x > high ? high : x; };
+  const auto sigmoid = [](Sum x) { return 1 / (1 + std::exp(-x)); };
+  switch (activation.kind) {
+    case Activation::Kind::none: return v;
+    case Activation::Kind::relu: return v < 0 ? 0 : v;
+    case Activation::Kind::relu6: return clip(v, 0, 6);
+    case Activation::Kind::clip: return clip(v, a, b);
+    case Activation::Kind::leaky_relu: return v < 0 ? a * v : v;
+    case Activation::Kind::elu: return v < 0 ? a * std::expm1(v) : v;
+    case Activation::Kind::sigmoid: return sigmoid(v);
+    case Activation::Kind::tanh: return std::tanh(v);
+    case Activation::Kind::silu: return v * sigmoid(v);
+    case Activation::Kind::hardsigmoid: return clip(v / 6 + Sum{0.5}, 0, 1);
+    case Activation::Kind::hardswish: return v * clip(v / 6 + Sum{0.5}, 0, 1);
+    case Activation::Kind::gelu: return v * std::erfc(-v / std::sqrt(Sum{2})) / 2;
+    case Activation::Kind::gelu_tanh: {
+      const Sum pi = std::acos(Sum{-1});
+      return v * sigmoid(2 * std::sqrt(2 / pi) * (v + Sum{0.044715L} * v * v * v));  // (1 + tanh(u))/2 = sigmoid(2u)
+    }
+    case Activation::Kind::softplus: return v > 0 ? v + std::log1p(std::exp(-v)) : std::log1p(std::exp(v));
+    case Activation::Kind::mish: {
+      const Sum softplus = v > 0 ? v + std::log1p(std::exp(-v)) : std::log1p(std::exp(v));
+      return v * std::tanh(softplus);
+    }
+  }
+  return v;
+}
+
 template <class T, class Sum>
 void run(const View& weights, const View* bias, const Options& options, const View& src, const View& dst,
-         const View* residual, double* magnitude) {
+         const View* residual, const View* input_scale, double* magnitude) {
   const std::string& layout = options.layout;
   const int rank = dst.shape.rank;
   const auto read = [](const View& view, int64_t at) {
@@ -23,7 +55,7 @@ void run(const View& weights, const View* bias, const Options& options, const Vi
   for (int i = 0; i < rank; ++i) elements *= dst.shape[i];
   for (int64_t e = 0; e < elements; ++e) {
     // The place of element e in each array, axis by axis.
-    int64_t rest = e, dst_at = 0, residual_at = 0, src_at = 0, o = 0;
+    int64_t rest = e, dst_at = 0, residual_at = 0, src_at = 0, o = 0, image = 0;
     bool inside = true;
     for (int i = rank - 1, spatial = 0; i >= 0; --i) {
       const int64_t p = rest % dst.shape[i];
@@ -34,6 +66,7 @@ void run(const View& weights, const View* bias, const Options& options, const Vi
         o = p;
       } else if (layout[i] == 'N') {
         src_at += p * src.strides[i];
+        image = p;
       } else {
         const size_t from_last = spatial++;
         const auto& s = options.stride;
@@ -48,8 +81,14 @@ void run(const View& weights, const View* bias, const Options& options, const Vi
     Sum sum = bias ? read(*bias, o * bias->strides[0]) : 0, scale = std::fabs(sum);
     const int64_t first = o / (dst.shape[c] / options.groups) * group_inputs;
     for (int64_t i = 0; inside && i < group_inputs; ++i) {
-      const Sum term = read(weights, o * weights.strides[0] + i * weights.strides[1]) *
-                       read(src, src_at + (first + i) * src.strides[c]);
+      Sum x = read(src, src_at + (first + i) * src.strides[c]);
+      if (input_scale) {  // rounded, as an array of products would be
+        const int rank = input_scale->shape.rank;
+        const int64_t at =
+            (rank == 2 ? image * input_scale->strides[0] : 0) + (first + i) * input_scale->strides[rank - 1];
+        x = static_cast<T>(static_cast<T>(x) * static_cast<T>(read(*input_scale, at)));
+      }
+      const Sum term = read(weights, o * weights.strides[0] + i * weights.strides[1]) * x;
       sum += term;
       scale += std::fabs(term);
     }
@@ -57,8 +96,7 @@ void run(const View& weights, const View* bias, const Options& options, const Vi
       sum += read(*residual, residual_at);
       scale += std::fabs(read(*residual, residual_at));
     }
-    if (options.activation.kind == Activation::Kind::relu && sum < 0) sum = 0;
-    const T value = static_cast<T>(sum);
+    const T value = static_cast<T>(activate(options.activation, sum));
     std::memcpy(static_cast<char*>(dst.data) + dst_at, &value, sizeof(T));
     if (magnitude) magnitude[e] = static_cast<double>(scale);
   }
@@ -67,11 +105,11 @@ void run(const View& weights, const View* bias, const Options& options, const Vi
 }  // namespace
 
 void reference(const View& weights, const View* bias, const Options& options, const View& src, const View& dst,
-               const View* residual, double* magnitude) {
+               const View* residual, double* magnitude, const View* input_scale) {
   if (options.dtype == DType::f32)
-    run<float, double>(weights, bias, options, src, dst, residual, magnitude);
+    run<float, double>(weights, bias, options, src, dst, residual, input_scale, magnitude);
   else
-    run<double, long double>(weights, bias, options, src, dst, residual, magnitude);
+    run<double, long double>(weights, bias, options, src, dst, residual, input_scale, magnitude);
 }
 
 }  // namespace pointwise

@@ -9,6 +9,6 @@ namespace pointwise {
 // As Layer's call, from plain arguments. Also writes, where `magnitude` is not null, the sum of |terms| of each element
 // to it (an array like dst, C-contiguous, of double): the scale of its error bound.
 void reference(const View& weights, const View* bias, const Options& options, const View& src, const View& dst,
-               const View* residual, double* magnitude = nullptr);
+               const View* residual, double* magnitude = nullptr, const View* input_scale = nullptr);
 
 }  // namespace pointwise

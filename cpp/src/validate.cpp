@@ -1,8 +1,11 @@
 #include "validate.h"
 
 #include <algorithm>
+#include <cmath>
+#include <sstream>
 
 #include "checked.h"
+#include "float_environment.h"
 
 namespace pointwise {
 namespace {
@@ -28,8 +31,16 @@ const char* name_of(Argument argument) {
     case Argument::groups: return "groups";
     case Argument::activation: return "activation";
     case Argument::dtype: return "dtype";
+    case Argument::input_scale: return "input_scale";
+    case Argument::layers: return "layers";
   }
   return "";
+}
+
+std::string number_text(double value) {
+  std::ostringstream text;
+  text << value;
+  return text.str();
 }
 
 std::string tuple_text(const int64_t* values, size_t count) {
@@ -120,6 +131,30 @@ Inside inside(int64_t size, int64_t stride, int64_t padding) {
   const int64_t source = rest == 0 ? 0 : stride - rest;  // begin * stride - padding, which could overflow
   if (source >= size) return {0, 0, 0};
   return {ceil_div(padding, stride), (size - 1 - source) / stride + 1, source};
+}
+
+void validate_activation(const Activation& activation, DType dtype) {
+  const FloatEnvironment environment;
+  // As the kernels have them.
+  const auto rounded = [dtype](double v) {
+    return dtype == DType::f32 ? static_cast<double>(static_cast<float>(v)) : v;
+  };
+  const double a = rounded(activation.a), b = rounded(activation.b);
+  switch (activation.kind) {
+    case Activation::Kind::clip:
+      if (!(a <= b))
+        throw Error(Argument::activation, "clip must have bounds lo <= hi that are numbers, got " +
+                                              number_text(activation.a) + " and " + number_text(activation.b));
+      break;
+    case Activation::Kind::leaky_relu:
+    case Activation::Kind::elu:
+      if (!std::isfinite(a))
+        throw Error(Argument::activation,
+                    std::string(activation.kind == Activation::Kind::elu ? "elu's alpha" : "leaky_relu's slope") +
+                        " must be a finite number of the dtype, got " + number_text(activation.a));
+      break;
+    default: break;
+  }
 }
 
 int64_t output_size(int64_t size, int64_t stride, int64_t padding) {

@@ -25,6 +25,8 @@ struct Window {
   std::array<int64_t, max_spatial> stride, padding;
 };
 Window validate_window(const Options& options, const Layout& layout);
+// That an activation's parameters are numbers of the dtype that mean something.
+void validate_activation(const Activation& activation, DType dtype);
 void validate_groups(int64_t groups, int64_t c_out);
 // The input channels of all groups, from the shape of the weights.
 int64_t validate_weights(const Shape& weights, int64_t groups);

@@ -85,6 +85,7 @@ struct KernelCase {
   std::vector<T> x, weights, bias, residual;  // [pixel][input], [channel][input], [channel], [pixel][channel]
   Placement x_place, y_place, residual_place;
   T floor = -std::numeric_limits<T>::infinity();
+  T slope = 1;          // below 0
   std::vector<char> y;  // with guard bytes around
   Block<T> block{};
 
@@ -106,7 +107,10 @@ struct KernelCase {
     block.channels = shape.channels;
     block.input_channels = shape.inputs;
     block.copy = nullptr;
-    block.epilogue.floor = floor;
+    block.epilogue = {floor, nullptr, {slope}};
+    if (slope != 1)
+      block.epilogue.activate =
+          pointwise::kernels<T>().activations[static_cast<int>(pointwise::Activation::Kind::leaky_relu)];
 
     char* x_memory = arena->x.forbidden();  // without input channels nothing of x may be read
     if (shape.inputs > 0)
@@ -160,6 +164,7 @@ struct KernelCase {
       acc = std::fma(weights[static_cast<size_t>(c * shape.inputs + i)], x[static_cast<size_t>(p * shape.inputs + i)],
                      acc);
     if (!residual.empty()) acc += residual[static_cast<size_t>(p * shape.channels + c)];
+    if (acc < 0) acc *= slope;
     return acc < floor ? floor : acc;
   }
 
@@ -193,8 +198,8 @@ struct KernelCase {
 
   std::string text() const {
     return std::to_string(shape.pixels) + " pixels, " + std::to_string(shape.inputs) + " -> " +
-           std::to_string(shape.channels) + " channels, floor " + std::to_string(floor) +
-           (residual.empty() ? "" : ", residual");
+           std::to_string(shape.channels) + " channels, floor " + std::to_string(floor) + ", slope " +
+           std::to_string(slope) + (residual.empty() ? "" : ", residual");
   }
 };
 

@@ -83,7 +83,7 @@ TYPED_TEST(Kernel, EveryShapeAndStride) {
             for (int bits = 0; bits < 4; ++bits) {
               const Lie x = row.rows == Rows::channels ? Lie::channel_major : all_lies[random.integer(0, 4)];
               KernelCase<T> k({pixels, channels, inputs}, x, y, y, (bits & 1) != 0, random.one_in(2), random);
-              if (bits & 2) k.floor = 0;
+              if (bits & 2) (random.one_in(2) ? k.floor : k.slope) = 0;
               check_case(row, &k, &arena, y == Lie::misaligned ? 1 : 0, x, y, y);
               if (testing::Test::HasFatalFailure()) return;
             }
@@ -109,7 +109,7 @@ TYPED_TEST(Kernel, EveryCombination) {
               const int64_t pixels = channel_rows ? lanes_tail : rows_tail;
               const int64_t channels = channel_rows ? rows_tail : lanes_tail;
               KernelCase<T> k({pixels, channels, inputs}, x, y, residual, (bits & 1) != 0, (bits & 2) != 0, random);
-              if (bits & 4) k.floor = 0;
+              if (bits & 4) (random.one_in(2) ? k.floor : k.slope) = 0;
               check_case(row, &k, &arena, bits & 8 ? 1 : 0, x, y, residual);
               if (testing::Test::HasFatalFailure()) return;
             }

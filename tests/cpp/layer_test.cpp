@@ -26,7 +26,7 @@ TYPED_TEST_SUITE(LayerOf, Types, );
 // The arrays of a problem; `number()` fills them.
 template <class T>
 struct Arrays {
-  Array<T> weights, bias, src, dst, residual;
+  Array<T> weights, bias, src, dst, residual, scale;
 
   template <class Number>
   Arrays(const Problem& p, Random& random, const Number& number) {
@@ -37,6 +37,7 @@ struct Arrays {
     const Shape output = shapes.output_shape(p.src);
     dst = make_array<T>(output, random_lies(random, false), random, number);
     residual = make_array<T>(output, random_lies(random, true), random, number);
+    scale = make_array<T>(p.scales(), random_lies(random, true), random, number);
   }
 };
 
@@ -52,8 +53,9 @@ TYPED_TEST(LayerOf, IntegersAreExact) {
     const bool in_place = p.residual && random.one_in(3);
     Array<T> expected = a.dst;
     const View* residual = !p.residual ? nullptr : in_place ? &expected.view : &a.residual.view;
-    reference(a.weights.view, bias, p.options, a.src.view, expected.view, residual);
-    layer(a.src.view, a.dst.view, in_place ? &a.dst.view : residual, p.threads);
+    const View* scale = p.scaled ? &a.scale.view : nullptr;
+    reference(a.weights.view, bias, p.options, a.src.view, expected.view, residual, nullptr, scale);
+    layer(a.src.view, a.dst.view, in_place ? &a.dst.view : residual, p.threads, scale);
     // All of the memory: gaps stay as they were.
     ASSERT_TRUE(a.dst.memory == expected.memory) << (in_place ? "in place\n" : "\n") << layer.explain(p.src);
   }
@@ -72,8 +74,9 @@ TYPED_TEST(LayerOf, RealsKeepTheBound) {
     const Layer layer(a.weights.view, bias, p.options);
     Array<T> expected = a.dst;
     std::vector<double> magnitude(static_cast<size_t>(elements(a.dst.view.shape)));
-    reference(a.weights.view, bias, p.options, a.src.view, expected.view, residual, magnitude.data());
-    layer(a.src.view, a.dst.view, residual, p.threads);
+    const View* scale = p.scaled ? &a.scale.view : nullptr;
+    reference(a.weights.view, bias, p.options, a.src.view, expected.view, residual, magnitude.data(), scale);
+    layer(a.src.view, a.dst.view, residual, p.threads, scale);
     const std::vector<T> got = a.dst.values(), want = expected.values();
     for (size_t e = 0; e < got.size(); ++e)
       ASSERT_TRUE(within_bound(got[e], want[e], p.inputs, magnitude[e]))
@@ -113,6 +116,7 @@ TYPED_TEST(LayerOf, LargeProblems) {
     p.inputs = large.src[static_cast<int>(p.options.layout.find('C'))] / large.groups;
     p.c_out = large.c_out;
     p.bias = p.residual = true;
+    p.scaled = false;
     const auto number = [&] { return small_integer<T>(random); };
     Arrays<T> a(p, random, number);
     a.src = make_array<T>(p.src, {}, random, number);
@@ -124,6 +128,17 @@ TYPED_TEST(LayerOf, LargeProblems) {
       const Array<T> dst = a.dst;
       layer(a.src.view, dst.view, &a.residual.view, threads);
       ASSERT_TRUE(dst.memory == expected.memory) << p.text() << "\n" << layer.explain(p.src);
+    }
+    // Scaled, and with an activation that is not a floor.
+    p.options.activation = pointwise::Activation::leaky_relu(0.5);
+    const Layer leaky(a.weights.view, &a.bias.view, p.options);
+    const Array<T> scaled = a.dst;
+    reference(a.weights.view, &a.bias.view, p.options, a.src.view, scaled.view, &a.residual.view, nullptr,
+              &a.scale.view);
+    for (const int threads : {1, 3}) {
+      const Array<T> dst = a.dst;
+      leaky(a.src.view, dst.view, &a.residual.view, threads, &a.scale.view);
+      ASSERT_TRUE(dst.memory == scaled.memory) << p.text() << ", scaled\n" << leaky.explain(p.src);
     }
   }
 }

@@ -115,8 +115,15 @@ struct Problem {
   Options options;
   Shape src;
   int64_t inputs, c_out;  // inputs: of a group
-  bool bias, residual;
+  bool bias, residual, scaled;
   int threads;
+
+  // The shape of input scales.
+  Shape scales() const {
+    const size_t batch = options.layout.find('N');
+    const int64_t channels = inputs * options.groups;
+    return batch == std::string::npos ? Shape{channels} : Shape{src[static_cast<int>(batch)], channels};
+  }
 
   std::string text() const {
     std::string text = options.layout + " " + to_string(src) + " -> " + std::to_string(c_out) + " channels, stride";
@@ -124,7 +131,8 @@ struct Problem {
     text += ", padding";
     for (const int64_t p : options.padding) text += " " + std::to_string(p);
     return text + ", groups " + std::to_string(options.groups) + (bias ? ", bias" : "") +
-           (residual ? ", residual" : "") + ", threads " + std::to_string(threads);
+           (residual ? ", residual" : "") + (scaled ? ", input scale" : "") + ", activation " +
+           std::to_string(static_cast<int>(options.activation.kind)) + ", threads " + std::to_string(threads);
   }
 };
 
@@ -141,7 +149,15 @@ inline Problem random_problem(Random& random, pointwise::DType dtype) {
   for (int64_t& s : o.stride) s = random.one_in(2) ? 1 : random.integer(1, 4);
   for (int64_t& q : o.padding) q = random.one_in(3) ? random.integer(0, 3) : 0;
   o.groups = random.one_in(3) ? random.integer(2, 4) : 1;
-  if (random.one_in(2)) o.activation = pointwise::Activation::relu();
+  // Exact on small integers, and nothing comes further apart.
+  const pointwise::Activation activations[] = {{},
+                                               {},
+                                               pointwise::Activation::relu(),
+                                               pointwise::Activation::relu(),
+                                               {pointwise::Activation::Kind::relu6},
+                                               pointwise::Activation::clip(-9, 4),
+                                               pointwise::Activation::leaky_relu(0.5)};
+  o.activation = activations[random.integer(0, std::size(activations) - 1)];
   p.inputs = random.one_in(10) ? random.integer(0, 300) : random.integer(1, 40);
   p.c_out = o.groups * (random.one_in(2) ? random.integer(0, 100) : random.integer(1, 20));
   p.src.rank = static_cast<int>(o.layout.size());
@@ -152,6 +168,7 @@ inline Problem random_problem(Random& random, pointwise::DType dtype) {
                                     : random.integer(random.one_in(8) ? 0 : 1, most);
   p.bias = random.one_in(2);
   p.residual = random.one_in(2);
+  p.scaled = random.one_in(3);
   p.threads = static_cast<int>(random.integer(1, 3));
   return p;
 }

@@ -28,7 +28,21 @@ namespace pointwise {
 enum class DType { f32, f64 };
 
 // The arguments that an error can be about. Bindings have their own names for some of them.
-enum class Argument { src, weights, bias, residual, dst, layout, stride, padding, groups, activation, dtype };
+enum class Argument {
+  src,
+  weights,
+  bias,
+  residual,
+  dst,
+  layout,
+  stride,
+  padding,
+  groups,
+  activation,
+  dtype,
+  input_scale,
+  layers
+};
 
 // A wrong argument: which one, what was expected and what came.
 class Error : public std::invalid_argument {
@@ -72,12 +86,43 @@ struct View {
 };
 
 // What is done to the sum before it is stored.
+//
+//     relu         0 where v < 0 else v: keeps NaN and -0.0     tanh       tanh(v)
+//     relu6        clip(v, 0, 6)                                silu       v * sigmoid(v)
+//     clip         a where v < a, b where b < v, else v         hardswish  v * hardsigmoid(v)
+//     leaky_relu   a*v where v < 0 else v                       gelu       v * Phi(v), of the normal distribution
+//     elu          a*(exp(v) - 1) where v < 0 else v            gelu_tanh  v/2 * (1 + tanh(sqrt(2/pi)*(v + 0.044715
+//     v^3))) sigmoid      1 / (1 + exp(-v))                            softplus   log(1 + exp(v)) hardsigmoid  clip(v/6
+//     + 1/2, 0, 1)                        mish       v * tanh(softplus(v))
+//
+// NaN stays NaN in all of them.
 struct Activation {
-  enum class Kind { none, relu };
+  enum class Kind {
+    none,
+    relu,
+    relu6,
+    clip,
+    leaky_relu,
+    elu,
+    sigmoid,
+    tanh,
+    silu,
+    hardsigmoid,
+    hardswish,
+    gelu,
+    gelu_tanh,
+    softplus,
+    mish
+  };
+  static constexpr int kinds = static_cast<int>(Kind::mish) + 1;
   Kind kind = Kind::none;
+  double a = 0, b = 0;  // parameters of those that have them, rounded to the dtype
 
   static Activation none() { return {}; }
-  static Activation relu() { return {Kind::relu}; }  // 0 where v < 0 else v: keeps NaN and -0.0
+  static Activation relu() { return {Kind::relu}; }
+  static Activation clip(double low, double high) { return {Kind::clip, low, high}; }
+  static Activation leaky_relu(double slope = 0.01) { return {Kind::leaky_relu, slope}; }
+  static Activation elu(double alpha = 1) { return {Kind::elu, alpha}; }
 };
 
 // Everything about a convolution that is not an array.
@@ -128,8 +173,10 @@ class Layer {
   // Computes dst. residual may be null, or have dst's shape; it may be dst itself, element for element. Otherwise
   // no element of dst may be an element of another array, nor have two indices: that is the caller's to know.
   // Throws Error for shapes that do not fit and std::bad_alloc, both before dst is touched. At most `threads`
-  // threads take part; 0 means thread_count().
-  void operator()(const View& src, const View& dst, const View* residual = nullptr, int threads = 0) const;
+  // threads take part; 0 means thread_count(). input_scale, or null: (images, c_in), in an unbatched layout (c_in);
+  // each channel of src is multiplied by its own, and rounded, before the sum.
+  void operator()(const View& src, const View& dst, const View* residual = nullptr, int threads = 0,
+                  const View* input_scale = nullptr) const;
 
   // In words: the kernel chosen for C-contiguous arrays, blocking, threads, and why other kernels were refused.
   std::string explain(const Shape& src_shape) const;
@@ -138,9 +185,33 @@ class Layer {
   void copy_weights(void* to) const;
   void copy_bias(void* to) const;
 
+  struct Impl;  // the library's own
+
+ private:
+  friend class Chain;
+  explicit Layer(std::unique_ptr<const Impl> impl);
+  std::unique_ptr<const Impl> impl_;
+};
+
+// Layers one after the other, each of which reads what the one before it writes: tiles of pixels go through all of them
+// while they are in cache, and what lies between two layers is never written to memory. The bits of the result are
+// those of the layers called one by one.
+class Chain {
+ public:
+  // At least one layer; all have the layout and dtype of the first, and no padding; those behind the first have stride
+  // 1. The layers must outlive the chain. Throws Error for layers that do not follow each other.
+  explicit Chain(std::vector<const Layer*> layers);
+  ~Chain();
+  Chain(Chain&&) noexcept;
+  Chain& operator=(Chain&&) noexcept;
+
+  const Options& options() const;  // of the first layer
+  Shape output_shape(const Shape& src_shape) const;
+  // As a layer's call; residual is added in the last layer.
+  void operator()(const View& src, const View& dst, const View* residual = nullptr, int threads = 0) const;
+
  private:
   struct Impl;
-  explicit Layer(std::unique_ptr<const Impl> impl);
   std::unique_ptr<const Impl> impl_;
 };
 

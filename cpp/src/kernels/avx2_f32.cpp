@@ -1,6 +1,7 @@
 // AVX2 and FMA, float32. 16 registers: up to 12 accumulators.
 #include <immintrin.h>
 
+#include "activations.h"
 #include "block.h"
 #include "fma_loop.h"
 
@@ -27,6 +28,18 @@ struct Vec {
   static Vec fma(Vec a, Vec b, Vec c) { return {_mm256_fmadd_ps(a.v, b.v, c.v)}; }
   static Vec add(Vec a, Vec b) { return {_mm256_add_ps(a.v, b.v)}; }
   static Vec max(Vec a, Vec b) { return {_mm256_max_ps(a.v, b.v)}; }
+
+  static Vec sub(Vec a, Vec b) { return {_mm256_sub_ps(a.v, b.v)}; }
+  static Vec mul(Vec a, Vec b) { return {_mm256_mul_ps(a.v, b.v)}; }
+  static Vec div(Vec a, Vec b) { return {_mm256_div_ps(a.v, b.v)}; }
+  static Vec min(Vec a, Vec b) { return {_mm256_min_ps(a.v, b.v)}; }
+  static Vec rest(Vec a, Vec b, Vec ab) { return {_mm256_fmsub_ps(a.v, b.v, ab.v)}; }
+  static Vec select_less(Vec a, Vec b, Vec x, Vec y) {
+    return {_mm256_blendv_ps(y.v, x.v, _mm256_cmp_ps(a.v, b.v, _CMP_LT_OQ))};
+  }
+  static Vec abs(Vec a) { return {_mm256_andnot_ps(fill(-0.0f).v, a.v)}; }
+  static Vec copysign(Vec a, Vec sign) { return {_mm256_or_ps(abs(a).v, _mm256_and_ps(fill(-0.0f).v, sign.v))}; }
+  static Vec exponent(Vec z) { return {_mm256_castsi256_ps(_mm256_slli_epi32(_mm256_castps_si256(z.v), 23))}; }
 
   // 2x2 blocks of 1, 2 and 4 numbers change places in turn.
   static void transpose(Vec (&m)[8]) {
@@ -56,7 +69,7 @@ constexpr KernelRow<float> rows[] = {
 
 }  // namespace
 
-const KernelTable<float> avx2_f32 = {rows, sizeof(rows) / sizeof(rows[0]), pack_pixels<Vec>, pack_weights_panel<Vec>,
-                                     fma_loop<Vec>};
+const KernelTable<float> avx2_f32 = {
+    rows, sizeof(rows) / sizeof(rows[0]), pack_pixels<Vec>, scale_numbers<Vec>, pack_weights_panel<Vec>, activations<Vec>, fma_loop<Vec>};
 
 }  // namespace pointwise

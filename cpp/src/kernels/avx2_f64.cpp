@@ -1,6 +1,7 @@
 // AVX2 and FMA, float64. 16 registers: up to 12 accumulators.
 #include <immintrin.h>
 
+#include "activations.h"
 #include "block.h"
 #include "fma_loop.h"
 
@@ -26,6 +27,18 @@ struct Vec {
   static Vec add(Vec a, Vec b) { return {_mm256_add_pd(a.v, b.v)}; }
   static Vec max(Vec a, Vec b) { return {_mm256_max_pd(a.v, b.v)}; }
 
+  static Vec sub(Vec a, Vec b) { return {_mm256_sub_pd(a.v, b.v)}; }
+  static Vec mul(Vec a, Vec b) { return {_mm256_mul_pd(a.v, b.v)}; }
+  static Vec div(Vec a, Vec b) { return {_mm256_div_pd(a.v, b.v)}; }
+  static Vec min(Vec a, Vec b) { return {_mm256_min_pd(a.v, b.v)}; }
+  static Vec rest(Vec a, Vec b, Vec ab) { return {_mm256_fmsub_pd(a.v, b.v, ab.v)}; }
+  static Vec select_less(Vec a, Vec b, Vec x, Vec y) {
+    return {_mm256_blendv_pd(y.v, x.v, _mm256_cmp_pd(a.v, b.v, _CMP_LT_OQ))};
+  }
+  static Vec abs(Vec a) { return {_mm256_andnot_pd(fill(-0.0f).v, a.v)}; }
+  static Vec copysign(Vec a, Vec sign) { return {_mm256_or_pd(abs(a).v, _mm256_and_pd(fill(-0.0f).v, sign.v))}; }
+  static Vec exponent(Vec z) { return {_mm256_castsi256_pd(_mm256_slli_epi64(_mm256_castpd_si256(z.v), 52))}; }
+
   // 2x2 blocks of 1 and 2 numbers change places in turn.
   static void transpose(Vec (&m)[4]) {
     const __m256d a = _mm256_unpacklo_pd(m[0].v, m[1].v), b = _mm256_unpackhi_pd(m[0].v, m[1].v);
@@ -46,7 +59,7 @@ constexpr KernelRow<double> rows[] = {
 
 }  // namespace
 
-const KernelTable<double> avx2_f64 = {rows, sizeof(rows) / sizeof(rows[0]), pack_pixels<Vec>, pack_weights_panel<Vec>,
-                                      fma_loop<Vec>};
+const KernelTable<double> avx2_f64 = {
+    rows, sizeof(rows) / sizeof(rows[0]), pack_pixels<Vec>, scale_numbers<Vec>, pack_weights_panel<Vec>, activations<Vec>, fma_loop<Vec>};
 
 }  // namespace pointwise

@@ -1,6 +1,7 @@
 // AVX-512, float32. 32 registers: up to 28 accumulators.
 #include <immintrin.h>
 
+#include "activations.h"
 #include "fma_loop.h"
 #include "pairs.h"
 
@@ -25,6 +26,18 @@ struct Vec {
   static Vec fma(Vec a, Vec b, Vec c) { return {_mm512_fmadd_ps(a.v, b.v, c.v)}; }
   static Vec add(Vec a, Vec b) { return {_mm512_add_ps(a.v, b.v)}; }
   static Vec max(Vec a, Vec b) { return {_mm512_max_ps(a.v, b.v)}; }
+
+  static Vec sub(Vec a, Vec b) { return {_mm512_sub_ps(a.v, b.v)}; }
+  static Vec mul(Vec a, Vec b) { return {_mm512_mul_ps(a.v, b.v)}; }
+  static Vec div(Vec a, Vec b) { return {_mm512_div_ps(a.v, b.v)}; }
+  static Vec min(Vec a, Vec b) { return {_mm512_min_ps(a.v, b.v)}; }
+  static Vec rest(Vec a, Vec b, Vec ab) { return {_mm512_fmsub_ps(a.v, b.v, ab.v)}; }
+  static Vec select_less(Vec a, Vec b, Vec x, Vec y) {
+    return {_mm512_mask_blend_ps(_mm512_cmp_ps_mask(a.v, b.v, _CMP_LT_OQ), y.v, x.v)};
+  }
+  static Vec abs(Vec a) { return {_mm512_andnot_ps(fill(-0.0f).v, a.v)}; }
+  static Vec copysign(Vec a, Vec sign) { return {_mm512_or_ps(abs(a).v, _mm512_and_ps(fill(-0.0f).v, sign.v))}; }
+  static Vec exponent(Vec z) { return {_mm512_castsi512_ps(_mm512_slli_epi32(_mm512_castps_si512(z.v), 23))}; }
 
   static Mask half_first(int n) { return first(n); }
   static Vec twice(const char* p) {
@@ -79,7 +92,7 @@ constexpr KernelRow<float> rows[] = {
 
 }  // namespace
 
-const KernelTable<float> avx512_f32 = {rows, sizeof(rows) / sizeof(rows[0]), pack_pixels<Vec>, pack_weights_panel<Vec>,
-                                       fma_loop<Vec>};
+const KernelTable<float> avx512_f32 = {
+    rows, sizeof(rows) / sizeof(rows[0]), pack_pixels<Vec>, scale_numbers<Vec>, pack_weights_panel<Vec>, activations<Vec>, fma_loop<Vec>};
 
 }  // namespace pointwise

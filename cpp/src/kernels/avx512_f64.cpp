@@ -1,6 +1,7 @@
 // AVX-512, float64. 32 registers: up to 28 accumulators.
 #include <immintrin.h>
 
+#include "activations.h"
 #include "block.h"
 #include "fma_loop.h"
 
@@ -25,6 +26,18 @@ struct Vec {
   static Vec fma(Vec a, Vec b, Vec c) { return {_mm512_fmadd_pd(a.v, b.v, c.v)}; }
   static Vec add(Vec a, Vec b) { return {_mm512_add_pd(a.v, b.v)}; }
   static Vec max(Vec a, Vec b) { return {_mm512_max_pd(a.v, b.v)}; }
+
+  static Vec sub(Vec a, Vec b) { return {_mm512_sub_pd(a.v, b.v)}; }
+  static Vec mul(Vec a, Vec b) { return {_mm512_mul_pd(a.v, b.v)}; }
+  static Vec div(Vec a, Vec b) { return {_mm512_div_pd(a.v, b.v)}; }
+  static Vec min(Vec a, Vec b) { return {_mm512_min_pd(a.v, b.v)}; }
+  static Vec rest(Vec a, Vec b, Vec ab) { return {_mm512_fmsub_pd(a.v, b.v, ab.v)}; }
+  static Vec select_less(Vec a, Vec b, Vec x, Vec y) {
+    return {_mm512_mask_blend_pd(_mm512_cmp_pd_mask(a.v, b.v, _CMP_LT_OQ), y.v, x.v)};
+  }
+  static Vec abs(Vec a) { return {_mm512_andnot_pd(fill(-0.0f).v, a.v)}; }
+  static Vec copysign(Vec a, Vec sign) { return {_mm512_or_pd(abs(a).v, _mm512_and_pd(fill(-0.0f).v, sign.v))}; }
+  static Vec exponent(Vec z) { return {_mm512_castsi512_pd(_mm512_slli_epi64(_mm512_castpd_si512(z.v), 52))}; }
 
   // 2x2 blocks of 1, 2 and 4 numbers change places in turn.
   static void transpose(Vec (&m)[8]) {
@@ -56,7 +69,7 @@ constexpr KernelRow<double> rows[] = {
 
 }  // namespace
 
-const KernelTable<double> avx512_f64 = {rows, sizeof(rows) / sizeof(rows[0]), pack_pixels<Vec>, pack_weights_panel<Vec>,
-                                        fma_loop<Vec>};
+const KernelTable<double> avx512_f64 = {
+    rows, sizeof(rows) / sizeof(rows[0]), pack_pixels<Vec>, scale_numbers<Vec>, pack_weights_panel<Vec>, activations<Vec>, fma_loop<Vec>};
 
 }  // namespace pointwise

@@ -10,9 +10,9 @@ namespace {
 // row r at y + c * y_column + r * sizeof(T). This is where NCHW results of pixel rows are transposed, in registers.
 template <class V>
 void store_transposed(const typename V::Number* buffer, int width, int rows, int columns, char* y, ptrdiff_t y_column,
-                      const char* residual, ptrdiff_t residual_column, typename V::Number number_floor) {
+                      const char* residual, ptrdiff_t residual_column, const Epilogue<typename V::Number>& epilogue) {
   using T = typename V::Number;
-  const V floor = V::fill(number_floor);
+  const V floor = V::fill(epilogue.floor);
   for (int r = 0; r < rows; r += V::lanes) {
     const int used = static_cast<int>(smaller(rows - r, V::lanes));
     const auto mask = V::first(used);
@@ -21,11 +21,23 @@ void store_transposed(const typename V::Number* buffer, int width, int rows, int
       POINTWISE_UNROLL
       for (int i = 0; i < V::lanes; ++i) v[i] = V::load(reinterpret_cast<const char*>(buffer + (r + i) * width + c));
       V::transpose(v);
+      const ptrdiff_t at = r * static_cast<ptrdiff_t>(sizeof(T));
+      if (residual) {
+        POINTWISE_UNROLL
+        for (int i = 0; i < V::lanes; ++i) {
+          if (c + i >= columns) break;
+          v[i] = V::add(v[i], V::load(residual + (c + i) * residual_column + at, mask));
+        }
+      }
+      if (epilogue.activate) {
+        V done[V::lanes];  // not v itself, which would live in memory
+        for (int i = 0; i < V::lanes; ++i) done[i] = v[i];
+        epilogue.activate(epilogue.parameters, reinterpret_cast<char*>(done), V::lanes);
+        for (int i = 0; i < V::lanes; ++i) v[i] = done[i];
+      }
       POINTWISE_UNROLL
       for (int i = 0; i < V::lanes; ++i) {
         if (c + i >= columns) break;
-        const ptrdiff_t at = r * static_cast<ptrdiff_t>(sizeof(T));
-        if (residual) v[i] = V::add(v[i], V::load(residual + (c + i) * residual_column + at, mask));
         v[i] = V::max(floor, v[i]);
         if (used == V::lanes)
           v[i].store(y + (c + i) * y_column + at);
@@ -90,13 +102,13 @@ struct BlockRunner {
       t.y_row = R == Rows::channels ? b.y_channel : b.y_pixel;
       t.residual = b.residual ? b.residual + pixel * b.residual_pixel + channel * b.residual_channel : nullptr;
       t.residual_row = R == Rows::channels ? b.residual_channel : b.residual_pixel;
-      t.floor = b.epilogue.floor;
+      t.epilogue = b.epilogue;
     } else {
       t.y = reinterpret_cast<char*>(buffer + buffer_row * width);
       t.y_row = width * item;
       t.residual = nullptr;
       t.residual_row = 0;
-      t.floor = lowest;
+      t.epilogue = {lowest, nullptr, {}};
     }
     return t;
   }
@@ -111,16 +123,22 @@ struct BlockRunner {
       store_transposed<V>(buffer, width, rows_are_pixels ? pixels : channels, rows_are_pixels ? channels : pixels,
                           b.y + pixel * b.y_pixel + channel * b.y_channel, rows_are_pixels ? b.y_channel : b.y_pixel,
                           b.residual ? b.residual + pixel * b.residual_pixel + channel * b.residual_channel : nullptr,
-                          rows_are_pixels ? b.residual_channel : b.residual_pixel, b.epilogue.floor);
+                          rows_are_pixels ? b.residual_channel : b.residual_pixel, b.epilogue);
       return;
     }
+    constexpr int most_channels = R == Rows::pixels ? width : buffer_rows;
+    alignas(64) T row[most_channels] = {};  // of a pixel
     for (int p = 0; p < pixels; ++p) {
       char* y = b.y + y_at(pixel + p) + channel * b.y_channel;
       const char* residual = b.residual ? b.residual + residual_at(pixel + p) + channel * b.residual_channel : nullptr;
       for (int c = 0; c < channels; ++c) {
-        T v = R == Rows::pixels ? buffer[p * width + c] : buffer[c * width + p];
-        if (residual) v += read<T>(residual + c * b.residual_channel);
-        v = b.epilogue.floor > v ? b.epilogue.floor : v;
+        row[c] = R == Rows::pixels ? buffer[p * width + c] : buffer[c * width + p];
+        if (residual) row[c] += read<T>(residual + c * b.residual_channel);
+      }
+      if (b.epilogue.activate)
+        b.epilogue.activate(b.epilogue.parameters, reinterpret_cast<char*>(row), ceil_div(channels, lanes));
+      for (int c = 0; c < channels; ++c) {
+        const T v = b.epilogue.floor > row[c] ? b.epilogue.floor : row[c];
         __builtin_memcpy(y + c * b.y_channel, &v, sizeof(T));
       }
     }
@@ -277,6 +295,24 @@ void pack_channels_last(const char* x, const ptrdiff_t* offsets, int64_t pixels,
         for (int k = 0; k < columns; ++k) v[k].store(at + k * to_channel, mask);
       }
     }
+  }
+}
+
+// See KernelTable::scale.
+template <class V>
+void scale_numbers(char* numbers, ptrdiff_t row, int64_t rows, int64_t count, const char* factors, bool by_column) {
+  constexpr int64_t item = sizeof(typename V::Number), lanes = V::lanes;
+  for (int64_t r = 0; r < rows; ++r, numbers += row) {
+    V factor = by_column ? V::fill(0) : V::broadcast(factors + r * item);
+    int64_t i = 0;
+    for (; i + lanes <= count; i += lanes) {
+      if (by_column) factor = V::load(factors + i * item);
+      V::mul(V::load(numbers + i * item), factor).store(numbers + i * item);
+    }
+    if (i == count) continue;
+    const auto mask = V::first(static_cast<int>(count - i));
+    if (by_column) factor = V::load(factors + i * item, mask);
+    V::mul(V::load(numbers + i * item, mask), factor).store(numbers + i * item, mask);
   }
 }
 

@@ -31,9 +31,18 @@ constexpr int panel_width() {
   return 64 / static_cast<int>(sizeof(T));
 }
 
+// Applies an activation to `vectors` vectors of the ISA's width, side by side at `numbers`, in place.
+template <class T>
+using Activate = void (*)(const T* parameters, char* numbers, int64_t vectors);
+
+constexpr int activation_kinds = 15;  // Activation::kinds, of which kernel files know nothing
+
+// What is done to a sum before it is stored.
 template <class T>
 struct Epilogue {
-  T floor;  // v becomes max(floor, v): 0 for relu, -infinity for no activation
+  T floor;               // v becomes max(floor, v): 0 for relu, -infinity for no activation
+  Activate<T> activate;  // every other activation, in place of the floor; null where there is none
+  T parameters[2];       // of activate
 };
 
 // One kernel call. Strides are in bytes; x, y and residual need no alignment. Nothing outside the rectangle is read
@@ -85,9 +94,14 @@ struct KernelTable {
   // Copies pixels of x into a panel: to[c * to_channel + i * sizeof(T)] = x[c * x_channel + offsets[i]], byte strides.
   void (*pack)(const char* x, ptrdiff_t x_channel, const ptrdiff_t* offsets, int64_t pixels, int64_t channels, char* to,
                ptrdiff_t to_channel);
+  // Multiplies numbers of packed pixels, in place: `rows` rows of `count`, `row` bytes apart, each row by its factor,
+  // or (by_column) each column by its own. Factors lie side by side.
+  void (*scale)(char* numbers, ptrdiff_t row, int64_t rows, int64_t count, const char* factors, bool by_column);
   // Packs up to panel_width<T>() output channels of weights into a panel; those that are missing are zeros. A channel's
   // weights lie side by side, channels `step` bytes apart.
   void (*pack_weights)(const char* weights, ptrdiff_t step, int64_t channels, int64_t input_channels, T* panel);
+  // By Activation::Kind; null for none and relu, which are an Epilogue's floor.
+  const Activate<T>* activations;
   // Nothing but multiply-adds of registers, `steps` times a fixed number of them: what the instruction set could do at
   // best. Returns the floating-point operations that were done, two for a multiply-add.
   double (*fma_loop)(int64_t steps);

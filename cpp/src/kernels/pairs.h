@@ -61,25 +61,38 @@ __attribute__((noinline)) void pair_rows_column(const Column<typename V::Number>
     ptrdiff_t y_row = t.y_row, residual_row = t.residual_row;
     asm volatile("" : "+r"(y_row));
     if (Residual) asm volatile("" : "+r"(residual_row));
-    const V floor = V::fill(t.floor);
+    const V floor = V::fill(t.epilogue.floor);
     const auto mask = V::half_first(t.last);
+    if (Residual) {
+      POINTWISE_UNROLL
+      for (int p = 0; p < Pairs; ++p) {
+        whole[2 * p] = V::add(whole[2 * p], V::load(residual));
+        whole[2 * p + 1] = V::add(whole[2 * p + 1], V::load(residual + residual_row));
+        shared[p] = V::add(shared[p], V::load_halves(residual + vector, residual + residual_row + vector, mask));
+        residual += 2 * residual_row;
+      }
+    }
+    if (t.epilogue.activate) {
+      V done[rows + Pairs];
+      POINTWISE_UNROLL
+      for (int r = 0; r < rows; ++r) done[r] = whole[r];
+      POINTWISE_UNROLL
+      for (int p = 0; p < Pairs; ++p) done[rows + p] = shared[p];
+      t.epilogue.activate(t.epilogue.parameters, reinterpret_cast<char*>(done), rows + Pairs);
+      POINTWISE_UNROLL
+      for (int r = 0; r < rows; ++r) whole[r] = done[r];
+      POINTWISE_UNROLL
+      for (int p = 0; p < Pairs; ++p) shared[p] = done[rows + p];
+    }
     POINTWISE_UNROLL
     for (int p = 0; p < Pairs; ++p) {
-      V v = shared[p];
-      if (Residual) v = V::add(v, V::load_halves(residual + vector, residual + residual_row + vector, mask));
-      v = V::max(floor, v);
-      POINTWISE_UNROLL
-      for (int k = 0; k < 2; ++k) {
-        V u = whole[2 * p + k];
-        if (Residual) u = V::add(u, V::load(residual));
-        V::max(floor, u).store(y);
-        if (k == 0)
-          v.store_lower(y + vector, mask);
-        else
-          v.store_upper(y + vector, mask);
-        y += y_row;
-        if (Residual) residual += residual_row;
-      }
+      const V v = V::max(floor, shared[p]);
+      V::max(floor, whole[2 * p]).store(y);
+      v.store_lower(y + vector, mask);
+      y += y_row;
+      V::max(floor, whole[2 * p + 1]).store(y);
+      v.store_upper(y + vector, mask);
+      y += y_row;
     }
     from += rows * x_pixel;
   }

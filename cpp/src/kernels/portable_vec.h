@@ -3,18 +3,35 @@
 // library call here. (Users are promised the error bound, not the bits, of these kernels.)
 #pragma once
 
+#include "activations.h"
 #include "block.h"
 #include "fma_loop.h"
 
 namespace pointwise {
 namespace {
 
+// The bits of a number.
+template <class T>
+struct WordOf;
+template <>
+struct WordOf<float> {
+  using Type = uint32_t;
+  static constexpr int digits = 23;  // that are stored
+};
+template <>
+struct WordOf<double> {
+  using Type = uint64_t;
+  static constexpr int digits = 52;
+};
+
 template <class T>
 struct PortableVec {
   using Number = T;
+  using Word = typename WordOf<T>::Type;
   using Mask = int;
   static constexpr int lanes = 16 / static_cast<int>(sizeof(T));
   typedef T Native __attribute__((vector_size(16)));
+  typedef Word Words __attribute__((vector_size(16)));
   Native v;
 
   static PortableVec fill(T number) { return {number - Native{}}; }
@@ -33,6 +50,30 @@ struct PortableVec {
   static PortableVec fma(PortableVec a, PortableVec b, PortableVec c) { return {a.v * b.v + c.v}; }
   static PortableVec add(PortableVec a, PortableVec b) { return {a.v + b.v}; }
   static PortableVec max(PortableVec a, PortableVec b) { return {a.v > b.v ? a.v : b.v}; }
+
+  static PortableVec sub(PortableVec a, PortableVec b) { return {a.v - b.v}; }
+  static PortableVec mul(PortableVec a, PortableVec b) { return {a.v * b.v}; }
+  static PortableVec div(PortableVec a, PortableVec b) { return {a.v / b.v}; }
+  static PortableVec min(PortableVec a, PortableVec b) { return {a.v < b.v ? a.v : b.v}; }
+  static PortableVec select_less(PortableVec a, PortableVec b, PortableVec x, PortableVec y) {
+    return {a.v < b.v ? x.v : y.v};
+  }
+  static constexpr Word sign_bit = Word(1) << (8 * sizeof(T) - 1);
+  static PortableVec abs(PortableVec a) { return {(Native)((Words)a.v & ~sign_bit)}; }
+  static PortableVec copysign(PortableVec a, PortableVec sign) {
+    return {(Native)((Words)abs(a).v | ((Words)sign.v & sign_bit))};
+  }
+  static PortableVec exponent(PortableVec z) { return {(Native)((Words)z.v << WordOf<T>::digits)}; }
+
+  // Dekker's product: halves of the factors, whose products are exact.
+  static Native upper_half(Native a) {
+    const Native c = a * static_cast<T>((Word(1) << (WordOf<T>::digits + 2) / 2) + 1);
+    return c - (c - a);
+  }
+  static PortableVec rest(PortableVec a, PortableVec b, PortableVec ab) {
+    const Native a1 = upper_half(a.v), a2 = a.v - a1, b1 = upper_half(b.v), b2 = b.v - b1;
+    return {a1 * b1 - ab.v + a1 * b2 + a2 * b1 + a2 * b2};
+  }
 
   static void transpose(PortableVec (&m)[lanes]) {
     for (int i = 0; i < lanes; ++i)

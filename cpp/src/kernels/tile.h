@@ -52,7 +52,7 @@ struct Column {
   int rows;    // rows to store of the last tile: at most MR
   int last;    // lanes in use in the last vector of a row
   bool stream;
-  T floor;
+  Epilogue<T> epilogue;
 };
 
 template <class V, int MR, int NR>
@@ -65,6 +65,34 @@ inline void load_sums(const char* sums, ptrdiff_t sums_row, V (&acc)[MR][NR]) {
   }
 }
 
+// Stores `rows` rows of a tile, NR vectors each, that wait in memory for their activation. Not unrolled: it is a small
+// part of a tile of many input channels, and there is one for all shapes of tiles.
+template <class V>
+__attribute__((noinline)) void activate_and_store(const Column<typename V::Number>& t, char* y, const char* residual,
+                                                  int rows, int nr, V* tile) {
+  constexpr ptrdiff_t vector = sizeof(V);
+  const auto mask = V::first(t.last);
+  const bool whole = t.last == V::lanes, stream = t.stream && whole;
+  for (int r = 0; residual != nullptr && r < rows; ++r, residual += t.residual_row)
+    for (int j = 0; j < nr; ++j) {
+      const char* at = residual + j * vector;
+      V& v = tile[r * nr + j];
+      v = V::add(v, whole || j < nr - 1 ? V::load(at) : V::load(at, mask));
+    }
+  t.epilogue.activate(t.epilogue.parameters, reinterpret_cast<char*>(tile), int64_t{rows} * nr);
+  for (int r = 0; r < rows; ++r, y += t.y_row)
+    for (int j = 0; j < nr; ++j) {
+      const V v = tile[r * nr + j];
+      char* at = y + j * vector;
+      if (stream)
+        v.stream(at);
+      else if (whole || j < nr - 1)
+        v.store(at);
+      else
+        v.store(at, mask);
+    }
+}
+
 // Stores `rows` rows of a tile. A whole one is stored without a branch. The strides are held in registers, as the
 // compiler must assume that stores change the Column; and hidden from it, as it would keep addresses of every row, for
 // all tiles, in registers that the multiply-adds need.
@@ -72,11 +100,21 @@ template <class V, int MR, int NR, bool Residual>
 inline void store_tile(const Column<typename V::Number>& t, char* y, const char* residual, int rows,
                        const V (&acc)[MR][NR]) {
   constexpr ptrdiff_t vector = sizeof(V);
+  if (t.epilogue.activate) {
+    V tile[MR * NR];
+    POINTWISE_UNROLL
+    for (int r = 0; r < MR; ++r) {
+      POINTWISE_UNROLL
+      for (int j = 0; j < NR; ++j) tile[r * NR + j] = acc[r][j];
+    }
+    activate_and_store<V>(t, y, residual, rows, NR, tile);
+    return;
+  }
   ptrdiff_t y_row = t.y_row, residual_row = t.residual_row;
   asm volatile("" : "+r"(y_row));
   if (Residual) asm volatile("" : "+r"(residual_row));
   const int last = t.last;
-  const V floor = V::fill(t.floor);
+  const V floor = V::fill(t.epilogue.floor);
   if (t.stream && rows == MR && last == V::lanes) {
     POINTWISE_UNROLL
     for (int r = 0; r < MR; ++r) {
