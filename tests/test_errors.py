@@ -12,6 +12,7 @@ from hypothesis import given
 
 F = np.float32
 MANY = 2**63
+NAN = float("nan")
 x0, w0, b0 = np.ones((1, 6, 2, 3), F), np.ones((4, 6), F), np.ones(4, F)
 
 
@@ -24,10 +25,12 @@ class Bad:
         return "Bad!"
 
 
-PLANNED = (
-    *("relu6", "clip", "leaky_relu", "elu", "sigmoid", "tanh", "silu", "hardsigmoid", "hardswish"),
+NAMES = (
+    *("relu", "relu6", "clip", "leaky_relu", "elu", "sigmoid", "tanh", "silu", "hardsigmoid", "hardswish"),
     *("gelu", "gelu_tanh", "softplus", "mish"),
 )
+WITH_ONE = ("leaky_relu", "elu")
+WITHOUT = tuple(name for name in NAMES if name not in (*WITH_ONE, "clip"))
 
 # argument, value, exception, what the message must say
 OF_THE_LAYER = [
@@ -95,16 +98,31 @@ OF_THE_LAYER = [
     ("activation", "rule", ValueError, r"\bactivation must be .*relu, relu6, clip.*mish.*got 'rule'"),
     ("activation", "", ValueError, r"\bactivation must be .*relu.*got ''"),
     ("activation", ("rule", 1), ValueError, r"\bactivation must be .*relu.*got \('rule', 1\)"),
-    ("activation", ("relu", 1), ValueError, r"\bactivation 'relu' takes no parameters, got \('relu', 1\)"),
+    *(
+        ("activation", (name, 1), ValueError, rf"\bactivation '{name}' takes no parameters, got \('{name}', 1\)")
+        for name in WITHOUT
+    ),
+    *(("activation", (name, 1, 2), ValueError, rf"\bactivation '{name}' takes a") for name in WITH_ONE),
+    *(("activation", (name, "1"), TypeError, rf"\bactivation '{name}' takes real numbers") for name in WITH_ONE),
+    *(("activation", (name, NAN), ValueError, rf"\bactivation {name}'s .*finite.*got nan") for name in WITH_ONE),
+    *(("activation", (name, 1e300), ValueError, rf"\bactivation {name}'s .*finite.*got 1e\+300") for name in WITH_ONE),
+    (
+        "activation",
+        "clip",
+        ValueError,
+        r"\bactivation 'clip' takes bounds lo and hi, as in \('clip', 0, 6\), got 'clip'",
+    ),
+    ("activation", ("clip", 1), ValueError, r"\bactivation 'clip' takes bounds lo and hi.*got \('clip', 1\)"),
+    ("activation", ("clip", 1, 2, 3), ValueError, r"\bactivation 'clip' takes bounds lo and hi"),
+    ("activation", ("clip", 1, 0), ValueError, r"\bactivation clip must have bounds lo <= hi.*got 1 and 0"),
+    ("activation", ("clip", NAN, 1), ValueError, r"\bactivation clip must have bounds.*numbers, got nan and 1"),
+    ("activation", ("clip", 0, NAN), ValueError, r"\bactivation clip must have bounds.*numbers, got 0 and nan"),
+    ("activation", ("clip", 0, 1j), TypeError, r"\bactivation 'clip' takes real numbers"),
+    ("activation", ("clip", 0, 10**400), ValueError, r"\bactivation 'clip' takes numbers within .*float64"),
     ("activation", 1, TypeError, r"\bactivation must be None, a name, or a tuple.*got 1"),
     ("activation", (), TypeError, r"\bactivation must be None, a name, or a tuple.*got \(\)"),
     ("activation", (1, "relu"), TypeError, r"\bactivation must be None, a name, or a tuple.*got \(1, 'relu'\)"),
     ("activation", Bad(), TypeError, r"\bactivation must be None, a name, or a tuple.*got Bad!"),
-    *(
-        ("activation", activation, NotImplementedError, rf"\bactivation\b.*{name}.*not built yet")
-        for name in PLANNED
-        for activation in (name, (name, 1.0), (name, 0.0, 6.0))
-    ),
 ]
 
 OF_X = [
@@ -364,7 +382,7 @@ def test_signatures():
     """Names, order and defaults are the public contract's."""
     expected = {
         "conv": "x, weight, bias=None, *, layout='NCHW', stride=1, padding=0, groups=1, activation=None, "
-        "residual=None, out=None",
+        "residual=None, out=None, input_scale=None",
         "Conv": "weight, bias=None, *, layout='NCHW', stride=1, padding=0, groups=1, activation=None, dtype=None",
         "cost": "x_shape, c_out, *, layout='NCHW', stride=1, padding=0, groups=1, bias=False, dtype='float32'",
     }

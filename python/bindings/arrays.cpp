@@ -29,6 +29,8 @@ const char* python_name(Argument argument) {
     case Argument::groups: return "groups";
     case Argument::activation: return "activation";
     case Argument::dtype: return "dtype";
+    case Argument::input_scale: return "input_scale";
+    case Argument::layers: return "layers";
   }
   return "argument";
 }
@@ -186,6 +188,26 @@ View bias_view(PyArrayObject* array) {
   return view;
 }
 
+View scale_view(PyArrayObject* array, const std::string& layout) {
+  const size_t batch = layout.find('N'), channels = layout.find('C');
+  const int rank = PyArray_NDIM(array), kept = batch == std::string::npos ? 1 : 2;
+  View view;
+  copy_axes(array, std::min(rank, pointwise::max_rank), &view);
+  if (rank == kept) return view;
+  bool ones = rank == static_cast<int>(layout.size());
+  for (size_t i = 0; ones && i < layout.size(); ++i) ones = i == batch || i == channels || view.shape[i] == 1;
+  if (!ones)
+    raise(PyExc_ValueError, std::string("input_scale must have shape ") +
+                                (kept == 2 ? "(images, input channels)" : "(input channels,)") +
+                                ", or x's axes with spatial ones of length 1, got " + shape_text(array));
+  const View whole = view;
+  view.shape = kept == 2 ? Shape{whole.shape[batch], whole.shape[channels]} : Shape{whole.shape[channels]};
+  view.strides = {};
+  view.strides[kept - 1] = whole.strides[channels];
+  if (kept == 2) view.strides[0] = whole.strides[batch];
+  return view;
+}
+
 void check_same_dtype(PyObject* object, DType dtype, const char* name) {
   if (PyArray_CheckExact(object)) {
     PyArrayObject* array = reinterpret_cast<PyArrayObject*>(object);
@@ -195,16 +217,16 @@ void check_same_dtype(PyObject* object, DType dtype, const char* name) {
 }
 
 void check_out(PyArrayObject* out, PyArrayObject* x, PyArrayObject* residual, PyArrayObject* weight,
-               PyArrayObject* bias) {
+               PyArrayObject* bias, PyArrayObject* input_scale) {
   if (!PyArray_ISWRITEABLE(out)) raise(PyExc_ValueError, "out must be writable, got a read-only array");
   const Extent written(out);
   bool clear = steps_over_itself(out);
-  for (PyArrayObject* other : {x, residual, weight, bias})
+  for (PyArrayObject* other : {x, residual, weight, bias, input_scale})
     clear = clear && (other == nullptr || !written.meets(Extent(other)));
   if (clear) return;
   const auto given = [](PyArrayObject* a) { return a ? reinterpret_cast<PyObject*>(a) : Py_None; };
-  Ref(PyObject_CallFunction(python_helper("check_overlap").get(), "OOOOO", given(out), given(x), given(residual),
-                            given(weight), given(bias)))
+  Ref(PyObject_CallFunction(python_helper("check_overlap").get(), "OOOOOO", given(out), given(x), given(residual),
+                            given(weight), given(bias), given(input_scale)))
       .checked();
 }
 

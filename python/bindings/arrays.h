@@ -81,12 +81,14 @@ pointwise::View view_of(PyArrayObject* array, const char* name, const std::strin
 // weight with its trailing axes of length 1 taken off, and bias.
 pointwise::View weight_view(PyArrayObject* array);
 pointwise::View bias_view(PyArrayObject* array);
+// input_scale, with its spatial axes of length 1, where it has them, taken off.
+pointwise::View scale_view(PyArrayObject* array, const std::string& layout);
 
 // That `object` is an ndarray of this dtype, as `name` must be.
 void check_same_dtype(PyObject* object, pointwise::DType dtype, const char* name);
 // That `out` can take a result, sharing no element with the others (null where there are none), `residual` excepted
 // when it is the same memory, shape and strides.
 void check_out(PyArrayObject* out, PyArrayObject* x, PyArrayObject* residual, PyArrayObject* weight,
-               PyArrayObject* bias);
+               PyArrayObject* bias, PyArrayObject* input_scale);
 
 }  // namespace pointwise_python

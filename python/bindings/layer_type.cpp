@@ -5,9 +5,8 @@
 #include <memory>
 
 #include "alternative_runs.h"
+#include "call.h"
 #include "options.h"
-#include "results.h"
-#include "validate.h"
 
 namespace pointwise_python {
 
@@ -23,85 +22,13 @@ struct LayerObject {
   Layer* layer;
 };
 
-PyObject* given(PyObject* object) { return object == nullptr || object == Py_None ? nullptr : object; }
-
-// What pw.conv and a layer's call share: arrays are checked, the result made, the GIL released.
-PyObject* run(const Layer& layer, PyObject* x_array, PyObject* residual_object, PyObject* out_object,
-              PyArrayObject* weight, PyArrayObject* bias) {
-  const auto& options = layer.options();
-  PyArrayObject* x = reinterpret_cast<PyArrayObject*>(x_array);
-  const View src = view_of(x, "x", options.layout);
-  const Shape shape = layer.output_shape(src.shape);
-
-  View residual;
-  PyObject* residual_given = given(residual_object);
-  if (residual_given != nullptr) {
-    check_same_dtype(residual_given, options.dtype, "residual");
-    residual = view_of(reinterpret_cast<PyArrayObject*>(residual_given), "residual", options.layout);
-  }
-
-  Ref out;
-  View dst;
-  if (given(out_object) != nullptr) {
-    check_same_dtype(out_object, options.dtype, "out");
-    out = Ref::borrow(out_object);
-    dst = view_of(out.array(), "out", options.layout);
-    // Before the search for overlaps, which can be long in odd arrays.
-    if (residual_given != nullptr) pointwise::validate_shape(pointwise::Argument::residual, residual.shape, shape);
-    pointwise::validate_shape(pointwise::Argument::dst, dst.shape, shape);
-    check_out(out.array(), x, reinterpret_cast<PyArrayObject*>(residual_given), weight, bias);
-  } else {
-    out = new_result(shape, options.dtype);
-    dst = view_of(out.array(), "out", options.layout);
-  }
-
-  PyThreadState* state = PyEval_SaveThread();
-  try {
-    layer(src, dst, residual_given ? &residual : nullptr);
-  } catch (...) {
-    PyEval_RestoreThread(state);
-    throw;
-  }
-  PyEval_RestoreThread(state);
-  return out.release();
-}
-
-// (x, residual=None, out=None)
 PyObject* layer_vectorcall(PyObject* self, PyObject* const* args, size_t nargsf, PyObject* names) {
-  static const char* const words[] = {"x", "residual", "out"};
-  PyObject* values[3] = {};
-  const Py_ssize_t positional = PyVectorcall_NARGS(nargsf);
-  const Py_ssize_t named = names == nullptr ? 0 : PyTuple_GET_SIZE(names);
-  if (positional > 3) {
-    PyErr_Format(PyExc_TypeError, "Conv.__call__ takes x, residual and out, got %zd positional arguments", positional);
-    return nullptr;
-  }
-  for (Py_ssize_t i = 0; i < positional; ++i) values[i] = args[i];
-  for (Py_ssize_t i = 0; i < named; ++i) {
-    PyObject* name = PyTuple_GET_ITEM(names, i);
-    int at = 0;
-    while (at < 3 && PyUnicode_CompareWithASCIIString(name, words[at]) != 0) ++at;
-    if (at == 3) {
-      PyErr_Format(PyExc_TypeError, "Conv.__call__ takes x, residual and out, got an unexpected argument %R", name);
-      return nullptr;
-    }
-    if (values[at] != nullptr) {
-      PyErr_Format(PyExc_TypeError, "Conv.__call__ got two values for %s", words[at]);
-      return nullptr;
-    }
-    values[at] = args[positional + i];
-  }
-  if (values[0] == nullptr) {
-    PyErr_SetString(PyExc_TypeError, "Conv.__call__ needs x");
-    return nullptr;
-  }
+  CallArguments given;
+  if (!parse_call("Conv", true, args, nargsf, names, &given)) return nullptr;
   try {
     const Layer& layer = *reinterpret_cast<LayerObject*>(self)->layer;
-    const Ref x = source_array(values[0], "x");
-    if (dtype_of(x.array()) != layer.options().dtype)
-      raise(PyExc_TypeError, std::string("x must have the layer's dtype ") + dtype_name(layer.options().dtype) +
-                                 ", got " + dtype_name(dtype_of(x.array())));
-    return run(layer, x.get(), values[1], values[2], nullptr, nullptr);
+    const Ref x = call_source(given.x, layer.options().dtype, "layer");
+    return call(layer, x.array(), given, nullptr, nullptr);
   } catch (...) {
     translate_exception();
     return nullptr;
@@ -262,9 +189,15 @@ PyObject* inherit_vectorcall(PyObject*, PyObject* type) {
   Py_RETURN_NONE;
 }
 
+const Layer* layer_of(PyObject* object, PyObject* type) {
+  return PyObject_TypeCheck(object, reinterpret_cast<PyTypeObject*>(type))
+             ? reinterpret_cast<LayerObject*>(object)->layer
+             : nullptr;
+}
+
 PyObject* conv(PyObject*, PyObject* const* args, Py_ssize_t count) {
-  if (count != 10) {
-    PyErr_Format(PyExc_TypeError, "_core.conv takes 10 arguments, got %zd", count);
+  if (count != 11) {
+    PyErr_Format(PyExc_TypeError, "_core.conv takes 11 arguments, got %zd", count);
     return nullptr;
   }
   try {
@@ -280,7 +213,7 @@ PyObject* conv(PyObject*, PyObject* const* args, Py_ssize_t count) {
       bias_seen = bias_view(bias.array());
     }
     const Layer layer = Layer::borrowing(weight_seen, bias ? &bias_seen : nullptr, options);
-    return run(layer, x.get(), args[8], args[9], weight.array(), bias ? bias.array() : nullptr);
+    return call(layer, x.array(), {args[0], args[8], args[9], args[10]}, weight.array(), bias ? bias.array() : nullptr);
   } catch (...) {
     translate_exception();
     return nullptr;

@@ -7,14 +7,17 @@
 namespace pointwise_python {
 
 // The type _core.Layer: made of (weight, bias, layout, stride, padding, groups, activation, dtype name), called with
-// (x, residual=None, out=None).
+// (x, residual=None, out=None, input_scale=None).
 PyObject* make_layer_type();
+
+// The layer in an object of this type, or of a subclass; null for any other object.
+const pointwise::Layer* layer_of(PyObject* object, PyObject* type);
 
 // _core.inherit_vectorcall(type): calls of a subclass, which has no __call__ of its own, go straight to the layer's.
 // Python does this by itself from 3.12 on; before, a call builds a tuple first.
 PyObject* inherit_vectorcall(PyObject* module, PyObject* type);
 
-// _core.conv(x, weight, bias, layout, stride, padding, groups, activation, residual, out)
+// _core.conv(x, weight, bias, layout, stride, padding, groups, activation, residual, out, input_scale)
 PyObject* conv(PyObject* module, PyObject* const* args, Py_ssize_t count);
 
 }  // namespace pointwise_python

@@ -4,6 +4,7 @@
 
 #define POINTWISE_IMPORTS_NUMPY
 #include "buffer_pool.h"
+#include "chain_type.h"
 #include "layer_type.h"
 #include "options.h"
 #include "parallel.h"
@@ -84,8 +85,11 @@ PYBIND11_MODULE(_core, m, py::mod_gil_not_used()) {
   m.attr("isa") = isa;
   m.attr("version") = pointwise::version();
   m.attr("compiler") = __VERSION__;
+  PyObject* const layer_type = make_layer_type();
+  if (layer_type == nullptr) throw py::error_already_set();
   for (const auto& [name, object] :
-       {std::pair("Layer", make_layer_type()), std::pair("ResultMemory", make_result_memory_type()),
+       {std::pair("Layer", layer_type), std::pair("Chain", make_chain_type(layer_type)),
+        std::pair("ResultMemory", make_result_memory_type()),
         std::pair("conv", PyCFunction_NewEx(&conv_method, nullptr, nullptr)),
         std::pair("inherit_vectorcall", PyCFunction_NewEx(&inherit_vectorcall_method, nullptr, nullptr))}) {
     if (object == nullptr) throw py::error_already_set();

@@ -1,5 +1,6 @@
 #include "options.h"
 
+#include <cstring>
 #include <vector>
 
 namespace pointwise_python {
@@ -46,12 +47,24 @@ std::vector<int64_t> per_axis(PyObject* object, const char* name, const std::str
   return values;
 }
 
+// In the order of Activation::Kind.
+constexpr const char* activation_names[] = {"none",      "relu",    "relu6",     "clip",     "leaky_relu",
+                                            "elu",       "sigmoid", "tanh",      "silu",     "hardsigmoid",
+                                            "hardswish", "gelu",    "gelu_tanh", "softplus", "mish"};
+static_assert(sizeof(activation_names) / sizeof(activation_names[0]) == Activation::kinds, "every kind has a name");
+
 Activation parse_activation(PyObject* object) {
   if (object == Py_None) return Activation::none();
-  PyObject* name = PyTuple_Check(object) && PyTuple_GET_SIZE(object) == 1 ? PyTuple_GET_ITEM(object, 0) : object;
-  if (PyUnicode_Check(name) && PyUnicode_CompareWithASCIIString(name, "relu") == 0) return Activation::relu();
-  Ref(PyObject_CallFunctionObjArgs(python_helper("refuse_activation").get(), object, nullptr)).checked();
-  return {};
+  if (PyUnicode_Check(object) && PyUnicode_CompareWithASCIIString(object, "relu") == 0) return Activation::relu();
+  const Ref parsed =
+      Ref(PyObject_CallFunctionObjArgs(python_helper("parse_activation").get(), object, nullptr)).checked();
+  const char* name;
+  Activation activation;
+  if (!PyArg_ParseTuple(parsed.get(), "sdd", &name, &activation.a, &activation.b)) throw PythonError{};
+  int kind = 0;
+  while (std::strcmp(name, activation_names[kind]) != 0) ++kind;
+  activation.kind = static_cast<Activation::Kind>(kind);
+  return activation;
 }
 
 }  // namespace
@@ -83,11 +96,17 @@ Options parse_options(PyObject* layout, PyObject* stride, PyObject* padding, PyO
 }
 
 Ref activation_object(const Activation& activation) {
+  const char* name = activation_names[static_cast<int>(activation.kind)];
+  const auto with_parameters = [&](const char* format) {
+    return Ref(Py_BuildValue(format, name, activation.a, activation.b)).checked();
+  };
   switch (activation.kind) {
-    case Activation::Kind::none: break;
-    case Activation::Kind::relu: return Ref(PyUnicode_FromString("relu")).checked();
+    case Activation::Kind::none: return Ref::borrow(Py_None);
+    case Activation::Kind::clip: return with_parameters("(sdd)");
+    case Activation::Kind::leaky_relu:
+    case Activation::Kind::elu: return with_parameters("(sd)");
+    default: return Ref(PyUnicode_FromString(name)).checked();
   }
-  return Ref::borrow(Py_None);
 }
 
 }  // namespace pointwise_python

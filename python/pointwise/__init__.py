@@ -11,6 +11,7 @@ A 1x1 convolution mixes the channels of every pixel and never mixes pixels::
 """
 
 from ._api import Conv, conv
+from ._chain import Chain
 from ._config import isa, show_config
 from ._core import version as __version__
 from ._cost import Cost, cost
@@ -26,6 +27,7 @@ from ._planned import (
 from ._threads import get_num_threads, num_threads, set_num_threads
 
 __all__ = [
+    "Chain",
     "Conv",
     "Cost",
     "QConv",

@@ -31,6 +31,7 @@ def conv(
     activation: Activation = None,
     residual: NDArray[Any] | None = None,
     out: NDArray[Any] | None = None,
+    input_scale: ArrayLike | None = None,
 ) -> NDArray[Any]:
     """Convolve with a kernel of size 1.
 
@@ -57,12 +58,22 @@ def conv(
     groups : int
         Output channels of group g see only the input channels of group g.
     activation : None, str or tuple
-        What is done to the sum: None or "relu" (0 where v < 0, else v).
+        What is done to the sum v, with bias and residual: None, a name, or a tuple of name and parameters.
+        "relu" is 0 where v < 0 else v; "relu6" is clip(v, 0, 6); ("clip", lo, hi); ("leaky_relu", slope=0.01) is
+        slope*v where v < 0 else v; ("elu", alpha=1) is alpha*(exp(v) - 1) where v < 0 else v; "sigmoid" is
+        1/(1 + exp(-v)); "tanh"; "silu" is v*sigmoid(v); "hardsigmoid" is clip(v/6 + 1/2, 0, 1); "hardswish" is
+        v*hardsigmoid(v); "gelu" is v*Phi(v), Phi the normal distribution function; "gelu_tanh" is
+        v/2*(1 + tanh(sqrt(2/pi)*(v + 0.044715*v**3))); "softplus" is log(1 + exp(v)); "mish" is
+        v*tanh(softplus(v)). NaN stays NaN.
     residual : ndarray, optional
         Added before the activation; of the result's shape and dtype.
     out : ndarray, optional
         Any writable view of the result's shape and dtype: receives the result and is returned. It may be `residual`,
         but may not share an element with anything else.
+    input_scale : array_like, shape (N, C_in), optional
+        What the channels of each image are multiplied by, as the gate of a squeeze-and-excitation block: the result is
+        that of ``x * input_scale[:, :, None, None]``, bit for bit, without that array. In an unbatched layout of shape
+        (C_in,); x's axes with spatial ones of length 1 will do as well. Cast likewise.
 
     Returns
     -------
@@ -76,7 +87,7 @@ def conv(
     TypeError
         For wrong dtypes and kinds.
     NotImplementedError
-        For dtypes and activations that are not built yet.
+        For dtypes that are not built yet.
     MemoryError
         Where the result cannot be allocated.
 
@@ -91,14 +102,15 @@ def conv(
     >>> pw.conv(x, np.ones((16, 32), np.float32), activation="relu").shape
     (1, 16, 10, 10)
     """
-    return _core.conv(x, weight, bias, layout, stride, padding, groups, activation, residual, out)
+    return _core.conv(x, weight, bias, layout, stride, padding, groups, activation, residual, out, input_scale)
 
 
 class Conv(_core.Layer):
     """A convolution with a kernel of size 1, its weights packed once.
 
-    Immutable, picklable, and safe to call from many threads at once. ``layer(x, residual=None, out=None)`` computes
-    what :func:`conv` does, with the same meaning of `x`, `residual` and `out`; `x` must have the layer's dtype.
+    Immutable, picklable, and safe to call from many threads at once. ``layer(x, residual=None, out=None, *,
+    input_scale=None)`` computes what :func:`conv` does, with the same meaning of its arguments; `x` must have the
+    layer's dtype.
 
     Parameters
     ----------

@@ -6,12 +6,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ._activations import refuse as refuse_activation
+from ._activations import parse as parse_activation
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike, DTypeLike, NDArray
 
-__all__ = ["as_dtype", "as_parameter", "as_source", "as_weight", "check_array", "check_overlap", "refuse_activation"]
+__all__ = ["as_dtype", "as_parameter", "as_source", "as_weight", "check_array", "check_overlap", "parse_activation"]
 
 BUILT = ("float32", "float64")
 PLANNED = ("float16", "bfloat16")
@@ -116,6 +116,7 @@ def check_overlap(
     residual: NDArray[Any] | None,
     weight: NDArray[Any] | None,
     bias: NDArray[Any] | None,
+    input_scale: NDArray[Any] | None,
 ) -> None:
     """Check exactly that `out` shares no element with another array, or with itself; it may be `residual`."""
     out, residual = out.view(np.ndarray), None if residual is None else residual.view(np.ndarray)
@@ -123,6 +124,6 @@ def check_overlap(
         raise ValueError(f"out must have one element for each index, got overlapping strides {out.strides}")
     if residual is not None and not _same_place(out, residual) and np.shares_memory(out, residual):
         raise ValueError("out must be residual itself or share no element with it, got a partial overlap")
-    for name, other in (("x", x), ("weight", weight), ("bias", bias)):
+    for name, other in (("x", x), ("weight", weight), ("bias", bias), ("input_scale", input_scale)):
         if other is not None and np.shares_memory(out, other):
             raise ValueError(f"out must share no element with {name}, got overlapping arrays")

@@ -5,6 +5,7 @@ from numpy.typing import ArrayLike, NDArray
 from typing_extensions import Self
 
 from ._activations import Activation
+from ._api import Conv
 
 isa: str
 version: str
@@ -24,7 +25,12 @@ class Layer:
         /,
     ) -> Self: ...
     def __call__(
-        self, x: ArrayLike, residual: NDArray[Any] | None = None, out: NDArray[Any] | None = None
+        self,
+        x: ArrayLike,
+        residual: NDArray[Any] | None = None,
+        out: NDArray[Any] | None = None,
+        *,
+        input_scale: ArrayLike | None = None,
     ) -> NDArray[Any]: ...
     def _parameters(self) -> tuple[NDArray[Any], NDArray[Any] | None]: ...
     def _arguments(
@@ -34,6 +40,13 @@ class Layer:
     def _alternatives(
         self, x_shape: Sequence[int], /
     ) -> list[tuple[str, float, Callable[[NDArray[Any], NDArray[Any]], None]]]: ...
+
+class Chain:
+    _layers: tuple[Conv, ...]
+    def __new__(cls, layers: tuple[Conv, ...], /) -> Self: ...
+    def __call__(
+        self, x: ArrayLike, residual: NDArray[Any] | None = None, out: NDArray[Any] | None = None
+    ) -> NDArray[Any]: ...
 
 def conv(
     x: ArrayLike,
@@ -46,6 +59,7 @@ def conv(
     activation: Activation,
     residual: NDArray[Any] | None,
     out: NDArray[Any] | None,
+    input_scale: ArrayLike | None,
     /,
 ) -> NDArray[Any]: ...
 def cost(

@@ -1,0 +1,122 @@
+#include "call.h"
+
+#include "results.h"
+#include "validate.h"
+
+namespace pointwise_python {
+
+using pointwise::Argument;
+using pointwise::Shape;
+using pointwise::View;
+
+namespace {
+
+PyObject* given_or_null(PyObject* object) { return object == nullptr || object == Py_None ? nullptr : object; }
+
+// `compute` takes src, dst, residual (or null) and the scales (or null).
+template <class Operation, class Compute>
+PyObject* run(const Operation& operation, PyArrayObject* x, const CallArguments& given, PyArrayObject* weight,
+              PyArrayObject* bias, const Compute& compute) {
+  const auto& options = operation.options();
+  const View src = view_of(x, "x", options.layout);
+  const Shape shape = operation.output_shape(src.shape);
+
+  View residual;
+  PyObject* residual_given = given_or_null(given.residual);
+  if (residual_given != nullptr) {
+    check_same_dtype(residual_given, options.dtype, "residual");
+    residual = view_of(reinterpret_cast<PyArrayObject*>(residual_given), "residual", options.layout);
+  }
+
+  Ref scale_array;
+  View scale;
+  if (given_or_null(given.input_scale) != nullptr) {
+    scale_array = parameter_array(given.input_scale, options.dtype, "input_scale");
+    scale = scale_view(scale_array.array(), options.layout);
+  }
+
+  Ref out;
+  View dst;
+  if (given_or_null(given.out) != nullptr) {
+    check_same_dtype(given.out, options.dtype, "out");
+    out = Ref::borrow(given.out);
+    dst = view_of(out.array(), "out", options.layout);
+    // Before the search for overlaps, which can be long in odd arrays.
+    if (residual_given != nullptr) pointwise::validate_shape(Argument::residual, residual.shape, shape);
+    pointwise::validate_shape(Argument::dst, dst.shape, shape);
+    check_out(out.array(), x, reinterpret_cast<PyArrayObject*>(residual_given), weight, bias, scale_array.array());
+  } else {
+    out = new_result(shape, options.dtype);
+    dst = view_of(out.array(), "out", options.layout);
+  }
+
+  PyThreadState* state = PyEval_SaveThread();
+  try {
+    compute(src, dst, residual_given ? &residual : nullptr, scale_array ? &scale : nullptr);
+  } catch (...) {
+    PyEval_RestoreThread(state);
+    throw;
+  }
+  PyEval_RestoreThread(state);
+  return out.release();
+}
+
+}  // namespace
+
+bool parse_call(const char* who, bool takes_scale, PyObject* const* args, size_t nargsf, PyObject* names,
+                CallArguments* given) {
+  static const char* const words[] = {"x", "residual", "out", "input_scale"};
+  const char* const takes = takes_scale ? "x, residual, out and input_scale" : "x, residual and out";
+  const int positional_words = 3, known = takes_scale ? 4 : 3;
+  PyObject** const values[] = {&given->x, &given->residual, &given->out, &given->input_scale};
+  const Py_ssize_t positional = PyVectorcall_NARGS(nargsf);
+  const Py_ssize_t named = names == nullptr ? 0 : PyTuple_GET_SIZE(names);
+  if (positional > positional_words) {
+    PyErr_Format(PyExc_TypeError, "%s.__call__ takes %s, got %zd positional arguments", who, takes, positional);
+    return false;
+  }
+  for (Py_ssize_t i = 0; i < positional; ++i) *values[i] = args[i];
+  for (Py_ssize_t i = 0; i < named; ++i) {
+    PyObject* name = PyTuple_GET_ITEM(names, i);
+    int at = 0;
+    while (at < known && PyUnicode_CompareWithASCIIString(name, words[at]) != 0) ++at;
+    if (at == known) {
+      PyErr_Format(PyExc_TypeError, "%s.__call__ takes %s, got an unexpected argument %R", who, takes, name);
+      return false;
+    }
+    if (*values[at] != nullptr) {
+      PyErr_Format(PyExc_TypeError, "%s.__call__ got two values for %s", who, words[at]);
+      return false;
+    }
+    *values[at] = args[positional + i];
+  }
+  if (given->x == nullptr) {
+    PyErr_Format(PyExc_TypeError, "%s.__call__ needs x", who);
+    return false;
+  }
+  return true;
+}
+
+Ref call_source(PyObject* object, pointwise::DType dtype, const char* who) {
+  Ref x = source_array(object, "x");
+  if (dtype_of(x.array()) != dtype)
+    raise(PyExc_TypeError, std::string("x must have the ") + who + "'s dtype " + dtype_name(dtype) + ", got " +
+                               dtype_name(dtype_of(x.array())));
+  return x;
+}
+
+PyObject* call(const pointwise::Layer& layer, PyArrayObject* x, const CallArguments& given, PyArrayObject* weight,
+               PyArrayObject* bias) {
+  return run(layer, x, given, weight, bias,
+             [&layer](const View& src, const View& dst, const View* residual, const View* scale) {
+               layer(src, dst, residual, 0, scale);
+             });
+}
+
+PyObject* call(const pointwise::Chain& chain, PyArrayObject* x, const CallArguments& given) {
+  return run(
+      chain, x, given, nullptr, nullptr,
+      [&chain](const View& src, const View& dst, const View* residual, const View*) { chain(src, dst, residual); });
+}
+
+}  // namespace pointwise_python

@@ -1,0 +1,100 @@
+#include "chain_type.h"
+
+#include <structmember.h>
+
+#include <memory>
+#include <vector>
+
+#include "call.h"
+#include "layer_type.h"
+
+namespace pointwise_python {
+
+using pointwise::Chain;
+using pointwise::Layer;
+
+namespace {
+
+struct ChainObject {
+  PyObject_HEAD vectorcallfunc vectorcall;
+  Chain* chain;
+  PyObject* layers;  // a tuple: keeps alive what the chain refers to
+};
+
+PyObject* layer_type_object = nullptr;  // set once, when the module is made
+
+PyObject* chain_vectorcall(PyObject* self, PyObject* const* args, size_t nargsf, PyObject* names) {
+  CallArguments given;
+  if (!parse_call("Chain", false, args, nargsf, names, &given)) return nullptr;
+  try {
+    const Chain& chain = *reinterpret_cast<ChainObject*>(self)->chain;
+    const Ref x = call_source(given.x, chain.options().dtype, "chain");
+    return call(chain, x.array(), given);
+  } catch (...) {
+    translate_exception();
+    return nullptr;
+  }
+}
+
+PyObject* chain_new(PyTypeObject* type, PyObject* args, PyObject* names) {
+  PyObject* layers;
+  if (names != nullptr && PyDict_GET_SIZE(names) > 0) {
+    PyErr_SetString(PyExc_TypeError, "_core.Chain takes no keyword arguments");
+    return nullptr;
+  }
+  if (!PyArg_ParseTuple(args, "O!", &PyTuple_Type, &layers)) return nullptr;
+  try {
+    std::vector<const Layer*> parts;
+    for (Py_ssize_t i = 0; i < PyTuple_GET_SIZE(layers); ++i) {
+      PyObject* item = PyTuple_GET_ITEM(layers, i);
+      const Layer* layer = layer_of(item, layer_type_object);
+      if (layer == nullptr)
+        raise(PyExc_TypeError,
+              "layers must all be Conv, got " + std::string(Py_TYPE(item)->tp_name) + " as layer " + std::to_string(i));
+      parts.push_back(layer);
+    }
+    auto chain = std::make_unique<Chain>(std::move(parts));
+    Ref self = Ref(type->tp_alloc(type, 0)).checked();
+    ChainObject* object = reinterpret_cast<ChainObject*>(self.get());
+    object->vectorcall = chain_vectorcall;
+    object->chain = chain.release();
+    object->layers = Ref::borrow(layers).release();
+    return self.release();
+  } catch (...) {
+    translate_exception();
+    return nullptr;
+  }
+}
+
+void chain_dealloc(PyObject* self) {
+  PyTypeObject* type = Py_TYPE(self);
+  ChainObject* object = reinterpret_cast<ChainObject*>(self);
+  delete object->chain;
+  Py_XDECREF(object->layers);
+  type->tp_free(self);
+  Py_DECREF(type);
+}
+
+PyMemberDef chain_members[] = {
+    {"__vectorcalloffset__", T_PYSSIZET, offsetof(ChainObject, vectorcall), READONLY, nullptr},
+    {"_layers", T_OBJECT_EX, offsetof(ChainObject, layers), READONLY, nullptr},
+    {nullptr, 0, 0, 0, nullptr}};
+
+PyType_Slot chain_slots[] = {{Py_tp_new, reinterpret_cast<void*>(chain_new)},
+                             {Py_tp_dealloc, reinterpret_cast<void*>(chain_dealloc)},
+                             {Py_tp_call, reinterpret_cast<void*>(PyVectorcall_Call)},
+                             {Py_tp_members, chain_members},
+                             {0, nullptr}};
+
+PyType_Spec chain_spec = {"pointwise._core.Chain", sizeof(ChainObject), 0,
+                          Py_TPFLAGS_DEFAULT | Py_TPFLAGS_BASETYPE | Py_TPFLAGS_HAVE_VECTORCALL, chain_slots};
+
+}  // namespace
+
+PyObject* make_chain_type(PyObject* layer_type) {
+  layer_type_object = layer_type;
+  Py_INCREF(layer_type);
+  return PyType_FromSpec(&chain_spec);
+}
+
+}  // namespace pointwise_python
