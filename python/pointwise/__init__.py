@@ -12,6 +12,7 @@ A 1x1 convolution mixes the channels of every pixel and never mixes pixels::
 
 from ._api import Conv, conv
 from ._chain import Chain
+from ._batchnorm import fold_batchnorm
 from ._config import isa, show_config
 from ._core import version as __version__
 from ._cost import Cost, cost
@@ -38,6 +39,7 @@ __all__ = [
     "conv_grad_weight",
     "conv_integer",
     "cost",
+    "fold_batchnorm",
     "get_num_threads",
     "isa",
     "num_threads",
