@@ -22,7 +22,7 @@ NAMES = {
     "_planned",
     "_threads",
 }
-DOCUMENTED = ["conv", "Conv", "cost", "fold_batchnorm"]
+DOCUMENTED = ["conv", "Conv", "Conv.from_batchnorm", "cost", "fold_batchnorm"]
 MODULES = sorted(NAMES & {module.name for module in pkgutil.iter_modules(pw.__path__)})
 
 

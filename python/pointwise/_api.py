@@ -7,12 +7,14 @@ from typing import TYPE_CHECKING, Any, SupportsIndex
 
 from . import _core
 from ._arrays import as_weight
+from ._batchnorm import fold
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     import numpy as np
     from numpy.typing import ArrayLike, DTypeLike, NDArray
+    from typing_extensions import Self
 
     from ._activations import Activation
 
@@ -194,6 +196,70 @@ class Conv(_core.Layer):
         import numpy as np
 
         return np.dtype(self._arguments()[5])
+
+    @classmethod
+    def from_batchnorm(
+        cls,
+        weight: ArrayLike,
+        bias: ArrayLike | None,
+        mean: ArrayLike,
+        variance: ArrayLike,
+        gamma: ArrayLike | None = None,
+        beta: ArrayLike | None = None,
+        eps: float = 1e-5,
+        *,
+        layout: str = "NCHW",
+        stride: int | Sequence[int] = 1,
+        padding: int | Sequence[int] = 0,
+        groups: int = 1,
+        activation: Activation = None,
+        dtype: DTypeLike | None = None,
+    ) -> Self:
+        """Make the layer that is a convolution and the batch normalization after it.
+
+        Computes ``act(gamma*(conv(x) - mean)/sqrt(variance + eps) + beta + residual)``, as one convolution (Ioffe and
+        Szegedy, "Batch Normalization", 2015). A multiplier for each channel, as ConvNeXt's layer scale, folds in the
+        same way: ``gamma=scale``, a mean of 0, a variance of 1 and ``eps=0``.
+
+        Parameters
+        ----------
+        weight, bias, mean, variance, gamma, beta, eps
+            As for :func:`fold_batchnorm`. With `dtype` given, `weight` may have any dtype that can be cast to it.
+        layout, stride, padding, groups, activation
+            As for :func:`conv`.
+        dtype : dtype_like, optional
+            float32 or float64; the dtype of `weight` where it is None. What is computed in float64 is rounded once,
+            to this dtype.
+
+        Returns
+        -------
+        Conv
+            A layer of the class that this is called on.
+
+        Raises
+        ------
+        ValueError, TypeError, NotImplementedError, MemoryError
+            As for :func:`fold_batchnorm` and :func:`conv`.
+
+        Examples
+        --------
+        >>> import numpy as np, pointwise as pw
+        >>> mean, variance = np.array([1.0, 0.0]), np.array([4.0, 1.0])
+        >>> layer = pw.Conv.from_batchnorm(np.eye(2), None, mean, variance, eps=0, layout="C", activation="relu")
+        >>> layer(np.array([5.0, -1.0]))
+        array([2., 0.])
+        """
+        weight, bias = fold(weight, bias, mean, variance, gamma, beta, eps, dtype)
+        return cls(
+            weight,
+            bias,
+            layout=layout,
+            stride=stride,
+            padding=padding,
+            groups=groups,
+            activation=activation,
+            dtype=dtype,
+        )
 
     def explain(self, x_shape: Sequence[int]) -> str:
         """Say how a C-contiguous `x` of this shape would be computed.
