@@ -57,7 +57,7 @@ def _by_layout(results: Sequence[NeighbourResult]) -> dict[str, list[NeighbourRe
 
 def _row(result: NeighbourResult, contenders: Sequence[str]) -> dict[str, Any]:
     return {
-        **dataclasses.asdict(result.case),
+        **result.case.columns(),
         "layout": result.layout,
         "contenders": {
             name: {
@@ -82,7 +82,8 @@ def neighbour_tables(
 
 
 def _layer_table(layout: str, results: Sequence[NeighbourResult], contenders: Sequence[str], threads: int) -> Any:
-    grid = _grid(f"{layout}, float32, bias and ReLU, beside a busy neighbour; times of single calls in us")
+    words = results[0].case.epilogue.words()
+    grid = _grid(f"{layout}, float32, {words}, beside a busy neighbour; times of single calls in us")
     for heading in ("network", "layer", "images", "contender"):
         grid.add_column(heading, overflow="fold")  # a narrow terminal folds names, never figures
     headings = (f"{threads} quiet", "1", f"{threads}", f"{threads} / 1", f"{threads} p99", f"{threads} p99 / 1")

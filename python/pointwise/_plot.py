@@ -71,7 +71,8 @@ def save_roofline(file: IO[bytes], results: Sequence[Result], machine: Machine, 
                 zorder=3 if contender == US else 2,
             )
     axes.set(xscale="log", yscale="log", xlabel="arithmetic intensity (FLOP/byte)", ylabel="GFLOP/s")
-    axes.set_title(f"1x1 convolution, float32, bias and ReLU: {machine.cpu}, {machine.isa}, threads: {machine.threads}")
+    words = results[0].case.epilogue.words()
+    axes.set_title(f"1x1 convolution, float32, {words}: {machine.cpu}, {machine.isa}, threads: {machine.threads}")
     axes.grid(True, which="both", linewidth=0.3, alpha=0.6)
     figure.legend(loc="outside right upper")  # never on top of a dot
     canvas.print_figure(file, format=kind, metadata={"Date": None} if kind == "svg" else None)

@@ -91,7 +91,7 @@ def document(
 def _row(result: Result, contenders: Sequence[str], machine: Machine) -> dict[str, Any]:
     bound, fraction = bound_of(result, machine)
     return {
-        **dataclasses.asdict(result.case),
+        **result.case.columns(),
         "layout": result.layout,
         "cost": dataclasses.asdict(result.cost),
         "seconds": {name: result.seconds.get(name) for name in (US, *contenders)},
@@ -171,7 +171,8 @@ def machine_line(machine: Machine) -> str:
 def table(layout: str, results: Sequence[Result], contenders: Sequence[str], machine: Machine) -> Any:
     """Return a rich table of one layout's results."""
     rich_table, box = require("rich.table", "bench"), require("rich.box", "bench")
-    grid = rich_table.Table(title=f"{layout}, float32, bias and ReLU", title_justify="left", box=box.SIMPLE_HEAD)
+    title = f"{layout}, float32, {results[0].case.epilogue.words()}"
+    grid = rich_table.Table(title=title, title_justify="left", box=box.SIMPLE_HEAD)
     for heading in ("network", "layer", "shape"):
         grid.add_column(heading, overflow="fold")  # a narrow terminal folds names, never figures
     for heading in ("MFLOP", "GFLOP/s", "of bound", *(f"x {contender}" for contender in contenders)):

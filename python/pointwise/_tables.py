@@ -5,12 +5,14 @@ from __future__ import annotations
 import csv
 import dataclasses
 import io
+import math
 import pathlib
 import sys
 from typing import TYPE_CHECKING
 
 from ._cli import CommandError
 from ._cost import cost
+from ._epilogue import BIAS_RELU, Epilogue
 
 if TYPE_CHECKING:
     from ._cost import Cost
@@ -21,7 +23,7 @@ HEADER = ["network", "layer", "n", "cin", "cout", "h", "w", "stride", "groups"]
 
 @dataclasses.dataclass(frozen=True)
 class Case:
-    """One layer of a network: a row of a table, its fields named as the columns are."""
+    """One layer of a network: a row of a table, its fields named as the columns are, and what follows its sum."""
 
     network: str
     layer: str
@@ -32,6 +34,11 @@ class Case:
     w: int
     stride: int
     groups: int
+    epilogue: Epilogue = dataclasses.field(default=BIAS_RELU, kw_only=True)
+
+    def columns(self) -> dict[str, str | int]:
+        """Return the row of the table."""
+        return {column: getattr(self, column) for column in HEADER}
 
     def shape(self, layout: str) -> tuple[int, int, int, int]:
         """Return the shape of x in one of `LAYOUTS`."""
@@ -39,12 +46,20 @@ class Case:
         return (n, c, h, w) if layout == "NCHW" else (n, h, w, c)
 
     def cost(self, layout: str = "NCHW") -> Cost:
-        """Return what the layer costs in float32 with a bias."""
-        return cost(self.shape(layout), self.cout, layout=layout, stride=self.stride, groups=self.groups, bias=True)
+        """Return what the layer costs in float32 with a bias; a residual is read once, and counts as traffic."""
+        found = cost(self.shape(layout), self.cout, layout=layout, stride=self.stride, groups=self.groups, bias=True)
+        if not self.epilogue.residual:
+            return found
+        nbytes = found.bytes + 4 * math.prod(found.output_shape)
+        return dataclasses.replace(found, bytes=nbytes, intensity=found.flops / nbytes)
 
     def with_batch(self, n: int) -> Case:
         """Return the same layer for `n` images."""
         return dataclasses.replace(self, n=n)
+
+    def with_epilogue(self, epilogue: Epilogue) -> Case:
+        """Return the same layer with something else after its sum."""
+        return dataclasses.replace(self, epilogue=epilogue)
 
 
 def _tables() -> dict[str, pathlib.Path]:
