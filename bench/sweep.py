@@ -50,7 +50,7 @@ def points(args):
 
 def plain_numpy(case, layout, arrays):
     """Return what a NumPy user writes where there is neither bias nor activation."""
-    x, weight, _ = arrays
+    x, weight = arrays.x, arrays.weight
     if layout == "NCHW":
         return lambda: np.matmul(weight, x.reshape(1, case.cin, -1)).reshape(1, case.cout, *x.shape[2:])
     matrix = np.ascontiguousarray(weight.T)
@@ -70,7 +70,7 @@ def calls_of(case, layout, epilogue, arrays):
 
 def check(case, layout, epilogue, arrays, calls):
     """End the run for a result beyond the bound of rounding, as `pointwise._bench.check` derives it."""
-    x, weight, bias = (array.astype(np.float64) for array in arrays)
+    x, weight, bias = (array.astype(np.float64) for array in arrays[:3])
     axes = "oi,nihw->nohw" if layout == "NCHW" else "oi,nhwi->nhwo"
     bias = bias[:, None, None] if layout == "NCHW" else bias
     expected, magnitude = np.einsum(axes, weight, x), np.einsum(axes, np.abs(weight), np.abs(x))

@@ -41,7 +41,8 @@ def main():
     for layout in LAYOUTS:
         speedups = []
         for case in cases:
-            x, weight, bias = arrays = operands(case, layout)
+            arrays = operands(case, layout)
+            x, weight, bias = arrays[:3]
             layer = pw.Conv(weight, bias, layout=layout, stride=case.stride, groups=case.groups, activation="relu")
             check(case, layout, arrays, {"pointwise": lambda layer=layer, x=x: layer(x)})
             best = dict.fromkeys((1, args.threads), math.inf)

@@ -1,4 +1,4 @@
-"""The contenders of the benchmark: bias and ReLU included, NumPy array in, new NumPy array out, float32."""
+"""The contenders of the benchmark: bias and epilogue included, NumPy arrays in, new NumPy array out, float32."""
 
 from __future__ import annotations
 
@@ -7,17 +7,20 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
 import numpy as np
 
-from . import _peers
+from . import _numpy_activations, _peers
 from ._api import Conv
+from ._epilogue import RELU
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from numpy.typing import NDArray
 
+    from ._epilogue import Activation
     from ._tables import Case
 
     Call: TypeAlias = Callable[[], NDArray[Any]]
+    Activate: TypeAlias = Callable[[NDArray[Any]], Any]
     # None for what the contender cannot compute: it is left out there
     Builder: TypeAlias = Callable[[Case, str, "Operands", int], Call | None]
 
@@ -25,16 +28,18 @@ US = "pointwise"
 
 
 class Operands(NamedTuple):
-    """The arrays of one case."""
+    """The arrays of one case; the residual is None where there is none."""
 
     x: NDArray[Any]
     weight: NDArray[Any]
     bias: NDArray[Any]
+    residual: NDArray[Any] | None = None
 
     def magnitudes(self) -> Operands:
-        """Return absolute values in float64: the same convolution of them bounds the rounding errors."""
-        x, weight, bias = (np.abs(array, dtype=np.float64) for array in self)
-        return Operands(x, weight, bias)
+        """Return absolute values in float64: the same sum of them bounds the rounding errors."""
+        x, weight, bias = (np.abs(array, dtype=np.float64) for array in (self.x, self.weight, self.bias))
+        residual = None if self.residual is None else np.abs(self.residual, dtype=np.float64)
+        return Operands(x, weight, bias, residual)
 
 
 def operands(case: Case, layout: str) -> Operands:
@@ -43,16 +48,27 @@ def operands(case: Case, layout: str) -> Operands:
     x = rng.standard_normal(case.shape(layout), dtype=np.float32)
     weight = rng.standard_normal((case.cout, case.cin // case.groups), dtype=np.float32)
     weight /= np.sqrt(np.float32(weight.shape[1]))
-    return Operands(x, weight, rng.standard_normal(case.cout, dtype=np.float32))
+    bias = rng.standard_normal(case.cout, dtype=np.float32)
+    shape = case.cost(layout).output_shape
+    residual = rng.standard_normal(shape, dtype=np.float32) if case.epilogue.residual else None
+    return Operands(x, weight, bias, residual)
 
 
 def _pointwise(case: Case, layout: str, arrays: Operands, threads: int) -> Call:
-    layer = Conv(arrays.weight, arrays.bias, layout=layout, stride=case.stride, groups=case.groups, activation="relu")
-    return functools.partial(layer, arrays.x)
+    layer = Conv(
+        arrays.weight,
+        arrays.bias,
+        layout=layout,
+        stride=case.stride,
+        groups=case.groups,
+        activation=case.epilogue.activation.argument(),
+    )
+    # without one as without the argument: its parsing would be part of the smallest layers' time
+    return functools.partial(layer, arrays.x, *(() if arrays.residual is None else (arrays.residual,)))
 
 
-def numpy_baseline(case: Case, layout: str, arrays: Operands, threads: int) -> Call:
-    """Return what a NumPy user writes: matmul on reshaped views, then bias and ReLU in place.
+def numpy_baseline(case: Case, layout: str, arrays: Operands, threads: int) -> Call | None:
+    """Return what a NumPy user writes: matmul on reshaped views, then bias, residual and activation in place.
 
     Parameters
     ----------
@@ -67,14 +83,29 @@ def numpy_baseline(case: Case, layout: str, arrays: Operands, threads: int) -> C
 
     Returns
     -------
-    callable
-        Computes the result, a new array for each call.
+    callable or None
+        Computes the result, a new array for each call. None where `_numpy_activations.lacking` says why.
     """
-    return (_numpy_nchw if layout == "NCHW" else _numpy_nhwc)(case, arrays)
+    activation = case.epilogue.activation
+    if activation == RELU:
+        return _numpy_calls(case, layout, arrays, None)
+    if _numpy_activations.lacking(activation):
+        return None
+    return _numpy_calls(case, layout, arrays, _numpy_activations.in_place(activation))
 
 
-def _numpy_nchw(case: Case, arrays: Operands) -> Call:
-    x, weight, bias = arrays
+def numpy_sum(case: Case, layout: str, arrays: Operands) -> NDArray[Any]:
+    """Return the sum before the activation as NumPy computes it, in the dtype of the arrays."""
+    return _numpy_calls(case, layout, arrays, lambda y: None)()
+
+
+def _numpy_calls(case: Case, layout: str, arrays: Operands, activate: Activate | None) -> Call:
+    """Return NumPy's computation; None is ReLU, in line: on the smallest layers one more Python call would show."""
+    return (_numpy_nchw if layout == "NCHW" else _numpy_nhwc)(case, arrays, activate)
+
+
+def _numpy_nchw(case: Case, arrays: Operands, activate: Activate | None) -> Call:
+    x, weight, bias, residual = arrays
     n, s, g = case.n, case.stride, case.groups
     matrix = weight.reshape(g, case.cout // g, -1) if g > 1 else weight
     channels = (g, case.cin // g) if g > 1 else (case.cin,)
@@ -85,14 +116,21 @@ def _numpy_nchw(case: Case, arrays: Operands) -> Call:
         h, w = source.shape[2:]
         y: NDArray[Any] = np.matmul(matrix, source.reshape(n, *channels, h * w)).reshape(n, case.cout, h, w)
         y += column
-        np.maximum(y, 0, out=y)
+        if residual is not None:
+            y += residual
+        if activate is None:
+            np.maximum(y, 0, out=y)
+        else:
+            activate(y)
         return y
 
     return call
 
 
-def _numpy_nhwc(case: Case, arrays: Operands) -> Call:
-    x, weight, bias = arrays
+def _numpy_nhwc(case: Case, arrays: Operands, activate: Activate | None) -> Call:
+    x, weight, bias, residual = arrays
+    if residual is not None:
+        residual = residual.reshape(-1, case.cout)
     n, s, g = case.n, case.stride, case.groups
     matrix = np.ascontiguousarray(weight.reshape(g, case.cout // g, -1).transpose(0, 2, 1))
 
@@ -106,11 +144,23 @@ def _numpy_nhwc(case: Case, arrays: Operands) -> Call:
             grouped = source.reshape(n * h * w, g, -1).transpose(1, 0, 2)
             np.matmul(grouped, matrix, out=y.reshape(n * h * w, g, -1).transpose(1, 0, 2))
         y += bias
-        np.maximum(y, 0, out=y)
+        if residual is not None:
+            y += residual
+        if activate is None:
+            np.maximum(y, 0, out=y)
+        else:
+            activate(y)
         result: NDArray[Any] = y.reshape(n, h, w, case.cout)
         return result
 
     return call
+
+
+def left_out(name: str, activation: Activation) -> str | None:
+    """Return what to add to "`name` has no `activation`", where that is so; None where it has it."""
+    if name == "numpy":
+        return _numpy_activations.lacking(activation)
+    return "" if name == "xnnpack" and _peers.xnnpack_lacking(activation) else None
 
 
 CONTENDERS: dict[str, Builder] = {

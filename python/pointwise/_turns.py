@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 
-from ._bench import WrongResult, check
+from ._bench import WrongResult, check, check_few_channels
 from ._cli import CommandError
 from ._contenders import CONTENDERS, US, operands
 from ._machine import fma_peak
@@ -156,6 +156,8 @@ def _prepare(names: Sequence[str], threads: int, peaks: _Peaks, case: Case, layo
 
 
 def _checked_calls(names: Sequence[str], threads: int, case: Case, layout: str) -> dict[str, Call]:
+    for name in names:
+        check_few_channels(name, CONTENDERS[name], layout, case.epilogue, threads)
     arrays = operands(case, layout)
     built = {name: CONTENDERS[name](case, layout, arrays, threads) for name in names}
     calls = {name: call for name, call in built.items() if call is not None}
