@@ -91,7 +91,8 @@ def test_everything_is_written(tiny, capsys):
     assert machine["isa"] == pw.isa()
     assert machine["versions"]["numpy"] == np.__version__
     assert machine["versions"]["pointwise"] == pw.__version__
-    assert found["settings"] == {"batch": 3, "quick": True, "dtype": "float32", "bias": True, "activation": "relu"}
+    settings = {"batch": 3, "quick": True, "dtype": "float32", "bias": True, "activation": "relu", "residual": False}
+    assert found["settings"] == settings
 
     names = ["plain", "strided", "grouped", "[red]large"]
     assert [(r["layout"], r["layer"]) for r in found["results"]] == [(t, n) for t in ("NCHW", "NHWC") for n in names]

@@ -290,6 +290,14 @@ def test_options_that_do_not_go_together(tiny, capsys, monkeypatch, option):
     )
 
 
+@pytest.mark.parametrize("option", ["--activation relu", "--residual"])
+def test_choices_are_compared_with_bias_and_relu(tiny, capsys, monkeypatch, option):
+    monkeypatch.setattr(_cli_explain, "measure_choices", lambda *_: pytest.fail("the run has started"))
+    assert command(f"bench --explain --layers tiny.csv {option}") == 2
+    words = f"--explain compares our own kernels with bias and ReLU: got {option.split()[0]} too\n"
+    assert capsys.readouterr().err == f"pointwise bench: {words}"
+
+
 def test_a_seed_is_a_whole_number(tiny, capsys):
     assert command("bench --explain x --layers tiny.csv") == 2
     assert "--explain: expected a whole number, got 'x'" in capsys.readouterr().err

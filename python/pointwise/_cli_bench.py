@@ -12,12 +12,16 @@ import platform
 import sys
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from . import _core, _neighbour
+from ._api import Conv
 from ._bench import FULL, QUICK, WrongResult, measure
 from ._cli import CommandError, distribution, library_errors, positive, require
 from ._cli_explain import SEED, check_options, explain
 from ._cli_info import version
-from ._contenders import CONTENDERS, MODULES, US
+from ._contenders import CONTENDERS, MODULES, US, left_out
+from ._epilogue import FORMS, RELU, Epilogue, parse_activation
 from ._files import check_writable, replacing
 from ._machine import caches, copy_bandwidth, cpu_name, fma_peak
 from ._neighbour_report import neighbour_document, neighbour_tables
@@ -61,6 +65,9 @@ def register(commands: Commands) -> None:
     parser.add_argument("--batch", type=positive, metavar="N", help="images (default: as the tables have it)")
     parser.add_argument("--quick", action="store_true", help="end within half a minute; less exact")
     parser.add_argument("--vs", metavar="A,B", help=f"{', '.join(PEERS)} (default: numpy)")
+    activation_help = f"{FORMS} (default: relu)"
+    parser.add_argument("--activation", type=parse_activation, metavar="NAME[:A[,B]]", help=activation_help)
+    parser.add_argument("--residual", action="store_true", help="add an array of the result's shape before it")
     parser.add_argument("--neighbour", action="store_true", help=NEIGHBOUR_HELP)
     parser.add_argument("--json", metavar="FILE", help="write every figure as JSON")
     parser.add_argument("--plot", metavar="FILE.png", help="draw a roofline (or FILE.svg)")
@@ -75,8 +82,10 @@ def run(args: argparse.Namespace) -> int:
     if args.neighbour:
         _neighbour.check_arguments(args.threads, args.plot)
     args.threads = args.threads or (2 if args.neighbour else 1)
-    cases = _cases(args)
+    epilogue = Epilogue(args.activation or RELU, args.residual)
+    cases = [case.with_epilogue(epilogue) for case in _cases(args)]
     contenders = _contenders("numpy" if args.vs is None else args.vs)
+    _check_epilogue(epilogue, args, contenders)
     _check_outputs(args)
     require("rich", "bench")
     if args.threads > MOST_THREADS:
@@ -92,9 +101,10 @@ def run(args: argparse.Namespace) -> int:
         # the best of both ends of the run: a neighbour, or a lower clock, is seldom there at both
         peak = max(peak, fma_peak(args.threads))
     modules = ["numpy", *(module for name in contenders for module in MODULES.get(name, ()))]
+    modules += ["scipy"] if epilogue.activation.name == "gelu" and "numpy" in contenders else []
     versions = {US: _core.version, "python": platform.python_version(), **{m: version(m) or "unknown" for m in modules}}
     machine = Machine(cpu_name(), caches(), _core.isa, args.threads, peak, bandwidth, versions)
-    _report(args, results, contenders, machine)
+    _report(args, epilogue, results, contenders, machine)
     return 0
 
 
@@ -127,6 +137,17 @@ def _contenders(text: str) -> list[str]:
                     f"--vs {name} needs {module}, which is not installed: pip install {distribution(module)}"
                 )
     return names
+
+
+def _check_epilogue(epilogue: Epilogue, args: argparse.Namespace, contenders: Sequence[str]) -> None:
+    """Refuse contenders that were asked for and cannot compute it, and what we cannot."""
+    for name in contenders:
+        reason = left_out(name, epilogue.activation)
+        # what nobody asked for may be left out of a table, and is; beside a neighbour everybody has all layers
+        if reason is not None and (args.vs is not None or args.neighbour):
+            raise CommandError(f"--vs {name} has no --activation {epilogue.activation}{reason}")
+    with library_errors():
+        Conv(np.ones((1, 1), np.float32), activation=epilogue.activation.argument())
 
 
 def _check_outputs(args: argparse.Namespace) -> None:
@@ -218,8 +239,17 @@ def _progress_bar(total: int) -> Iterator[Callable[[str], None]]:
         yield advance
 
 
-def _report(args: argparse.Namespace, results: list[Any], contenders: Sequence[str], machine: Machine) -> None:
-    settings = {"batch": args.batch, "quick": args.quick, "dtype": "float32", "bias": True, "activation": "relu"}
+def _report(
+    args: argparse.Namespace, epilogue: Epilogue, results: list[Any], contenders: Sequence[str], machine: Machine
+) -> None:
+    settings = {
+        "batch": args.batch,
+        "quick": args.quick,
+        "dtype": "float32",
+        "bias": True,
+        "activation": str(epilogue.activation),
+        "residual": epilogue.residual,
+    }
     found = (neighbour_document if args.neighbour else document)(results, contenders, machine, settings)
     # files first: the reader of standard output may leave early
     if args.json is not None:
@@ -238,6 +268,8 @@ def _report(args: argparse.Namespace, results: list[Any], contenders: Sequence[s
         tables = [table(layout, rows, contenders, machine) for layout, rows in by_layout.items()]
         tables.append(network_table(results, contenders))
         lines = [line for layout, summary in found["summary"].items() for line in summary_lines(layout, summary)]
+        reasons = {name: left_out(name, epilogue.activation) for name in contenders}
+        lines += [f"{name} has no {epilogue.activation}{reason}" for name, reason in reasons.items() if reason]
     with console.capture() as captured:
         for grid in tables:
             console.print(grid)

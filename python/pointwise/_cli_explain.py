@@ -39,17 +39,19 @@ def check_options(args: argparse.Namespace) -> None:
     """Refuse options that --explain has no use for, where it is given."""
     if args.explain is None:
         return
+    alone = "our own kernels with each other on one thread, and draws nothing"
+    relu = "our own kernels with bias and ReLU"
     given = {
-        "--vs": args.vs is not None,
-        "--plot": args.plot is not None,
-        "--threads": args.threads not in (None, 1),
-        "--neighbour": args.neighbour,
+        "--vs": (args.vs is not None, alone),
+        "--plot": (args.plot is not None, alone),
+        "--threads": (args.threads not in (None, 1), alone),
+        "--neighbour": (args.neighbour, alone),
+        "--activation": (args.activation is not None, relu),
+        "--residual": (args.residual, relu),
     }
-    for option, is_given in given.items():
+    for option, (is_given, what) in given.items():
         if is_given:
-            raise CommandError(
-                f"--explain compares our own kernels with each other on one thread, and draws nothing: got {option} too"
-            )
+            raise CommandError(f"--explain compares {what}: got {option} too")
 
 
 def explain(args: argparse.Namespace, cases: Sequence[Case], layouts: Sequence[str], progress_bar: ProgressBar) -> int:
@@ -126,7 +128,9 @@ def document(groups: dict[str, list[Choice]], settings: dict[str, Any]) -> dict[
         "machine": {"cpu": cpu_name(), "caches": caches(), "isa": _core.isa, "threads": 1, "versions": versions},
         "settings": settings,
         "results": [
-            {"group": group, **dataclasses.asdict(choice)} for group, choices in groups.items() for choice in choices
+            {"group": group, **dataclasses.asdict(choice), "case": choice.case.columns()}
+            for group, choices in groups.items()
+            for choice in choices
         ],
         "summary": summary,
     }
