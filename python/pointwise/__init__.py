@@ -11,8 +11,8 @@ A 1x1 convolution mixes the channels of every pixel and never mixes pixels::
 """
 
 from ._api import Conv, conv
-from ._chain import Chain
 from ._batchnorm import fold_batchnorm
+from ._chain import Chain
 from ._config import isa, show_config
 from ._core import version as __version__
 from ._cost import Cost, cost
