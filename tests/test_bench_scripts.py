@@ -148,3 +148,13 @@ def test_markdown(tmp_path):
     assert sum(line.startswith("| seed |") for line in tables) == 6
     assert sum(line.startswith("| numpy |") for line in tables) == 2
     assert {line.count("|") for line in tables} == {6, 9}
+
+
+@pytest.mark.parametrize("what", ["activations", "concatenation", "chain"])
+def test_epilogue(what):
+    run = subprocess.run(
+        [sys.executable, BENCH / "epilogue.py", what, "--quick"], capture_output=True, text=True, check=True
+    )
+    assert run.stderr == ""
+    rows = [line for line in run.stdout.splitlines() if line.startswith("│")]
+    assert len(rows) >= {"activations": 14, "concatenation": 8, "chain": 14}[what]

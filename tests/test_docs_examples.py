@@ -15,6 +15,7 @@ NAMES = {
     "_api",
     "_arrays",
     "_batchnorm",
+    "_chain",
     "_config",
     "_core",
     "_cost",
@@ -22,7 +23,7 @@ NAMES = {
     "_planned",
     "_threads",
 }
-DOCUMENTED = ["conv", "Conv", "Conv.from_batchnorm", "cost", "fold_batchnorm"]
+DOCUMENTED = ["Chain", "conv", "Conv", "Conv.from_batchnorm", "cost", "fold_batchnorm"]
 MODULES = sorted(NAMES & {module.name for module in pkgutil.iter_modules(pw.__path__)})
 
 

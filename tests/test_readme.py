@@ -1,4 +1,4 @@
-"""Every snippet of the README: run, or shown to be the file that CI builds."""
+"""Every snippet of the README and of docs/epilogue.md: run, or shown to be the file that CI builds."""
 
 import json
 import pathlib
@@ -13,10 +13,19 @@ ROOT = pathlib.Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text()
 
 
-def blocks(language):
-    found = re.findall(rf"^```{language}\n(.*?)^```$", README, re.MULTILINE | re.DOTALL)
-    assert found, f"no {language} block in the README"
+def blocks(language, text=README):
+    found = re.findall(rf"^```{language}\n(.*?)^```$", text, re.MULTILINE | re.DOTALL)
+    assert found, f"no {language} block"
     return found
+
+
+def test_python_blocks_of_the_epilogue_run_in_order():
+    namespace = {}
+    for block in blocks("python", (ROOT / "docs/epilogue.md").read_text()):
+        exec(compile(block, "epilogue.md", "exec"), namespace)
+    np, pw = namespace["np"], namespace["pw"]
+    assert np.isfinite(namespace["grown"]).all()
+    assert isinstance(namespace["block"], pw.Chain)
 
 
 def test_python_blocks_run_in_order(capsys):
@@ -30,6 +39,8 @@ def test_python_blocks_run_in_order(capsys):
     expected = np.maximum(np.einsum("oi,nihw->nohw", namespace["weight"], x) + namespace["bias"][:, None, None], 0)
     np.testing.assert_allclose(y, expected, rtol=1e-4, atol=1e-4)
     assert np.array_equal(both[:, 32:], y)
+    assert np.array_equal(namespace["gated"], namespace["layer"](x * namespace["gate"][:, :, None, None]))
+    assert np.array_equal(namespace["z"], namespace["narrow"](namespace["wide"](x), residual=x))
     assert np.array_equal(both[:, :32], x)
     assert namespace["shortcut"].shape == y.shape
     assert namespace["half"].shape == (1, 16, 5, 5)
