@@ -9,6 +9,7 @@ Every result is checked before it is timed; contenders take turns, and the best 
 
 import argparse
 import functools
+import itertools
 import math
 import os
 import time
@@ -135,7 +136,7 @@ def chain(args):
             widths = [shape[1], *channels]
             layers = [
                 pw.Conv(normal(b, a) / math.sqrt(a), normal(b), layout=layout, activation="relu")
-                for a, b in zip(widths, widths[1:], strict=False)
+                for a, b in itertools.pairwise(widths)
             ]
 
             def one_by_one(x=x, layers=layers):
@@ -148,7 +149,7 @@ def chain(args):
             times = timed({"one by one": one_by_one, "chain": functools.partial(both, x)})
             peak = fma_peak(args.threads)
             pixels = shape[0] * shape[2] * shape[3]
-            flops = 2 * pixels * sum(a * b for a, b in zip(widths, widths[1:], strict=False))
+            flops = 2 * pixels * sum(a * b for a, b in itertools.pairwise(widths))
             least = max(flops / peak, 4 * pixels * (widths[0] + widths[-1]) / bandwidth)
             possible, gained = times["one by one"] - least, times["one by one"] - times["chain"]
             rows.append(
