@@ -4,7 +4,7 @@
 // does the same IEEE operations in the same order, so the bits agree; no estimates, no library. Errors, over all
 // numbers v of float32 and samples of float64 (bench/activation_errors.cpp measures them): at most 2 ULP in float32 (4
 // for gelu, gelu_tanh, softplus and mish), 4 in float64, or 2^-2p |v| where that is more (p = 24 and 53 digits): the
-// far tails.
+// far tails. gelu of the portable kernels, whose multiply-adds are rounded twice: 6.
 //
 // NaN goes through all of them, and so through all helpers: max(a, b) and min(a, b) return b where either is NaN, so
 // the constant comes first; a comparison with NaN is false. Infinities and zeros become what the definition literally
@@ -14,7 +14,7 @@
 //     sub(a, b)  mul(a, b)  div(a, b)        rounded once each
 //     min(a, b) = a < b ? a : b              select_less(a, b, x, y) = a < b ? x : y
 //     abs(a)  copysign(a, sign)              by bits
-//     rest(a, b, ab)                         a * b - ab, exactly, where ab = mul(a, b) and nothing overflows
+//     rest(a, b, ab)                         a * b - ab, rounded once at most, where ab is near a * b
 //     exponent(z)                            the lowest bits of z as the exponent of a power of two: see exponential()
 #pragma once
 
@@ -38,10 +38,10 @@ struct Fit<float> {
   static constexpr T log2e = 1.44269502f, ln2_hi = 0.693145752f, ln2_lo = 1.42860677e-6f;
   static constexpr T exp[] = {0.5f, 0.166665763f, 0.0416665524f, 0.00836323295f, 0.00139262504f};  // 2^-25.3
   static constexpr T tanh[] = {-0.333333343f, 0.133333042f,    -0.0539592579f,
-                               0.0217689183f, -0.00834394526f, 0.00229274482f};                        // 2^-27.8
-  static constexpr T log[] = {0.666666687f, 0.399997056f, 0.28592357f, 0.217065752f, 0.232243299f};    // 2^-30.0
-  static constexpr T tail_above[] = {0.5f, 0.407009363f, 0.160791546f, 0.033247821f, 0.00306242821f};  // 2^-26.5
-  static constexpr T tail_below[] = {1.0f, 1.61190331f, 1.10769558f, 0.41032055f, 0.0833635032f, 0.00767573854f};
+                               0.0217689183f, -0.00834394526f, 0.00229274482f};                             // 2^-27.8
+  static constexpr T log[] = {0.666666687f, 0.399997056f, 0.28592357f, 0.217065752f, 0.232243299f};         // 2^-30.0
+  static constexpr T tail_above[] = {0.734375f, 0.600594342f, 0.23835662f, 0.0495960489f, 0.00461584283f};  // 2^-27.3
+  static constexpr T tail_below[] = {1.46875f, 2.37308168f, 1.63578236f, 0.608453631f, 0.12435437f, 0.0115692103f};
   static constexpr T cube_1_hi = 1.59576988f, cube_1_lo = -7.60596436e-7f;
   static constexpr T cube_3_hi = 0.0713548139f, cube_3_lo = 2.39883247e-9f;
   static constexpr T tail_end = 13, cube_end = 9.9f;  // from here on gelu and gelu_tanh of -v are 0: as e^x at lowest
@@ -65,27 +65,25 @@ struct Fit<double> {
   static constexpr T log[] = {0.66666666666666663, 0.39999999999999525,  0.28571428571600099, 0.22222222198236771,
                               0.18181819897962714, 0.1538454396486055,   0.13335178631449257, 0.11734279061303197,
                               0.10845178394880015, 0.074921437955507666, 0.15630577800922851};  // 2^-58.7
-  static constexpr T tail_above[] = {0.5,
-                                     0.7062771678890678,
-                                     0.49895229240810463,
-                                     0.22395466340701881,
-                                     0.06944875502326732,
-                                     0.015326204236341717,
-                                     0.0024006173037582203,
-                                     2.5742486527899686e-4,
-                                     1.7198164376899797e-5,
-                                     5.4866094901100936e-7};  // 2^-53.1
-  static constexpr T tail_below[] = {1.0,
-                                     2.2104388965810009,
-                                     2.2615796529963115,
-                                     1.4131308869428174,
-                                     0.59851469002708246,
-                                     0.18001320028569331,
-                                     0.039059629792002816,
-                                     0.0060605639203594776,
-                                     6.4664375795155202e-4,
-                                     4.3109404614749857e-5,
-                                     1.3752890528262767e-6};
+  static constexpr T tail_above[] = {0.765625,
+                                     1.014416653346653,
+                                     0.67020055304344728,
+                                     0.27802279795271823,
+                                     0.078149603744296192,
+                                     0.015153332849025461,
+                                     0.0019779389954236934,
+                                     1.5945725665066036e-4,
+                                     6.1312151591494457e-6};  // 2^-55.1
+  static constexpr T tail_below[] = {1.53125,
+                                     3.2505940404226954,
+                                     3.1683749043778953,
+                                     1.8659995726433189,
+                                     0.73409068753224371,
+                                     0.20081877209912932,
+                                     0.038383496887999781,
+                                     0.0049733255630316628,
+                                     3.9970009060921063e-4,
+                                     1.5368677015028168e-5};
   static constexpr T cube_1_hi = 1.5957691216057306, cube_1_lo = 1.2235151683392209e-16;
   static constexpr T cube_3_hi = 0.071354816272600249, cube_3_lo = -6.175149918155315e-19;
   static constexpr T tail_end = 37.5, cube_end = 21;
@@ -105,15 +103,22 @@ POINTWISE_INLINE V infinity() {
   return V::fill(__builtin_inff());
 }
 
-// c[0] + c[1] x + c[2] x^2 + ... = (c[0] + c[1] x) + (c[2] + c[3] x) x^2 + ..., by Horner's rule in x^2: half the chain
-// of Horner's rule in x, and where the terms have one sign and the last ones are the largest, half its error.
+// The polynomial c[0] + c[1] x + c[2] x^2 + ... without its first term, over x: (c[1] + c[2] x) + (c[3] + c[4] x) x^2 +
+// ... by Horner's rule in x^2, which has half the chain of the rule in x. Where x is large and all terms have one sign
+// it has half the error too.
 template <class V, int N>
-POINTWISE_INLINE V polynomial(V x, V square, const typename V::Number (&c)[N]) {
-  V sum = N % 2 == 1 ? V::fill(c[N - 1]) : V::fma(V::fill(c[N - 1]), x, V::fill(c[N - 2]));
+POINTWISE_INLINE V upper_terms(V x, V square, const typename V::Number (&c)[N]) {
+  V sum = N % 2 == 0 ? V::fill(c[N - 1]) : V::fma(V::fill(c[N - 1]), x, V::fill(c[N - 2]));
   POINTWISE_UNROLL
-  for (int i = (N - 1) / 2 * 2 - 2; i >= 0; i -= 2)
+  for (int i = (N - 2) / 2 * 2 - 1; i >= 1; i -= 2)
     sum = V::fma(sum, square, V::fma(V::fill(c[i + 1]), x, V::fill(c[i])));
   return sum;
+}
+
+// All of it. Where x is small there is one rounding of numbers near c[0], as by Horner's rule in x.
+template <class V, int N>
+POINTWISE_INLINE V polynomial(V x, V square, const typename V::Number (&c)[N]) {
+  return V::fma(upper_terms(x, square, c), x, V::fill(c[0]));
 }
 
 // e^x = scale * (1 + rest): scale is a power of two, and |rest| < 0.42 is kept apart from 1, with all its digits.
@@ -132,18 +137,12 @@ struct Exponential {
 // n ln2_hi is exact (ln2_hi has few digits). Adding `magic` rounds x log2(e) to the integer n, and leaves n + bias in
 // the lowest bits of the sum. rest = e^r - 1 = r + r^2 p(r).
 template <class V>
-POINTWISE_INLINE Exponential<V> exponential(V x, V low) {
+POINTWISE_INLINE Exponential<V> exponential(V x, V low = V::fill(0)) {
   using C = FitOf<V>;
   const V magic = V::fill(C::magic), z = V::fma(x, V::fill(C::log2e), magic), n = V::sub(z, magic);
-  V r = V::fma(n, V::fill(-C::ln2_hi), x);
-  r = V::add(V::fma(n, V::fill(-C::ln2_lo), r), low);
+  const V r = V::add(V::fma(n, V::fill(-C::ln2_hi), x), V::fma(n, V::fill(-C::ln2_lo), low));
   const V square = V::mul(r, r);
   return {V::exponent(z), V::fma(square, polynomial(r, square, C::exp), r)};
-}
-
-template <class V>
-POINTWISE_INLINE Exponential<V> exponential(V x) {
-  return exponential(x, V::fill(-0.0f));  // x + -0 is x, and the compiler knows
 }
 
 // 1 + e^-v, infinity where that is beyond `highest`.
@@ -209,8 +208,12 @@ POINTWISE_INLINE V hardswish(V v, V a, V b) {
 }
 
 // relu(v) - |v| Phi(-|v|), where Phi(-a) = e^(-a^2/2) R(a). R falls slowly from 1/2, as 0.4/a in the end, and is a
-// quotient of polynomials with positive coefficients: nothing cancels. a^2 needs more digits than a number has: its
-// error in the exponent is relative in the result.
+// quotient of polynomials with positive coefficients: nothing cancels. (It is fitted up to where |v| 2^-2p is the
+// larger bound: a = 6 and 9.) a^2 needs more digits than a number has: its error in the exponent is relative in the
+// result.
+//
+// So many roundings in a row would add up to 4 to 5 ULP. What the last one cuts off of either polynomial is known: the
+// coefficient c[0] has few digits, so that a sum less c[0] is exact; and so is the rest of the division.
 template <class V>
 POINTWISE_INLINE V gelu(V v, V, V) {
   using C = FitOf<V>;
@@ -218,10 +221,16 @@ POINTWISE_INLINE V gelu(V v, V, V) {
   const V factor = V::max(V::min(end, v), negative(v));  // |v|, but at most the end where v is positive
   const V a = V::min(end, factor), square = V::mul(a, a), low = V::rest(a, a, square);
   const Exponential<V> e = exponential(V::mul(half, square), V::mul(half, low));
-  const V scale = V::select_less(end, factor, V::fill(0), e.scale);
-  const V above = V::mul(V::mul(factor, scale), polynomial(a, square, C::tail_above));
-  const V scaled = V::div(above, polynomial(a, square, C::tail_below));
-  return V::sub(V::max(V::fill(-0.0f), v), V::fma(scaled, e.rest, scaled));
+  const V scaled = V::mul(factor, V::select_less(end, factor, V::fill(0), e.scale));
+  const V above_0 = V::fill(C::tail_above[0]), above_1 = upper_terms(a, square, C::tail_above);
+  const V below_0 = V::fill(C::tail_below[0]), below_1 = upper_terms(a, square, C::tail_below);
+  const V above = V::fma(a, above_1, above_0), below = V::fma(a, below_1, below_0);
+  const V above_cut = V::rest(a, above_1, V::sub(above, above_0));
+  const V below_cut = V::rest(a, below_1, V::sub(below, below_0));
+  const V inverse = V::div(V::fill(-1), below), ratio = V::mul(above, inverse);
+  const V cut = V::add(V::rest(ratio, below, negative(above)), V::fma(ratio, below_cut, above_cut));
+  const V correction = V::mul(scaled, V::fma(e.rest, ratio, V::mul(cut, inverse)));
+  return V::copysign(V::add(V::max(V::fill(0), v), V::fma(scaled, ratio, correction)), v);
 }
 
 // v / (1 + e^-y), y = v (c1 + c3 v^2), as (1 + tanh(t)) / 2 = 1 / (1 + e^-2t). All of y is computed with the digits
@@ -261,39 +270,93 @@ POINTWISE_INLINE V mish(V v, V, V) {
   return V::mul(v, V::div(n, V::add(n, V::fill(2))));
 }
 
-// Two vectors at a time, so that one's chain of operations fills the other's waiting.
-template <class V, V (*f)(V, V, V)>
-void each(const typename V::Number* parameters, char* numbers, int64_t vectors) {
-  constexpr ptrdiff_t vector = sizeof(V);
-  constexpr int together = 2;
-  const V a = V::fill(parameters[0]), b = V::fill(parameters[1]);
-  for (; vectors >= together; vectors -= together, numbers += together * vector) {
-    V v[together];
+// K vectors as one, operation by operation: so the chains of operations of K vectors fill each other's waiting. (The
+// CPU overlaps whole vectors by itself, but its schedulers hold few of them.)
+template <class V, int K>
+struct Group {
+  using Number = typename V::Number;
+  V v[K];
+
+  template <class F>
+  static POINTWISE_INLINE Group map(F f) {
+    Group r;
     POINTWISE_UNROLL
-    for (int i = 0; i < together; ++i) v[i] = f(V::load(numbers + i * vector), a, b);
-    POINTWISE_UNROLL
-    for (int i = 0; i < together; ++i) v[i].store(numbers + i * vector);
+    for (int k = 0; k < K; ++k) r.v[k] = f(k);
+    return r;
   }
-  for (; vectors > 0; --vectors, numbers += vector) f(V::load(numbers), a, b).store(numbers);
+  static Group load(const char* p) {
+    return map([&](int k) { return V::load(p + k * sizeof(V)); });
+  }
+  void store(char* p) const {
+    POINTWISE_UNROLL
+    for (int k = 0; k < K; ++k) v[k].store(p + k * sizeof(V));
+  }
+  static Group fill(Number number) {
+    return map([&](int) { return V::fill(number); });
+  }
+#define POINTWISE_GROUP_1(f)                         \
+  static Group f(const Group& a) {                   \
+    return map([&](int k) { return V::f(a.v[k]); }); \
+  }
+#define POINTWISE_GROUP_2(f)                                 \
+  static Group f(const Group& a, const Group& b) {           \
+    return map([&](int k) { return V::f(a.v[k], b.v[k]); }); \
+  }
+#define POINTWISE_GROUP_3(f)                                         \
+  static Group f(const Group& a, const Group& b, const Group& c) {   \
+    return map([&](int k) { return V::f(a.v[k], b.v[k], c.v[k]); }); \
+  }
+  POINTWISE_GROUP_1(abs)
+  POINTWISE_GROUP_1(exponent)
+  POINTWISE_GROUP_2(add)
+  POINTWISE_GROUP_2(sub)
+  POINTWISE_GROUP_2(mul)
+  POINTWISE_GROUP_2(div)
+  POINTWISE_GROUP_2(min)
+  POINTWISE_GROUP_2(max)
+  POINTWISE_GROUP_2(copysign)
+  POINTWISE_GROUP_3(fma)
+  POINTWISE_GROUP_3(rest)
+#undef POINTWISE_GROUP_1
+#undef POINTWISE_GROUP_2
+#undef POINTWISE_GROUP_3
+  static Group select_less(const Group& a, const Group& b, const Group& x, const Group& y) {
+    return map([&](int k) { return V::select_less(a.v[k], b.v[k], x.v[k], y.v[k]); });
+  }
+};
+
+// As many as the registers hold.
+template <class V>
+using GroupOf = Group<V, sizeof(V) == 64 ? 4 : 2>;
+
+// The function, of one vector and of a group.
+template <class V, class G, V (*one)(V, V, V), G (*many)(G, G, G)>
+void each(const typename V::Number* parameters, char* numbers, int64_t vectors) {
+  constexpr int together = sizeof(G) / sizeof(V);
+  const V a = V::fill(parameters[0]), b = V::fill(parameters[1]);
+  const G as = G::fill(parameters[0]), bs = G::fill(parameters[1]);
+  for (; vectors >= together; vectors -= together, numbers += sizeof(G)) many(G::load(numbers), as, bs).store(numbers);
+  for (; vectors > 0; --vectors, numbers += sizeof(V)) one(V::load(numbers), a, b).store(numbers);
 }
 
 // See KernelTable::activations.
 template <class V>
-constexpr Activate<typename V::Number> activations[activation_kinds] = {nullptr,
-                                                                        nullptr,
-                                                                        each<V, relu6<V>>,
-                                                                        each<V, clip<V>>,
-                                                                        each<V, leaky_relu<V>>,
-                                                                        each<V, elu<V>>,
-                                                                        each<V, sigmoid<V>>,
-                                                                        each<V, tanh<V>>,
-                                                                        each<V, silu<V>>,
-                                                                        each<V, hardsigmoid<V>>,
-                                                                        each<V, hardswish<V>>,
-                                                                        each<V, gelu<V>>,
-                                                                        each<V, gelu_tanh<V>>,
-                                                                        each<V, softplus<V>>,
-                                                                        each<V, mish<V>>};
+constexpr Activate<typename V::Number> activations[activation_kinds] = {
+    nullptr,
+    nullptr,
+    each<V, GroupOf<V>, relu6<V>, relu6<GroupOf<V>>>,
+    each<V, GroupOf<V>, clip<V>, clip<GroupOf<V>>>,
+    each<V, GroupOf<V>, leaky_relu<V>, leaky_relu<GroupOf<V>>>,
+    each<V, GroupOf<V>, elu<V>, elu<GroupOf<V>>>,
+    each<V, GroupOf<V>, sigmoid<V>, sigmoid<GroupOf<V>>>,
+    each<V, GroupOf<V>, tanh<V>, tanh<GroupOf<V>>>,
+    each<V, GroupOf<V>, silu<V>, silu<GroupOf<V>>>,
+    each<V, GroupOf<V>, hardsigmoid<V>, hardsigmoid<GroupOf<V>>>,
+    each<V, GroupOf<V>, hardswish<V>, hardswish<GroupOf<V>>>,
+    each<V, GroupOf<V>, gelu<V>, gelu<GroupOf<V>>>,
+    each<V, GroupOf<V>, gelu_tanh<V>, gelu_tanh<GroupOf<V>>>,
+    each<V, GroupOf<V>, softplus<V>, softplus<GroupOf<V>>>,
+    each<V, GroupOf<V>, mish<V>, mish<GroupOf<V>>>};
 
 }  // namespace
 }  // namespace pointwise

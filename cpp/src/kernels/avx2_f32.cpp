@@ -4,6 +4,7 @@
 #include "activations.h"
 #include "block.h"
 #include "fma_loop.h"
+#include "pack.h"
 
 namespace pointwise {
 namespace {
@@ -69,7 +70,12 @@ constexpr KernelRow<float> rows[] = {
 
 }  // namespace
 
-const KernelTable<float> avx2_f32 = {
-    rows, sizeof(rows) / sizeof(rows[0]), pack_pixels<Vec>, scale_numbers<Vec>, pack_weights_panel<Vec>, activations<Vec>, fma_loop<Vec>};
+const KernelTable<float> avx2_f32 = {rows,
+                                     sizeof(rows) / sizeof(rows[0]),
+                                     pack_pixels<Vec>,
+                                     scale_numbers<Vec>,
+                                     pack_weights_panel<Vec>,
+                                     activations<Vec>,
+                                     fma_loop<Vec>};
 
 }  // namespace pointwise

@@ -4,6 +4,7 @@
 #include "activations.h"
 #include "block.h"
 #include "fma_loop.h"
+#include "pack.h"
 
 namespace pointwise {
 namespace {
@@ -59,7 +60,12 @@ constexpr KernelRow<double> rows[] = {
 
 }  // namespace
 
-const KernelTable<double> avx2_f64 = {
-    rows, sizeof(rows) / sizeof(rows[0]), pack_pixels<Vec>, scale_numbers<Vec>, pack_weights_panel<Vec>, activations<Vec>, fma_loop<Vec>};
+const KernelTable<double> avx2_f64 = {rows,
+                                      sizeof(rows) / sizeof(rows[0]),
+                                      pack_pixels<Vec>,
+                                      scale_numbers<Vec>,
+                                      pack_weights_panel<Vec>,
+                                      activations<Vec>,
+                                      fma_loop<Vec>};
 
 }  // namespace pointwise

@@ -3,6 +3,7 @@
 
 #include "activations.h"
 #include "fma_loop.h"
+#include "pack.h"
 #include "pairs.h"
 
 namespace pointwise {
@@ -92,7 +93,12 @@ constexpr KernelRow<float> rows[] = {
 
 }  // namespace
 
-const KernelTable<float> avx512_f32 = {
-    rows, sizeof(rows) / sizeof(rows[0]), pack_pixels<Vec>, scale_numbers<Vec>, pack_weights_panel<Vec>, activations<Vec>, fma_loop<Vec>};
+const KernelTable<float> avx512_f32 = {rows,
+                                       sizeof(rows) / sizeof(rows[0]),
+                                       pack_pixels<Vec>,
+                                       scale_numbers<Vec>,
+                                       pack_weights_panel<Vec>,
+                                       activations<Vec>,
+                                       fma_loop<Vec>};
 
 }  // namespace pointwise

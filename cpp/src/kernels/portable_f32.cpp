@@ -13,7 +13,12 @@ constexpr KernelRow<float> rows[] = {
 
 }  // namespace
 
-const KernelTable<float> portable_f32 = {
-    rows, sizeof(rows) / sizeof(rows[0]), pack_pixels<Vec>, scale_numbers<Vec>, pack_weights_panel<Vec>, activations<Vec>, fma_loop<Vec>};
+const KernelTable<float> portable_f32 = {rows,
+                                         sizeof(rows) / sizeof(rows[0]),
+                                         pack_pixels<Vec>,
+                                         scale_numbers<Vec>,
+                                         pack_weights_panel<Vec>,
+                                         activations<Vec>,
+                                         fma_loop<Vec>};
 
 }  // namespace pointwise

@@ -6,6 +6,7 @@
 #include "activations.h"
 #include "block.h"
 #include "fma_loop.h"
+#include "pack.h"
 
 namespace pointwise {
 namespace {

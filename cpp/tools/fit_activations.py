@@ -1,0 +1,121 @@
+"""Fits the polynomials of cpp/src/kernels/activations.h and prints its constants: `python fit_activations.py` (mpmath).
+
+A fit interpolates at Chebyshev nodes, in high precision, then rounds each coefficient to the number type: within a
+small factor of the best fit, and no iteration that might end elsewhere. What is printed behind // is the largest error
+found on a fine grid, relative to the function that the fit is a part of, as a power of two.
+"""
+
+from collections.abc import Callable, Sequence
+
+import mpmath as mp
+
+mp.mp.dps = 80
+Function = Callable[[mp.mpf], mp.mpf]
+
+
+def rounded(number: mp.mpf, bits: int) -> mp.mpf:
+    """To so many bits, to nearest."""
+    with mp.workprec(bits):
+        return +number
+
+
+def nodes(low: mp.mpf, high: mp.mpf, count: int) -> list[mp.mpf]:
+    return [(low + high) / 2 + (high - low) / 2 * mp.cospi(mp.mpf(2 * k + 1) / (2 * count)) for k in range(count)]
+
+
+def fit(f: Function, at: Sequence[mp.mpf], numerator: int, denominator: int = 0) -> tuple[list[mp.mpf], list[mp.mpf]]:
+    """The rational function of these degrees that equals f at the nodes; its denominator starts with 1."""
+    rows = [[x**k for k in range(numerator + 1)] + [-f(x) * x**k for k in range(1, denominator + 1)] for x in at]
+    found = list(mp.lu_solve(mp.matrix(rows), mp.matrix([f(x) for x in at])))
+    return found[: numerator + 1], [mp.mpf(1), *found[numerator + 1 :]]
+
+
+def value(coefficients: Sequence[mp.mpf], x: mp.mpf) -> mp.mpf:
+    return mp.polyval(list(reversed(coefficients)), x)
+
+
+def literal(number: mp.mpf, bits: int) -> str:
+    return mp.nstr(number, 9, min_fixed=-4) + "f" if bits == 24 else mp.nstr(number, 17, min_fixed=-4)
+
+
+def show(name: str, coefficients: Sequence[mp.mpf], bits: int, error: mp.mpf | None = None) -> None:
+    note = "" if error is None else f"  // 2^{mp.nstr(mp.log(error, 2), 3)}"
+    print(f"  static constexpr T {name}[] = {{{', '.join(literal(c, bits) for c in coefficients)}}};{note}")
+
+
+def show_number(name: str, number: mp.mpf, bits: int) -> None:
+    print(f"  static constexpr T {name} = {literal(number, bits)};")
+
+
+def polynomial(name: str, bits: int, degree: int, low: mp.mpf, high: mp.mpf, f: Function, whole: Function) -> None:
+    """whole(x) is what the error is relative to: the function as a whole, over the factor of f in it."""
+    found = [rounded(c, bits) for c in fit(f, nodes(low, high, degree + 1), degree)[0]]
+    grid = nodes(low, high, 500)
+    show(name, found, bits, max(abs((value(found, x) - f(x)) / whole(x)) for x in grid))
+
+
+def tail(a: mp.mpf) -> mp.mpf:
+    """Phi(-a) * exp(a^2 / 2)."""
+    return mp.erfc(a / mp.sqrt(2)) * mp.exp(a * a / 2) / 2
+
+
+def constants(bits: int, hi: int, exp: int, tanh: int, log: int, gelu: int, far: int) -> None:
+    """Of one number type: its digits, those of ln2_hi (so that n ln2_hi is exact), the degrees of the fits, and up to
+    where tail() is fitted: beyond that the error relative to |v| is what counts."""
+    show_number("log2e", rounded(1 / mp.log(2), bits), bits)
+    ln2_hi = rounded(mp.log(2), hi)
+    show_number("ln2_hi", ln2_hi, bits)
+    show_number("ln2_lo", rounded(mp.log(2) - ln2_hi, bits), bits)
+    # (e^r - 1 - r) / r^2, by Kummer's function, which has no gap at 0
+    reach = mp.log(2) / 2 * mp.mpf("1.001")
+    polynomial(
+        "exp", bits, exp, -reach, reach, lambda r: mp.hyp1f1(1, 3, r) / 2, lambda r: mp.expm1(r) / r**2 if r else mp.inf
+    )
+    # y = v^2: (tanh(v) - v) / v^3
+    polynomial(
+        "tanh",
+        bits,
+        tanh,
+        mp.mpf(0),
+        mp.mpf("0.625") ** 2,
+        lambda y: (mp.tanh(mp.sqrt(y)) / mp.sqrt(y) - 1) / y,
+        lambda y: mp.tanh(mp.sqrt(y)) / mp.sqrt(y) / y,
+    )
+    # y = z^2: (log((1 + z) / (1 - z)) - 2 z) / z^3
+    polynomial(
+        "log",
+        bits,
+        log,
+        mp.mpf(0),
+        mp.mpf(1) / 9,
+        lambda y: 2 * (mp.atanh(mp.sqrt(y)) / mp.sqrt(y) - 1) / y,
+        lambda y: 2 * mp.atanh(mp.sqrt(y)) / mp.sqrt(y) / y,
+    )
+
+    # Nodes that are dense near 0, where tail() changes most: a = 4 (1 + t) / (1 - t). The quotient does not change when
+    # both sides are scaled: the scale is the one whose coefficients lose least when they are rounded.
+    def mapped(count: int) -> list[mp.mpf]:
+        return [4 * (1 + t) / (1 - t) for t in nodes(mp.mpf(-1), mp.mpf(far - 4) / (far + 4), count)]
+
+    above, below = fit(tail, mapped(2 * gelu), gelu - 1, gelu)
+    grid = [(a, tail(a)) for a in mapped(200)]
+
+    def scaled(scale: int) -> tuple[mp.mpf, list[mp.mpf], list[mp.mpf]]:
+        n, d = ([rounded(c * scale / 64, bits) for c in side] for side in (above, below))
+        return max(abs(value(n, a) / value(d, a) / f - 1) for a, f in grid), n, d
+
+    error, above, below = min(scaled(scale) for scale in range(64, 128))
+    show("tail_above", above, bits, error)
+    show("tail_below", below, bits)
+    # 2 sqrt(2 / pi) (v + 0.044715 v^3) = v (cube_1 + cube_3 v^2)
+    first, third = 2 * mp.sqrt(2 / mp.pi), 2 * mp.sqrt(2 / mp.pi) * mp.mpf("0.044715")
+    for name, number, keep in (("cube_1", first, bits - 4), ("cube_3", third, bits)):
+        high = rounded(number, keep)
+        show_number(name + "_hi", high, bits)
+        show_number(name + "_lo", rounded(number - high, bits), bits)
+    print()
+
+
+if __name__ == "__main__":
+    constants(bits=24, hi=16, exp=4, tanh=5, log=4, gelu=5, far=6)
+    constants(bits=53, hi=41, exp=9, tanh=11, log=10, gelu=9, far=9)

@@ -1,0 +1,245 @@
+// The kernels' activations against the definitions in a wider type: samples of all numbers, the neighbourhoods of those
+// where something changes, and by name what becomes of NaN, infinities and zeros. (bench/activation_errors.cpp tries
+// all float32 numbers.)
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <functional>
+
+#include "dispatch.h"
+#include "numbers.h"
+
+namespace pointwise_tests {
+namespace {
+
+using pointwise::Activation;
+using Kind = Activation::Kind;
+using Wide = long double;
+
+struct Case {
+  const char* name;
+  Kind kind;
+  double f32_ulps, f64_ulps;
+  std::function<Wide(Wide v, Wide a, Wide b)> exact;
+  double a = 0, b = 0;
+};
+
+Wide clip(Wide v, Wide a, Wide b) { return v < a ? a : b < v ? b : v; }
+Wide hardsigmoid(Wide v) { return v <= -3 ? 0 : v >= 3 ? 1 : (v + 3) / 6; }
+Wide sigmoid(Wide v) { return 1 / (1 + std::exp(-v)); }
+
+const Wide infinite = std::numeric_limits<Wide>::infinity();
+
+const Case cases[] = {
+    {"relu6", Kind::relu6, 0, 0, [](Wide v, Wide, Wide) { return clip(v, 0, 6); }},
+    {"clip", Kind::clip, 0, 0, clip, -1.25, 2.5},
+    {"clip_below", Kind::clip, 0, 0, clip, -0.5, static_cast<double>(infinite)},
+    {"clip_above", Kind::clip, 0, 0, clip, -static_cast<double>(infinite), 0.5},
+    {"leaky_relu", Kind::leaky_relu, 0.501, 0.501, [](Wide v, Wide a, Wide) { return v < 0 ? a * v : v; }, 0.01},
+    {"elu", Kind::elu, 2, 4, [](Wide v, Wide a, Wide) { return v < 0 ? a * std::expm1(v) : v; }, 1.6732632},
+    {"sigmoid", Kind::sigmoid, 2, 4, [](Wide v, Wide, Wide) { return sigmoid(v); }},
+    {"tanh", Kind::tanh, 2, 4, [](Wide v, Wide, Wide) { return std::tanh(v); }},
+    {"silu", Kind::silu, 2, 4, [](Wide v, Wide, Wide) { return v * sigmoid(v); }},
+    {"hardsigmoid", Kind::hardsigmoid, 2, 4, [](Wide v, Wide, Wide) { return hardsigmoid(v); }},
+    {"hardswish", Kind::hardswish, 2, 4, [](Wide v, Wide, Wide) { return v * hardsigmoid(v); }},
+    {"gelu", Kind::gelu, 4, 4, [](Wide v, Wide, Wide) { return v * (std::erfc(-v * std::sqrt(0.5L)) / 2); }},
+    {"gelu_tanh", Kind::gelu_tanh, 4, 4,
+     [](Wide v, Wide, Wide) { return v * sigmoid(std::sqrt(8 / std::acos(-1.0L)) * v * (1 + 0.044715L * v * v)); }},
+    {"softplus", Kind::softplus, 4, 4,
+     [](Wide v, Wide, Wide) { return std::fmax(v, 0.0L) + std::log1p(std::exp(-std::fabs(v))); }},
+    {"mish", Kind::mish, 4, 4,
+     [](Wide v, Wide, Wide) {
+       return v > 50 ? v
+                     : v * -(std::expm1(-2 * std::log1p(std::exp(v))) / (1 + std::exp(-2 * std::log1p(std::exp(v)))));
+     }},
+};
+
+template <class T>
+std::vector<T> apply(const Case& c, const std::vector<T>& numbers) {
+  const pointwise::KernelTable<T>& table = pointwise::kernels<T>();
+  const size_t lanes = static_cast<size_t>(table.rows[0].lanes), vectors = (numbers.size() + lanes - 1) / lanes;
+  const T parameters[2] = {static_cast<T>(c.a), static_cast<T>(c.b)};
+  std::vector<T> room(vectors * lanes + 64 / sizeof(T));
+  T* aligned = room.data();
+  while (reinterpret_cast<uintptr_t>(aligned) % 64 != 0) ++aligned;
+  std::copy(numbers.begin(), numbers.end(), aligned);
+  table.activations[static_cast<int>(c.kind)](parameters, reinterpret_cast<char*>(aligned),
+                                              static_cast<int64_t>(vectors));
+  return std::vector<T>(aligned, aligned + numbers.size());
+}
+
+// What is wrong with `got` for v, or nothing.
+template <class T>
+std::string complaint(const Case& c, T v, T got) {
+  const Wide want = c.exact(v, static_cast<T>(c.a), static_cast<T>(c.b));
+  double ulps = sizeof(T) == 4 ? c.f32_ulps : c.f64_ulps;
+  if (c.kind == Kind::gelu && pointwise::isa() == "portable") ulps = 6;  // its multiply-adds are rounded twice
+  int exponent;
+  std::frexp(want, &exponent);
+  exponent = std::max(exponent, std::numeric_limits<T>::min_exponent);
+  const int digits = std::numeric_limits<T>::digits;
+  const Wide ulp = std::ldexp(1.0L, exponent - digits), error = std::fabs(got - want);
+  const Wide tail = ulps < 1 ? 0 : std::ldexp(std::fabs(static_cast<Wide>(v)), -2 * digits);
+  bool good = error <= std::max(ulps * ulp, tail);
+  if (std::isnan(want)) good = std::isnan(got);
+  if (std::isinf(v) && !std::isnan(want)) good = got == want;
+  if (want == 0 && got == 0) good = std::signbit(want) == std::signbit(got);
+  if (good) return "";
+  char text[200];
+  std::snprintf(text, sizeof text, "%s(%.17g) is %.17g, should be %.17Lg: %.2Lf ULP", c.name, static_cast<double>(v),
+                static_cast<double>(got), want, error / ulp);
+  return text;
+}
+
+template <class T>
+void expect_exact(const Case& c, const std::vector<T>& numbers) {
+  const std::vector<T> got = apply(c, numbers);
+  int complaints = 0;
+  for (size_t i = 0; i < numbers.size() && complaints < 5; ++i) {
+    const std::string found = complaint(c, numbers[i], got[i]);
+    EXPECT_EQ(found, "") << pointwise::selected_isa().name;
+    complaints += !found.empty();
+  }
+}
+
+template <class T>
+class Activations : public testing::Test {};
+using Types = testing::Types<float, double>;
+TYPED_TEST_SUITE(Activations, Types, );
+
+TYPED_TEST(Activations, EveryKindHasAFunctionButNoneAndRelu) {
+  for (int kind = 0; kind < Activation::kinds; ++kind)
+    EXPECT_EQ(pointwise::kernels<TypeParam>().activations[kind] == nullptr, kind < 2) << kind;
+}
+
+TYPED_TEST(Activations, SampledErrors) {
+  using T = TypeParam;
+  std::vector<T> numbers;
+  for (uint64_t i = 0; i < uint64_t{1} << 32; i += 20011) {  // the upper half of a double says as much
+    const uint32_t upper = static_cast<uint32_t>(i);
+    const uint64_t bits = sizeof(T) == 4 ? upper : i << 32 | (upper * 2654435761u);
+    T v;
+    std::memcpy(&v, &bits, sizeof v);
+    numbers.push_back(v);
+  }
+  Random random(1);
+  for (const double reach : {1.0, 10.0, 100.0, 1000.0})
+    for (int i = 0; i < 50000; ++i) numbers.push_back(static_cast<T>(reach * random.real()));
+  for (const Case& c : cases) expect_exact(c, numbers);
+}
+
+// Where a formula, a clamp or a table of digits begins or ends.
+TYPED_TEST(Activations, NeighboursOfTheEdges) {
+  using T = TypeParam;
+  std::vector<T> numbers;
+  for (const double edge : {0.0,   0.346573590279972655,
+                            0.5,   0.625,
+                            1.0,   1.25,
+                            1.5,   2.5,
+                            3.0,   6.0,
+                            8.3,   9.0,
+                            9.9,   13.0,
+                            16.6,  20.0,
+                            21.0,  36.7,
+                            37.5,  40.0,
+                            43.7,  87.3,
+                            88.0,  354.0,
+                            708.0, 709.0,
+                            1e10,  1e30})
+    for (const double sign : {-1.0, 1.0}) {
+      T below = static_cast<T>(sign * edge), above = below;
+      for (int i = 0; i < 50; ++i) {
+        numbers.push_back(below = std::nextafter(below, -std::numeric_limits<T>::infinity()));
+        numbers.push_back(above = std::nextafter(above, std::numeric_limits<T>::infinity()));
+      }
+      numbers.push_back(static_cast<T>(sign * edge));
+    }
+  for (const Case& c : cases) expect_exact(c, numbers);
+}
+
+TYPED_TEST(Activations, NamedValues) {
+  using T = TypeParam;
+  using Limits = std::numeric_limits<T>;
+  const T infinity = Limits::infinity(), nan = Limits::quiet_NaN(), most = Limits::max(), least = Limits::denorm_min();
+  struct Row {
+    const char* name;
+    T minus_infinity, minus_most, minus_zero, zero, infinity;
+  };
+  const T log_2 = static_cast<T>(std::log(2.0L)), slope = T(0.01), alpha = static_cast<T>(1.6732632);
+  const Row rows[] = {
+      {"relu6", 0, 0, -T(0), 0, 6},
+      {"clip", T(-1.25), T(-1.25), -T(0), 0, T(2.5)},
+      {"clip_below", T(-0.5), T(-0.5), -T(0), 0, infinity},
+      {"clip_above", -infinity, -most, -T(0), 0, T(0.5)},
+      {"leaky_relu", -infinity, slope * -most, -T(0), 0, infinity},
+      {"elu", -alpha, -alpha, -T(0), 0, infinity},
+      {"sigmoid", 0, 0, T(0.5), T(0.5), 1},
+      {"tanh", -1, -1, -T(0), 0, 1},
+      {"silu", nan, -T(0), -T(0), 0, infinity},
+      {"hardsigmoid", 0, 0, T(0.5), T(0.5), 1},
+      {"hardswish", nan, -T(0), -T(0), 0, infinity},
+      {"gelu", nan, -T(0), -T(0), 0, infinity},
+      {"gelu_tanh", nan, -T(0), -T(0), 0, infinity},
+      {"softplus", 0, 0, log_2, log_2, infinity},
+      {"mish", nan, -T(0), -T(0), 0, infinity},
+  };
+  for (const Case& c : cases) {
+    const auto row =
+        std::find_if(std::begin(rows), std::end(rows), [&](const Row& r) { return c.name == std::string(r.name); });
+    ASSERT_NE(row, std::end(rows)) << c.name;
+    SCOPED_TRACE(c.name);
+    const std::vector<T> got = apply<T>(c, {-infinity, -most, -T(0), T(0), infinity, nan, -nan});
+    const T want[] = {row->minus_infinity, row->minus_most, row->minus_zero, row->zero, row->infinity};
+    for (int i = 0; i < 5; ++i) {
+      if (std::isnan(want[i])) {
+        EXPECT_TRUE(std::isnan(got[i])) << i;
+      } else {
+        EXPECT_EQ(got[i], want[i]) << i;
+        EXPECT_EQ(std::signbit(got[i]), std::signbit(want[i])) << i;
+      }
+    }
+    EXPECT_TRUE(std::isnan(got[5]) && std::isnan(got[6]));
+    expect_exact<T>(c,
+                    {least, -least, Limits::min(), -Limits::min(), 3 * least, -3 * least, most, most / 2, -most / 2});
+  }
+}
+
+// elu's parameter may be anything; clip(v, 0, b) leaves -0.
+TYPED_TEST(Activations, Parameters) {
+  using T = TypeParam;
+  const T infinity = std::numeric_limits<T>::infinity();
+  Case elu = cases[5], clip = cases[1];
+  ASSERT_EQ(elu.kind, Kind::elu);
+  ASSERT_EQ(clip.kind, Kind::clip);
+  elu.a = 0;
+  EXPECT_TRUE(same_bits(apply<T>(elu, {-1, -infinity, -T(0), 2}), {-T(0), -T(0), -T(0), 2}));
+  elu.a = -2;
+  EXPECT_TRUE(same_bits(apply<T>(elu, {-infinity, -T(0), 0, 2}), {2, -T(0), 0, 2}));
+  elu.a = static_cast<double>(infinite);
+  EXPECT_TRUE(same_bits(apply<T>(elu, {-1, -infinity, -T(0), 2}), {-infinity, -infinity, -T(0), 2}));
+  clip.a = 0;
+  clip.b = static_cast<double>(infinite);
+  EXPECT_TRUE(same_bits(apply<T>(clip, {-1, -T(0), 0, 2, infinity}), {0, -T(0), 0, 2, infinity}));
+}
+
+// Any number of vectors; the same bits wherever in the row a number stands; nothing written behind.
+TYPED_TEST(Activations, CountsOfVectors) {
+  using T = TypeParam;
+  const pointwise::KernelTable<T>& table = pointwise::kernels<T>();
+  const int lanes = table.rows[0].lanes;
+  constexpr int most = 9;
+  alignas(64) T room[(most + 1) * 16];
+  Random random(2);
+  for (const Case& c : cases)
+    for (int vectors = 0; vectors <= most; ++vectors) {
+      std::vector<T> numbers = reals<T>((most + 1) * lanes, random), expected = numbers;
+      std::copy(numbers.begin(), numbers.end(), room);
+      const T parameters[2] = {static_cast<T>(c.a), static_cast<T>(c.b)};
+      table.activations[static_cast<int>(c.kind)](parameters, reinterpret_cast<char*>(room), vectors);
+      for (int i = 0; i < vectors * lanes; ++i) expected[i] = apply<T>(c, {numbers[i]})[0];
+      EXPECT_TRUE(same_bits(std::vector<T>(room, room + expected.size()), expected)) << c.name << " " << vectors;
+    }
+}
+
+}  // namespace
+}  // namespace pointwise_tests
