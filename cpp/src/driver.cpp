@@ -169,7 +169,7 @@ class Run {
         part.y_channel = channel_rows ? b.sums_row : item;
         part.y_offsets = nullptr;
         part.residual = nullptr;
-        part.epilogue = {-std::numeric_limits<T>::infinity(), nullptr, {}};
+        part.epilogue = {-std::numeric_limits<T>::infinity(), nullptr, Inline::no, {}};
         part.stream = false;
       }
       row.run(part);

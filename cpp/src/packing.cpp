@@ -133,8 +133,15 @@ Epilogue<T> epilogue_of(const Activation& activation) {
   Epilogue<T> epilogue{};
   epilogue.floor = activation.kind == Activation::Kind::relu ? T{0} : -std::numeric_limits<T>::infinity();
   epilogue.activate = kernels<T>().activations[static_cast<int>(activation.kind)];
+  switch (activation.kind) {
+    case Activation::Kind::relu6:
+    case Activation::Kind::clip: epilogue.in_registers = Inline::clip; break;
+    case Activation::Kind::leaky_relu: epilogue.in_registers = Inline::leaky_relu; break;
+    case Activation::Kind::hardswish: epilogue.in_registers = Inline::hardswish; break;
+    default: epilogue.in_registers = Inline::no;
+  }
   epilogue.parameters[0] = static_cast<T>(activation.a);
-  epilogue.parameters[1] = static_cast<T>(activation.b);
+  epilogue.parameters[1] = static_cast<T>(activation.kind == Activation::Kind::relu6 ? 6 : activation.b);
   return epilogue;
 }
 

@@ -23,11 +23,10 @@ def nodes(low: mp.mpf, high: mp.mpf, count: int) -> list[mp.mpf]:
     return [(low + high) / 2 + (high - low) / 2 * mp.cospi(mp.mpf(2 * k + 1) / (2 * count)) for k in range(count)]
 
 
-def fit(f: Function, at: Sequence[mp.mpf], numerator: int, denominator: int = 0) -> tuple[list[mp.mpf], list[mp.mpf]]:
-    """The rational function of these degrees that equals f at the nodes; its denominator starts with 1."""
-    rows = [[x**k for k in range(numerator + 1)] + [-f(x) * x**k for k in range(1, denominator + 1)] for x in at]
-    found = list(mp.lu_solve(mp.matrix(rows), mp.matrix([f(x) for x in at])))
-    return found[: numerator + 1], [mp.mpf(1), *found[numerator + 1 :]]
+def fit(f: Function, at: Sequence[mp.mpf]) -> list[mp.mpf]:
+    """The polynomial that equals f at the nodes."""
+    rows = [[x**k for k in range(len(at))] for x in at]
+    return list(mp.lu_solve(mp.matrix(rows), mp.matrix([f(x) for x in at])))
 
 
 def value(coefficients: Sequence[mp.mpf], x: mp.mpf) -> mp.mpf:
@@ -49,19 +48,14 @@ def show_number(name: str, number: mp.mpf, bits: int) -> None:
 
 def polynomial(name: str, bits: int, degree: int, low: mp.mpf, high: mp.mpf, f: Function, whole: Function) -> None:
     """whole(x) is what the error is relative to: the function as a whole, over the factor of f in it."""
-    found = [rounded(c, bits) for c in fit(f, nodes(low, high, degree + 1), degree)[0]]
+    found = [rounded(c, bits) for c in fit(f, nodes(low, high, degree + 1))]
     grid = nodes(low, high, 500)
     show(name, found, bits, max(abs((value(found, x) - f(x)) / whole(x)) for x in grid))
 
 
-def tail(a: mp.mpf) -> mp.mpf:
-    """Phi(-a) * exp(a^2 / 2)."""
-    return mp.erfc(a / mp.sqrt(2)) * mp.exp(a * a / 2) / 2
-
-
-def constants(bits: int, hi: int, exp: int, tanh: int, log: int, gelu: int, far: int) -> None:
+def constants(bits: int, hi: int, exp: int, tanh: int, log: int, tail: int, far: int) -> None:
     """Of one number type: its digits, those of ln2_hi (so that n ln2_hi is exact), the degrees of the fits, and up to
-    where tail() is fitted: beyond that the error relative to |v| is what counts."""
+    where the tail of gelu is fitted: beyond that the error relative to |v| is what counts."""
     show_number("log2e", rounded(1 / mp.log(2), bits), bits)
     ln2_hi = rounded(mp.log(2), hi)
     show_number("ln2_hi", ln2_hi, bits)
@@ -92,21 +86,15 @@ def constants(bits: int, hi: int, exp: int, tanh: int, log: int, gelu: int, far:
         lambda y: 2 * mp.atanh(mp.sqrt(y)) / mp.sqrt(y) / y,
     )
 
-    # Nodes that are dense near 0, where tail() changes most: a = 4 (1 + t) / (1 - t). The quotient does not change when
-    # both sides are scaled: the scale is the one whose coefficients lose least when they are rounded.
-    def mapped(count: int) -> list[mp.mpf]:
-        return [4 * (1 + t) / (1 - t) for t in nodes(mp.mpf(-1), mp.mpf(far - 4) / (far + 4), count)]
+    # t = (a - 5) / (a + 5): Phi(-a) e^(a^2/2) (a + near) / height - 1, which is small everywhere
+    near, height = mp.mpf(51) / 64, rounded(1 / mp.sqrt(2 * mp.pi), bits)
 
-    above, below = fit(tail, mapped(2 * gelu), gelu - 1, gelu)
-    grid = [(a, tail(a)) for a in mapped(200)]
+    def of(t: mp.mpf) -> mp.mpf:
+        a = 5 * (1 + t) / (1 - t)
+        return mp.erfc(a / mp.sqrt(2)) * mp.exp(a * a / 2) / 2 * (a + near) / height - 1
 
-    def scaled(scale: int) -> tuple[mp.mpf, list[mp.mpf], list[mp.mpf]]:
-        n, d = ([rounded(c * scale / 64, bits) for c in side] for side in (above, below))
-        return max(abs(value(n, a) / value(d, a) / f - 1) for a, f in grid), n, d
-
-    error, above, below = min(scaled(scale) for scale in range(64, 128))
-    show("tail_above", above, bits, error)
-    show("tail_below", below, bits)
+    show_number("tail_height", height, bits)
+    polynomial("tail", bits, tail, mp.mpf(-1), mp.mpf(far - 5) / (far + 5), of, lambda t: 1 + of(t))
     # 2 sqrt(2 / pi) (v + 0.044715 v^3) = v (cube_1 + cube_3 v^2)
     first, third = 2 * mp.sqrt(2 / mp.pi), 2 * mp.sqrt(2 / mp.pi) * mp.mpf("0.044715")
     for name, number, keep in (("cube_1", first, bits - 4), ("cube_3", third, bits)):
@@ -117,5 +105,5 @@ def constants(bits: int, hi: int, exp: int, tanh: int, log: int, gelu: int, far:
 
 
 if __name__ == "__main__":
-    constants(bits=24, hi=16, exp=4, tanh=5, log=4, gelu=5, far=6)
-    constants(bits=53, hi=41, exp=9, tanh=11, log=10, gelu=9, far=9)
+    constants(bits=24, hi=16, exp=4, tanh=5, log=4, tail=8, far=6)
+    constants(bits=53, hi=41, exp=9, tanh=11, log=10, tail=18, far=9)

@@ -107,10 +107,8 @@ struct KernelCase {
     block.channels = shape.channels;
     block.input_channels = shape.inputs;
     block.copy = nullptr;
-    block.epilogue = {floor, nullptr, {slope}};
-    if (slope != 1)
-      block.epilogue.activate =
-          pointwise::kernels<T>().activations[static_cast<int>(pointwise::Activation::Kind::leaky_relu)];
+    block.epilogue = {floor, nullptr, pointwise::Inline::no, {slope}};
+    if (slope != 1) block.epilogue = pointwise::epilogue_of<T>(pointwise::Activation::leaky_relu(slope));
 
     char* x_memory = arena->x.forbidden();  // without input channels nothing of x may be read
     if (shape.inputs > 0)

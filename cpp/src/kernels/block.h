@@ -32,7 +32,8 @@ void store_transposed(const typename V::Number* buffer, int width, int rows, int
       if (epilogue.activate) {
         V done[V::lanes];  // not v itself, which would live in memory
         for (int i = 0; i < V::lanes; ++i) done[i] = v[i];
-        epilogue.activate(epilogue.parameters, reinterpret_cast<char*>(done), V::lanes);
+        char* const numbers = reinterpret_cast<char*>(done);
+        epilogue.activate(epilogue.parameters, numbers, V::lanes, numbers, V::lanes, 0);
         for (int i = 0; i < V::lanes; ++i) v[i] = done[i];
       }
       POINTWISE_UNROLL
@@ -108,7 +109,7 @@ struct BlockRunner {
       t.y_row = width * item;
       t.residual = nullptr;
       t.residual_row = 0;
-      t.epilogue = {lowest, nullptr, {}};
+      t.epilogue = {lowest, nullptr, Inline::no, {}};
     }
     return t;
   }
@@ -135,8 +136,11 @@ struct BlockRunner {
         row[c] = R == Rows::pixels ? buffer[p * width + c] : buffer[c * width + p];
         if (residual) row[c] += read<T>(residual + c * b.residual_channel);
       }
-      if (b.epilogue.activate)
-        b.epilogue.activate(b.epilogue.parameters, reinterpret_cast<char*>(row), ceil_div(channels, lanes));
+      if (b.epilogue.activate) {
+        char* const numbers = reinterpret_cast<char*>(row);
+        const int64_t vectors = ceil_div(channels, lanes);
+        b.epilogue.activate(b.epilogue.parameters, numbers, vectors, numbers, vectors, 0);
+      }
       for (int c = 0; c < channels; ++c) {
         const T v = b.epilogue.floor > row[c] ? b.epilogue.floor : row[c];
         __builtin_memcpy(y + c * b.y_channel, &v, sizeof(T));

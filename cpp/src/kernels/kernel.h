@@ -31,9 +31,14 @@ constexpr int panel_width() {
   return 64 / static_cast<int>(sizeof(T));
 }
 
-// Applies an activation to `vectors` vectors of the ISA's width, side by side at `numbers`, in place.
+// Applies an activation to `vectors` vectors of the ISA's width, side by side at `from`. They are stored in rows of
+// `row_vectors`, `row` bytes apart; `to` may be `from`, as one row of all.
 template <class T>
-using Activate = void (*)(const T* parameters, char* numbers, int64_t vectors);
+using Activate = void (*)(const T* parameters, const char* from, int64_t vectors, char* to, int64_t row_vectors,
+                          ptrdiff_t row);
+
+// Activations so cheap that tiles apply them to their registers.
+enum class Inline { no, clip, leaky_relu, hardswish };
 
 constexpr int activation_kinds = 15;  // Activation::kinds, of which kernel files know nothing
 
@@ -42,6 +47,7 @@ template <class T>
 struct Epilogue {
   T floor;               // v becomes max(floor, v): 0 for relu, -infinity for no activation
   Activate<T> activate;  // every other activation, in place of the floor; null where there is none
+  Inline in_registers;   // the same, where tiles may do it
   T parameters[2];       // of activate
 };
 

@@ -1,7 +1,7 @@
 // Pixels and weights into panels, and what is done to panels.
 #pragma once
 
-#include "tile.h"
+#include "common.h"
 
 namespace pointwise {
 namespace {

@@ -7,7 +7,7 @@
 //     pixel A     [ a0 ......... a15 ]   [ a16 .. a23 | b16 .. b23 ]
 //     pixel B     [ b0 ......... b15 ]
 //
-// V has beside what tile.h asks for, with half = lanes / 2:
+// V has beside what common.h asks for, with half = lanes / 2:
 //     twice(p)               half a vector of numbers in both halves
 //     join(a, b)             the lower half of a and the upper half of b
 //     store_lower(p, mask) store_upper(p, mask)    a half, only the lanes of half_first(n), n at most half
@@ -78,7 +78,8 @@ __attribute__((noinline)) void pair_rows_column(const Column<typename V::Number>
       for (int r = 0; r < rows; ++r) done[r] = whole[r];
       POINTWISE_UNROLL
       for (int p = 0; p < Pairs; ++p) done[rows + p] = shared[p];
-      t.epilogue.activate(t.epilogue.parameters, reinterpret_cast<char*>(done), rows + Pairs);
+      char* const numbers = reinterpret_cast<char*>(done);
+      t.epilogue.activate(t.epilogue.parameters, numbers, rows + Pairs, numbers, rows + Pairs, 0);
       POINTWISE_UNROLL
       for (int r = 0; r < rows; ++r) whole[r] = done[r];
       POINTWISE_UNROLL

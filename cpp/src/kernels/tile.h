@@ -1,33 +1,10 @@
 // The register tile, written once over a vector type V.
-//
-// Included only by kernel files, each compiled with its own -m flags: so everything here has internal linkage, and
-// nothing of the standard library is called (an inline function compiled with AVX-512 could be the one that the
-// linker keeps for everybody).
-//
-// V is a vector of `lanes` numbers of type V::Number:
-//     broadcast(p) load(p) store(p)          one number to all lanes; p is const char* and needs no alignment
-//     load(p, mask) store(p, mask)           only the lanes of first(n); the others load as 0 and are not touched
-//     stream(p)                              past the caches, where p is a multiple of 64; fence() after the last
-//     fill(number)  fma(a, b, c)  add(a, b)  max(a, b) = a > b ? a : b, so b where either is NaN
-//     transpose(V (&)[lanes])                lanes x lanes, in place
 #pragma once
 
-#include "kernel.h"
+#include "activations.h"
 
 namespace pointwise {
 namespace {
-
-#define POINTWISE_UNROLL _Pragma("GCC unroll 32")
-
-constexpr int64_t smaller(int64_t a, int64_t b) { return a < b ? a : b; }
-constexpr int64_t ceil_div(int64_t a, int64_t b) { return (a + b - 1) / b; }
-
-template <class T>
-inline T read(const char* p) {
-  T value;
-  __builtin_memcpy(&value, p, sizeof(T));
-  return value;
-}
 
 // A column of register tiles, one below the other. The lanes of a row are stored side by side at y + row * y_row.
 //
@@ -65,50 +42,78 @@ inline void load_sums(const char* sums, ptrdiff_t sums_row, V (&acc)[MR][NR]) {
   }
 }
 
-// Stores `rows` rows of a tile, NR vectors each, that wait in memory for their activation. Not unrolled: it is a small
-// part of a tile of many input channels, and there is one for all shapes of tiles.
-template <class V>
+// Applies an activation to a tile in registers.
+template <class V, int MR, int NR, V (*f)(V, V, V)>
+inline void map_tile(V a, V b, V (&acc)[MR][NR]) {
+  POINTWISE_UNROLL
+  for (int r = 0; r < MR; ++r) {
+    POINTWISE_UNROLL
+    for (int j = 0; j < NR; ++j) acc[r][j] = f(acc[r][j], a, b);
+  }
+}
+
+// Stores `rows` rows of a tile, NR vectors each, that wait in memory for their activation. One function for all heights
+// of tiles. (Done after the multiply-adds of the next tile it costs the same: it does not wait for its own.)
+template <class V, int NR>
 __attribute__((noinline)) void activate_and_store(const Column<typename V::Number>& t, char* y, const char* residual,
-                                                  int rows, int nr, V* tile) {
+                                                  int rows, V* tile) {
   constexpr ptrdiff_t vector = sizeof(V);
+  const bool whole = t.last == V::lanes;
   const auto mask = V::first(t.last);
-  const bool whole = t.last == V::lanes, stream = t.stream && whole;
-  for (int r = 0; residual != nullptr && r < rows; ++r, residual += t.residual_row)
-    for (int j = 0; j < nr; ++j) {
-      const char* at = residual + j * vector;
-      V& v = tile[r * nr + j];
-      v = V::add(v, whole || j < nr - 1 ? V::load(at) : V::load(at, mask));
+  char* const sums = reinterpret_cast<char*>(tile);
+  if (residual != nullptr) {
+    for (int r = 0; r < rows; ++r, residual += t.residual_row) {
+      POINTWISE_UNROLL
+      for (int j = 0; j < NR; ++j) {
+        V& v = tile[r * NR + j];
+        v = V::add(v, whole || j < NR - 1 ? V::load(residual + j * vector) : V::load(residual + j * vector, mask));
+      }
     }
-  t.epilogue.activate(t.epilogue.parameters, reinterpret_cast<char*>(tile), int64_t{rows} * nr);
-  for (int r = 0; r < rows; ++r, y += t.y_row)
-    for (int j = 0; j < nr; ++j) {
-      const V v = tile[r * nr + j];
-      char* at = y + j * vector;
-      if (stream)
-        v.stream(at);
-      else if (whole || j < nr - 1)
-        v.store(at);
+  }
+  const int64_t vectors = int64_t{rows} * NR;
+  if (whole && !t.stream) {
+    t.epilogue.activate(t.epilogue.parameters, sums, vectors, y, NR, t.y_row);
+    return;
+  }
+  t.epilogue.activate(t.epilogue.parameters, sums, vectors, sums, vectors, 0);
+  for (int r = 0; r < rows; ++r, y += t.y_row) {
+    POINTWISE_UNROLL
+    for (int j = 0; j < NR; ++j) {
+      const V v = tile[r * NR + j];
+      if (whole)
+        v.stream(y + j * vector);
+      else if (j < NR - 1)
+        v.store(y + j * vector);
       else
-        v.store(at, mask);
+        v.store(y + j * vector, mask);
     }
+  }
 }
 
 // Stores `rows` rows of a tile. A whole one is stored without a branch. The strides are held in registers, as the
 // compiler must assume that stores change the Column; and hidden from it, as it would keep addresses of every row, for
 // all tiles, in registers that the multiply-adds need.
 template <class V, int MR, int NR, bool Residual>
-inline void store_tile(const Column<typename V::Number>& t, char* y, const char* residual, int rows,
-                       const V (&acc)[MR][NR]) {
+inline void store_tile(const Column<typename V::Number>& t, char* y, const char* residual, int rows, V (&acc)[MR][NR]) {
   constexpr ptrdiff_t vector = sizeof(V);
   if (t.epilogue.activate) {
-    V tile[MR * NR];
-    POINTWISE_UNROLL
-    for (int r = 0; r < MR; ++r) {
+    if (Residual || t.epilogue.in_registers == Inline::no) {
+      V tile[MR * NR];
       POINTWISE_UNROLL
-      for (int j = 0; j < NR; ++j) tile[r * NR + j] = acc[r][j];
+      for (int r = 0; r < MR; ++r) {
+        POINTWISE_UNROLL
+        for (int j = 0; j < NR; ++j) tile[r * NR + j] = acc[r][j];
+      }
+      activate_and_store<V, NR>(t, y, residual, rows, tile);
+      return;
     }
-    activate_and_store<V>(t, y, residual, rows, NR, tile);
-    return;
+    const V a = V::fill(t.epilogue.parameters[0]), b = V::fill(t.epilogue.parameters[1]);
+    switch (t.epilogue.in_registers) {
+      case Inline::no: break;
+      case Inline::clip: map_tile<V, MR, NR, clip<V>>(a, b, acc); break;
+      case Inline::leaky_relu: map_tile<V, MR, NR, leaky_relu<V>>(a, b, acc); break;
+      case Inline::hardswish: map_tile<V, MR, NR, hardswish<V>>(a, b, acc); break;
+    }
   }
   ptrdiff_t y_row = t.y_row, residual_row = t.residual_row;
   asm volatile("" : "+r"(y_row));
