@@ -204,7 +204,7 @@ TYPED_TEST(Activations, NamedValues) {
   }
 }
 
-// elu's parameter may be anything; clip(v, 0, b) leaves -0.
+// elu's parameter may be any finite number; clip(v, 0, b) leaves -0.
 TYPED_TEST(Activations, Parameters) {
   using T = TypeParam;
   const T infinity = std::numeric_limits<T>::infinity();
@@ -215,8 +215,8 @@ TYPED_TEST(Activations, Parameters) {
   EXPECT_TRUE(same_bits(apply<T>(elu, {-1, -infinity, -T(0), 2}), {-T(0), -T(0), -T(0), 2}));
   elu.a = -2;
   EXPECT_TRUE(same_bits(apply<T>(elu, {-infinity, -T(0), 0, 2}), {2, -T(0), 0, 2}));
-  elu.a = static_cast<double>(infinite);
-  EXPECT_TRUE(same_bits(apply<T>(elu, {-1, -infinity, -T(0), 2}), {-infinity, -infinity, -T(0), 2}));
+  elu.a = std::numeric_limits<T>::max();
+  EXPECT_TRUE(same_bits(apply<T>(elu, {-infinity, -T(0), 2}), {-std::numeric_limits<T>::max(), -T(0), 2}));
   clip.a = 0;
   clip.b = static_cast<double>(infinite);
   EXPECT_TRUE(same_bits(apply<T>(clip, {-1, -T(0), 0, 2, infinity}), {0, -T(0), 0, 2, infinity}));

@@ -96,12 +96,12 @@ POINTWISE_INLINE V leaky_relu(V v, V a, V) {
   return V::select_less(v, V::fill(0), V::mul(a, v), v);
 }
 
-// a (e^v - 1), with a multiplied in before the sum is rounded.
+// a (e^v - 1), with a multiplied in before the sum is rounded; where a is 0 the sign is still that of a product.
 template <class V>
 POINTWISE_INLINE V elu(V v, V a, V) {
   const Exponential<V> e = exponential(V::max(V::fill(FitOf<V>::lowest), V::min(V::fill(0), v)));
   const V below = V::fma(V::mul(a, e.scale), e.rest, V::mul(a, V::sub(e.scale, V::fill(1))));
-  return V::select_less(v, V::fill(0), below, v);
+  return V::select_less(v, V::fill(0), V::copysign(below, negative(a)), v);
 }
 
 template <class V>
