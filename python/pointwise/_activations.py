@@ -52,6 +52,7 @@ def parse(activation: object) -> tuple[str, float, float]:
     name = given[0] if given else activation
     if not isinstance(name, str):
         raise TypeError(f"activation must be None, a name, or a tuple of name and parameters, got {activation!r}")
+    name = str.__str__(name)  # of a subclass, whose __eq__ and __hash__ could say anything, the plain string
     if name not in PARAMETERS:
         raise ValueError(f"activation must be None or one of {', '.join(NAMES)}, got {activation!r}")
     defaults, values = PARAMETERS[name], given[1:]
