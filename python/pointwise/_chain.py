@@ -56,10 +56,10 @@ class Chain(_core.Chain):
 
     def __new__(cls, layers: Iterable[Conv]) -> Chain:
         try:
-            parts = tuple(layers)
+            parts = iter(layers)
         except TypeError:
             raise TypeError(f"layers must be an iterable of Conv, got {type(layers).__name__}") from None
-        return super().__new__(cls, parts)
+        return super().__new__(cls, tuple(parts))
 
     @property
     def layers(self) -> tuple[Conv, ...]:
