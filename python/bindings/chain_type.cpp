@@ -66,8 +66,17 @@ PyObject* chain_new(PyTypeObject* type, PyObject* args, PyObject* names) {
   }
 }
 
+// A layer may be of a subclass that has a dictionary, and the chain in it. No tp_clear, as a tuple has none: what is in
+// a cycle with something immutable can be cleared itself, and a chain without its layers could be called.
+int chain_traverse(PyObject* self, visitproc visit, void* arg) {
+  Py_VISIT(Py_TYPE(self));
+  Py_VISIT(reinterpret_cast<ChainObject*>(self)->layers);
+  return 0;
+}
+
 void chain_dealloc(PyObject* self) {
   PyTypeObject* type = Py_TYPE(self);
+  PyObject_GC_UnTrack(self);
   ChainObject* object = reinterpret_cast<ChainObject*>(self);
   delete object->chain;
   Py_XDECREF(object->layers);
@@ -82,12 +91,14 @@ PyMemberDef chain_members[] = {
 
 PyType_Slot chain_slots[] = {{Py_tp_new, reinterpret_cast<void*>(chain_new)},
                              {Py_tp_dealloc, reinterpret_cast<void*>(chain_dealloc)},
+                             {Py_tp_traverse, reinterpret_cast<void*>(chain_traverse)},
                              {Py_tp_call, reinterpret_cast<void*>(PyVectorcall_Call)},
                              {Py_tp_members, chain_members},
                              {0, nullptr}};
 
 PyType_Spec chain_spec = {"pointwise._core.Chain", sizeof(ChainObject), 0,
-                          Py_TPFLAGS_DEFAULT | Py_TPFLAGS_BASETYPE | Py_TPFLAGS_HAVE_VECTORCALL, chain_slots};
+                          Py_TPFLAGS_DEFAULT | Py_TPFLAGS_BASETYPE | Py_TPFLAGS_HAVE_GC | Py_TPFLAGS_HAVE_VECTORCALL,
+                          chain_slots};
 
 }  // namespace
 
