@@ -1,11 +1,8 @@
 """Promises about numbers: exact integers, the bound, the canonical order bit for bit, NaN and infinities, the
 floating-point environment."""
 
-import ctypes
 import math
-import mmap
 import os
-import platform
 import threading
 from fractions import Fraction
 
@@ -16,6 +13,7 @@ import pytest
 import reference
 import views
 from hypothesis import given
+from mxcsr import Mxcsr, machine_code
 
 pytestmark = pytest.mark.kernels
 
@@ -407,40 +405,6 @@ class TestNotANumber:
         assert pw.conv(x, np.array([[-1e300]]), np.array([1.0]), layout="NC")[0, 0] == -np.inf
 
 
-def machine_code(code, result, *arguments):
-    """Make a function of machine code; skip where that is not possible."""
-    if platform.machine() not in ("x86_64", "AMD64"):
-        pytest.skip("MXCSR is a register of x86")
-    try:
-        memory = mmap.mmap(-1, mmap.PAGESIZE, prot=mmap.PROT_READ | mmap.PROT_WRITE | mmap.PROT_EXEC)
-    except (AttributeError, OSError) as error:
-        pytest.skip(f"no executable memory: {error}")
-    memory.write(code)
-    address = ctypes.addressof(ctypes.c_char.from_buffer(memory))
-    function = ctypes.PYFUNCTYPE(result, *arguments)(address)
-    function.memory = memory
-    return function
-
-
-class Mxcsr:
-    DEFAULT, FLUSH, UP = 0x1F80, 0x8040, 0x4000
-    UNMASKED = ~0x0680  # invalid operation, division by zero and overflow are SIGFPE
-
-    def __init__(self):
-        self._load = machine_code(b"\x0f\xae\x17\xc3", None, ctypes.c_void_p)  # ldmxcsr [rdi]; ret
-        self._store = machine_code(b"\x0f\xae\x1f\xc3", None, ctypes.c_void_p)  # stmxcsr [rdi]; ret
-        self._word = ctypes.c_uint32()
-        self._at = ctypes.byref(self._word)
-
-    def get(self):
-        self._store(self._at)
-        return self._word.value
-
-    def set(self, value):
-        self._word.value = value
-        self._load(self._at)
-
-
 class TestFloatingPointEnvironment:
     @pytest.fixture
     def problem(self, rng):
@@ -500,7 +464,7 @@ class TestFloatingPointEnvironment:
 import sys
 sys.path.insert(0, {os.path.dirname(__file__)!r})
 import numpy as np, pointwise as pw
-from test_numbers import Mxcsr
+from mxcsr import Mxcsr
 x, weight = np.ones((1, 24, 6000), "f4"), np.full((33, 24), 1e38, "f4")
 x[..., 5], x[..., 6], weight[4] = np.inf, 1e38, 0
 layer, mxcsr = pw.Conv(weight, layout="NCW"), Mxcsr()
