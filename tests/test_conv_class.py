@@ -336,7 +336,8 @@ class TestLeaks:
         layer = pw.Conv(weight, bias, layout="NCW")
         residual, out, activation = np.ones((1, 16, 64), F), np.empty((1, 16, 64), F), "".join(["re", "lu"])
         how = {"layout": "NCW", "activation": activation}
-        objects = [x, weight, bias, layer, residual, out, pw.Conv, np.dtype(F), np.ndarray]
+        chain, scale = pw.Chain([layer, layer]), np.ones((1, 16), F)
+        objects = [x, weight, bias, layer, chain, scale, residual, out, pw.Conv, pw.Chain, np.dtype(F), np.ndarray]
 
         def bad(call, *arguments, **keywords):
             try:
@@ -355,6 +356,10 @@ class TestLeaks:
             pw.conv(x.tolist(), weight, bias.tolist(), **how)
             pw.conv(x, weight.astype(np.float64), **how)
             pw.conv(x, weight, stride=(2,), padding=[1], **how)
+            pw.conv(x, weight, layout="NCW", activation=("clip", 0, 6), input_scale=scale)
+            layer(x, input_scale=scale)
+            layer(x, input_scale=scale.astype(np.float64)[:, ::-1, None])
+            chain(x, residual, out)
 
         def bad_calls():
             bad(layer, x[0])
@@ -377,6 +382,13 @@ class TestLeaks:
             bad(pw.Conv, weight, bias, groups=3)
             bad(pw.Conv, weight, bias.astype(complex))
             bad(layer.explain, (1, 2))
+            bad(layer, x, input_scale=scale[0])
+            bad(layer, x, input_scale=scale.astype(complex))
+            bad(layer, x, None, out, input_scale=out[:, :, 0])
+            bad(chain, x[:, :5])
+            bad(chain, x, residual, x)
+            bad(pw.Chain, [layer, None])
+            bad(pw.Chain, [layer, pw.Conv(weight)])
 
         def layers():
             again = pw.Conv(weight, bias, **how)
@@ -386,6 +398,7 @@ class TestLeaks:
             repr(again)
             again.explain(x.shape)
             copy.copy(again)
+            copy.copy(pw.Chain([again] * 3))(x)
             Named(weight).tag = again
 
         return objects, (good_calls, bad_calls, layers)

@@ -38,12 +38,14 @@ def test_the_kernels_tests(isa, python):
     need(isa)
     if isa == pw.isa():
         pytest.skip(f"{isa} is what this very run uses")
+    names = ("numbers", "operation", "layouts", "out", "activations", "activation_paths", "input_scale")
     script = f"""
 import os, sys
+NAMES = {names!r}
 os.chdir({os.fspath(HERE.parent)!r})
 import pointwise, pytest
 assert pointwise.isa() == {isa!r}
-files = [f"tests/test_{{name}}.py" for name in ("numbers", "operation", "layouts", "out")]
+files = [f"tests/test_{{name}}.py" for name in NAMES]
 code = pytest.main(["-q", "-x", "-m", "kernels", "-p", "no:cacheprovider", *files])
 sys.stderr.write(f"pytest ended with {{code}}\\n")
 sys.exit(int(code))
