@@ -19,8 +19,9 @@ def apply(activation, v):
     return pw.conv(np.zeros(0, v.dtype), np.zeros((v.size, 0), v.dtype), v, layout="C", activation=activation)
 
 
-# The portable kernels have no fused multiply-add: their roundings are more.
-MOST = 1.5 if pw.isa() == "portable" else 1
+def most(activation):
+    """How much of the bound there may be: the portable kernels have no fused multiply-add, and gelu 6 ULP."""
+    return 1.5 if pw.isa() == "portable" and activation == "gelu" else 1
 
 
 class TestAccuracy:
@@ -31,7 +32,7 @@ class TestAccuracy:
         v = definitions.points(rng, dtype)
         off = definitions.errors(activation, v, apply(activation, v))
         worst = np.argmax(off)  # which NaN would be
-        assert off[worst] <= MOST, f"{off[worst]:.3g} of the bound, at {v[worst]!r}"
+        assert off[worst] <= most(activation), f"{off[worst]:.3g} of the bound, at {v[worst]!r}"
 
     def test_the_bound_is_one_that_can_be_missed(self, dtype, rng):
         """By the neighbours but a few of any result, and by another activation."""
@@ -150,7 +151,7 @@ class TestSpecialValues:
         v = np.array([tiny / 2, -tiny / 2, tiny / 1024, -tiny / 1024], dtype)
         y = apply(activation, v)
         assert (y != 0).all()
-        assert (definitions.errors(activation, v, y) <= MOST).all()
+        assert (definitions.errors(activation, v, y) <= most(activation)).all()
 
     def test_beyond_the_range_is_infinity(self, dtype):
         """A finite number whose activation no number can be."""
