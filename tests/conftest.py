@@ -1,10 +1,10 @@
 import os
 import subprocess
-import sys
 
 import hypothesis
 import numpy as np
 import pytest
+from children import PYTHON
 from pointwise import _core
 
 # HYPOTHESIS_PROFILE=explore looks at new examples, and at more of them; the default looks at the same ones every time.
@@ -60,9 +60,7 @@ def python():
     def run(script, *, check=True, timeout=300, **variables):
         environment = {k: v for k, v in os.environ.items() if k not in variables}
         environment |= {k: v for k, v in variables.items() if v is not None}
-        done = subprocess.run(
-            [sys.executable, "-c", script], env=environment, capture_output=True, text=True, timeout=timeout
-        )
+        done = subprocess.run([*PYTHON, "-c", script], env=environment, capture_output=True, text=True, timeout=timeout)
         if not check:
             return done
         assert done.returncode == 0, done.stderr

@@ -14,6 +14,7 @@ import time
 import numpy as np
 import pointwise as pw
 import pytest
+from children import PYTHON
 from pointwise import _bench, _cli, _cli_bench, _contenders, _machine, _report, _tables, _turns
 from pointwise.__main__ import main
 
@@ -179,7 +180,7 @@ def test_all_networks_are_the_default(tiny, monkeypatch):
 
 def test_a_run_in_a_process_of_its_own(tmp_path):
     (tmp_path / "tiny.csv").write_text(TINY)
-    argv = [sys.executable, "-m", "pointwise", "bench", "--layers", "tiny.csv", "--quick", "--json", "out.json"]
+    argv = [*PYTHON, "-m", "pointwise", "bench", "--layers", "tiny.csv", "--quick", "--json", "out.json"]
     done = subprocess.run(argv, cwd=tmp_path, capture_output=True, text=True, timeout=120)
     assert (done.returncode, done.stderr) == (0, "")
     machine = json.loads((tmp_path / "out.json").read_text())["machine"]
@@ -207,7 +208,7 @@ print(main())  # starts itself again
 print(main())  # the environment is right
 """
     environment = {name: value for name, value in os.environ.items() if not name.endswith("_NUM_THREADS")}
-    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=120, env=environment)
+    done = subprocess.run([*PYTHON, "-c", script], capture_output=True, text=True, timeout=120, env=environment)
     assert done.stderr == ""
     wanted = str(dict.fromkeys(_cli_bench.BLAS_VARIABLES, "2"))
     assert done.stdout.count(wanted) == 1

@@ -5,18 +5,16 @@ import json
 import math
 import pathlib
 import subprocess
-import sys
 
 import numpy as np
 import pytest
+from children import PYTHON
 
 BENCH = pathlib.Path(__file__).parent.parent / "bench"
 
 
 def test_threads():
-    run = subprocess.run(
-        [sys.executable, BENCH / "threads.py", "--above", "205"], capture_output=True, text=True, check=True
-    )
+    run = subprocess.run([*PYTHON, BENCH / "threads.py", "--above", "205"], capture_output=True, text=True, check=True)
     lines = run.stdout.splitlines()
     assert [line.split(":")[0] for line in lines] == ["NCHW", "NHWC"]
     assert all("geometric mean of 6 layers above 205 MFLOP" in line for line in lines)
@@ -32,7 +30,7 @@ def sweep():
 
 
 def run_sweep(folder, *argv, check=True):
-    command = [sys.executable, BENCH / "sweep.py", *argv]
+    command = [*PYTHON, BENCH / "sweep.py", *argv]
     return subprocess.run(command, cwd=folder, capture_output=True, text=True, check=check)
 
 
@@ -134,9 +132,9 @@ def test_the_sweep_times_no_wrong_result(sweep, monkeypatch, name, epilogue, mis
 
 def test_markdown(tmp_path):
     found = tmp_path / "found.json"
-    bench = [sys.executable, "-m", "pointwise", "bench", "--quick", "--network", "seed", "--json", found]
+    bench = [*PYTHON, "-m", "pointwise", "bench", "--quick", "--network", "seed", "--json", found]
     subprocess.run(bench, capture_output=True, check=True)
-    script = [sys.executable, BENCH / "markdown.py", found]
+    script = [*PYTHON, BENCH / "markdown.py", found]
     lines = subprocess.run(script, capture_output=True, text=True, check=True).stdout.splitlines()
     assert [line for line in lines if line.startswith("#")] == [
         "### NCHW",

@@ -11,6 +11,7 @@ import sys
 import numpy as np
 import pointwise as pw
 import pytest
+from children import PYTHON
 from pointwise import __main__ as command_line
 from pointwise import _cli_cost, _files
 from pointwise.__main__ import main
@@ -55,9 +56,7 @@ def refused(capsys):
 
 
 def subprocess_run(*argv, **keywords):
-    return subprocess.run(
-        [sys.executable, "-m", "pointwise", *argv], capture_output=True, text=True, timeout=120, **keywords
-    )
+    return subprocess.run([*PYTHON, "-m", "pointwise", *argv], capture_output=True, text=True, timeout=120, **keywords)
 
 
 # cost
@@ -382,7 +381,7 @@ def test_exit_status_of_the_process():
 
 def cost_into(stdout, unbuffered):
     """Run a command whose standard output cannot be written, and return exit status and standard error."""
-    argv = [sys.executable, *(["-u"] if unbuffered else []), "-m", "pointwise", "cost", "1x32x10x10", "16"]
+    argv = [*PYTHON, *(["-u"] if unbuffered else []), "-m", "pointwise", "cost", "1x32x10x10", "16"]
     environment = {name: value for name, value in os.environ.items() if name != "PYTHONUNBUFFERED"}
     done = subprocess.run(argv, stdout=stdout, stderr=subprocess.PIPE, text=True, env=environment, timeout=120)
     return done.returncode, done.stderr
@@ -427,7 +426,7 @@ def test_interruptions_have_no_traceback(monkeypatch, capsys, error, status, mes
 def test_a_name_that_the_terminal_cannot_show(tmp_path):
     np.save(tmp_path / "x.npy", np.ones((1, 3, 2, 2), np.float32))
     np.save(tmp_path / "w.npy", np.ones((2, 3), np.float32))
-    argv = [sys.executable, "-m", "pointwise", "run", "x.npy", "w.npy", "-o", "\N{LATIN SMALL LETTER E WITH ACUTE}.npy"]
+    argv = [*PYTHON, "-m", "pointwise", "run", "x.npy", "w.npy", "-o", "\N{LATIN SMALL LETTER E WITH ACUTE}.npy"]
     environment = {**os.environ, "PYTHONIOENCODING": "ascii", "PYTHONUTF8": "1"}
     done = subprocess.run(argv, cwd=tmp_path, env=environment, capture_output=True, text=True)
     assert (done.returncode, done.stderr) == (0, "")
@@ -435,7 +434,7 @@ def test_a_name_that_the_terminal_cannot_show(tmp_path):
 
 
 def test_standard_output_closed_before_the_start():
-    argv = [sys.executable, "-m", "pointwise", "cost", "1x3x4x4", "2"]
+    argv = [*PYTHON, "-m", "pointwise", "cost", "1x3x4x4", "2"]
     done = subprocess.run(["sh", "-c", '"$@" >&-', "sh", *argv], capture_output=True, text=True)
     assert "Traceback" not in done.stderr
     assert done.returncode == 0

@@ -197,6 +197,7 @@ def untouched():
     return out
 
 
+@pytest.mark.any_cpu
 @pytest.mark.parametrize(("name", "value", "exception", "message"), named(OF_X + OF_THE_LAYER + OF_THE_CALL))
 def test_conv(name, value, exception, message):
     out = untouched()
@@ -209,6 +210,7 @@ def test_conv(name, value, exception, message):
     assert bytes_of(value) == value_before
 
 
+@pytest.mark.any_cpu
 @pytest.mark.parametrize(("name", "value", "exception", "message"), named(OF_THE_LAYER))
 def test_making_a_layer(name, value, exception, message):
     with pytest.raises(exception, match=f"(?s){message}") as caught:
@@ -216,6 +218,7 @@ def test_making_a_layer(name, value, exception, message):
     assert type(caught.value) is exception
 
 
+@pytest.mark.any_cpu
 @pytest.mark.parametrize(("name", "value", "exception", "message"), named(OF_X + OF_THE_CALL))
 def test_calling_a_layer(name, value, exception, message):
     layer, out = pw.Conv(w0, b0), untouched()

@@ -13,6 +13,7 @@ print(*sorted({"rich", "matplotlib", "ml_dtypes", "threadpoolctl", "torch"} & se
 """
 
 
+@pytest.mark.any_cpu
 def test_numpy_alone(python):
     assert python(SCRIPT) == ""
 
@@ -42,10 +43,12 @@ print(pw.conv(np.ones((1, 3), "f4"), np.ones((2, 3)), layout="NC").tolist())
     assert python(script) == "[[3.0, 3.0]]"
 
 
+@pytest.mark.any_cpu
 def test_nothing_is_printed(python):
     assert python("import pointwise") == ""
 
 
+@pytest.mark.any_cpu
 def test_importing_twice_in_threads(python):
     script = """
 import threading

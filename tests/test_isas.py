@@ -18,12 +18,14 @@ def need(isa):
         pytest.skip(f"this CPU, or this build, has no {isa}: it has {', '.join(SUPPORTED)}")
 
 
+@pytest.mark.any_cpu
 @pytest.mark.parametrize("isa", ISAS)
 def test_a_forced_isa_runs(isa, python):
     need(isa)
     assert python("import pointwise; print(pointwise.isa())", POINTWISE_ISA=isa) == isa
 
 
+@pytest.mark.any_cpu
 def test_the_best_isa_runs_unless_forced(python):
     script = "import pointwise; print(pointwise.isa(), *pointwise.show_config('dicts')['isas'])"
     for variable in (None, ""):
@@ -72,6 +74,7 @@ except ImportError as error:
     assert "portable" in printed
 
 
+@pytest.mark.any_cpu
 @pytest.mark.parametrize("isa", ISAS)
 def test_an_isa_that_this_cpu_has_not(isa, python):
     if isa in SUPPORTED:

@@ -9,11 +9,11 @@ import os
 import pathlib
 import signal
 import subprocess
-import sys
 import time
 
 import numpy as np
 import pytest
+from children import PYTHON
 from pointwise import _bench, _cli, _cli_bench, _neighbour, _neighbour_report, _report, _tables, _turns
 from pointwise.__main__ import main
 
@@ -222,7 +222,7 @@ os.sched_getaffinity = lambda process: {0, 1}
 sys.exit(main(["bench", "--neighbour", "--quick", "--layers", "tiny.csv"]))
 """
     process = subprocess.Popen(
-        [sys.executable, "-c", script], stdout=subprocess.PIPE, stderr=subprocess.PIPE, start_new_session=True
+        [*PYTHON, "-c", script], stdout=subprocess.PIPE, stderr=subprocess.PIPE, start_new_session=True
     )
     try:
         assert process.stdout.readline() == b"busy\n"

@@ -19,6 +19,7 @@ def shape_of(layout, c=6):
     return tuple((SIZES | {"C": c})[axis] for axis in layout)
 
 
+@pytest.mark.any_cpu
 @pytest.mark.parametrize("way", views.WAYS)
 @pytest.mark.parametrize("layout", reference.LAYOUTS)
 def test_any_writable_view(layout, way, dtype, integers):
@@ -162,6 +163,7 @@ OVERLAPS = {
 }
 
 
+@pytest.mark.any_cpu
 @pytest.mark.parametrize("case", OVERLAPS)
 def test_overlaps(case, integers):
     make, name = OVERLAPS[case]
