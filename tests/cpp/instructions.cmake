@@ -1,0 +1,58 @@
+# cmake -DOBJDUMP=objdump -DARCHIVE=libpointwise.a [-DLINKED=program] -P instructions.cmake
+#
+# Any x86-64 runs all of the core but the kernels of wider instruction sets, of which the CPU is asked first: no other
+# member of the archive has an instruction beyond SSE2. And what is linked from the archive (the tests, the Python
+# extension) has as many of them as those kernels have: none came from code of its own, from a library, or from an
+# inline function that was compiled in two ways.
+if(NOT DEFINED AWK)
+  set(AWK awk)
+endif()
+
+function(count_wide file counts notes)
+  execute_process(
+    COMMAND ${OBJDUMP} -d --insn-width=16 ${file}
+    COMMAND ${AWK} -f ${CMAKE_CURRENT_LIST_DIR}/wide_instructions.awk
+    OUTPUT_VARIABLE found ERROR_VARIABLE error RESULTS_VARIABLE results)
+  if(NOT results STREQUAL "0;0")
+    message(FATAL_ERROR "objdump and awk on ${file}: ${results}\n${error}")
+  endif()
+  string(REGEX MATCHALL "# [^\n]+" said "${found}")
+  string(REGEX REPLACE "# [^\n]+\n" "" found "${found}")
+  string(REGEX MATCHALL "[^\n]+" found "${found}")
+  set(${counts} "${found}" PARENT_SCOPE)
+  set(${notes} "${said}" PARENT_SCOPE)
+endfunction()
+
+count_wide(${ARCHIVE} members notes)
+set(wide 0)
+set(kernels 0)
+foreach(member IN LISTS members)
+  string(REGEX MATCH "^(.*) ([0-9]+)$" all "${member}")
+  set(name ${CMAKE_MATCH_1})
+  set(count ${CMAKE_MATCH_2})
+  if(name MATCHES "^avx[0-9]*_f[0-9]+\\.cpp\\.")
+    math(EXPR kernels "${kernels} + 1")
+    math(EXPR wide "${wide} + ${count}")
+    if(count EQUAL 0)
+      message(SEND_ERROR "${name}: no instruction beyond SSE2 was found, where all kernels have them")
+    endif()
+  elseif(NOT count EQUAL 0)
+    set(text ${notes})
+    list(FILTER text INCLUDE REGEX "^# ${name} ")
+    list(JOIN text "\n" text)
+    message(SEND_ERROR "${name}: ${count} instructions that not every x86-64 has:\n${text}")
+  endif()
+endforeach()
+if(kernels LESS 2)
+  message(FATAL_ERROR "only ${kernels} kernel files with instruction sets of their own in ${ARCHIVE}: ${members}")
+endif()
+message(STATUS "${ARCHIVE}: ${wide} instructions beyond SSE2, all in ${kernels} kernel files")
+
+if(DEFINED LINKED)
+  count_wide(${LINKED} counts notes)
+  string(REGEX MATCH "[0-9]+$" count "${counts}")
+  if(NOT count EQUAL wide)
+    message(SEND_ERROR "${LINKED}: ${count} instructions beyond SSE2, where the kernels of ${ARCHIVE} have ${wide}")
+  endif()
+  message(STATUS "${LINKED}: ${count}")
+endif()
