@@ -1,0 +1,62 @@
+"""The soak run (soak.py), for a moment; and that it sees what it is there to see."""
+
+import os
+import pathlib
+import subprocess
+
+import pytest
+from children import PYTHON
+
+HERE = pathlib.Path(__file__).parent
+pytestmark = pytest.mark.skipif(not os.path.exists("/proc/self/statm"), reason="the system does not say what is used")
+
+
+def soak(*argv, before=""):
+    """Run it after a few lines that may spoil the package."""
+    script = f"import runpy, sys\n{before}\nsys.argv[1:] = {argv!r}\nrunpy.run_path('soak.py', run_name='__main__')"
+    return subprocess.run([*PYTHON, "-c", script], cwd=HERE, capture_output=True, text=True, timeout=300)
+
+
+def test_two_seconds():
+    done = soak("--seconds", "2", "--seed", "1")
+    assert done.returncode == 0, done.stdout + done.stderr
+    first, *lines = done.stdout.splitlines()
+    assert first.startswith("seed 1, ")
+    assert " steps without a mismatch: " in lines[0]
+
+
+def test_a_wrong_result_is_seen_and_can_be_seen_again():
+    spoil = """
+import pointwise
+right = pointwise.conv
+def conv(*arguments, **keywords):
+    y = right(*arguments, **keywords)
+    if y.size > 100:
+        y[(0,) * y.ndim] += 1
+    return y
+pointwise.conv = conv
+"""
+    done = soak("--seconds", "60", "--seed", "1", before=spoil)
+    assert done.returncode == 1, done.stdout + done.stderr
+    said = done.stdout.splitlines()[-1]
+    assert said.startswith("MISMATCH: ")
+    step = next(line for line in done.stdout.splitlines() if line.startswith("step "))
+    number = step.split()[1]
+    again = soak("--seed", "1", "--step", number, before=spoil)
+    assert again.returncode == 1
+    assert step in again.stdout
+    assert soak("--seed", "1", "--step", number).returncode == 0
+
+
+def test_a_leak_is_seen():
+    leak = """
+import pointwise
+right, kept = pointwise.conv, []
+def conv(*arguments, **keywords):
+    kept.append(bytearray(b"leaked" * 200_000))
+    return right(*arguments, **keywords)
+pointwise.conv = conv
+"""
+    done = soak("--seconds", "2", "--seed", "1", before=leak)
+    assert done.returncode == 1, done.stdout + done.stderr
+    assert "GROWN: bytes resident grew by" in done.stdout
