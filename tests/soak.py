@@ -31,7 +31,7 @@ MIB = 1 << 20
 # What may be more at the end than after the warm-up. In memory: what a calling thread keeps to work in (twice 8 MiB at
 # most), and pieces of the heap; a leak of a hundred bytes in every step is as much in an hour. In Python's objects and
 # blocks: caches of the interpreter and of NumPy.
-MOST_BYTES, MOST_BLOCKS, MOST_OBJECTS = 24 * MIB, 3000, 1000
+MOST_BYTES, MOST_BLOCKS, MOST_OBJECTS = 16 * MIB, 3000, 1000
 KEPT = 8  # layers
 
 
