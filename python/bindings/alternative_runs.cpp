@@ -3,6 +3,7 @@
 #include <memory>
 
 #include "alternatives.h"
+#include "gil.h"
 
 namespace pointwise_python {
 
@@ -49,14 +50,7 @@ PyObject* run(PyObject* self, PyObject* const* args, Py_ssize_t count) {
     if (given == nullptr) throw PythonError{};
     const char* x = data_of(args[0], "x", given->dtype, given->x, false);
     char* out = data_of(args[1], "out", given->dtype, given->out, true);
-    PyThreadState* state = PyEval_SaveThread();
-    try {
-      given->alternatives->run(given->index, x, out);
-    } catch (...) {
-      PyEval_RestoreThread(state);
-      throw;
-    }
-    PyEval_RestoreThread(state);
+    without_gil([&] { given->alternatives->run(given->index, x, out); });
     Py_RETURN_NONE;
   } catch (...) {
     translate_exception();

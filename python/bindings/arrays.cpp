@@ -2,9 +2,12 @@
 
 #include <algorithm>
 #include <cfenv>
+#include <cstdarg>
 #include <cstdlib>
 #include <new>
 #include <utility>
+
+#include "gil.h"
 
 namespace pointwise_python {
 
@@ -128,9 +131,15 @@ void translate_exception(const char* src) {
   }
 }
 
-Ref python_helper(const char* name) {
-  Ref module = Ref(PyImport_ImportModule("pointwise._arrays")).checked();
-  return Ref(PyObject_GetAttrString(module.get(), name)).checked();
+Ref call_helper(const char* name, const char* format, ...) {
+  const Ref module = Ref(in_python([] { return PyImport_ImportModule("pointwise._arrays"); })).checked();
+  const Ref helper = Ref(PyObject_GetAttrString(module.get(), name)).checked();
+  va_list values;
+  va_start(values, format);
+  const Ref arguments(Py_VaBuildValue((std::string("(") + format + ")").c_str(), values));
+  va_end(values);
+  if (!arguments) throw PythonError{};
+  return Ref(in_python([&] { return PyObject_CallObject(helper.get(), arguments.get()); })).checked();
 }
 
 int type_number(DType dtype) { return dtype == DType::f32 ? NPY_FLOAT : NPY_DOUBLE; }
@@ -145,7 +154,7 @@ DType dtype_named(const std::string& name) {
 
 Ref source_array(PyObject* object, const char* name) {
   if (PyArray_CheckExact(object) && is_built(reinterpret_cast<PyArrayObject*>(object))) return Ref::borrow(object);
-  return Ref(PyObject_CallFunction(python_helper("as_source").get(), "Os", object, name)).checked();
+  return call_helper("as_source", "Os", object, name);
 }
 
 Ref parameter_array(PyObject* object, DType dtype, const char* name) {
@@ -153,9 +162,8 @@ Ref parameter_array(PyObject* object, DType dtype, const char* name) {
     PyArrayObject* array = reinterpret_cast<PyArrayObject*>(object);
     if (PyArray_TYPE(array) == type_number(dtype) && PyArray_ISNOTSWAPPED(array)) return Ref::borrow(object);
   }
-  const Ref as_parameter = python_helper("as_parameter");
   const DefaultFloatEnvironment environment;
-  return Ref(PyObject_CallFunction(as_parameter.get(), "Oss", object, dtype_name(dtype), name)).checked();
+  return call_helper("as_parameter", "Oss", object, dtype_name(dtype), name);
 }
 
 View view_of(PyArrayObject* array, const char* name, const std::string& layout) {
@@ -213,7 +221,7 @@ void check_same_dtype(PyObject* object, DType dtype, const char* name) {
     PyArrayObject* array = reinterpret_cast<PyArrayObject*>(object);
     if (PyArray_TYPE(array) == type_number(dtype) && PyArray_ISNOTSWAPPED(array)) return;
   }
-  Ref(PyObject_CallFunction(python_helper("check_array").get(), "Oss", object, dtype_name(dtype), name)).checked();
+  call_helper("check_array", "Oss", object, dtype_name(dtype), name);
 }
 
 void check_out(PyArrayObject* out, PyArrayObject* x, PyArrayObject* residual, PyArrayObject* weight,
@@ -225,9 +233,8 @@ void check_out(PyArrayObject* out, PyArrayObject* x, PyArrayObject* residual, Py
     clear = clear && (other == nullptr || !written.meets(Extent(other)));
   if (clear) return;
   const auto given = [](PyArrayObject* a) { return a ? reinterpret_cast<PyObject*>(a) : Py_None; };
-  Ref(PyObject_CallFunction(python_helper("check_overlap").get(), "OOOOOO", given(out), given(x), given(residual),
-                            given(weight), given(bias), given(input_scale)))
-      .checked();
+  call_helper("check_overlap", "OOOOOO", given(out), given(x), given(residual), given(weight), given(bias),
+              given(input_scale));
 }
 
 }  // namespace pointwise_python

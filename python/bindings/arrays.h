@@ -63,8 +63,9 @@ class Ref {
   PyObject* p_ = nullptr;
 };
 
-// An attribute of the module pointwise._arrays, where what is not on the hot path is written.
-Ref python_helper(const char* name);
+// Calls a function of the module pointwise._arrays, where what is not on the hot path is written, with arguments in
+// Py_BuildValue's format.
+Ref call_helper(const char* name, const char* format, ...);
 
 int type_number(pointwise::DType dtype);
 pointwise::DType dtype_of(PyArrayObject* array);

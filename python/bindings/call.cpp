@@ -1,5 +1,6 @@
 #include "call.h"
 
+#include "gil.h"
 #include "results.h"
 #include "validate.h"
 
@@ -50,14 +51,7 @@ PyObject* run(const Operation& operation, PyArrayObject* x, const CallArguments&
     dst = view_of(out.array(), "out", options.layout);
   }
 
-  PyThreadState* state = PyEval_SaveThread();
-  try {
-    compute(src, dst, residual_given ? &residual : nullptr, scale_array ? &scale : nullptr);
-  } catch (...) {
-    PyEval_RestoreThread(state);
-    throw;
-  }
-  PyEval_RestoreThread(state);
+  without_gil([&] { compute(src, dst, residual_given ? &residual : nullptr, scale_array ? &scale : nullptr); });
   return out.release();
 }
 

@@ -6,6 +6,7 @@
 
 #include "alternative_runs.h"
 #include "call.h"
+#include "gil.h"
 #include "options.h"
 
 namespace pointwise_python {
@@ -120,7 +121,7 @@ PyObject* layer_arguments(PyObject* self, PyObject*) {
 }
 
 Shape shape_argument(PyObject* object, const char* name, const std::string& layout) {
-  Ref items(PySequence_Tuple(object));
+  Ref items(in_python([&] { return PySequence_Tuple(object); }));
   if (!items) {
     PyErr_Clear();
     raise(PyExc_TypeError, std::string(name) + " must be a tuple of integers, got " + Py_TYPE(object)->tp_name);

@@ -5,6 +5,7 @@
 #define POINTWISE_IMPORTS_NUMPY
 #include "buffer_pool.h"
 #include "chain_type.h"
+#include "gil.h"
 #include "layer_type.h"
 #include "options.h"
 #include "parallel.h"
@@ -57,8 +58,9 @@ double fma_peak(int threads, const std::string& dtype, int blocks, double block)
     translate_exception();
     throw py::error_already_set();
   }
-  const py::gil_scoped_release release;
-  return pointwise::fma_peak(known, threads, blocks, block);
+  double peak = 0;
+  without_gil([&] { peak = pointwise::fma_peak(known, threads, blocks, block); });
+  return peak;
 }
 
 void streaming_copy(const py::buffer& to, const py::buffer& from, int threads) {
@@ -67,8 +69,7 @@ void streaming_copy(const py::buffer& to, const py::buffer& from, int threads) {
   if (bytes != source.size * source.itemsize || !PyBuffer_IsContiguous(target.view(), 'C') ||
       !PyBuffer_IsContiguous(source.view(), 'C'))
     throw py::value_error("to and from must be C-contiguous arrays of as many bytes");
-  const py::gil_scoped_release release;
-  pointwise::streaming_copy(target.ptr, source.ptr, bytes, threads);
+  without_gil([&] { pointwise::streaming_copy(target.ptr, source.ptr, bytes, threads); });
 }
 
 }  // namespace

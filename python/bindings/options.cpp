@@ -3,6 +3,8 @@
 #include <cstring>
 #include <vector>
 
+#include "gil.h"
+
 namespace pointwise_python {
 
 using pointwise::Activation;
@@ -13,7 +15,7 @@ namespace {
 std::string type_name(PyObject* object) { return Py_TYPE(object)->tp_name; }
 
 std::string repr(PyObject* object) {
-  Ref text(PyObject_Repr(object));
+  Ref text(in_python([&] { return PyObject_Repr(object); }));
   const char* utf8 = text ? PyUnicode_AsUTF8(text.get()) : nullptr;
   if (utf8 == nullptr) throw PythonError{};
   return utf8;
@@ -36,7 +38,7 @@ std::vector<int64_t> per_axis(PyObject* object, const char* name, const std::str
   const bool array = PyArray_Check(object) && PyArray_NDIM(reinterpret_cast<PyArrayObject*>(object)) == 1;
   const bool text = PyUnicode_Check(object) || PyBytes_Check(object);
   if (!array && (PyIndex_Check(object) || text || !PySequence_Check(object))) return {integer(object, name)};
-  Ref items = Ref(PySequence_Tuple(object)).checked();
+  Ref items = Ref(in_python([&] { return PySequence_Tuple(object); })).checked();
   const Py_ssize_t count = PyTuple_GET_SIZE(items.get());
   const int spatial = pointwise::spatial_axes(layout);
   if (count != spatial)
@@ -56,8 +58,7 @@ static_assert(sizeof(activation_names) / sizeof(activation_names[0]) == Activati
 Activation parse_activation(PyObject* object) {
   if (object == Py_None) return Activation::none();
   if (PyUnicode_Check(object) && PyUnicode_CompareWithASCIIString(object, "relu") == 0) return Activation::relu();
-  const Ref parsed =
-      Ref(PyObject_CallFunctionObjArgs(python_helper("parse_activation").get(), object, nullptr)).checked();
+  const Ref parsed = call_helper("parse_activation", "O", object);
   const char* name;
   Activation activation;
   if (!PyArg_ParseTuple(parsed.get(), "sdd", &name, &activation.a, &activation.b)) throw PythonError{};
@@ -70,7 +71,7 @@ Activation parse_activation(PyObject* object) {
 }  // namespace
 
 int64_t integer(PyObject* object, const char* name) {
-  Ref index(PyNumber_Index(object));
+  Ref index(in_python([&] { return PyNumber_Index(object); }));
   if (!index) {
     if (!PyErr_ExceptionMatches(PyExc_TypeError)) throw PythonError{};
     PyErr_Clear();
