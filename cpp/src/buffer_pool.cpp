@@ -6,6 +6,7 @@
 #include <atomic>
 #include <cstdlib>
 #include <new>
+#include <type_traits>
 
 #include "checked.h"
 
@@ -140,11 +141,10 @@ class Pool {
   std::atomic<int64_t> bytes_{0}, limit_{int64_t{128} << 20};
 };
 
-// Never destroyed: arrays may die after static objects do.
-Pool& pool() {
-  static Pool* const pool = new Pool;
-  return *pool;
-}
+// Not for a moment unmade, and never destroyed: arrays may die after static objects do.
+Pool the_pool;
+static_assert(std::is_trivially_destructible_v<Pool>);
+Pool& pool() { return the_pool; }
 
 }  // namespace
 

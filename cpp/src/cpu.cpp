@@ -4,6 +4,8 @@
 
 #include <fstream>
 
+#include "once.h"
+
 namespace pointwise {
 
 #if defined(__x86_64__)
@@ -36,25 +38,25 @@ constexpr int l1 = -1, l2 = -1, l3 = -1;
 }  // namespace
 
 int64_t l1_cache_size() {
-  static const int64_t size = cache_size(l1, int64_t{32} << 10);
-  return size;
+  static Once<int64_t> size;
+  return size.get([] { return cache_size(l1, int64_t{32} << 10); });
 }
 
 int64_t l2_cache_size() {
-  static const int64_t size = cache_size(l2, int64_t{1} << 20);
-  return size;
+  static Once<int64_t> size;
+  return size.get([] { return cache_size(l2, int64_t{1} << 20); });
 }
 
 int64_t l3_cache_size() {
-  static const int64_t size = [] {
+  static Once<int64_t> size;
+  return size.get([] {
     // What this CPU shares: sysconf may count the whole package (402 MB on an EPYC whose cores share 32 MiB).
     std::ifstream file("/sys/devices/system/cpu/cpu0/cache/index3/size");
     int64_t number = 0;
     char unit = 0;
     if (file >> number >> unit && number > 0 && unit == 'K') return number << 10;
     return cache_size(l3, int64_t{32} << 20);
-  }();
-  return size;
+  });
 }
 
 }  // namespace pointwise

@@ -4,6 +4,7 @@
 #include <stdexcept>
 
 #include "cpu.h"
+#include "once.h"
 #include "pointwise/pointwise.h"
 
 namespace pointwise {
@@ -11,14 +12,16 @@ namespace pointwise {
 static_assert(activation_kinds == Activation::kinds, "kernels have one entry for each");
 
 const std::vector<Isa>& all_isas() {
-  static const std::vector<Isa> isas = {
+  static Once<std::vector<Isa>> isas;
+  return isas.get([] {
+    return std::vector<Isa>{
 #if defined(__x86_64__)
-      {"avx512", cpu_has_avx512, &avx512_f32, &avx512_f64},
-      {"avx2", cpu_has_avx2, &avx2_f32, &avx2_f64},
+        {"avx512", cpu_has_avx512, &avx512_f32, &avx512_f64},
+        {"avx2", cpu_has_avx2, &avx2_f32, &avx2_f64},
 #endif
-      {"portable", [] { return true; }, &portable_f32, &portable_f64},
-  };
-  return isas;
+        {"portable", [] { return true; }, &portable_f32, &portable_f64},
+    };
+  });
 }
 
 namespace {
@@ -43,8 +46,8 @@ const Isa& select() {
 }  // namespace
 
 const Isa& selected_isa() {
-  static const Isa& isa = select();
-  return isa;
+  static Once<Isa> isa;
+  return isa.get(select);
 }
 
 std::string isa() { return selected_isa().name; }

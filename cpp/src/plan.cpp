@@ -6,6 +6,7 @@
 #include "cpu.h"
 #include "dispatch.h"
 #include "float_environment.h"
+#include "once.h"
 
 namespace pointwise {
 namespace {
@@ -24,8 +25,8 @@ std::vector<RowShape> shapes() {
 }  // namespace
 
 const std::vector<RowShape>& row_shapes(DType dtype) {
-  static const std::vector<RowShape> f32 = shapes<float>(), f64 = shapes<double>();
-  return dtype == DType::f32 ? f32 : f64;
+  static Once<std::vector<RowShape>> f32, f64;
+  return dtype == DType::f32 ? f32.get(shapes<float>) : f64.get(shapes<double>);
 }
 
 Work work_of(const Lowered& lowered, const Box& box, DType dtype, int threads, bool borrowed) {

@@ -9,6 +9,7 @@
 #include <fstream>
 #include <string>
 
+#include "once.h"
 #include "parallel.h"
 #include "pointwise/pointwise.h"
 
@@ -65,13 +66,13 @@ int cgroup_quota() {
 }
 
 int default_threads() {
-  static const int threads = [] {
+  static Once<int> threads;
+  return threads.get([] {
     if (variable_at_start > 0) return variable_at_start;
     const FloatEnvironment environment;  // a quota is a fraction
     const int cpus = affinity_count(), quota = cgroup_quota();
     return quota > 0 && quota < cpus ? quota : cpus;
-  }();
-  return threads;
+  });
 }
 
 std::atomic<int> process_setting{0};
