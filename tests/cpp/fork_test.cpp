@@ -1,0 +1,74 @@
+// A child that was forked while another thread held a lock of ours: the lock stays held in it, and it works all the
+// same. (Python's fork rarely comes at such a moment, as the GIL is held there.)
+#include <gtest/gtest.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <atomic>
+#include <functional>
+#include <memory>
+#include <thread>
+#include <vector>
+
+#include "buffer_pool.h"
+#include "plan_cache.h"
+
+namespace pointwise_tests {
+namespace {
+
+// How many children end well, the first of so many that does not being the last: `right` is called in each, and threads
+// do `work` when it is forked.
+int good_children(int forks, const std::function<void()>& work, const std::function<bool()>& right) {
+  std::atomic<bool> stop{false};
+  std::vector<std::thread> threads;
+  for (int t = 0; t < 2; ++t)
+    threads.emplace_back([&] {
+      while (!stop) work();
+    });
+  int good = 0;
+  while (good < forks) {
+    const pid_t child = fork();
+    if (child == 0) {
+      alarm(10);  // a hang is a failure
+      _exit(right() ? 0 : 1);
+    }
+    int status = 1;
+    if (child > 0) waitpid(child, &status, 0);
+    if (!WIFEXITED(status) || WEXITSTATUS(status) != 0) break;
+    ++good;
+  }
+  stop = true;
+  for (std::thread& thread : threads) thread.join();
+  return good;
+}
+
+TEST(Fork, WhileTheLockOfThePoolIsHeld) {
+  const auto use = [] { pointwise::give_buffer(pointwise::take_buffer(1 << 16)); };
+  EXPECT_EQ(good_children(30, use,
+                          [&] {
+                            for (int i = 0; i < 10; ++i) use();
+                            pointwise::release_idle_buffers();
+                            pointwise::set_idle_limit(0);
+                            return true;
+                          }),
+            30);
+}
+
+TEST(Fork, WhileTheLockOfAPlanCacheIsHeld) {
+  pointwise::PlanCache<int> cache;
+  const auto key = [](int threads) {
+    pointwise::PlanKey key;
+    key.threads = threads;
+    return key;
+  };
+  const auto use = [&] {
+    for (int i = 0; i < 20; ++i) {
+      if (cache.find(key(i)) == nullptr) cache.insert(key(i), std::make_shared<const int>(i));
+    }
+    return true;
+  };
+  EXPECT_EQ(good_children(30, use, use), 60);
+}
+
+}  // namespace
+}  // namespace pointwise_tests
