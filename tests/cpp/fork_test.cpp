@@ -67,7 +67,7 @@ TEST(Fork, WhileTheLockOfAPlanCacheIsHeld) {
     }
     return true;
   };
-  EXPECT_EQ(good_children(30, use, use), 60);
+  EXPECT_EQ(good_children(30, use, use), 30);
 }
 
 }  // namespace
