@@ -332,8 +332,40 @@ print(codes, right())
         assert python(script, timeout=250) == "[0] True"
 
 
+@pytest.mark.parametrize("before", [1, 2], ids=["cold", "warm"])
+@pytest.mark.parametrize("allowed", [0, 2])
+def test_a_system_that_starts_no_more_threads(before, allowed, python):
+    """OpenMP ends the process where it cannot start a thread: a team is only as large as threads can be had."""
+    script = f"""
+import os, resource
+import numpy as np, pointwise as pw
+from pointwise import _core
+_core.ignore_neighbours(True)
+x, layer = np.ones((4, 128, 56, 56), "f4"), pw.Conv(np.ones((128, 128), "f4"))
+chain = pw.Chain([layer, layer])
+def right():
+    return (layer(x) == 128).all() and (chain(x) == 128**2).all() and (pw.conv(x, layer.weight) == 128).all()
+with pw.num_threads({before}):
+    assert right()
+def processes(user):
+    count = 0
+    for entry in os.scandir("/proc"):
+        if entry.name.isdigit() and entry.stat().st_uid == user:
+            count += len(os.listdir(entry.path + "/task"))
+    return count
+user = os.getuid() or 65534  # root has no such limit
+os.setgid(os.getgid() or 65534), os.setuid(user)
+limit = {allowed} and processes(user) + {allowed} or 1
+resource.setrlimit(resource.RLIMIT_NPROC, (limit, limit))
+pw.set_num_threads(8)
+assert right() and right()
+print("alive")
+"""
+    assert python(script) == "alive"
+
+
 def test_no_number_of_threads_ends_the_process(python):
-    """OpenMP ends the process where it cannot start a thread: teams are bounded, whatever is asked for."""
+    """Teams are bounded, whatever is asked for."""
     script = """
 import resource
 resource.setrlimit(resource.RLIMIT_AS, (9 << 30, 9 << 30))

@@ -15,6 +15,10 @@ namespace pointwise {
 // threadpoolctl limit (or any omp_set_num_threads) that is in force, nor than a few for each CPU.
 int openmp_limit(int wanted);
 
+// What of a team of the calling thread the system starts threads for. OpenMP ends the process where it cannot start
+// one: so where a team is larger than any before, as many threads are tried first (some 10 us for each).
+int startable_team(int team);
+
 int64_t monotonic_nanoseconds();
 
 // The two longest pieces of a thread, in ticks of the CPU's clock: it is asked after every piece.
@@ -56,7 +60,8 @@ extern Neighbour neighbour;
 // channels at 56x56: 53 us, against 53 or 76 us from one common queue, as chance would have it).
 template <class Work>
 void parallel(int team, int64_t pieces, const Work& work) {
-  if (team <= 1 || pieces <= 1 || (!neighbour.quiet() && neighbour.busy(monotonic_nanoseconds()))) {
+  if (team <= 1 || pieces <= 1 || (!neighbour.quiet() && neighbour.busy(monotonic_nanoseconds())) ||
+      (team = startable_team(team)) <= 1) {
     const FloatEnvironment environment;
     for (int64_t piece = 0; piece < pieces; ++piece) work(piece, 0);
     return;

@@ -5,8 +5,11 @@
 
 #include <algorithm>
 #include <atomic>
+#include <climits>
 #include <cstdlib>
 #include <fstream>
+#include <memory>
+#include <new>
 #include <string>
 
 #include "once.h"
@@ -31,8 +34,7 @@ int omp_num_threads_variable() {
 const int variable_at_start = omp_num_threads_variable();
 const int openmp_at_start = variable_at_start > 0 ? variable_at_start : omp_get_num_procs();
 
-// OpenMP ends the process where the system cannot start a thread, and more threads than CPUs are of no use: whatever is
-// asked for, a team has no more than this. (Where the system allows the process fewer threads still, that remains.)
+// More threads than CPUs are of no use: whatever is asked for, a team has no more than this.
 const int most_threads = std::max(64, 4 * omp_get_num_procs());
 
 int affinity_count() {
@@ -82,6 +84,24 @@ thread_local int thread_setting = 0;
 std::atomic<bool> forked{false};
 const int fork_handler = pthread_atfork(nullptr, nullptr, [] { forked.store(true, std::memory_order_relaxed); });
 
+// How many of `wanted` threads the system starts, all of which live at once and end.
+int try_threads(int wanted) {
+  pthread_mutex_t all_started = PTHREAD_MUTEX_INITIALIZER;
+  const auto wait = [](void* mutex) -> void* {
+    pthread_mutex_lock(static_cast<pthread_mutex_t*>(mutex));
+    pthread_mutex_unlock(static_cast<pthread_mutex_t*>(mutex));
+    return nullptr;
+  };
+  const std::unique_ptr<pthread_t[]> threads(new (std::nothrow) pthread_t[static_cast<size_t>(wanted)]);
+  if (threads == nullptr) return 0;
+  int started = 0;
+  pthread_mutex_lock(&all_started);
+  while (started < wanted && pthread_create(&threads[started], nullptr, wait, &all_started) == 0) ++started;
+  pthread_mutex_unlock(&all_started);
+  for (int i = 0; i < started; ++i) pthread_join(threads[i], nullptr);
+  return started;
+}
+
 }  // namespace
 
 Neighbour neighbour;
@@ -96,6 +116,23 @@ int openmp_limit(int wanted) {
   if (forked.load(std::memory_order_relaxed) || omp_in_parallel()) return 1;
   const int limit = omp_get_max_threads();
   return std::min({wanted, most_threads, limit != openmp_at_start ? limit : wanted});
+}
+
+// Kept for each calling thread, as OpenMP's threads are its own. What the system refused is asked for again in a
+// second.
+int startable_team(int team) {
+  thread_local int started = 1, most = INT_MAX;
+  thread_local int64_t ask_again = 0;
+  if (team <= started) return team;
+  if (most < INT_MAX && monotonic_nanoseconds() < ask_again) return std::min(team, most);
+  const int more = team - started, found = try_threads(more);
+  started += found;
+  most = INT_MAX;
+  if (found < more) {
+    most = started;
+    ask_again = monotonic_nanoseconds() + int64_t{1000000000};
+  }
+  return std::min(team, started);
 }
 
 int thread_count() {
