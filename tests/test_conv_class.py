@@ -420,8 +420,10 @@ class TestLeaks:
 
     def test_what_python_and_numpy_allocate(self):
         _, kinds = self.calls()
+        # Without a GIL CPython frees late: up to 27 KiB of its own wait, after 150 calls as after 3000.
+        count = 150 if getattr(sys, "_is_gil_enabled", lambda: True)() else 1500
         for calls in kinds:
-            for _ in range(200):  # (without a GIL it takes more calls until CPython frees as much as it allocates)
+            for _ in range(20):
                 calls()
             gc.collect()
             tracemalloc.start()
@@ -430,13 +432,13 @@ class TestLeaks:
                     calls()
                 gc.collect()
                 before = tracemalloc.get_traced_memory()[0]
-                for _ in range(150):
+                for _ in range(count):
                     calls()
                 gc.collect()
                 grown = tracemalloc.get_traced_memory()[0] - before
             finally:
                 tracemalloc.stop()
-            assert grown < 150 * 50
+            assert grown < count * 50
 
     def test_what_the_core_allocates(self):
         with open("/proc/self/maps") as maps:
