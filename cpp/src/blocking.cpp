@@ -1,6 +1,7 @@
 #include "blocking.h"
 
 #include <algorithm>
+#include <atomic>
 #include <cassert>
 #include <cmath>
 
@@ -41,6 +42,7 @@ constexpr double l3_bytes_per_cycle = 150;
 constexpr double l1_ways = 8, thrash_cycles = 4;
 // 3 us of work a thread, below which a second one does not pay (a parallel region costs 1 to 2 us).
 constexpr double least_cycles_a_thread = 12000;
+std::atomic<bool> teams_forced{false};  // tests want all threads of a team for the smallest layers
 // Pieces of a call: enough that a slow core can take fewer. A piece costs its hand-out and a kernel call; a last piece
 // that starts late is waited for, on average, a quarter of its length.
 constexpr int pieces_a_thread = 8;
@@ -151,7 +153,9 @@ void split(const Work& work, const RowShape& row, Blocking* b) {
   const int64_t units = b->images * work.groups;
   b->pixel_blocks = {b->pixels, pixel_unit, 1};
   b->channel_blocks = {work.channels, channel_unit, 1};
-  const int team = static_cast<int>(std::min<double>(work.threads, b->cycles / least_cycles_a_thread));
+  const int team = teams_forced.load(std::memory_order_relaxed)
+                       ? work.threads
+                       : static_cast<int>(std::min<double>(work.threads, b->cycles / least_cycles_a_thread));
   if (team > 1 && units < int64_t{pieces_a_thread} * team) {
     Parts* first = channel_rows ? &b->pixel_blocks : &b->channel_blocks;
     Parts* second = channel_rows ? &b->channel_blocks : &b->pixel_blocks;
@@ -342,7 +346,10 @@ ptrdiff_t padded_row(int64_t bytes) {
   return step % 1024 == 0 ? step + 64 : step;
 }
 
+void force_teams(bool forced) { teams_forced.store(forced, std::memory_order_relaxed); }
+
 int team_size(double cycles, int64_t pieces, int threads) {
+  if (teams_forced.load(std::memory_order_relaxed)) return threads;
   const double useful = std::min<double>(cycles / least_cycles_a_thread, static_cast<double>(pieces));
   return static_cast<int>(std::max(1.0, std::min<double>(threads, useful)));
 }

@@ -99,5 +99,7 @@ ptrdiff_t padded_row(int64_t bytes);
 
 // Threads that pay for this many cycles of work, at most `threads`.
 int team_size(double cycles, int64_t pieces, int threads);
+// For tests: from now on plans have as many threads, however little work there is. Plans that were made before stay.
+void force_teams(bool forced);
 
 }  // namespace pointwise

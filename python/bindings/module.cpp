@@ -3,6 +3,7 @@
 #include <pybind11/stl.h>
 
 #define POINTWISE_IMPORTS_NUMPY
+#include "blocking.h"
 #include "buffer_pool.h"
 #include "chain_type.h"
 #include "gil.h"
@@ -103,6 +104,7 @@ PYBIND11_MODULE(_core, m, py::mod_gil_not_used()) {
   m.def("set_idle_limit", &pointwise::set_idle_limit);
   m.def("idle_bytes", &pointwise::idle_bytes);
   m.def("ignore_neighbours", [](bool ignored) { pointwise::neighbour.ignore(ignored); });
+  m.def("force_teams", &pointwise::force_teams);
   m.def("streaming_copy", &streaming_copy);
   m.def("thread_count", &pointwise::thread_count);
   m.def("set_thread_count", &pointwise::set_thread_count);
