@@ -386,7 +386,8 @@ def test_signatures():
     expected = {
         "conv": "x, weight, bias=None, *, layout='NCHW', stride=1, padding=0, groups=1, activation=None, "
         "residual=None, out=None, input_scale=None",
-        "Conv": "weight, bias=None, *, layout='NCHW', stride=1, padding=0, groups=1, activation=None, dtype=None",
+        "Conv": "weight, bias=None, *, layout='NCHW', stride=1, padding=0, groups=1, activation=None, dtype=None, "
+        "flush_subnormals=False",
         "cost": "x_shape, c_out, *, layout='NCHW', stride=1, padding=0, groups=1, bias=False, dtype='float32'",
     }
     for name, text in expected.items():

@@ -40,7 +40,8 @@ def test_the_kernels_tests(isa, python):
     need(isa)
     if isa == pw.isa():
         pytest.skip(f"{isa} is what this very run uses")
-    names = ("numbers", "operation", "layouts", "out", "activations", "activation_paths", "input_scale")
+    names = ("numbers", "operation", "layouts", "out", "subnormals")
+    names += ("activations", "activation_paths", "input_scale")
     script = f"""
 import os, sys
 NAMES = {names!r}

@@ -8,6 +8,7 @@
 // (a pixel's bits depend on nothing but the pixel), so this file is about chunks and buffers alone.
 #include <algorithm>
 #include <cstdlib>
+#include <optional>
 #include <variant>
 
 #include "checked.h"
@@ -229,6 +230,7 @@ void Chain::operator()(const View& src, const View& dst, const View* residual, i
   const int64_t bytes = plan->buffer[0] + plan->buffer[1] + plan->scratch;
   char* const buffers = scratch.get(allocation_size(bytes, plan->team));
   const Box& box = plan->box;
+  const bool flushes = chain.first().options.flush_subnormals;
   const auto work = [&](int64_t index, int thread) {
     const bool last = index % plan->chunks == plan->chunks - 1;
     const Stages& stages = last ? plan->last : plan->whole;
@@ -251,17 +253,21 @@ void Chain::operator()(const View& src, const View& dst, const View* residual, i
     for (size_t i = 0; i < stages.size(); ++i) {
       const bool is_last = i + 1 == stages.size();
       const Arrays arrays{i == 0 ? from : buffer[(i + 1) % 2], is_last ? to : buffer[i % 2], is_last ? added : nullptr};
-      if (plan->one_by_one)
+      if (plan->one_by_one) {
         run_layer(stages[i], chain.layer(i).weights, arrays, stages[i].team);
-      else
-        std::visit([&](const auto& w) { run_serially(stages[i], w, arrays, buffer[1] + plan->buffer[1]); },
-                   chain.layer(i).weights);
+        continue;
+      }
+      const bool layer_flushes = chain.layer(i).options.flush_subnormals;
+      std::optional<FloatEnvironment> own;  // of a layer that is not as the first one
+      if (layer_flushes != flushes) own.emplace(layer_flushes);
+      std::visit([&](const auto& w) { run_serially(stages[i], w, arrays, buffer[1] + plan->buffer[1]); },
+                 chain.layer(i).weights);
     }
   };
   if (plan->one_by_one)
     work(0, 0);
   else
-    parallel(plan->team, plan->images * plan->chunks, work);
+    parallel(plan->team, plan->images * plan->chunks, work, flushes);
   scratch.trim();
 }
 

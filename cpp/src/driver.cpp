@@ -232,7 +232,8 @@ void run_plan(const Plan& plan, const PackedWeights<T>& weights, const Arrays& a
   thread_local Scratch scratch;
   char* memory = plan.scratch > 0 ? scratch.get(plan.scratch * team) : nullptr;
   const Run<T> run(plan, weights, arrays, memory);
-  parallel(team, plan.pieces, [&run](int64_t piece, int thread) { run.piece(piece, thread); });
+  parallel(
+      team, plan.pieces, [&run](int64_t piece, int thread) { run.piece(piece, thread); }, weights.flush_subnormals);
   scratch.trim();
 }
 

@@ -14,7 +14,7 @@ struct Arrays {
   const char* scale = nullptr;     // of input channels; or null
 };
 
-// Throws std::bad_alloc before anything is written.
+// In the floating-point state that the weights' layer asks for. Throws std::bad_alloc before anything is written.
 template <class T>
 void run_plan(const Plan& plan, const PackedWeights<T>& weights, const Arrays& arrays, int team);
 

@@ -1,4 +1,5 @@
-// A call computes with round-to-nearest, without flushing subnormals and without traps, whatever the caller's state.
+// A call computes with round-to-nearest and without traps, whatever the caller's state, and without flushing subnormals
+// unless its layer is to.
 #pragma once
 
 #if defined(__SSE2__)
@@ -10,13 +11,19 @@
 namespace pointwise {
 
 // Sets the default state for the thread while it lives, then restores what was there, exception flags included.
+// `flush_subnormals`: subnormal operands count as zeros and subnormal results become zeros (DAZ and FTZ), where
+// `can_flush`; elsewhere it has no effect.
 class FloatEnvironment {
  public:
 #if defined(__SSE2__)
-  FloatEnvironment() : saved_(_mm_getcsr()) { _mm_setcsr(0x1f80); }
+  static constexpr bool can_flush = true;
+  explicit FloatEnvironment(bool flush_subnormals = false) : saved_(_mm_getcsr()) {
+    _mm_setcsr(flush_subnormals ? 0x1f80 | 0x8040 : 0x1f80);
+  }
   ~FloatEnvironment() { _mm_setcsr(saved_); }
 #else
-  FloatEnvironment() {
+  static constexpr bool can_flush = false;
+  explicit FloatEnvironment(bool = false) {
     std::fegetenv(&saved_);
     std::fesetenv(FE_DFL_ENV);
   }

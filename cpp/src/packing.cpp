@@ -1,6 +1,7 @@
 #include "packing.h"
 
 #include <algorithm>
+#include <cmath>
 #include <cstdlib>
 #include <cstring>
 #include <limits>
@@ -116,6 +117,7 @@ PackedWeights<T> pack_borrowed(const PackedWeights<T>& borrowed) {
   for (int64_t group = 0; group < packed.groups; ++group)
     std::copy(borrowed.bias(group), borrowed.bias(group) + packed.channels, const_cast<T*>(packed.bias(group)));
   packed.epilogue = borrowed.epilogue;
+  packed.flush_subnormals = borrowed.flush_subnormals;
   return packed;
 }
 
@@ -127,8 +129,19 @@ void pack_panels(const PackedWeights<T>& borrowed, int64_t group, int64_t channe
                to + o * borrowed.input_channels);
 }
 
+namespace {
+
+// What a layer that flushes subnormals takes a number for that no arithmetic need touch: a bias where no input channel
+// is read, the bounds of clip. In the default floating-point state.
 template <class T>
-Epilogue<T> epilogue_of(const Activation& activation) {
+T flushed(T v) {
+  return FloatEnvironment::can_flush && std::abs(v) < std::numeric_limits<T>::min() ? std::copysign(T{0}, v) : v;
+}
+
+}  // namespace
+
+template <class T>
+Epilogue<T> epilogue_of(const Activation& activation, bool flush_subnormals) {
   const FloatEnvironment environment;
   Epilogue<T> epilogue{};
   epilogue.floor = activation.kind == Activation::Kind::relu ? T{0} : -std::numeric_limits<T>::infinity();
@@ -142,29 +155,35 @@ Epilogue<T> epilogue_of(const Activation& activation) {
   }
   epilogue.parameters[0] = static_cast<T>(activation.a);
   epilogue.parameters[1] = static_cast<T>(activation.kind == Activation::Kind::relu6 ? 6 : activation.b);
+  if (flush_subnormals)
+    for (T& parameter : epilogue.parameters) parameter = flushed(parameter);
   return epilogue;
 }
 
 namespace {
 
 template <class T>
-PackedWeights<T> with_epilogue(PackedWeights<T> packed, const Activation& activation) {
-  packed.epilogue = epilogue_of<T>(activation);
+PackedWeights<T> with_options(PackedWeights<T> packed, const Options& options) {
+  const FloatEnvironment environment;
+  packed.epilogue = epilogue_of<T>(options.activation, options.flush_subnormals);
+  packed.flush_subnormals = options.flush_subnormals;
+  for (int64_t group = 0; options.flush_subnormals && group < packed.groups; ++group) {
+    T* bias = const_cast<T*>(packed.bias(group));
+    std::transform(bias, bias + packed.channels, bias, flushed<T>);
+  }
   return packed;
 }
 
 }  // namespace
 
 Weights pack_weights(const View& weights, const View* bias, const Options& options) {
-  if (options.dtype == DType::f32)
-    return with_epilogue(pack_weights<float>(weights, bias, options.groups), options.activation);
-  return with_epilogue(pack_weights<double>(weights, bias, options.groups), options.activation);
+  if (options.dtype == DType::f32) return with_options(pack_weights<float>(weights, bias, options.groups), options);
+  return with_options(pack_weights<double>(weights, bias, options.groups), options);
 }
 
 Weights borrow_weights(const View& weights, const View* bias, const Options& options) {
-  if (options.dtype == DType::f32)
-    return with_epilogue(borrow_weights<float>(weights, bias, options.groups), options.activation);
-  return with_epilogue(borrow_weights<double>(weights, bias, options.groups), options.activation);
+  if (options.dtype == DType::f32) return with_options(borrow_weights<float>(weights, bias, options.groups), options);
+  return with_options(borrow_weights<double>(weights, bias, options.groups), options);
 }
 
 template <class T>
@@ -192,8 +211,8 @@ void unpack_bias(const PackedWeights<T>& packed, T* to) {
     to = std::copy(packed.bias(group), packed.bias(group) + packed.channels, to);
 }
 
-template Epilogue<float> epilogue_of(const Activation&);
-template Epilogue<double> epilogue_of(const Activation&);
+template Epilogue<float> epilogue_of(const Activation&, bool);
+template Epilogue<double> epilogue_of(const Activation&, bool);
 template struct PackedWeights<float>;
 template struct PackedWeights<double>;
 template PackedWeights<float> pack_weights(const View&, const View*, int64_t);

@@ -27,6 +27,7 @@ struct PackedWeights {
   View given;  // (groups * channels, input_channels); null data unless borrowed
   AlignedBytes memory;
   Epilogue<T> epilogue;                   // of the layer; prepared with its weights
+  bool flush_subnormals;                  // of the layer: the floating-point state of its calls
   const T* weights(int64_t group) const;  // group's first panel; not of borrowed weights
   const T* bias(int64_t group) const;
 };
@@ -47,14 +48,14 @@ void pack_panels(const PackedWeights<T>& borrowed, int64_t group, int64_t channe
 
 // What kernels are told of an activation. Its parameters are rounded here, in the default floating-point state.
 template <class T>
-Epilogue<T> epilogue_of(const Activation& activation);
+Epilogue<T> epilogue_of(const Activation& activation, bool flush_subnormals = false);
 
 // Those of a layer of either type.
 using Weights = std::variant<PackedWeights<float>, PackedWeights<double>>;
 Weights pack_weights(const View& weights, const View* bias, const Options& options);
 Weights borrow_weights(const View& weights, const View* bias, const Options& options);
 
-// The weights and bias as they were given, C-contiguous.
+// The weights and bias as they were given, C-contiguous; where subnormals are flushed, those of the bias are zeros.
 template <class T>
 void unpack_weights(const PackedWeights<T>& packed, T* to);
 template <class T>

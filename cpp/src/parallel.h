@@ -53,16 +53,16 @@ class Longest {
 extern Neighbour neighbour;
 
 // Calls work(piece, thread) for every piece below `pieces`, on at most `team` threads, thread < team. `work` does not
-// throw.
+// throw. Every thread computes in a FloatEnvironment of its own, whatever state it was started with.
 //
 // Each thread has a run of pieces side by side, and takes pieces of the others' runs when its own is done: a slow core
 // does fewer, and a call that is made again finds the same pixels and weights in the cache of the same core (24 -> 144
 // channels at 56x56: 53 us, against 53 or 76 us from one common queue, as chance would have it).
 template <class Work>
-void parallel(int team, int64_t pieces, const Work& work) {
+void parallel(int team, int64_t pieces, const Work& work, bool flush_subnormals = false) {
   if (team <= 1 || pieces <= 1 || (!neighbour.quiet() && neighbour.busy(monotonic_nanoseconds())) ||
       (team = startable_team(team)) <= 1) {
-    const FloatEnvironment environment;
+    const FloatEnvironment environment(flush_subnormals);
     for (int64_t piece = 0; piece < pieces; ++piece) work(piece, 0);
     return;
   }
@@ -82,7 +82,7 @@ void parallel(int team, int64_t pieces, const Work& work) {
   Longest longest;  // of this thread
 #pragma omp parallel num_threads(team)
   {
-    const FloatEnvironment environment;
+    const FloatEnvironment environment(flush_subnormals);
     const int thread = omp_get_thread_num();
     for (int i = 0; i < runs; ++i) {
       Run& taken = run[(thread + i) % runs];

@@ -37,18 +37,19 @@ PyObject* layer_vectorcall(PyObject* self, PyObject* const* args, size_t nargsf,
 }
 
 PyObject* layer_new(PyTypeObject* type, PyObject* args, PyObject* names) {
-  PyObject *weight_object, *bias_object, *layout, *stride, *padding, *groups, *activation;
+  PyObject *weight_object, *bias_object, *layout, *stride, *padding, *groups, *activation, *flush_subnormals;
   const char* dtype;
   if (names != nullptr && PyDict_GET_SIZE(names) > 0) {
     PyErr_SetString(PyExc_TypeError, "_core.Layer takes no keyword arguments");
     return nullptr;
   }
-  if (!PyArg_ParseTuple(args, "OOOOOOOs", &weight_object, &bias_object, &layout, &stride, &padding, &groups,
-                        &activation, &dtype))
+  if (!PyArg_ParseTuple(args, "OOOOOOOsO", &weight_object, &bias_object, &layout, &stride, &padding, &groups,
+                        &activation, &dtype, &flush_subnormals))
     return nullptr;
   try {
     auto options = parse_options(layout, stride, padding, groups, activation);
     options.dtype = dtype_named(dtype);
+    options.flush_subnormals = boolean(flush_subnormals, "flush_subnormals");
     const Ref weight = parameter_array(weight_object, options.dtype, "weight");
     const View weight_seen = weight_view(weight.array());
     Ref bias;
@@ -104,16 +105,18 @@ PyObject* layer_parameters(PyObject* self, PyObject*) {
   }
 }
 
-// _arguments() -> (layout, stride, padding, groups, activation, dtype name, input channels, output channels)
+// _arguments() -> (layout, stride, padding, groups, activation, dtype name, flush_subnormals, input channels, output
+// channels)
 PyObject* layer_arguments(PyObject* self, PyObject*) {
   try {
     const Layer& layer = *reinterpret_cast<LayerObject*>(self)->layer;
     const auto& options = layer.options();
     Ref stride = Ref(integers(options.stride)).checked(), padding = Ref(integers(options.padding)).checked();
     Ref activation = activation_object(options.activation);
-    return Py_BuildValue("sNNLNsLL", options.layout.c_str(), stride.release(), padding.release(),
+    return Py_BuildValue("sNNLNsNLL", options.layout.c_str(), stride.release(), padding.release(),
                          static_cast<long long>(options.groups), activation.release(), dtype_name(options.dtype),
-                         static_cast<long long>(layer.c_in()), static_cast<long long>(layer.c_out()));
+                         PyBool_FromLong(options.flush_subnormals), static_cast<long long>(layer.c_in()),
+                         static_cast<long long>(layer.c_out()));
   } catch (...) {
     translate_exception();
     return nullptr;

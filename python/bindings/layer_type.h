@@ -6,7 +6,8 @@
 
 namespace pointwise_python {
 
-// The type _core.Layer: made of (weight, bias, layout, stride, padding, groups, activation, dtype name), called with
+// The type _core.Layer: made of (weight, bias, layout, stride, padding, groups, activation, dtype name,
+// flush_subnormals), called with
 // (x, residual=None, out=None, input_scale=None).
 PyObject* make_layer_type();
 

@@ -86,6 +86,12 @@ int64_t integer(PyObject* object, const char* name) {
   return value;
 }
 
+bool boolean(PyObject* object, const char* name) {
+  if (!PyBool_Check(object) && !PyArray_IsScalar(object, Bool))
+    raise(PyExc_TypeError, std::string(name) + " must be a bool, got " + type_name(object));
+  return PyObject_IsTrue(object) == 1;
+}
+
 Options parse_options(PyObject* layout, PyObject* stride, PyObject* padding, PyObject* groups, PyObject* activation) {
   Options options;
   options.layout = layout_name(layout);

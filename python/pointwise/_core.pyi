@@ -22,6 +22,7 @@ class Layer:
         groups: int,
         activation: Activation,
         dtype: str,
+        flush_subnormals: bool,
         /,
     ) -> Self: ...
     def __call__(
@@ -35,7 +36,7 @@ class Layer:
     def _parameters(self) -> tuple[NDArray[Any], NDArray[Any] | None]: ...
     def _arguments(
         self,
-    ) -> tuple[str, int | tuple[int, ...], int | tuple[int, ...], int, Activation, str, int, int]: ...
+    ) -> tuple[str, int | tuple[int, ...], int | tuple[int, ...], int, Activation, str, bool, int, int]: ...
     def _explain(self, x_shape: Sequence[int], /) -> str: ...
     def _alternatives(
         self, x_shape: Sequence[int], /
