@@ -1,4 +1,4 @@
-"""The control and status register of SSE and AVX, read and written by machine code: NumPy and Python cannot."""
+"""The register of x86 that holds the floating-point state of a thread: rounding, flushing, traps and flags."""
 
 import ctypes
 import mmap
@@ -23,7 +23,7 @@ def machine_code(code, result, *arguments):
 
 
 class Mxcsr:
-    DEFAULT, FLUSH, UP = 0x1F80, 0x8040, 0x4000
+    DEFAULT, FLUSH, DOWN, UP, TO_ZERO, FLAGS = 0x1F80, 0x8040, 0x2000, 0x4000, 0x6000, 0x3F
     UNMASKED = ~0x0680  # invalid operation, division by zero and overflow are SIGFPE
 
     def __init__(self):

@@ -1,8 +1,6 @@
-"""Promises about numbers: exact integers, the bound, the canonical order bit for bit, NaN and infinities, the
-floating-point environment."""
+"""Promises about numbers: exact integers, the bound, the canonical order bit for bit, NaN and infinities."""
 
 import math
-import os
 import threading
 from fractions import Fraction
 
@@ -403,120 +401,6 @@ class TestNotANumber:
         x = np.ones((1, 1), np.float32)
         assert pw.conv(x, np.array([[1e300]]), layout="NC")[0, 0] == np.inf
         assert pw.conv(x, np.array([[-1e300]]), np.array([1.0]), layout="NC")[0, 0] == -np.inf
-
-
-class TestFloatingPointEnvironment:
-    @pytest.fixture
-    def problem(self, rng):
-        """Subnormals, overflow, invalid operations, roundings; much enough for two threads."""
-        x = (rng.standard_normal((1, 24, 6000)) * 1e-20).astype(np.float32)
-        weight = (rng.standard_normal((33, 24)) * 1e-20).astype(np.float32)
-        x[..., 5], x[..., 6] = np.inf, 1e38
-        weight[3] = 1e30
-        weight[4, :2] = 0
-        return x, weight, np.zeros((1, 33, 6000), np.float32)
-
-    def test_nothing_is_raised(self, problem):
-        x, weight, residual = problem
-        with np.errstate(all="raise"):
-            y = pw.conv(x, weight, layout="NCW", residual=residual)
-            pw.Conv(weight, layout="NCW")(x[..., :7])
-            assert 1 / np.float64(3) > 0  # nor is it left for the next operation to find
-        assert np.isnan(y).any()
-        assert np.isinf(y).any()
-        assert ((abs(y) < np.finfo(np.float32).tiny) & (y != 0)).any()
-
-    def test_nothing_is_raised_by_a_cast(self):
-        x = np.ones((1, 4), np.float32)
-        weight, bias = np.array([[1e-50, 1e300, 1 / 3, 1e-40]]), np.array([1e-310])
-        with np.errstate(all="raise"):
-            assert pw.conv(x, weight, bias, layout="NC")[0, 0] == np.inf
-            assert pw.Conv(weight, bias, layout="NC", dtype="float32")(x)[0, 0] == np.inf
-
-    @pytest.mark.parametrize("threads", [1, 2])
-    @pytest.mark.parametrize("state", ["flush", "up", "flags"])
-    def test_the_callers_state_is_without_effect_and_stays(self, state, threads, problem):
-        x, weight, residual = problem
-        mxcsr = Mxcsr()
-        before = mxcsr.get()
-        word = {
-            "flush": Mxcsr.DEFAULT | Mxcsr.FLUSH,
-            "up": Mxcsr.DEFAULT | Mxcsr.UP,
-            "flags": Mxcsr.DEFAULT | 0x15,
-        }[state]
-        layer, out = pw.Conv(weight, layout="NCW"), np.empty_like(residual)
-        with pw.num_threads(threads):
-            expected = layer(x, residual)
-            try:
-                mxcsr.set(word)
-                layer(x, residual, out)
-                after = mxcsr.get()
-            finally:
-                mxcsr.set(before)
-            assert after == word
-            reference.assert_same_bits(out, expected)
-            reference.assert_same_bits(layer(x, residual), expected)
-
-    @pytest.mark.parametrize("threads", [1, 2])
-    def test_a_caller_that_traps(self, threads, python):
-        machine_code(b"\xc3", None)
-        script = f"""
-import sys
-sys.path.insert(0, {os.path.dirname(__file__)!r})
-import numpy as np, pointwise as pw
-from mxcsr import Mxcsr
-x, weight = np.ones((1, 24, 6000), "f4"), np.full((33, 24), 1e38, "f4")
-x[..., 5], x[..., 6], weight[4] = np.inf, 1e38, 0
-layer, mxcsr = pw.Conv(weight, layout="NCW"), Mxcsr()
-pw.set_num_threads({threads})
-expected = layer(x)
-word = Mxcsr.DEFAULT & Mxcsr.UNMASKED
-mxcsr.set(word)
-y = layer(x)
-after = mxcsr.get()
-mxcsr.set(Mxcsr.DEFAULT)
-print(hex(after & ~0x3F) == hex(word), y.tobytes() == expected.tobytes(), np.isnan(y).any(), np.isinf(y).any())
-"""
-        assert python(script) == "True True True True"
-
-    @pytest.mark.parametrize("state", [Mxcsr.FLUSH, Mxcsr.UP])
-    def test_weights_are_cast_in_the_default_environment(self, state, rng):
-        x = np.ones((1, 24), np.float32)
-        weight, bias = rng.standard_normal((33, 24)), rng.standard_normal(33)
-        weight[::2] *= 1e-39
-        bias[::2] *= 1e-39
-        expected = pw.conv(x, weight, bias, layout="NC")
-        mxcsr = Mxcsr()
-        before = mxcsr.get()
-        try:
-            mxcsr.set(Mxcsr.DEFAULT | state)
-            y = pw.conv(x, weight, bias, layout="NC")
-            layer = pw.Conv(weight, bias, layout="NC", dtype="float32")
-            z = layer(x)
-            after = mxcsr.get()
-        finally:
-            mxcsr.set(before)
-        assert after & ~0x3F == Mxcsr.DEFAULT | state
-        for result in (y, z):
-            reference.assert_same_bits(result, expected)
-        reference.assert_same_bits(layer.weight, weight.astype(np.float32))
-
-    @pytest.mark.parametrize("word", [Mxcsr.DEFAULT, Mxcsr.DEFAULT | Mxcsr.FLUSH, Mxcsr.DEFAULT | Mxcsr.UP])
-    def test_importing_leaves_it_alone(self, word, python):
-        machine_code(b"\xc3", None)
-        script = f"""
-import ctypes, mmap, numpy
-memory = mmap.mmap(-1, mmap.PAGESIZE, prot=mmap.PROT_READ | mmap.PROT_WRITE | mmap.PROT_EXEC)
-memory.write(bytes.fromhex("0fae17c3" "0fae1fc3"))  # ldmxcsr [rdi]; ret; stmxcsr [rdi]; ret
-at = ctypes.addressof(ctypes.c_char.from_buffer(memory))
-load, store = (ctypes.PYFUNCTYPE(None, ctypes.c_void_p)(at + skip) for skip in (0, 4))
-word = ctypes.c_uint32({word})
-load(ctypes.byref(word))
-import pointwise
-store(ctypes.byref(word))
-print(word.value & ~0x3F)  # less the flags, which any arithmetic of the interpreter sets
-"""
-        assert python(script) == str(word)
 
 
 @given(

@@ -6,6 +6,7 @@
 #include "blocking.h"
 #include "buffer_pool.h"
 #include "chain_type.h"
+#include "float_environment.h"
 #include "gil.h"
 #include "layer_type.h"
 #include "options.h"
@@ -105,6 +106,11 @@ PYBIND11_MODULE(_core, m, py::mod_gil_not_used()) {
   m.def("idle_bytes", &pointwise::idle_bytes);
   m.def("ignore_neighbours", [](bool ignored) { pointwise::neighbour.ignore(ignored); });
   m.def("force_teams", &pointwise::force_teams);
+  // What Python code computes by itself is as independent of the caller's floating-point state as a call is.
+  m.def("in_default_environment", [](const py::object& function) {
+    const pointwise::FloatEnvironment environment;
+    return function();
+  });
   m.def("streaming_copy", &streaming_copy);
   m.def("thread_count", &pointwise::thread_count);
   m.def("set_thread_count", &pointwise::set_thread_count);

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from . import _core
 from ._arrays import as_parameter, as_weight
 
 if TYPE_CHECKING:
@@ -110,6 +111,20 @@ def fold(
     dtype: DTypeLike | None,
 ) -> tuple[NDArray[Any], NDArray[Any]]:
     """Fold as `fold_batchnorm` does, and round to `dtype`, or to the weight's own."""
+    # NumPy computes in the caller's floating-point state: a caller that flushes subnormals would lose small weights.
+    return _core.in_default_environment(lambda: _fold(weight, bias, mean, variance, gamma, beta, eps, dtype))
+
+
+def _fold(
+    weight: ArrayLike,
+    bias: ArrayLike | None,
+    mean: ArrayLike,
+    variance: ArrayLike,
+    gamma: ArrayLike | None,
+    beta: ArrayLike | None,
+    eps: float,
+    dtype: DTypeLike | None,
+) -> tuple[NDArray[Any], NDArray[Any]]:
     given, name = as_weight(weight, dtype)
     w = as_parameter(given, "float64", "weight")
     if w.ndim < 2 or any(size != 1 for size in w.shape[2:]):
