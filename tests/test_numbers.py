@@ -397,6 +397,59 @@ class TestNotANumber:
             y = pw.conv(x[:, :c], weight[:, :c], np.full(3, -0.0), layout="NCW", padding=1)
             reference.assert_same_bits(y, np.full((1, 3, 22), -0.0, dtype))  # no residual: no +0 is added
 
+    @pytest.mark.parametrize("layout", LAYOUTS)
+    @pytest.mark.parametrize("pixels", [1, 5, 16, 33, 50])
+    def test_scales(self, layout, pixels, dtype):
+        """Every special scale of every special number, at every pixel: as the product, rounded, would be."""
+        tiny, info = np.finfo(dtype).smallest_subnormal, np.finfo(dtype)
+        special = np.array(
+            [0.0, -0.0, 1.0, -1.0, np.inf, -np.inf, np.nan, tiny, -tiny, info.tiny, info.max, 0.5], dtype
+        )
+        n, channels = len(special), len(special)
+        x = special[(np.arange(n)[:, None, None] + np.arange(pixels)) % n + np.zeros((1, channels, 1), int)]
+        scale, weight = np.broadcast_to(special, (n, channels)), np.eye(channels, dtype=dtype)[::-1]
+        if layout == "NWC":
+            x = np.ascontiguousarray(x.transpose(0, 2, 1))
+        with np.errstate(all="ignore"):
+            product = x * (scale[:, :, None] if layout == "NCW" else scale[:, None])
+        for some in (weight, weight[:5], np.ones((19, channels), dtype)):
+            layer = pw.Conv(some, layout=layout)
+            reference.assert_same_bits(layer(x, input_scale=scale), layer(product))
+        for c in range(channels):  # by itself: a sum of all of them is NaN
+            alone, one = np.moveaxis(product, layout.index("C"), 0)[c], np.moveaxis(x, layout.index("C"), 0)[c]
+            y = pw.conv(
+                np.expand_dims(one, layout.index("C")),
+                np.ones((1, 1), dtype),
+                layout=layout,
+                input_scale=scale[:, c : c + 1],
+            )
+            reference.assert_same_bits(y, np.expand_dims(alone, layout.index("C")) + dtype.type(0))
+
+    @pytest.mark.parametrize("layout", LAYOUTS)
+    @pytest.mark.parametrize("activation", [None, "relu", "gelu", "tanh", ("clip", -9, 9), "mish"])
+    def test_one_nan_in_a_chain(self, layout, activation, dtype, integers):
+        """Pixels of several chunks: each NaN stays in its pixel, through every layer."""
+        c, pixels = 5, 1100
+        layers = [
+            pw.Conv(integers((m, n), dtype), integers(m, dtype), layout=layout, activation=activation)
+            for n, m in ((c, 400), (400, 3), (3, 17))
+        ]
+        x = integers((1, c, pixels), dtype)
+        bad = [*range(0, 60), *range(500, 620, 3), *range(pixels - 60, pixels)]
+        spoiled = x.copy()
+        spoiled[0, np.arange(len(bad)) % c, bad] = np.nan
+        chain = pw.Chain(layers)
+        for threads in (1, 2):
+            with pw.num_threads(threads):
+                good, y = (
+                    chain(np.ascontiguousarray(a if layout == "NCW" else a.transpose(0, 2, 1))) for a in (x, spoiled)
+                )
+                good, y = (a if layout == "NCW" else a.transpose(0, 2, 1) for a in (good, y))
+                assert np.isnan(y[..., bad]).all()
+                rest = np.setdiff1d(np.arange(pixels), bad)
+                reference.assert_same_bits(y[..., rest], good[..., rest])
+                assert np.isfinite(good).all()
+
     def test_a_weight_beyond_the_range_of_x_is_infinity(self):
         x = np.ones((1, 1), np.float32)
         assert pw.conv(x, np.array([[1e300]]), layout="NC")[0, 0] == np.inf

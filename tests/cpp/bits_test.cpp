@@ -2,6 +2,7 @@
 // layout, view and instruction set change nothing. The portable kernels keep the bound only.
 #include <gtest/gtest.h>
 
+#include "blocking.h"
 #include "kernel_case.h"
 #include "problem.h"
 
@@ -24,6 +25,8 @@ const KernelTable<double>& table_of(const pointwise::Isa& isa) {
 template <class T>
 class Bits : public testing::Test {
  protected:
+  Bits() { pointwise::force_teams(true); }
+  ~Bits() override { pointwise::force_teams(false); }
   static bool promised() { return pointwise::isa() != "portable"; }
 };
 using Types = testing::Types<float, double>;
@@ -109,7 +112,7 @@ TYPED_TEST(Bits, ThreadsBatchLayoutAndViewsAgree) {
 
     const auto view = [](const std::vector<T>& a, const Shape& shape) { return View(a.data(), dtype, shape); };
     const View residual = view(add, dst_shape);
-    for (const int threads : {1, 2, 3, 7}) {
+    for (const int threads : {1, 2, 3, 7, 64}) {
       std::vector<T> dst(add.size());
       nchw(view(src, src_shape), view(dst, dst_shape), &residual, threads);
       ASSERT_TRUE(same_bits(dst, canonical)) << threads << " threads";

@@ -28,6 +28,7 @@ struct Layers {
       options.stride = {i == 0 ? stride : 1};
       options.groups = channels[i] % 2 == 0 && channels[i + 1] % 2 == 0 && random.one_in(4) ? 2 : 1;
       if (random.one_in(2)) options.activation.kind = pointwise::Activation::Kind::silu;
+      options.flush_subnormals = random.one_in(3);
       const Array<T> weights = make_array<T>({channels[i + 1], channels[i] / options.groups}, {}, random, number);
       const Array<T> bias = make_array<T>({channels[i + 1]}, {}, random, number);
       layers.emplace_back(weights.view, &bias.view, options);

@@ -12,6 +12,7 @@
 #include <iterator>
 #include <sstream>
 
+#include "blocking.h"
 #include "dispatch.h"
 #include "parallel.h"
 #include "peak.h"
@@ -34,14 +35,16 @@ class Environment : public testing::Test {
     for (size_t i = 0; i < src_.size(); ++i)
       if (i % pixels < 9) src_[i] = std::numeric_limits<float>::denorm_min() * static_cast<float>(1 + i % 7);
   }
-  std::vector<float> run(int threads) const {
+  std::vector<float> run(int threads) const { return run(layer(), threads); }
+  std::vector<float> run(const Layer& layer, int threads) const {
     std::vector<float> dst(40 * pixels, 77);
-    layer()(View(src_.data(), DType::f32, {1, 100, pixels}), View(dst.data(), DType::f32, {1, 40, pixels}), nullptr,
-            threads);
+    layer(View(src_.data(), DType::f32, {1, 100, pixels}), View(dst.data(), DType::f32, {1, 40, pixels}), nullptr,
+          threads);
     return dst;
   }
-  Layer layer() const {
+  Layer layer(bool flush_subnormals = false) const {
     Options options;
+    options.flush_subnormals = flush_subnormals;
     options.layout = "NCW";
     return Layer(View(weights_.data(), DType::f32, {40, 100}), nullptr, options);
   }
@@ -53,13 +56,13 @@ class Environment : public testing::Test {
 
 #if defined(__SSE2__)
 TEST_F(Environment, FloatingPointStateChangesNothingAndStays) {
-  constexpr unsigned start = 0x1f80, flush = 0x8040, upward = 0x4000, toward_zero = 0x6000;
+  constexpr unsigned start = 0x1f80, flush = 0x8040, downward = 0x2000, upward = 0x4000, toward_zero = 0x6000;
   const std::vector<float> expected = run(1);
   // Without it the test would show nothing.
   EXPECT_GT(std::count_if(expected.begin(), expected.end(), [](float v) { return std::fpclassify(v) == FP_SUBNORMAL; }),
             0);
   const unsigned before = _mm_getcsr();
-  for (const unsigned state : {start, start | flush, start | upward, start | toward_zero | flush})
+  for (const unsigned state : {start, start | flush, start | downward, start | upward, start | toward_zero | flush})
     for (const int threads : {1, 2, 3}) {
       const auto layer_made_before = layer();
       _mm_setcsr(state);
@@ -73,20 +76,62 @@ TEST_F(Environment, FloatingPointStateChangesNothingAndStays) {
     }
 }
 
-// A trap that the caller enabled does not fire in a call, and stays enabled.
+// Every thread has a state of its own before the call: the result is as ever, and all of them find theirs again.
+TEST_F(Environment, EveryThreadsStateStays) {
+  pointwise::force_teams(true);
+  constexpr unsigned states[] = {0x1f80, 0x1f80 | 0x8040 | 0x11, 0x1f80 | 0x6000, 0x1f80 & ~0x280u};
+  constexpr int threads = 4;
+  const Layer plain = layer(), flushing = layer(true);
+  const std::vector<float> expected = run(plain, 1), flushed = run(flushing, 1);
+  EXPECT_FALSE(same_bits(expected, flushed));
+  std::array<unsigned, threads> after{};
+  const auto set_states = [&](bool given) {
+#pragma omp parallel num_threads(threads)
+    _mm_setcsr(given ? states[omp_get_thread_num()] : states[0]);
+  };
+  for (const bool flush : {false, true}) {
+    std::vector<float> dst(40 * pixels, 77);
+    set_states(true);
+    (flush ? flushing : plain)(View(src_.data(), DType::f32, {1, 100, pixels}),
+                               View(dst.data(), DType::f32, {1, 40, pixels}), nullptr, threads);
+#pragma omp parallel num_threads(threads)
+    after[static_cast<size_t>(omp_get_thread_num())] = _mm_getcsr();
+    set_states(false);
+    for (int i = 0; i < threads; ++i) EXPECT_EQ(after[static_cast<size_t>(i)], states[i]) << "thread " << i;
+    EXPECT_TRUE(same_bits(dst, flush ? flushed : expected)) << (flush ? "flushing" : "as ever");
+  }
+  pointwise::force_teams(false);
+}
+
+// A trap that the caller enabled does not fire in anything that a program does with layers, and stays enabled.
 TEST_F(Environment, TrapsDoNotFire) {
   src_[0] = std::numeric_limits<float>::infinity();
   weights_.assign(weights_.size(), 0.0f);
-  const Layer made_before = layer();
-  std::vector<float> dst(40 * pixels);
-  const unsigned before = _mm_getcsr(), invalid_traps = 0x1f80 & ~0x80u;
-  _mm_setcsr(invalid_traps);
-  made_before(View(src_.data(), DType::f32, {1, 100, pixels}), View(dst.data(), DType::f32, {1, 40, pixels}), nullptr,
-              1);
-  const unsigned after = _mm_getcsr();
-  _mm_setcsr(before);
-  EXPECT_EQ(after, invalid_traps);
-  EXPECT_TRUE(std::isnan(dst[0]));
+  const View src(src_.data(), DType::f32, {1, 100, pixels});
+  std::vector<float> dst(40 * pixels), scale(100, 1e38f);
+  const View dst_view(dst.data(), DType::f32, {1, 40, pixels}), scales(scale.data(), DType::f32, {1, 100});
+  const unsigned before = _mm_getcsr(), traps = 0x1f80 & ~0xf80u;  // all but those of rounding
+  for (const int threads : {1, 3})
+    for (const bool flush : {false, true}) {
+      _mm_setcsr(traps);
+      const Layer made = layer(flush);
+      const pointwise::Chain chain({&made});
+      made(src, dst_view, nullptr, threads);
+      made(src, dst_view, nullptr, threads, &scales);
+      chain(src, dst_view, nullptr, threads);
+      made.explain(src.shape);
+      bool refused = false;
+      try {
+        made(dst_view, dst_view);
+      } catch (const pointwise::Error&) {
+        refused = true;
+      }
+      const unsigned after = _mm_getcsr();
+      _mm_setcsr(before);
+      EXPECT_EQ(after, traps) << "exception flags included";
+      EXPECT_TRUE(refused);
+      EXPECT_TRUE(std::isnan(dst[0]));
+    }
 }
 #endif
 

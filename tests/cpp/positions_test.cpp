@@ -1,0 +1,258 @@
+// Odd numbers at every position of every kernel row, all tails included: what depends on them is what IEEE says, and
+// nothing else is touched.
+#include <gtest/gtest.h>
+
+#include "kernel_case.h"
+
+namespace pointwise_tests {
+namespace {
+
+using pointwise::Activation;
+
+template <class T>
+class Positions : public testing::Test {
+ protected:
+  static constexpr T infinity = std::numeric_limits<T>::infinity(), nan = std::numeric_limits<T>::quiet_NaN();
+  static constexpr T tiny = std::numeric_limits<T>::denorm_min();
+  Arena arena;
+
+  static T element(const KernelCase<T>& k, int64_t p, int64_t c) {
+    T v;
+    std::memcpy(&v, k.y.data() + k.guard + k.y_place.at(p, c), sizeof(T));
+    return v;
+  }
+  // [pixel][channel]
+  static std::vector<T> elements(const KernelCase<T>& k) {
+    std::vector<T> all;
+    for (int64_t p = 0; p < k.shape.pixels; ++p)
+      for (int64_t c = 0; c < k.shape.channels; ++c) all.push_back(element(k, p, c));
+    return all;
+  }
+
+  static KernelCase<T> make(const KernelRow<T>& row, int64_t pixels, int64_t channels, int64_t inputs, int turn,
+                            Random& random) {
+    constexpr Lie ways[] = {Lie::channel_major, Lie::pixel_major, Lie::uneven};  // stored straight, turned, one by one
+    const Lie x = row.rows == Rows::channels ? Lie::channel_major : Lie::pixel_major, y = ways[turn % 3];
+    KernelCase<T> k({pixels, channels, inputs}, x, y, y, true, true, random);
+    if (turn / 3 % 3 == 1) k.floor = 0;
+    if (turn / 3 % 3 == 2) k.slope = T{0.5};
+    return k;
+  }
+
+  // Runs `k` with a NaN in `number`; every element of pixel `p` (-1: of all) and channel `c` must be NaN, the others
+  // must be those of `good`.
+  void spoil(const KernelRow<T>& row, KernelCase<T>* k, T* number, int64_t p, int64_t c, const std::vector<T>& good) {
+    const T before = *number;
+    *number = nan;
+    k->lay_out(&arena, 0);
+    row.run(k->block);
+    *number = before;
+    for (int64_t q = 0; q < k->shape.pixels; ++q)
+      for (int64_t d = 0; d < k->shape.channels; ++d) {
+        const T v = element(*k, q, d);
+        if ((p < 0 || p == q) && (c < 0 || c == d))
+          ASSERT_TRUE(std::isnan(v)) << k->text() << ": pixel " << q << ", channel " << d << " is no NaN";
+        else
+          ASSERT_TRUE(same_bits(v, good[static_cast<size_t>(q * k->shape.channels + d)]))
+              << k->text() << ": pixel " << q << ", channel " << d << " is " << v << ", NaN in pixel " << p
+              << ", channel " << c;
+      }
+  }
+
+  void every_position(const KernelRow<T>& row, int64_t pixels, int64_t channels, int turn) {
+    Random random(turn);
+    KernelCase<T> k = make(row, pixels, channels, 3, turn, random);
+    k.lay_out(&arena, 0);
+    row.run(k.block);
+    ASSERT_EQ(k.difference(0), "");
+    const std::vector<T> good = elements(k);
+    for (int64_t p = 0; p < pixels && !testing::Test::HasFatalFailure(); ++p) {
+      spoil(row, &k, &k.x[static_cast<size_t>(3 * p + p % 3)], p, -1, good);
+      const int64_t c = (7 * p + turn) % channels;
+      spoil(row, &k, &k.residual[static_cast<size_t>(p * channels + c)], p, c, good);
+    }
+    for (int64_t c = 0; c < channels && !testing::Test::HasFatalFailure(); ++c) {
+      spoil(row, &k, &k.weights[static_cast<size_t>(3 * c + c % 3)], -1, c, good);
+      spoil(row, &k, &k.bias[static_cast<size_t>(c)], -1, c, good);
+      const int64_t p = (5 * c + turn) % pixels;
+      spoil(row, &k, &k.residual[static_cast<size_t>(p * channels + c)], p, c, good);
+    }
+  }
+};
+using Types = testing::Types<float, double>;
+TYPED_TEST_SUITE(Positions, Types, );
+
+// Each tail of the lanes with every position, then each tail of the rows; three ways to store and three epilogues in
+// turn.
+TYPED_TEST(Positions, OneNaNTouchesWhatDependsOnIt) {
+  using T = TypeParam;
+  const KernelTable<T>& table = pointwise::kernels<T>();
+  for (int i = 0; i < table.count; ++i) {
+    const KernelRow<T>& row = table.rows[i];
+    SCOPED_TRACE(row.name);
+    const int64_t vectors = int64_t{row.nr} * row.lanes, rows = row.mr;
+    const auto check = [&](int64_t lanes_used, int64_t rows_used, int turn) {
+      const bool channel_rows = row.rows == Rows::channels;
+      this->every_position(row, channel_rows ? lanes_used : rows_used, channel_rows ? rows_used : lanes_used, turn);
+    };
+    int turn = i;
+    for (int64_t n = 1; n <= vectors + 1 && !testing::Test::HasFatalFailure(); ++n) {
+      check(n, 2, turn++);
+      if (n < row.lanes) check(vectors + n, rows + 1, turn++);
+    }
+    for (int64_t n = 1; n <= 2 * rows + 1 && !testing::Test::HasFatalFailure(); ++n)
+      check(row.lanes + row.lanes / 2, n, turn++);
+    if (testing::Test::HasFatalFailure()) return;
+  }
+}
+
+// Zeros of both signs, infinities, NaN, subnormals and ones everywhere, against the canonical order.
+TYPED_TEST(Positions, AnythingAnywhere) {
+  using T = TypeParam;
+  const T special[] = {T{0}, -T{0}, 1, -1, this->infinity, -this->infinity, this->nan, this->tiny, -this->tiny, 2, -2};
+  const KernelTable<T>& table = pointwise::kernels<T>();
+  for (int i = 0; i < table.count; ++i) {
+    const KernelRow<T>& row = table.rows[i];
+    SCOPED_TRACE(row.name);
+    const int64_t vectors = int64_t{row.nr} * row.lanes;
+    int64_t nans = 0, others = 0;
+    for (int turn = 0; turn < 9; ++turn)
+      for (const int64_t inputs : {0, 1, 2, 5})
+        for (const int odd : {12, 40}) {  // of so many numbers one is anything, the others are zeros and ones
+          Random random(100 * turn + inputs);
+          const bool channel_rows = row.rows == Rows::channels;
+          const int64_t lanes = vectors + row.lanes / 2 + 1, rows = row.mr + row.mr / 2 + 1;
+          KernelCase<T> k =
+              this->make(row, channel_rows ? lanes : rows, channel_rows ? rows : lanes, inputs, turn, random);
+          for (std::vector<T>* numbers : {&k.x, &k.weights, &k.bias, &k.residual})
+            for (T& v : *numbers) v = special[random.integer(0, random.one_in(odd) ? std::size(special) - 1 : 3)];
+          k.lay_out(&this->arena, 0);
+          row.run(k.block);
+          for (int64_t p = 0; p < k.shape.pixels; ++p)
+            for (int64_t c = 0; c < k.shape.channels; ++c) {
+              const T got = this->element(k, p, c), want = k.canonical(p, c);
+              ++(std::isnan(want) ? nans : others);
+              ASSERT_TRUE(std::isnan(want) ? std::isnan(got) : same_bits(got, want))
+                  << k.text() << ": pixel " << p << ", channel " << c << " is " << got << ", expected " << want;
+            }
+        }
+    EXPECT_GT(nans, 0);
+    EXPECT_GT(others, 0);
+  }
+}
+
+// What the definition literally evaluates to, in a type with room.
+long double defined(Activation::Kind kind, long double v, long double a, long double b) {
+  const auto clip = [](long double u, long double low, long double high) {
+    return u < low ? low : high < u ? high : u;
+  };
+  const auto sigmoid = [](long double u) { return 1 / (1 + std::exp(-u)); };
+  const auto softplus = [](long double u) { return u > 40 ? u : std::log1p(std::exp(u)); };
+  switch (kind) {
+    case Activation::Kind::none: return v;
+    case Activation::Kind::relu: return v < 0 ? 0 : v;
+    case Activation::Kind::relu6: return clip(v, 0, 6);
+    case Activation::Kind::clip: return clip(v, a, b);
+    case Activation::Kind::leaky_relu: return v < 0 ? a * v : v;
+    case Activation::Kind::elu: return v < 0 ? a * std::expm1(v) : v;
+    case Activation::Kind::sigmoid: return sigmoid(v);
+    case Activation::Kind::tanh: return std::tanh(v);
+    case Activation::Kind::silu: return v * sigmoid(v);
+    case Activation::Kind::hardsigmoid: return clip(v / 6 + 0.5L, 0, 1);
+    case Activation::Kind::hardswish: return v * clip(v / 6 + 0.5L, 0, 1);
+    case Activation::Kind::gelu: return v * (std::erfc(-v / std::sqrt(2.0L)) / 2);
+    case Activation::Kind::gelu_tanh:
+      return v / 2 * (1 + std::tanh(std::sqrt(2 / std::acos(-1.0L)) * (v + 0.044715L * v * v * v)));
+    case Activation::Kind::softplus: return softplus(v);
+    case Activation::Kind::mish: return v * std::tanh(softplus(v));
+  }
+  return 0;
+}
+
+// Every activation of every special number, at every lane and on every way to y: the same bits everywhere, and what
+// the definition says.
+TYPED_TEST(Positions, ActivationsOfSpecialNumbers) {
+  using T = TypeParam;
+  using Limits = std::numeric_limits<T>;
+  const std::vector<T> special{this->nan,        this->infinity, -this->infinity, T{0},           -T{0},
+                               this->tiny,       -this->tiny,    Limits::min(),   -Limits::min(), Limits::max(),
+                               Limits::lowest(), T{1},           T{-1},           T{30},          T{-30}};
+  const int64_t count = static_cast<int64_t>(special.size());
+  const KernelTable<T>& table = pointwise::kernels<T>();
+  for (int kind = 0; kind < Activation::kinds; ++kind) {
+    const Activation activation{static_cast<Activation::Kind>(kind), kind == 3 ? -0.25 : 0.125, 0.75};
+    const pointwise::Epilogue<T> epilogue = pointwise::epilogue_of<T>(activation);
+    std::vector<T> first;  // as the first row has it
+    for (int i = 0; i < table.count; ++i) {
+      const KernelRow<T>& row = table.rows[i];
+      SCOPED_TRACE(std::string(row.name) + ", activation " + std::to_string(kind));
+      const int64_t lanes = int64_t{row.nr} * row.lanes + row.lanes / 2 + 1, rows = row.mr + 1;
+      for (int turn = 0; turn < 3; ++turn) {
+        Random random(turn);
+        const bool channel_rows = row.rows == Rows::channels;
+        KernelCase<T> k = this->make(row, channel_rows ? lanes : rows, channel_rows ? rows : lanes, 0, turn, random);
+        k.bias.assign(k.bias.size(), -T{0});  // -0 + v is v
+        for (int64_t shift = 0; shift < count; ++shift) {
+          const auto index = [&](size_t at) { return (static_cast<int64_t>(at) + shift) % count; };
+          for (size_t at = 0; at < k.residual.size(); ++at) k.residual[at] = special[index(at)];
+          k.lay_out(&this->arena, 0);
+          k.block.epilogue = epilogue;
+          row.run(k.block);
+          const std::vector<T> got = this->elements(k);
+          if (first.empty())
+            for (int64_t s = 0; s < count; ++s) first.push_back(got[static_cast<size_t>(s)]);
+          for (size_t at = 0; at < got.size(); ++at) {
+            const T want = first[index(at)];
+            ASSERT_TRUE(std::isnan(want) ? std::isnan(got[at]) : same_bits(got[at], want))
+                << special[index(at)] << " became " << got[at] << ", elsewhere " << want;
+          }
+        }
+      }
+    }
+    for (int64_t s = 0; s < count; ++s) {
+      const long double want = defined(activation.kind, special[s], activation.a, activation.b);
+      const T got = first[s];
+      SCOPED_TRACE("activation " + std::to_string(kind) + " of " + std::to_string(special[s]));
+      ASSERT_EQ(std::isnan(got), std::isnan(want));
+      if (std::isnan(want)) continue;
+      // In the far tails an activation may be off by so much of v; but zeros are zeros.
+      const long double digits = Limits::epsilon() / 2, tail = digits * digits * std::fabs(special[s]);
+      const long double near = want == 0 ? 0 : 16 * digits * std::fabs(want) + tail + 4 * this->tiny;
+      if (std::isinf(static_cast<T>(want)))
+        EXPECT_EQ(got, static_cast<T>(want));
+      else
+        EXPECT_LE(std::fabs(got - want), near) << got << " instead of " << want;
+      EXPECT_EQ(std::signbit(got), std::signbit(want)) << got << " instead of " << want;
+    }
+  }
+}
+
+// A scale, at every position: rounded products, and no number beside them.
+TYPED_TEST(Positions, ScalesOfSpecialNumbers) {
+  using T = TypeParam;
+  const T special[] = {T{0}, -T{0}, 1, -1, this->infinity, -this->infinity, this->nan, this->tiny, -this->tiny, T{0.5}};
+  const auto& table = pointwise::kernels<T>();
+  constexpr int64_t rows = 3, item = sizeof(T);
+  for (int64_t count = 1; count <= 2 * 64 / item + 1; ++count)
+    for (const bool by_column : {false, true})
+      for (int64_t shift = 0; shift < 100; shift += 3) {
+        const int64_t row = count + 2;
+        std::vector<T> numbers(static_cast<size_t>(rows * row)), factors(static_cast<size_t>(std::max(count, rows)));
+        for (size_t i = 0; i < numbers.size(); ++i) numbers[i] = special[(i + shift) % 10];
+        for (size_t i = 0; i < factors.size(); ++i) factors[i] = special[(i + shift / 10) % 10];
+        const std::vector<T> before = numbers;
+        table.scale(reinterpret_cast<char*>(numbers.data()), row * item, rows, count,
+                    reinterpret_cast<const char*>(factors.data()), by_column);
+        for (int64_t r = 0; r < rows; ++r)
+          for (int64_t i = 0; i < row; ++i) {
+            const size_t at = static_cast<size_t>(r * row + i);
+            const T want = i < count ? before[at] * factors[static_cast<size_t>(by_column ? i : r)] : before[at];
+            ASSERT_TRUE(std::isnan(want) ? std::isnan(numbers[at]) : same_bits(numbers[at], want))
+                << "row " << r << ", number " << i << " of " << count << ": " << before[at] << " became " << numbers[at]
+                << ", expected " << want;
+          }
+      }
+}
+
+}  // namespace
+}  // namespace pointwise_tests
