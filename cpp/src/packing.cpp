@@ -131,8 +131,8 @@ void pack_panels(const PackedWeights<T>& borrowed, int64_t group, int64_t channe
 
 namespace {
 
-// What a layer that flushes subnormals takes a number for that no arithmetic need touch: a bias where no input channel
-// is read, the bounds of clip. In the default floating-point state.
+// What a layer that flushes subnormals takes a bias for, which no arithmetic need touch: where no input channel is read
+// it is the result. In the default floating-point state.
 template <class T>
 T flushed(T v) {
   return FloatEnvironment::can_flush && std::abs(v) < std::numeric_limits<T>::min() ? std::copysign(T{0}, v) : v;
@@ -141,7 +141,7 @@ T flushed(T v) {
 }  // namespace
 
 template <class T>
-Epilogue<T> epilogue_of(const Activation& activation, bool flush_subnormals) {
+Epilogue<T> epilogue_of(const Activation& activation) {
   const FloatEnvironment environment;
   Epilogue<T> epilogue{};
   epilogue.floor = activation.kind == Activation::Kind::relu ? T{0} : -std::numeric_limits<T>::infinity();
@@ -155,8 +155,6 @@ Epilogue<T> epilogue_of(const Activation& activation, bool flush_subnormals) {
   }
   epilogue.parameters[0] = static_cast<T>(activation.a);
   epilogue.parameters[1] = static_cast<T>(activation.kind == Activation::Kind::relu6 ? 6 : activation.b);
-  if (flush_subnormals)
-    for (T& parameter : epilogue.parameters) parameter = flushed(parameter);
   return epilogue;
 }
 
@@ -165,7 +163,7 @@ namespace {
 template <class T>
 PackedWeights<T> with_options(PackedWeights<T> packed, const Options& options) {
   const FloatEnvironment environment;
-  packed.epilogue = epilogue_of<T>(options.activation, options.flush_subnormals);
+  packed.epilogue = epilogue_of<T>(options.activation);
   packed.flush_subnormals = options.flush_subnormals;
   for (int64_t group = 0; options.flush_subnormals && group < packed.groups; ++group) {
     T* bias = const_cast<T*>(packed.bias(group));
@@ -211,8 +209,8 @@ void unpack_bias(const PackedWeights<T>& packed, T* to) {
     to = std::copy(packed.bias(group), packed.bias(group) + packed.channels, to);
 }
 
-template Epilogue<float> epilogue_of(const Activation&, bool);
-template Epilogue<double> epilogue_of(const Activation&, bool);
+template Epilogue<float> epilogue_of(const Activation&);
+template Epilogue<double> epilogue_of(const Activation&);
 template struct PackedWeights<float>;
 template struct PackedWeights<double>;
 template PackedWeights<float> pack_weights(const View&, const View*, int64_t);

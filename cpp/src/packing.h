@@ -48,7 +48,7 @@ void pack_panels(const PackedWeights<T>& borrowed, int64_t group, int64_t channe
 
 // What kernels are told of an activation. Its parameters are rounded here, in the default floating-point state.
 template <class T>
-Epilogue<T> epilogue_of(const Activation& activation, bool flush_subnormals = false);
+Epilogue<T> epilogue_of(const Activation& activation);
 
 // Those of a layer of either type.
 using Weights = std::variant<PackedWeights<float>, PackedWeights<double>>;
