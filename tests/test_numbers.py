@@ -11,7 +11,6 @@ import pytest
 import reference
 import views
 from hypothesis import given
-from mxcsr import Mxcsr, machine_code
 
 pytestmark = pytest.mark.kernels
 
