@@ -151,7 +151,7 @@ def test_markdown(tmp_path):
 @pytest.mark.parametrize("what", ["activations", "concatenation", "chain"])
 def test_epilogue(what):
     run = subprocess.run(
-        [sys.executable, BENCH / "epilogue.py", what, "--quick"], capture_output=True, text=True, check=True
+        [*PYTHON, BENCH / "epilogue.py", what, "--quick"], capture_output=True, text=True, check=True
     )
     assert run.stderr == ""
     rows = [line for line in run.stdout.splitlines() if line.startswith("│")]

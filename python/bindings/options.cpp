@@ -15,7 +15,8 @@ namespace {
 std::string type_name(PyObject* object) { return Py_TYPE(object)->tp_name; }
 
 std::string repr(PyObject* object) {
-  Ref text(in_python([&] { return PyObject_Repr(object); }));
+  const Ref shown = python_helper("shown");
+  Ref text(in_python([&] { return PyObject_CallFunctionObjArgs(shown.get(), object, nullptr); }));
   const char* utf8 = text ? PyUnicode_AsUTF8(text.get()) : nullptr;
   if (utf8 == nullptr) throw PythonError{};
   return utf8;
@@ -29,6 +30,7 @@ std::string layout_name(PyObject* object) {
     PyErr_Clear();
     raise(PyExc_ValueError, "layout must be a name such as \"NCHW\", got " + repr(object));
   }
+  if (size > 100) raise(PyExc_ValueError, "layout must be a name such as \"NCHW\", got " + repr(object));
   return std::string(utf8, static_cast<size_t>(size));
 }
 
@@ -63,7 +65,8 @@ Activation parse_activation(PyObject* object) {
   Activation activation;
   if (!PyArg_ParseTuple(parsed.get(), "sdd", &name, &activation.a, &activation.b)) throw PythonError{};
   int kind = 0;
-  while (std::strcmp(name, activation_names[kind]) != 0) ++kind;
+  while (kind < Activation::kinds && std::strcmp(name, activation_names[kind]) != 0) ++kind;
+  if (kind == Activation::kinds) raise(PyExc_ValueError, "activation must be a name, got " + repr(object));
   activation.kind = static_cast<Activation::Kind>(kind);
   return activation;
 }

@@ -5,6 +5,8 @@ from __future__ import annotations
 import numbers
 from typing import TypeAlias
 
+from ._words import shown
+
 Activation: TypeAlias = str | tuple[str | float, ...] | None
 
 # Each name with the defaults of its parameters; None where a parameter must be given.
@@ -48,26 +50,28 @@ def parse(activation: object) -> tuple[str, float, float]:
     ValueError
         For a name that is none of `NAMES`, and another number of parameters than it has.
     """
-    given: tuple[object, ...] = activation if isinstance(activation, tuple) else (activation,)
+    # What a subclass of tuple or str holds, whatever its own methods say.
+    given: tuple[object, ...] = tuple(tuple.__iter__(activation)) if isinstance(activation, tuple) else (activation,)
     name = given[0] if given else activation
     if not isinstance(name, str):
-        raise TypeError(f"activation must be None, a name, or a tuple of name and parameters, got {activation!r}")
+        raise TypeError(f"activation must be None, a name, or a tuple of name and parameters, got {shown(activation)}")
     name = str.__str__(name)  # of a subclass, whose __eq__ and __hash__ could say anything, the plain string
     if name not in PARAMETERS:
-        raise ValueError(f"activation must be None or one of {', '.join(NAMES)}, got {activation!r}")
+        raise ValueError(f"activation must be None or one of {', '.join(NAMES)}, got {shown(activation)}")
     defaults, values = PARAMETERS[name], given[1:]
     fewest = sum(default is None for default in defaults)
     if not fewest <= len(values) <= len(defaults):
         takes = f"takes {WORDS[name]}" if defaults else "takes no parameters"
         example = f", as in ({name!r}, 0, 6)" if name == "clip" else ""
-        raise ValueError(f"activation {name!r} {takes}{example}, got {activation!r}")
+        raise ValueError(f"activation {name!r} {takes}{example}, got {shown(activation)}")
     for value in values:
         if not isinstance(value, numbers.Real):
-            raise TypeError(f"activation {name!r} takes real numbers as parameters, got {activation!r}")
+            raise TypeError(f"activation {name!r} takes real numbers as parameters, got {shown(activation)}")
     try:
         floats = [float(value) for value in values]  # type: ignore[arg-type]
     except OverflowError:
-        raise ValueError(f"activation {name!r} takes numbers within the range of float64, got {activation!r}") from None
+        got = shown(activation)
+        raise ValueError(f"activation {name!r} takes numbers within the range of float64, got {got}") from None
     floats += [default for default in defaults[len(values) :] if default is not None]
     floats += [0.0] * (2 - len(floats))
     return name, floats[0], floats[1]

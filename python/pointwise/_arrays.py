@@ -7,11 +7,21 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ._activations import parse as parse_activation
+from ._words import shown
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike, DTypeLike, NDArray
 
-__all__ = ["as_dtype", "as_parameter", "as_source", "as_weight", "check_array", "check_overlap", "parse_activation"]
+__all__ = [
+    "as_dtype",
+    "as_parameter",
+    "as_source",
+    "as_weight",
+    "check_array",
+    "check_overlap",
+    "parse_activation",
+    "shown",
+]
 
 BUILT = ("float32", "float64")
 PLANNED = ("float16", "bfloat16")
@@ -30,11 +40,22 @@ def _converted(obj: Any, name: str) -> NDArray[Any]:
 
 
 def _plain(obj: Any, name: str) -> NDArray[Any]:
-    """Take what `numpy.asarray` takes on the CPU as a base-class array in native byte order."""
-    if isinstance(obj, np.ma.MaskedArray):
+    """Take what `numpy.asarray` takes on the CPU as a base-class array in native byte order.
+
+    The extension reads the result as the C structure that it is. So the type counts here, not `__class__`, which an
+    object may lie about, and the method of ndarray, not one that a subclass has in its place.
+    """
+    kind: type = type(obj)
+    if issubclass(kind, np.ma.MaskedArray):
         way = "out.data" if name == "out" else f"{name}.filled(value) or {name}.data"
         raise TypeError(f"{name} must be a plain array, got a MaskedArray: pass {way}")
-    array = obj.view(np.ndarray) if isinstance(obj, np.ndarray) else _converted(obj, name)
+    array: NDArray[Any]
+    if kind is np.ndarray:
+        array = obj
+    elif issubclass(kind, np.ndarray):
+        array = np.ndarray.view(obj, np.ndarray)
+    else:
+        array = _converted(obj, name)
     if not array.dtype.isnative:
         native = f"{name}.astype({name}.dtype.newbyteorder('='))"
         way = "an array that was made native" if name == "out" else native  # a copy would not receive the result
@@ -46,8 +67,8 @@ def as_dtype(obj: DTypeLike) -> np.dtype[Any]:
     """Take the argument dtype: one that is built, in native byte order."""
     try:
         dtype = np.dtype(obj)
-    except (TypeError, ValueError, SyntaxError) as error:
-        raise TypeError(f"dtype must be {' or '.join(BUILT)}, got {obj!r}") from error
+    except (TypeError, ValueError, SyntaxError, OverflowError, RecursionError) as error:
+        raise TypeError(f"dtype must be {' or '.join(BUILT)}, got {shown(obj)}") from error
     _check_dtype(dtype, "dtype")
     if not dtype.isnative:
         raise TypeError(f"dtype must have native byte order, got {dtype.str}: pass {dtype.name!r}")
@@ -90,7 +111,7 @@ def as_weight(obj: ArrayLike, dtype: DTypeLike | None) -> tuple[NDArray[Any], st
 
 def check_array(obj: Any, dtype: str, name: str) -> None:
     """Check that residual or out is an array of exactly this dtype."""
-    if not isinstance(obj, np.ndarray):
+    if not issubclass(type(obj), np.ndarray):
         raise TypeError(f"{name} must be a NumPy array, got {type(obj).__name__}")
     array = _plain(obj, name)
     if array.dtype != np.dtype(dtype):
@@ -119,7 +140,8 @@ def check_overlap(
     input_scale: NDArray[Any] | None,
 ) -> None:
     """Check exactly that `out` shares no element with another array, or with itself; it may be `residual`."""
-    out, residual = out.view(np.ndarray), None if residual is None else residual.view(np.ndarray)
+    out = np.ndarray.view(out, np.ndarray)
+    residual = None if residual is None else np.ndarray.view(residual, np.ndarray)
     if _overlaps_itself(out):
         raise ValueError(f"out must have one element for each index, got overlapping strides {out.strides}")
     if residual is not None and not _same_place(out, residual) and np.shares_memory(out, residual):

@@ -59,7 +59,7 @@ class Chain(_core.Chain):
             parts = iter(layers)
         except TypeError:
             raise TypeError(f"layers must be an iterable of Conv, got {type(layers).__name__}") from None
-        return super().__new__(cls, tuple(parts))
+        return super().__new__(cls, tuple(parts))  # what a generator raises is its own
 
     @property
     def layers(self) -> tuple[Conv, ...]:

@@ -10,6 +10,7 @@ import numpy as np
 
 from . import _core
 from ._arrays import as_dtype
+from ._words import shown
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -92,13 +93,13 @@ def cost(
     try:
         shape = [operator.index(size) for size in x_shape]
     except TypeError:
-        raise TypeError(f"x_shape must be a sequence of integers, got {x_shape!r}") from None
+        raise TypeError(f"x_shape must be a sequence of integers, got {shown(x_shape)}") from None
     try:
         c_out = operator.index(c_out)
     except TypeError:
         raise TypeError(f"c_out must be an integer, got {type(c_out).__name__}") from None
     for argument, values in (("x_shape", shape), ("c_out", [c_out])):
         if any(not 0 <= value < 2**63 for value in values):
-            raise ValueError(f"{argument} must be at least 0 and within the range of int64, got {values}")
+            raise ValueError(f"{argument} must be at least 0 and within the range of int64, got {shown(values)}")
     params, macs, nbytes, output_shape = _core.cost(shape, c_out, layout, stride, padding, groups, bool(bias), name)
     return Cost(params, macs, 2 * macs, nbytes, 2 * macs / nbytes if nbytes else 0.0, output_shape)

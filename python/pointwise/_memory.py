@@ -5,6 +5,7 @@ from __future__ import annotations
 import operator
 
 from . import _core
+from ._words import shown
 
 __all__ = ["release_memory", "set_memory_limit"]
 
@@ -49,5 +50,5 @@ def set_memory_limit(nbytes: int) -> None:
     except TypeError:
         raise TypeError(f"nbytes must be an integer, got {type(nbytes).__name__}") from None
     if not 0 <= limit <= LARGEST:
-        raise ValueError(f"nbytes must be from 0 to {LARGEST}, got {limit}")
+        raise ValueError(f"nbytes must be from 0 to {LARGEST}, got {shown(limit)}")
     _core.set_idle_limit(limit)

@@ -7,6 +7,7 @@ import operator
 from typing import TYPE_CHECKING
 
 from . import _core
+from ._words import shown
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -20,7 +21,7 @@ def _check(n: int) -> int:
     except TypeError:
         raise TypeError(f"n must be an integer, got {type(n).__name__}") from None
     if not 1 <= n <= MAX_THREADS:
-        raise ValueError(f"n must be from 1 to {MAX_THREADS}, got {n}")
+        raise ValueError(f"n must be from 1 to {MAX_THREADS}, got {shown(n)}")
     return n
 
 
