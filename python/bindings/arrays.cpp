@@ -80,10 +80,10 @@ class DefaultFloatEnvironment {
 struct Extent {
   uintptr_t begin = 0, end = 0;
   explicit Extent(PyArrayObject* array) {
+    if (PyArray_SIZE(array) == 0) return;  // its strides may be any
     uintptr_t low = reinterpret_cast<uintptr_t>(PyArray_DATA(array)), high = low;
     for (int i = 0; i < PyArray_NDIM(array); ++i) {
       const npy_intp size = PyArray_DIM(array, i), step = PyArray_STRIDE(array, i);
-      if (size == 0) return;
       (step < 0 ? low : high) += static_cast<uintptr_t>((size - 1) * step);
     }
     begin = low;
@@ -95,7 +95,7 @@ struct Extent {
 // Whether each axis, the shortest stride first, steps over all that the axes before it reach: then no two elements
 // are the same. (An array that fails this may still be without overlap: that is decided exactly, elsewhere.)
 bool steps_over_itself(PyArrayObject* array) {
-  if (PyArray_IS_C_CONTIGUOUS(array)) return true;
+  if (PyArray_IS_C_CONTIGUOUS(array) || PyArray_SIZE(array) == 0) return true;
   std::pair<npy_intp, npy_intp> axes[pointwise::max_rank];
   int count = 0;
   for (int i = 0; i < PyArray_NDIM(array); ++i)
@@ -103,7 +103,6 @@ bool steps_over_itself(PyArrayObject* array) {
   std::sort(axes, axes + count);
   npy_intp reach = PyArray_ITEMSIZE(array);
   for (int i = 0; i < count; ++i) {
-    if (axes[i].second == 0) return true;
     if (axes[i].first < reach) return false;
     reach += (axes[i].second - 1) * axes[i].first;
   }
@@ -222,6 +221,15 @@ void check_same_dtype(PyObject* object, DType dtype, const char* name) {
     if (PyArray_TYPE(array) == type_number(dtype) && PyArray_ISNOTSWAPPED(array)) return;
   }
   call_helper("check_array", "Oss", object, dtype_name(dtype), name);
+}
+
+void check_settled(PyArrayObject* array, DType dtype, const char* name) {
+  if (array == nullptr) return;
+  if (!PyArray_Check(array))
+    raise(PyExc_TypeError, std::string(name) + " must be an array, got " + Py_TYPE(array)->tp_name);
+  if (PyArray_TYPE(array) != type_number(dtype) || !PyArray_ISNOTSWAPPED(array))
+    raise(PyExc_TypeError, std::string(name) + " must stay of dtype " + dtype_name(dtype) +
+                               " while the other arguments are converted, got another");
 }
 
 void check_out(PyArrayObject* out, PyArrayObject* x, PyArrayObject* residual, PyArrayObject* weight,

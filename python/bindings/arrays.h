@@ -77,6 +77,11 @@ Ref source_array(PyObject* object, const char* name);
 // weight or bias as an ndarray of this dtype: cast where numpy.can_cast(..., "same_kind").
 Ref parameter_array(PyObject* object, pointwise::DType dtype, const char* name);
 
+// That an array (or null) is still what it was when it was converted. Converting an argument can run the user's code,
+// which can do anything to the arguments before it: shapes and addresses are looked at behind the last conversion, and
+// behind this.
+void check_settled(PyArrayObject* array, pointwise::DType dtype, const char* name);
+
 // The array's shape and strides, in the axes of `layout`.
 pointwise::View view_of(PyArrayObject* array, const char* name, const std::string& layout);
 // weight with its trailing axes of length 1 taken off, and bias.

@@ -16,42 +16,28 @@ PyObject* given_or_null(PyObject* object) { return object == nullptr || object =
 
 // `compute` takes src, dst, residual (or null) and the scales (or null).
 template <class Operation, class Compute>
-PyObject* run(const Operation& operation, PyArrayObject* x, const CallArguments& given, PyArrayObject* weight,
-              PyArrayObject* bias, const Compute& compute) {
+PyObject* run(const Operation& operation, const Converted& given, PyArrayObject* weight, PyArrayObject* bias,
+              const Compute& compute) {
   const auto& options = operation.options();
-  const View src = view_of(x, "x", options.layout);
+  const View src = view_of(given.x, "x", options.layout);
   const Shape shape = operation.output_shape(src.shape);
-
-  View residual;
-  PyObject* residual_given = given_or_null(given.residual);
-  if (residual_given != nullptr) {
-    check_same_dtype(residual_given, options.dtype, "residual");
-    residual = view_of(reinterpret_cast<PyArrayObject*>(residual_given), "residual", options.layout);
-  }
-
-  Ref scale_array;
-  View scale;
-  if (given_or_null(given.input_scale) != nullptr) {
-    scale_array = parameter_array(given.input_scale, options.dtype, "input_scale");
-    scale = scale_view(scale_array.array(), options.layout);
-  }
+  View residual, scale;
+  if (given.residual) residual = view_of(given.residual, "residual", options.layout);
+  if (given.input_scale) scale = scale_view(given.input_scale.array(), options.layout);
 
   Ref out;
-  View dst;
-  if (given_or_null(given.out) != nullptr) {
-    check_same_dtype(given.out, options.dtype, "out");
-    out = Ref::borrow(given.out);
-    dst = view_of(out.array(), "out", options.layout);
+  if (given.out) {
+    out = Ref::borrow(reinterpret_cast<PyObject*>(given.out));
     // Before the search for overlaps, which can be long in odd arrays.
-    if (residual_given != nullptr) pointwise::validate_shape(Argument::residual, residual.shape, shape);
-    pointwise::validate_shape(Argument::dst, dst.shape, shape);
-    check_out(out.array(), x, reinterpret_cast<PyArrayObject*>(residual_given), weight, bias, scale_array.array());
+    if (given.residual) pointwise::validate_shape(Argument::residual, residual.shape, shape);
+    pointwise::validate_shape(Argument::dst, view_of(given.out, "out", options.layout).shape, shape);
+    check_out(given.out, given.x, given.residual, weight, bias, given.input_scale.array());
   } else {
     out = new_result(shape, options.dtype);
-    dst = view_of(out.array(), "out", options.layout);
   }
+  const View dst = view_of(out.array(), "out", options.layout);
 
-  without_gil([&] { compute(src, dst, residual_given ? &residual : nullptr, scale_array ? &scale : nullptr); });
+  without_gil([&] { compute(src, dst, given.residual ? &residual : nullptr, given.input_scale ? &scale : nullptr); });
   return out.release();
 }
 
@@ -99,17 +85,29 @@ Ref call_source(PyObject* object, pointwise::DType dtype, const char* who) {
   return x;
 }
 
-PyObject* call(const pointwise::Layer& layer, PyArrayObject* x, const CallArguments& given, PyArrayObject* weight,
-               PyArrayObject* bias) {
-  return run(layer, x, given, weight, bias,
+Converted::Converted(PyArrayObject* x, const CallArguments& given, pointwise::DType dtype)
+    : x(x),
+      residual(reinterpret_cast<PyArrayObject*>(given_or_null(given.residual))),
+      out(reinterpret_cast<PyArrayObject*>(given_or_null(given.out))) {
+  if (residual) check_same_dtype(given.residual, dtype, "residual");
+  if (out) check_same_dtype(given.out, dtype, "out");
+  if (given_or_null(given.input_scale)) input_scale = parameter_array(given.input_scale, dtype, "input_scale");
+  check_settled(x, dtype, "x");
+  check_settled(residual, dtype, "residual");
+  check_settled(out, dtype, "out");
+  check_settled(input_scale.array(), dtype, "input_scale");
+}
+
+PyObject* call(const pointwise::Layer& layer, const Converted& given, PyArrayObject* weight, PyArrayObject* bias) {
+  return run(layer, given, weight, bias,
              [&layer](const View& src, const View& dst, const View* residual, const View* scale) {
                layer(src, dst, residual, 0, scale);
              });
 }
 
-PyObject* call(const pointwise::Chain& chain, PyArrayObject* x, const CallArguments& given) {
+PyObject* call(const pointwise::Chain& chain, const Converted& given) {
   return run(
-      chain, x, given, nullptr, nullptr,
+      chain, given, nullptr, nullptr,
       [&chain](const View& src, const View& dst, const View* residual, const View*) { chain(src, dst, residual); });
 }
 

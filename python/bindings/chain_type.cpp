@@ -29,7 +29,7 @@ PyObject* chain_vectorcall(PyObject* self, PyObject* const* args, size_t nargsf,
   try {
     const Chain& chain = *reinterpret_cast<ChainObject*>(self)->chain;
     const Ref x = call_source(given.x, chain.options().dtype, "chain");
-    return call(chain, x.array(), given);
+    return call(chain, Converted(x.array(), given, chain.options().dtype));
   } catch (...) {
     translate_exception();
     return nullptr;

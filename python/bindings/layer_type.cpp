@@ -29,7 +29,7 @@ PyObject* layer_vectorcall(PyObject* self, PyObject* const* args, size_t nargsf,
   try {
     const Layer& layer = *reinterpret_cast<LayerObject*>(self)->layer;
     const Ref x = call_source(given.x, layer.options().dtype, "layer");
-    return call(layer, x.array(), given, nullptr, nullptr);
+    return call(layer, Converted(x.array(), given, layer.options().dtype), nullptr, nullptr);
   } catch (...) {
     translate_exception();
     return nullptr;
@@ -51,13 +51,11 @@ PyObject* layer_new(PyTypeObject* type, PyObject* args, PyObject* names) {
     options.dtype = dtype_named(dtype);
     options.flush_subnormals = boolean(flush_subnormals, "flush_subnormals");
     const Ref weight = parameter_array(weight_object, options.dtype, "weight");
-    const View weight_seen = weight_view(weight.array());
     Ref bias;
-    View bias_seen;
-    if (bias_object != Py_None) {
-      bias = parameter_array(bias_object, options.dtype, "bias");
-      bias_seen = bias_view(bias.array());
-    }
+    if (bias_object != Py_None) bias = parameter_array(bias_object, options.dtype, "bias");
+    check_settled(weight.array(), options.dtype, "weight");
+    check_settled(bias.array(), options.dtype, "bias");
+    const View weight_seen = weight_view(weight.array()), bias_seen = bias ? bias_view(bias.array()) : View();
     auto layer = std::make_unique<Layer>(weight_seen, bias ? &bias_seen : nullptr, options);
     Ref self = Ref(type->tp_alloc(type, 0)).checked();
     LayerObject* object = reinterpret_cast<LayerObject*>(self.get());
@@ -124,11 +122,13 @@ PyObject* layer_arguments(PyObject* self, PyObject*) {
 }
 
 Shape shape_argument(PyObject* object, const char* name, const std::string& layout) {
-  Ref items(in_python([&] { return PySequence_Tuple(object); }));
-  if (!items) {
+  const Ref iterator(in_python([&] { return PyObject_GetIter(object); }));
+  if (!iterator) {
+    if (!PyErr_ExceptionMatches(PyExc_TypeError)) throw PythonError{};
     PyErr_Clear();
     raise(PyExc_TypeError, std::string(name) + " must be a tuple of integers, got " + Py_TYPE(object)->tp_name);
   }
+  const Ref items = Ref(in_python([&] { return PySequence_Tuple(iterator.get()); })).checked();
   const Py_ssize_t rank = PyTuple_GET_SIZE(items.get());
   if (rank != static_cast<Py_ssize_t>(layout.size()))
     raise(PyExc_ValueError, std::string(name) + " must have the " + std::to_string(layout.size()) + " axes of layout " +
@@ -209,15 +209,14 @@ PyObject* conv(PyObject*, PyObject* const* args, Py_ssize_t count) {
     const Ref x = source_array(args[0], "x");
     options.dtype = dtype_of(x.array());
     const Ref weight = parameter_array(args[1], options.dtype, "weight");
-    const View weight_seen = weight_view(weight.array());
     Ref bias;
-    View bias_seen;
-    if (args[2] != Py_None) {
-      bias = parameter_array(args[2], options.dtype, "bias");
-      bias_seen = bias_view(bias.array());
-    }
+    if (args[2] != Py_None) bias = parameter_array(args[2], options.dtype, "bias");
+    const Converted given(x.array(), {args[0], args[8], args[9], args[10]}, options.dtype);
+    check_settled(weight.array(), options.dtype, "weight");
+    check_settled(bias.array(), options.dtype, "bias");
+    const View weight_seen = weight_view(weight.array()), bias_seen = bias ? bias_view(bias.array()) : View();
     const Layer layer = Layer::borrowing(weight_seen, bias ? &bias_seen : nullptr, options);
-    return call(layer, x.array(), {args[0], args[8], args[9], args[10]}, weight.array(), bias ? bias.array() : nullptr);
+    return call(layer, given, weight.array(), bias.array());
   } catch (...) {
     translate_exception();
     return nullptr;
