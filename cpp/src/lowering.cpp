@@ -53,8 +53,9 @@ Lowered lower(const Layout& layout, const Window& window, int64_t groups, const 
     if (in[i].count == 0) in[i].begin = dst.shape[axis];  // all of it lies before the inside
   }
 
-  // The box [begin, begin + count) along the spatial axes; `reads` where every pixel of it reads the image.
-  const auto add_box = [&](const std::array<Inside, max_spatial>& range, bool reads) {
+  // The box [begin, begin + count) along the spatial axes; `inside` where every pixel of it lies in the image.
+  const auto add_box = [&](const std::array<Inside, max_spatial>& range, bool inside) {
+    const bool reads = inside && lowered.input_channels > 0;  // strides of an array without elements may be any
     if (layout.batch >= 0 && dst.shape[layout.batch] == 0) return;
     for (int i = 0; i < layout.spatial; ++i)
       if (range[i].count == 0) return;
