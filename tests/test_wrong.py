@@ -198,6 +198,15 @@ class TestReentrancy:
             if given["x"].any():  # as far as it is that of ones
                 np.testing.assert_array_equal(y, np.broadcast_to(y[:, :1], y.shape))
 
+    @pytest.mark.parametrize("change", ["bytes", "another type", "another byte order"])
+    @pytest.mark.parametrize("victim", ["x", "weight", "bias", "residual", "out"])
+    def test_another_dtype_is_found_behind_the_last_conversion(self, victim, change):
+        given = arrays(9)
+        array, scale = given[victim], given["input_scale"]
+        given["input_scale"] = Meddler(scale, lambda: CHANGES[change](array))
+        with pytest.raises(TypeError, match=rf"^{victim} must stay of dtype float32 while"):
+            pw.conv(**given)
+
     @both
     def test_an_argument_that_calls_again(self, call):
         def again():
