@@ -11,6 +11,7 @@
 #include <cstring>
 #include <limits>
 
+#include "checked.h"
 #include "dispatch.h"
 #include "parallel.h"
 #include "scratch.h"
@@ -105,9 +106,11 @@ class Run {
     T* panels = reinterpret_cast<T*>(copy + plan_.copy);
     block.copy = b.copy > 0 ? copy : nullptr;
     ptrdiff_t* src_offsets = reinterpret_cast<ptrdiff_t*>(copy + plan_.copy + plan_.weights);
-    ptrdiff_t* dst_offsets = src_offsets + b.pixel_chunk;
-    ptrdiff_t* residual_offsets = dst_offsets + b.pixel_chunk;
-    ptrdiff_t* scale_offsets = residual_offsets + b.pixel_chunk;
+    const int64_t most_offsets =
+        b.packing != Packing::none || !b.even ? b.pixel_chunk : 0;  // else there may be no scratch
+    ptrdiff_t* dst_offsets = src_offsets + most_offsets;
+    ptrdiff_t* residual_offsets = dst_offsets + most_offsets;
+    ptrdiff_t* scale_offsets = residual_offsets + most_offsets;
     const auto offsets = [&](int64_t begin, int64_t count, ptrdiff_t Axis::* step, ptrdiff_t* to) {
       pixel_offsets(box.axis.data() + image_axes, b.pixel_axes, begin, count, step, to);
     };
@@ -230,7 +233,7 @@ class Run {
 template <class T>
 void run_plan(const Plan& plan, const PackedWeights<T>& weights, const Arrays& arrays, int team) {
   thread_local Scratch scratch;
-  char* memory = plan.scratch > 0 ? scratch.get(plan.scratch * team) : nullptr;
+  char* memory = plan.scratch > 0 ? scratch.get(allocation_size(plan.scratch, team)) : nullptr;
   const Run<T> run(plan, weights, arrays, memory);
   parallel(
       team, plan.pieces, [&run](int64_t piece, int thread) { run.piece(piece, thread); }, weights.flush_subnormals);

@@ -71,7 +71,9 @@ Plan plan_of(const Lowered& lowered, const std::array<Blocking, max_boxes>& bloc
     const bool with_offsets = b.packing != Packing::none || !b.even;
     offsets = std::max<int64_t>(offsets, with_offsets ? 4 * b.pixel_chunk * sizeof(ptrdiff_t) : 0);
   }
-  plan.scratch = round_up(plan.packed + plan.sums + plan.copy + plan.weights + offsets, 64);
+  for (const int64_t bytes : {plan.packed, plan.sums, plan.copy, plan.weights, offsets, int64_t{63}})
+    if (!checked_add(plan.scratch, bytes, &plan.scratch)) throw std::bad_alloc();
+  plan.scratch = plan.scratch / 64 * 64;
   plan.team = team_size(cycles, plan.pieces, threads);
   // Measured with 32 MiB of L3, 16 -> 96 channels at 112x112, the call alone and with a sum over its result: 8 images,
   // 37 MiB, 2.7 -> 1.6 ms and 4.5 -> 3.3; 4 images, 18 MiB, 1.03 -> 0.76 and 1.86 -> 1.77; 3 images, 14 MiB, 0.60 ->
