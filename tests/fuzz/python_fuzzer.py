@@ -1,0 +1,35 @@
+"""Fuzz the Python entry, guided by coverage (pip install atheris).
+
+python tests/fuzz/python_fuzzer.py [DIR] [-max_total_time=60]      libFuzzer's options; DIR keeps what it finds
+python tests/fuzz/python_fuzzer.py --unpack DIR                    the kept inputs, as it wants them
+"""
+
+import pathlib
+import sys
+
+here = pathlib.Path(__file__).resolve().parent
+sys.path.insert(0, str(here.parent))
+
+
+def unpack(folder):
+    folder.mkdir(parents=True, exist_ok=True)
+    for i, line in enumerate((here / "corpus" / "python.hex").read_text().splitlines()):
+        (folder / str(i)).write_bytes(bytes.fromhex(line.partition("#")[0]))
+
+
+def main():
+    import atheris
+
+    # The target as well: its branches are the choices that an input makes.
+    with atheris.instrument_imports(include=["pointwise", "fuzz"]):
+        from fuzz.python_target import one_input
+
+    atheris.Setup(sys.argv, one_input)
+    atheris.Fuzz()
+
+
+if __name__ == "__main__":
+    if sys.argv[1:2] == ["--unpack"]:
+        unpack(pathlib.Path(sys.argv[2]))
+    else:
+        main()

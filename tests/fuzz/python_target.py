@@ -1,0 +1,274 @@
+"""Bytes -> a call: the right numbers, or a documented exception that names an argument and leaves `out` as it was.
+
+`one_input` is what python_fuzzer.py feeds; kept inputs and drawn ones go through it in tests/test_fuzz.py, too.
+"""
+
+import itertools
+import re
+
+import numpy as np
+import pointwise as pw
+import reference
+
+F = np.float32
+DOCUMENTED = (ValueError, TypeError, NotImplementedError, MemoryError)
+ARGUMENTS = (
+    "x|weight|bias|layout|stride|padding|groups|activation|residual|out|input_scale|dtype|layers|x_shape|c_out|n"
+)
+strided = np.lib.stride_tricks.as_strided
+
+
+class Subclass(np.ndarray):
+    pass
+
+
+class Raises:
+    """Refuses to be anything."""
+
+    def __index__(self):
+        raise ValueError("n of Raises")
+
+    def __array__(self, dtype=None, copy=None):
+        raise TypeError("x of Raises")
+
+
+JUNK = (
+    *(None, 0, -1, 2**63, 10**5000, 1.5, float("nan"), True, 1j, "", "relu", b"NCHW", "\udc80", (), [], {}, [[[]]]),
+    *((1, 2), ("relu",), ("clip", 0, 1), ("clip", 2, 1), (1,) * 9, range(2), Ellipsis, object, Raises(), slice(1)),
+    *(np.float16(1), np.int8(2), np.datetime64("NaT"), np.array(1), np.ones((2, 2)), np.ones((2, 6), F), np.ma.masked),
+    *(np.zeros(2, "f4,i1"), np.array([None]), np.zeros((1,) * 30, F), memoryview(b"1234"), np.dtype(F), Subclass),
+)
+DTYPES = ("f2", ">f4", "<f4", "f8", "i1", "u8", "?", "c8", "O", "U2", "M8[s]", "g")
+
+
+class Bytes:
+    """Bytes of a fuzzer, read as choices. What lies behind the last one is 0."""
+
+    def __init__(self, data):
+        self.rest = iter(data)
+
+    def below(self, count):
+        return next(self.rest, 0) % count
+
+    def one_in(self, count):
+        """Say yes where the byte is large: zeros are the plain case."""
+        return next(self.rest, 0) >= 256 - 256 // count
+
+    def of(self, choices):
+        return choices[self.below(len(choices))]
+
+
+def numbers(shape, dtype, data):
+    """Return small integers: their sums are exact."""
+    count = int(np.prod(shape))
+    return (np.arange(count) * (2 * data.below(8) + 1) % 9 - 4).astype(dtype).reshape(shape)
+
+
+def laid(array, data):
+    """Return the array in some other place, strides or type; whether that is still allowed is to be seen."""
+    way = data.below(16)
+    if way < 5 or array.ndim == 0:
+        return array
+    if way == 5:
+        return np.repeat(array, 2, axis=-1)[..., ::2]
+    if way == 6:
+        return np.ascontiguousarray(array[::-1])[::-1]
+    if way == 7:
+        return np.asfortranarray(array)
+    if way == 8:
+        memory = np.zeros(array.nbytes + 1, np.uint8)[1:]
+        memory[:] = np.frombuffer(array.tobytes(), np.uint8)
+        return memory.view(array.dtype).reshape(array.shape)
+    if way == 9:
+        return np.broadcast_to(array[:1], array.shape)
+    if way == 10:
+        return array.view(Subclass)
+    if way == 11:
+        array.setflags(write=False)
+        return array
+    if way == 12:
+        return array[..., :-1]
+    if way == 13:
+        return array[np.newaxis]
+    if way == 14:
+        return np.ma.array(array)
+    return array.astype(data.of(DTYPES)) if data.one_in(2) else array.tolist()
+
+
+def cells(array):
+    """Return the addresses of all bytes, one for each index and byte."""
+    start, _ = array.__array_interface__["data"]
+    offsets = [sum(i * s for i, s in zip(index, array.strides, strict=True)) for index in np.ndindex(array.shape)]
+    return [start + at + byte for at, byte in itertools.product(offsets, range(array.itemsize))]
+
+
+def overlaps(out, others, residual):
+    """Say whether `out` shares a byte that it may not share."""
+    mine = cells(out)
+    shared = len(set(mine)) < len(mine)
+    shared |= any(isinstance(a, np.ndarray) and set(mine) & set(cells(a)) for a in others)
+    if isinstance(residual, np.ndarray) and cells(residual) != mine:
+        shared |= bool(set(mine) & set(cells(residual)))
+    return bool(shared)
+
+
+def drawn(data):
+    """Return the arguments of a convolution that fit, each changed now and then."""
+    layout = data.of(reference.LAYOUTS)
+    dtype = np.dtype(data.of(["f4", "f4", "f8"]))
+    axes = len(reference.spatial(layout))
+    groups = 1 + data.below(3) if data.one_in(4) else 1
+    each, out_each = data.below(5), data.below(5)
+    sizes = {axis: 1 + data.below(3) for axis in "NDHW"} | {"C": groups * each}
+    for axis in "NDHW":
+        if data.one_in(16):
+            sizes[axis] = 0
+    how = {"layout": layout, "stride": 1 + data.below(3), "padding": data.below(2), "groups": groups}
+    if axes and data.one_in(4):
+        how["stride"] = tuple(1 + data.below(3) for _ in range(axes))
+    if data.one_in(2):
+        how["activation"] = data.of([None, "relu", ("clip", -3, 3), "gelu", ("elu", 2), ("leaky_relu",)])
+    given = {
+        "x": numbers([sizes[axis] for axis in layout], dtype, data),
+        "weight": numbers((groups * out_each, each), dtype, data),
+    }
+    shape = output_shape(given["x"].shape, groups * out_each, how)
+    if data.one_in(2):
+        given["bias"] = numbers((groups * out_each,), dtype, data)
+    if data.one_in(2):
+        given["residual"] = numbers(shape, dtype, data)
+    if data.one_in(4):
+        scale = (sizes["N"], sizes["C"]) if "N" in layout else (sizes["C"],)
+        given["input_scale"] = numbers(scale, dtype, data)
+    if data.one_in(2):
+        given["out"] = numbers(shape, dtype, data)
+    for name in list(given):
+        given[name] = laid(given[name], data)
+    if "out" in given and data.one_in(2):
+        share(given, shape, dtype, data)
+    everything = given | how
+    for name in everything:
+        if data.one_in(24):
+            everything[name] = data.of(JUNK)
+    return everything
+
+
+def share(given, shape, dtype, data):
+    """Put `out` where another array is, with the strides of something."""
+    other = given[data.of(sorted(given))]
+    if not isinstance(other, np.ndarray) or other.dtype != dtype or other.size == 0:
+        return
+    memory = np.concatenate([np.zeros(200, dtype), other.ravel().view(np.ndarray), np.zeros(200, dtype)])
+    for name, array in given.items():
+        if array is other:
+            given[name] = memory[200 : 200 + other.size].reshape(other.shape)
+    steps = (
+        [data.below(7) for _ in shape]
+        if data.one_in(2)
+        else [s // dtype.itemsize for s in np.empty(shape, dtype).strides]
+    )
+    reach = sum((n - 1) * s for n, s in zip(shape, steps, strict=True) if n)
+    begin = data.below(200) + data.below(200)
+    if begin + reach < memory.size:
+        given["out"] = strided(memory[begin:], shape, [s * dtype.itemsize for s in steps])
+
+
+def output_shape(shape, c_out, how):
+    steps = dict(zip("DHW", reference.per_axis(how["stride"], how["layout"]), strict=True))
+    pads = dict(zip("DHW", reference.per_axis(how["padding"], how["layout"]), strict=True))
+    return tuple(
+        c_out
+        if axis == "C"
+        else n
+        if axis == "N"
+        else (n + 2 * pads[axis] - 1) // steps[axis] + 1
+        if n + pads[axis]
+        else 0
+        for axis, n in zip(how["layout"], shape, strict=True)
+    )
+
+
+def as_function(given):
+    return pw.conv(**given), ("x", "weight", "bias", "input_scale")
+
+
+def as_layer(given):
+    of_call = ("x", "residual", "out", "input_scale")
+    layer = pw.Conv(**{name: value for name, value in given.items() if name not in of_call})
+    call = {name: value for name, value in given.items() if name in of_call}
+    return layer(**call), ("x", "input_scale")
+
+
+def as_chain(given):
+    scale = given.pop("input_scale", None)
+    layer = pw.Conv(**{name: given[name] for name in given if name not in ("x", "residual", "out")})
+    call = {name: value for name, value in given.items() if name in ("x", "residual", "out")}
+    same = pw.Conv(np.eye(layer.weight.shape[0], dtype=layer.dtype), layout=layer.layout)
+    y = pw.Chain([layer, same] if "residual" not in given and scale is None else [layer])(**call)
+    return y, ("x",)
+
+
+def named(error):
+    """Check that a message begins with an argument's name; of MemoryError Python makes none."""
+    if not isinstance(error, MemoryError):
+        assert re.match(rf"({ARGUMENTS})\b", str(error)), f"{type(error).__name__} names no argument: {error}"
+
+
+def right(y, given, kept):
+    """Check the numbers against the definition's, where the activation is so simple."""
+    x, layout = np.asarray(kept["x"]), str(given["layout"])
+    dtype = x.dtype
+    if kept.get("input_scale") is not None:
+        scale = np.asarray(kept["input_scale"]).astype(dtype)
+        if scale.ndim == (2 if "N" in layout else 1):
+            images = len(scale) if "N" in layout else 1
+            scale = reference.in_layout(scale.reshape(images, scale.shape[-1], 1, 1, 1), layout)
+        x = x * scale
+    weight = np.asarray(kept["weight"]).astype(dtype)
+    bias = None if kept.get("bias") is None else np.asarray(kept["bias"]).astype(dtype)
+    residual = None if kept.get("residual") is None else np.asarray(kept["residual"])
+    whole = {name: plain(given[name]) for name in ("stride", "padding", "groups")}
+    weight = weight.reshape(weight.shape[:2])
+    with np.errstate(all="ignore"):
+        value, bound = reference.exact(x, weight, bias, layout=layout, residual=residual, **whole)
+    assert y.shape == value.shape
+    assert y.dtype == dtype
+    activation = given.get("activation")
+    if activation in (None, "relu", ("relu",)) and np.isfinite(value).all():
+        reference.assert_within_bound(np.asarray(y), value, bound, activation)
+
+
+def plain(value):
+    return (
+        tuple(int(v) for v in value)
+        if isinstance(value, (tuple, list, range, np.ndarray)) and np.ndim(value)
+        else int(value)
+    )
+
+
+def one_input(data):
+    data = Bytes(data)
+    call = data.of([as_function, as_layer, as_chain])
+    given = drawn(data)
+    out = given.get("out")
+    is_array = isinstance(out, np.ndarray) and not isinstance(out, np.ma.MaskedArray) and not out.dtype.hasobject
+    memory = out
+    while is_array and isinstance(memory.base, np.ndarray):
+        memory = memory.base
+    before = memory.tobytes() if is_array else None
+    kept = {name: value.copy() if isinstance(value, np.ndarray) else value for name, value in given.items()}
+    if call is as_chain:
+        kept.pop("input_scale", None)
+    try:
+        y, others = call(dict(given))
+    except DOCUMENTED as error:
+        named(error)
+        assert not is_array or memory.tobytes() == before
+        if re.match("out must (share no|be residual itself|have one element)", str(error)):
+            others = [given.get(name) for name in ("x", "weight", "bias", "input_scale")]
+            assert overlaps(out, others, given.get("residual"))
+        return
+    if out is not None:
+        assert y is out
+        assert not overlaps(out, [given.get(name) for name in others], given.get("residual"))
+    right(y, given, kept)
