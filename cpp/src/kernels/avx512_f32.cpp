@@ -46,8 +46,12 @@ struct Vec {
   }
   static Vec join(Vec a, Vec b) { return {_mm512_mask_mov_ps(a.v, 0xff00, b.v)}; }
   void store_lower(char* p, Mask mask) const { _mm512_mask_storeu_ps(p, mask, v); }
+  // The half is a register of its own: the instruction that would extract it to memory at once faults where any of its
+  // 32 bytes may not be written, whatever the mask.
   void store_upper(char* p, Mask mask) const {
-    _mm256_mask_storeu_ps(p, static_cast<__mmask8>(mask), _mm512_extractf32x8_ps(v, 1));
+    __m256 upper = _mm512_extractf32x8_ps(v, 1);
+    asm("" : "+v"(upper));
+    _mm256_mask_storeu_ps(p, static_cast<__mmask8>(mask), upper);
   }
   static Vec load_halves(const char* p, const char* q, Mask mask) {
     const __m256 upper = _mm256_maskz_loadu_ps(static_cast<__mmask8>(mask), q);

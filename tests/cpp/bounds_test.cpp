@@ -1,0 +1,233 @@
+// Every way in which every kernel row can run, with each array, the packed weights and each part of the scratch memory
+// against pages that fault: what is read or written outside them ends the process. Small integers make sums exact, so
+// every byte of dst and between its elements is compared as well.
+#include <gtest/gtest.h>
+
+#include <cstring>
+#include <map>
+#include <set>
+
+#include "checked.h"
+#include "driver.h"
+#include "guarded.h"
+#include "problem.h"
+#include "reference.h"
+
+namespace pointwise_tests {
+namespace {
+
+using pointwise::Blocking;
+using pointwise::Candidate;
+using pointwise::Lowered;
+using pointwise::Packing;
+using pointwise::Plan;
+
+// The bytes from the first of an array's elements to the last of them, against the page behind or before them.
+template <class T>
+class Flush {
+ public:
+  Flush(const Array<T>& array, bool at_end) : view(array.view), memory_(bytes_of(array)) {
+    if (elements(view.shape) == 0) {
+      view.data = memory_.forbidden();
+      return;
+    }
+    begin_ = at_end ? memory_.at_end(size_) : memory_.at_begin();
+    std::memcpy(begin_, static_cast<char*>(array.view.data) + low_, size_);
+    view.data = begin_ - low_;
+  }
+  // Whether the bytes are those of `array`.
+  bool same_bytes(const Array<T>& array) const {
+    return size_ == 0 || std::memcmp(begin_, static_cast<char*>(array.view.data) + low_, size_) == 0;
+  }
+
+  View view;
+
+ private:
+  size_t bytes_of(const Array<T>& array) {
+    ptrdiff_t high = 0;
+    if (elements(array.view.shape) == 0) return 1;
+    for (int i = 0; i < array.view.shape.rank; ++i)
+      (array.view.strides[i] < 0 ? low_ : high) += (array.view.shape[i] - 1) * array.view.strides[i];
+    size_ = static_cast<size_t>(high - low_) + sizeof(T);
+    return size_;
+  }
+
+  ptrdiff_t low_ = 0;
+  size_t size_ = 0;
+  char* begin_ = nullptr;
+  GuardedMemory memory_;
+};
+
+// Scratch memory whose parts lie far from each other, a page that faults behind each. The plan is told so.
+class GuardedScratch {
+ public:
+  explicit GuardedScratch(Plan* plan) {
+    const int64_t offsets = plan->scratch - plan->packed - plan->sums - plan->copy - plan->weights;
+    const int64_t sizes[] = {plan->packed, plan->sums, plan->copy, plan->weights, offsets};
+    constexpr int64_t page = 4096;
+    mapped_ = page;
+    for (const int64_t size : sizes) mapped_ += pointwise::round_up(size, page) + page;
+    base_ = static_cast<char*>(mmap(nullptr, mapped_, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0));
+    if (base_ == MAP_FAILED) throw std::bad_alloc();
+    char* begin[5];
+    char* at = base_ + page;
+    for (int i = 0; i < 5; ++i) {
+      const int64_t whole = pointwise::round_up(sizes[i], page);
+      if (whole > 0 && mprotect(at, whole, PROT_READ | PROT_WRITE) != 0) throw std::bad_alloc();
+      begin[i] = at + (whole - sizes[i]);
+      at += whole + page;
+    }
+    plan->packed = begin[1] - begin[0];
+    plan->sums = begin[2] - begin[1];
+    plan->copy = begin[3] - begin[2];
+    plan->weights = begin[4] - begin[3];
+    data = begin[0];
+  }
+  ~GuardedScratch() { munmap(base_, mapped_); }
+  GuardedScratch(const GuardedScratch&) = delete;
+  GuardedScratch& operator=(const GuardedScratch&) = delete;
+
+  char* data;
+
+ private:
+  char* base_;
+  size_t mapped_;
+};
+
+// Packed weights, whose memory is moved against a page that faults.
+template <class T>
+class GuardedWeights {
+ public:
+  explicit GuardedWeights(pointwise::Weights packed)
+      : weights(std::get<pointwise::PackedWeights<T>>(std::move(packed))), memory_(size_of(weights)) {
+    const size_t bytes = size_of(weights);
+    std::memcpy(memory_.at_end(bytes), weights.memory.get(), bytes);
+    weights.memory.reset(memory_.at_end(bytes));
+  }
+  ~GuardedWeights() { weights.memory.release(); }
+  GuardedWeights(const GuardedWeights&) = delete;
+  GuardedWeights& operator=(const GuardedWeights&) = delete;
+
+  pointwise::PackedWeights<T> weights;
+
+ private:
+  static size_t size_of(const pointwise::PackedWeights<T>& w) {
+    return static_cast<size_t>(w.groups * w.panels * 64 * (w.borrowed ? 1 : w.input_channels + 1));
+  }
+  GuardedMemory memory_;
+};
+
+template <class T>
+class Bounds : public testing::Test {};
+using Types = testing::Types<float, double>;
+TYPED_TEST_SUITE(Bounds, Types, );
+
+// A random problem; now and then one whose rows begin and end with cache lines, so that results can be streamed, with
+// half a vector of channels behind whole ones, or with more input channels than a kernel call takes.
+Problem problem_of(Random& random, pointwise::DType dtype) {
+  Problem p = random_problem(random, dtype);
+  Options& o = p.options;
+  for (int i = 0; i < p.src.rank; ++i)
+    if (o.layout[i] != 'C' && o.layout[i] != 'N' && p.src[i] > 12) p.src[i] = 12;
+  if (random.one_in(3)) {
+    o.groups = 1;
+    p.c_out = random.one_in(2) ? 16 * random.integer(1, 5) : 16 * random.integer(1, 4) + random.integer(1, 8);
+  }
+  if (random.one_in(4)) {
+    o.stride = {1};
+    o.padding = {0};
+    for (int i = 0; i < p.src.rank; ++i)
+      if (o.layout[i] == 'W') p.src[i] = 16 * random.integer(1, 2);
+  }
+  if (random.one_in(12)) {
+    o.groups = 1;
+    p.inputs = random.integer(1537, 1700);
+    p.c_out = std::min<int64_t>(p.c_out, 40);
+  } else if (random.one_in(6)) {
+    p.inputs = random.integer(200, 420);  // narrow vectors copy a tile's pixels
+    p.c_out = std::max<int64_t>(p.c_out, 34 * o.groups);
+  }
+  for (int i = 0; i < p.src.rank; ++i)
+    if (o.layout[i] == 'C') p.src[i] = p.inputs * o.groups;
+  return p;
+}
+
+TYPED_TEST(Bounds, NothingOutsideIsTouched) {
+  using T = TypeParam;
+  Random random(90 + sizeof(T));
+  const pointwise::DType dtype = dtype_of<T>();
+  const std::vector<pointwise::RowShape>& rows = pointwise::row_shapes(dtype);
+  std::map<std::string, std::set<Packing>> ran;
+  std::set<std::string> parts;
+  for (int round = 0; round < 400; ++round) {
+    const Problem p = problem_of(random, dtype);
+    const pointwise::Layout& layout = pointwise::parse_layout(p.options.layout);
+    const pointwise::Window window = validate_window(p.options, layout);
+    const bool at_end = random.one_in(2), borrowed = random.one_in(3), stream = random.one_in(2);
+    SCOPED_TRACE("round " + std::to_string(round) + ": " + p.text());
+    const auto number = [&] { return small_integer<T>(random); };
+    const auto lies = [&](bool read_only) { return random.one_in(3) ? Lies{} : random_lies(random, read_only); };
+    const Shape output = validate_src(p.src, layout, window, p.inputs * p.options.groups, p.c_out);
+    const Array<T> weights = make_array<T>({p.c_out, p.inputs}, lies(true), random, number);
+    const Array<T> bias = make_array<T>({p.c_out}, lies(true), random, number);
+    const Array<T> src = make_array<T>(p.src, lies(true), random, number);
+    const Array<T> dst = make_array<T>(output, lies(false), random, number);
+    const Array<T> residual = make_array<T>(output, lies(true), random, number);
+    const int64_t images = layout.batch >= 0 ? p.src[layout.batch] : 1;
+    const Array<T> scale = make_array<T>({images, p.inputs * p.options.groups}, {}, random, number);
+    const Flush<T> weights_in(weights, at_end), bias_in(bias, at_end), src_in(src, at_end), scale_in(scale, at_end),
+        residual_in(residual, at_end);
+    const View* const bias_view = p.bias ? &bias_in.view : nullptr;
+    const View* const residual_view = p.residual ? &residual_in.view : nullptr;
+
+    const Array<T> expected = dst;
+    View scale_view = scale_in.view;
+    if (layout.batch < 0) scale_view.shape = {p.inputs * p.options.groups}, scale_view.strides = {sizeof(T)};
+    reference(weights_in.view, bias_view, p.options, src_in.view, expected.view, residual_view, nullptr,
+              p.scaled ? &scale_view : nullptr);
+
+    const GuardedWeights<T> packed(borrowed ? pointwise::borrow_weights(weights_in.view, bias_view, p.options)
+                                            : pointwise::pack_weights(weights_in.view, bias_view, p.options));
+    const Flush<T> shape_only(dst, at_end);
+    const Lowered lowered = lower(layout, window, p.options.groups, src_in.view, shape_only.view, residual_view,
+                                  p.scaled ? &scale_in.view : nullptr);
+    if (lowered.boxes == 0) continue;
+    std::vector<std::vector<Blocking>> ways(static_cast<size_t>(lowered.boxes));  // of each box
+    for (int i = 0; i < lowered.boxes; ++i)
+      for (const Candidate& c : candidates(work_of(lowered, lowered.box[i], dtype, p.threads, borrowed), rows))
+        if (c.refused == nullptr) ways[i].push_back(c.blocking);
+    for (const Blocking& way : ways[0]) {
+      std::array<Blocking, pointwise::max_boxes> blocking{};
+      blocking[0] = way;
+      for (int i = 1; i < lowered.boxes; ++i)
+        blocking[i] = ways[i][static_cast<size_t>(random.integer(0, static_cast<int64_t>(ways[i].size()) - 1))];
+      Plan plan = plan_of(lowered, blocking, dtype, p.threads);
+      plan.stream = stream;
+      const GuardedScratch scratch(&plan);
+      const Flush<T> dst_in(dst, at_end);
+      const auto at = [](const View& view) { return static_cast<char*>(view.data); };
+      run_serially(plan, packed.weights,
+                   {at(src_in.view), at(dst_in.view), p.residual ? at(residual_in.view) : nullptr,
+                    p.scaled ? at(scale_in.view) : nullptr},
+                   scratch.data);
+      ASSERT_TRUE(dst_in.same_bytes(expected))
+          << rows[static_cast<size_t>(way.row)].name << ", packing " << static_cast<int>(way.packing)
+          << (at_end ? ", at the end" : ", at the beginning") << (borrowed ? ", borrowed weights" : "")
+          << (stream ? ", streamed" : "");
+      if (lowered.box[0].input_channels > 0) ran[rows[static_cast<size_t>(way.row)].name].insert(way.packing);
+      if (way.sums > 0) parts.insert("sums");
+      if (way.copy > 0) parts.insert("copy");
+      if (way.weights > 0) parts.insert("borrowed weights");
+    }
+  }
+  for (const pointwise::RowShape& row : rows) {
+    std::set<Packing> all{Packing::none, Packing::channels};
+    if (row.rows == pointwise::Rows::pixels) all.insert(Packing::pixels);
+    EXPECT_EQ(ran[row.name], all) << row.name;
+  }
+  EXPECT_TRUE(parts.count("sums") && parts.count("borrowed weights"));
+  EXPECT_EQ(parts.count("copy") > 0, pointwise::isa() != "avx512") << "rows of narrow vectors copy";
+}
+
+}  // namespace
+}  // namespace pointwise_tests
