@@ -1,0 +1,67 @@
+"""Arrays whose first or last byte lies against a page that cannot be accessed: what reads or writes beyond them dies.
+
+For processes of their own (see test_bounds.py): a fault would end the whole suite.
+"""
+
+import ctypes
+import mmap
+
+import numpy as np
+
+PAGE = mmap.PAGESIZE
+PATTERN = 0xA5
+SIDES = ("begin", "end")
+_libc = ctypes.CDLL(None, use_errno=True)
+
+
+def extent(array):
+    """Return where the elements' bytes begin, from the first element on, and how many there are up to the last."""
+    if array.size == 0:
+        return 0, 0
+    steps = [(n - 1) * step for n, step in zip(array.shape, array.strides, strict=True)]
+    low = sum(step for step in steps if step < 0)
+    return low, sum(map(abs, steps)) + array.itemsize
+
+
+class Pages:
+    """Memory, filled with a pattern, between two pages that cannot be accessed."""
+
+    def __init__(self, nbytes):
+        self.size = -(-nbytes // PAGE) * PAGE
+        self.memory = mmap.mmap(-1, self.size + 2 * PAGE, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+        self.bytes = np.ndarray(self.size, np.uint8, self.memory, PAGE)
+        self.bytes[...] = PATTERN
+        first = ctypes.addressof(ctypes.c_char.from_buffer(self.memory))
+        for page in (first, first + PAGE + self.size):
+            if _libc.mprotect(ctypes.c_void_p(page), ctypes.c_size_t(PAGE), 0) != 0:
+                raise OSError(ctypes.get_errno(), "mprotect")
+
+
+class Guarded:
+    """An array with the shape, dtype and strides of `like`, all of whose bytes lie at one side of guarded memory.
+
+    An array without elements begins on the page that cannot be accessed.
+    """
+
+    def __init__(self, like, side):
+        low, nbytes = extent(like)
+        self.pages = Pages(nbytes)
+        begin = 0 if side == "begin" and nbytes else self.pages.size - nbytes
+        self.where = {"shape": like.shape, "dtype": like.dtype, "strides": like.strides}
+        self.offset = begin - low
+        self.array = np.ndarray(buffer=self.pages.memory, offset=PAGE + self.offset, **self.where)
+
+    def assert_wrote_only(self, expected):
+        """The array has the bits of `expected`, and all around it is the pattern still."""
+        clean = np.full_like(self.pages.bytes, PATTERN)
+        if clean.size:
+            np.ndarray(buffer=clean, offset=self.offset, **self.where)[...] = expected
+        wrong = np.flatnonzero(clean != self.pages.bytes)
+        assert wrong.size == 0, f"{wrong.size} bytes differ, the first at {wrong[0]} of {clean.size}"
+
+
+def put(array, side):
+    """Return a guarded copy of `array`, with its strides."""
+    guarded = Guarded(array, side).array
+    guarded[...] = array
+    return guarded
