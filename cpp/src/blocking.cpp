@@ -50,12 +50,15 @@ constexpr double piece_cycles = 600, late_piece = 0.25;
 // A sum over more channels than this is split: the tile's pixels leave L1 and the TLB before the next tile reads them
 // (8192 -> 64 channels at 28x28 in NCHW: 50 GFLOP/s whole, 162 split; 4096 -> 64: 133 and 193).
 constexpr int64_t most_input_channels = 1536, input_channels_a_call = 1024;
+// Pixels, and channels, of a kernel call: it multiplies such counts with each other.
+constexpr int64_t most_of_a_call = int64_t{1} << 30;
 
 // Whether the pixels of a tile of narrow channel rows and its weights are more than L1 holds. A row of src begins and
 // ends within a line of 64 bytes; one more is of weights.
 bool crowded(const Work& work, const RowShape& row, int64_t input_channels) {
-  const int64_t vectors = int64_t{row.nr} * row.lanes * work.item;
-  return row.rows == Rows::channels && row.lanes * work.item < 64 && input_channels * (vectors + 128) > work.l1;
+  const double vectors = row.nr * row.lanes * work.item;
+  return row.rows == Rows::channels && row.lanes * work.item < 64 &&
+         static_cast<double>(input_channels) * (vectors + 128) > static_cast<double>(work.l1);
 }
 
 // Cycles of one step (one input channel) of a tile. The weights of a column of pixel rows stay in L1 from tile to tile,
@@ -88,7 +91,8 @@ int64_t power_of_two_above(int64_t n) {
 
 // What the tiles of one image and group cost; `indirect`: cycles for one vector that does not go straight to dst.
 double compute_cycles(const Work& work, const RowShape& row, int64_t pixels, double indirect) {
-  const int64_t channels = work.channels, steps = work.input_channels;
+  const int64_t channels = work.channels;
+  const double steps = static_cast<double>(work.input_channels);  // products with it may be beyond int64
   const bool channel_rows = row.rows == Rows::channels;
   const auto tile = [&](int64_t rows, int64_t vectors) {
     return steps * step_cycles(work, row, rows, vectors) + (channel_rows ? channel_tile_cycles : pixel_tile_cycles) +
@@ -100,7 +104,8 @@ double compute_cycles(const Work& work, const RowShape& row, int64_t pixels, dou
         steps * step_cycles(work, row, 6, 4) + pixel_tile_cycles + 6 * row_cycles + 24 * vector_cycles;
     const double paired =
         steps * row.mr * 1.5 / fma_per_cycle + pixel_tile_cycles + 2 * row.mr * (row_cycles + vector_cycles);
-    return static_cast<double>(tiles) * paired + static_cast<double>(pixels * before) / 24 * before_tile;
+    return static_cast<double>(tiles) * paired +
+           static_cast<double>(pixels) * static_cast<double>(before) / 24 * before_tile;
   }
   const Spread lanes = spread(ceil_div(channel_rows ? pixels : channels, row.lanes), row.nr);
   double cycles = 0;
@@ -115,7 +120,7 @@ double compute_cycles(const Work& work, const RowShape& row, int64_t pixels, dou
       for (int k = 0; k < 2; ++k)
         if (heights.parts[k]) column += heights.parts[k] * tile(heights.size[k], lanes.size[i]);
     }
-    if (crowded(work, row, steps)) {
+    if (crowded(work, row, work.input_channels)) {
       if (channels >= least_channels_to_copy)
         column += steps * lanes.size[i] * copied_vector_cycles;
       else
@@ -123,7 +128,7 @@ double compute_cycles(const Work& work, const RowShape& row, int64_t pixels, dou
     }
     cycles += lanes.parts[i] * column;
   }
-  const double weights = static_cast<double>(steps * channels * work.item);
+  const double weights = steps * static_cast<double>(channels * work.item);
   return cycles + (weights > work.l2 / 2 ? weights / l3_bytes_per_cycle : 0);
 }
 
@@ -163,7 +168,7 @@ void split(const Work& work, const RowShape& row, Blocking* b) {
     // Cycles of one unit of both, and of packing for it.
     const double whole = (b->cycles / static_cast<double>(units) - b->pack) / static_cast<double>(tiles * rest);
     // Pixel rows of few pixels do not hide that weights come from beyond L2.
-    const double weights = static_cast<double>(work.input_channels * work.channels * work.item);
+    const double weights = static_cast<double>(work.input_channels) * static_cast<double>(work.channels * work.item);
     const double stream = !channel_rows && weights > work.l2 / 2 ? weights / l2_bytes_per_cycle : 0;
     const auto price = [&](int64_t i, int64_t k) {
       const double pieces = static_cast<double>(units * i * k);
@@ -198,7 +203,7 @@ void chunk(const Work& work, const RowShape& row, Blocking* b) {
   const bool split_inputs = b->input_chunk < inputs;
   const int64_t bytes = b->input_chunk * work.item;
 
-  b->channel_chunk = b->channel_blocks.largest();
+  b->channel_chunk = std::min(b->channel_blocks.largest(), most_of_a_call);
   if (channel_rows || split_inputs)
     b->channel_chunk = std::min(b->channel_chunk, std::max<int64_t>(1, work.l2 / 2 / bytes / panel) * panel);
   if (work.borrowed) {
@@ -210,6 +215,7 @@ void chunk(const Work& work, const RowShape& row, Blocking* b) {
   const auto most_pixels = [&](int64_t pixels) {
     b->pixel_chunk = std::min(b->pixel_chunk, std::max<int64_t>(1, pixels / unit) * unit);
   };
+  most_pixels(most_of_a_call);
   if (!channel_rows) most_pixels(work.l2 / 4 / bytes);
   if (b->packing != Packing::none) most_pixels(work.l2 / 4 / (inputs * work.item));
   if (split_inputs) most_pixels(work.l2 / 4 / (b->channel_chunk * work.item));

@@ -54,7 +54,7 @@ struct Parts {
   int64_t begin(int64_t part) const {
     if (part == 0) return 0;
     if (part == count) return total;
-    return part * ceil_div(total, unit) / count * unit;
+    return static_cast<int64_t>(static_cast<__int128>(part) * ceil_div(total, unit) / count) * unit;
   }
   int64_t largest() const { return count == 1 ? total : ceil_div(ceil_div(total, unit), count) * unit; }
 };

@@ -68,6 +68,7 @@ Chain::Chain(std::vector<const Layer*> layers) {
   const Layer::Impl& first = *layers[0]->impl_;
   for (size_t i = 0; i < layers.size(); ++i) {
     const Layer::Impl& layer = *layers[i]->impl_;
+    if (layer.borrowed) fail(i, "hold its weights", "one that borrows them");
     if (layer.options.layout != first.options.layout)
       fail(i, "have the first one's layout " + first.options.layout, layer.options.layout);
     if (layer.options.dtype != first.options.dtype) fail(i, "have the first one's dtype", "another");
@@ -102,7 +103,7 @@ Stages Chain::Impl::stages(const ChainPlan& plan, const Lowered& ends, int64_t s
                            int64_t (&buffer)[2]) const {
   const DType dtype = first().options.dtype;
   const int64_t item = item_size(dtype);
-  const bool channels_last = std::abs(ends.dst_channel) == item && ends.channels > 1;
+  const bool channels_last = ends.channels > 1 && std::abs(ends.dst_channel) == item;
   Box part = ends.box[0];
   part.axes = plan.box.axes - plan.cut;
   std::copy(plan.box.axis.begin() + plan.cut, plan.box.axis.begin() + plan.box.axes, part.axis.begin());
@@ -194,7 +195,7 @@ std::shared_ptr<const ChainPlan> Chain::Impl::make_plan(const View& src, const V
   const int stage_threads = all ? threads : 1;
   plan->whole = stages(*plan, ends, plan->chunk, stage_threads, stream, plan->buffer);
   plan->last = stages(*plan, ends, size - (plan->chunks - 1) * plan->chunk, stage_threads, stream, plan->buffer);
-  for (int64_t& bytes : plan->buffer) bytes = round_up(bytes, 64) + 64;
+  for (int64_t& bytes : plan->buffer) bytes = allocation_sum(round_up(bytes, 64), 64);
   double cycles = 0;
   for (const Plan& stage : plan->whole) {
     if (stage.lowered.boxes > 0) cycles += stage.blocking[0].cycles;
@@ -220,14 +221,16 @@ std::shared_ptr<const ChainPlan> Chain::Impl::plan(const View& src, const View& 
 void Chain::operator()(const View& src, const View& dst, const View* residual, int threads) const {
   const Impl& chain = *impl_;
   const Shape expected = output_shape(src.shape);
+  validate_bytes(Argument::src, src.shape, options().dtype);
   validate_shape(Argument::dst, dst.shape, expected);
+  validate_bytes(Argument::dst, dst.shape, options().dtype);
   if (residual) validate_shape(Argument::residual, residual->shape, expected);
   const int wanted = openmp_limit(threads > 0 ? threads : thread_count());
   const std::shared_ptr<const ChainPlan> plan = chain.plan(src, dst, residual, wanted);
   if (plan->whole.empty()) return;
 
   thread_local Scratch scratch;
-  const int64_t bytes = plan->buffer[0] + plan->buffer[1] + plan->scratch;
+  const int64_t bytes = allocation_sum(allocation_sum(plan->buffer[0], plan->buffer[1]), plan->scratch);
   char* const buffers = scratch.get(allocation_size(bytes, plan->team));
   const Box& box = plan->box;
   const bool flushes = chain.first().options.flush_subnormals;

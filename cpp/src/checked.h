@@ -28,7 +28,16 @@ inline int64_t allocation_size(int64_t count, int64_t item) {
   return size;
 }
 
+// A sum of such sizes.
+inline int64_t allocation_sum(int64_t a, int64_t b) {
+  int64_t size;
+  if (!checked_add(a, b, &size)) throw std::bad_alloc();
+  return size;
+}
+
+// Of whole numbers that are not negative.
 inline int64_t ceil_div(int64_t a, int64_t b) { return a / b + (a % b != 0); }
-inline int64_t round_up(int64_t a, int64_t b) { return ceil_div(a, b) * b; }
+// std::bad_alloc where it is beyond int64.
+inline int64_t round_up(int64_t a, int64_t b) { return allocation_size(ceil_div(a, b), b); }
 
 }  // namespace pointwise

@@ -21,6 +21,7 @@ Layer::Impl::Impl(const View& weights_view, const View* bias, const Options& giv
       c_out(weights_view.shape[0]),
       has_bias(bias != nullptr),
       borrowed(borrows) {
+  validate_bytes(Argument::weights, weights_view.shape, given.dtype);
   validate_activation(given.activation, given.dtype);
   if (bias) validate_shape(Argument::bias, bias->shape, {c_out});
   weights = borrowed ? borrow_weights(weights_view, bias, options) : pack_weights(weights_view, bias, options);
@@ -95,7 +96,9 @@ void Layer::operator()(const View& src, const View& dst, const View* residual, i
                        const View* input_scale) const {
   const Impl& layer = *impl_;
   const Shape expected = output_shape(src.shape);
+  validate_bytes(Argument::src, src.shape, layer.options.dtype);
   validate_shape(Argument::dst, dst.shape, expected);
+  validate_bytes(Argument::dst, dst.shape, layer.options.dtype);
   if (residual) validate_shape(Argument::residual, residual->shape, expected);
   const int wanted = openmp_limit(threads > 0 ? threads : thread_count());
   Arrays arrays{static_cast<const char*>(src.data), static_cast<char*>(dst.data),

@@ -31,6 +31,16 @@ void merge_axes(Box* box) {
   box->axes = last + 1;
 }
 
+namespace {
+
+// The step behind the only channel. Kernels add it to a pointer that they do not use any more, which must not overflow.
+int64_t step_not_taken(int64_t stride) {
+  constexpr int64_t most = int64_t{1} << 40;
+  return -most < stride && stride < most ? stride : 0;
+}
+
+}  // namespace
+
 Lowered lower(const Layout& layout, const Window& window, int64_t groups, const View& src, const View& dst,
               const View* residual, const View* input_scale) {
   Lowered lowered{};
@@ -38,7 +48,7 @@ Lowered lower(const Layout& layout, const Window& window, int64_t groups, const 
   lowered.groups = groups;
   lowered.channels = dst.shape[c] / groups;
   lowered.input_channels = src.shape[c] / groups;
-  lowered.src_channel = src.strides[c];
+  lowered.src_channel = src.shape[c] > 1 ? src.strides[c] : step_not_taken(src.strides[c]);
   lowered.dst_channel = dst.strides[c];
   lowered.residual_channel = residual ? residual->strides[c] : 0;
   lowered.has_residual = residual != nullptr;
@@ -55,7 +65,7 @@ Lowered lower(const Layout& layout, const Window& window, int64_t groups, const 
 
   // The box [begin, begin + count) along the spatial axes; `inside` where every pixel of it lies in the image.
   const auto add_box = [&](const std::array<Inside, max_spatial>& range, bool inside) {
-    const bool reads = inside && lowered.input_channels > 0;  // strides of an array without elements may be any
+    const bool reads = inside && lowered.input_channels > 0;  // an image without elements may have any strides
     if (layout.batch >= 0 && dst.shape[layout.batch] == 0) return;
     for (int i = 0; i < layout.spatial; ++i)
       if (range[i].count == 0) return;

@@ -47,8 +47,9 @@ namespace {
 template <class T>
 void pack_panel(const View& weights, int64_t first, int64_t used, T* to) {
   constexpr int64_t width = panel_width<T>();
-  const char* from = static_cast<const char*>(weights.data) + first * weights.strides[0];
   const int64_t input_channels = weights.shape[1];
+  if (input_channels == 0) return;  // an array without elements may have any strides
+  const char* from = static_cast<const char*>(weights.data) + first * weights.strides[0];
   if (weights.strides[1] == static_cast<int64_t>(sizeof(T))) {
     kernels<T>().pack_weights(from, weights.strides[0], used, input_channels, to);
     return;

@@ -183,6 +183,13 @@ Shape validate_src(const Shape& src_shape, const Layout& layout, const Window& w
   return shape;
 }
 
+void validate_bytes(Argument argument, const Shape& shape, DType dtype) {
+  int64_t bytes = item_size(dtype);
+  for (int i = 0; i < shape.rank; ++i)
+    if (shape[i] > 0 && !checked_multiply(bytes, shape[i], &bytes))
+      throw Error(argument, "must have a size in bytes within the range of int64, got shape " + to_string(shape));
+}
+
 void validate_shape(Argument argument, const Shape& shape, const Shape& expected) {
   if (shape != expected) throw Error(argument, "must have shape " + to_string(expected) + ", got " + to_string(shape));
 }

@@ -44,6 +44,10 @@ Inside inside(int64_t size, int64_t stride, int64_t padding);
 // The shape of dst for a src of this shape, in the layout's order of axes.
 Shape validate_src(const Shape& src_shape, const Layout& layout, const Window& window, int64_t c_in, int64_t c_out);
 
+// That the bytes of an array are an int64, axes of length 0 left out, as NumPy has it: however an array repeats its
+// elements, no product of its sizes overflows below.
+void validate_bytes(Argument argument, const Shape& shape, DType dtype);
+
 // That an array has the shape that it should have.
 void validate_shape(Argument argument, const Shape& shape, const Shape& expected);
 
