@@ -134,7 +134,10 @@ def run_rows(note):
     """Every kernel row, whether it would be chosen or not, with x and out against a page."""
     rng = np.random.default_rng(2)
     known, ran = set(), set()
-    pixels = {"NCHW": ((1, 1), (1, 7), (3, 11), (7, 7), (5, 13), (8, 16)), "NHWC": ((1, 1), (2, 3), (3, 11), (5, 13), (4, 8))}
+    pixels = {
+        "NCHW": ((1, 1), (1, 7), (3, 11), (7, 7), (5, 13), (8, 16)),
+        "NHWC": ((1, 1), (2, 3), (3, 11), (5, 13), (4, 8)),
+    }
     for dtype, layout in itertools.product(("float32", "float64"), pixels):
         for (h, w), c_in, c_out in itertools.product(pixels[layout], (1, 5, 33), (1, 3, 8, 17, 24, 40, 72)):
             known |= compare_rows(rng, note, ran, dtype, layout, (h, w), c_in, c_out)

@@ -1,6 +1,6 @@
 """Nothing outside an array is touched: arrays against pages that fault, in processes that may die of it.
 
-Kernel rows on every kind of view, and scratch memory, are the business of tests/cpp/bounds_test.cpp and kernel_test.cpp.
+Kernel rows on every kind of view, and scratch memory, are the business of tests/cpp/bounds_test.cpp.
 """
 
 import os
