@@ -150,9 +150,7 @@ def test_markdown(tmp_path):
 
 @pytest.mark.parametrize("what", ["activations", "concatenation", "chain"])
 def test_epilogue(what):
-    run = subprocess.run(
-        [*PYTHON, BENCH / "epilogue.py", what, "--quick"], capture_output=True, text=True, check=True
-    )
+    run = subprocess.run([*PYTHON, BENCH / "epilogue.py", what, "--quick"], capture_output=True, text=True, check=True)
     assert run.stderr == ""
     rows = [line for line in run.stdout.splitlines() if line.startswith("│")]
     assert len(rows) >= {"activations": 14, "concatenation": 8, "chain": 14}[what]
