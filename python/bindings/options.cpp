@@ -15,9 +15,8 @@ namespace {
 std::string type_name(PyObject* object) { return Py_TYPE(object)->tp_name; }
 
 std::string repr(PyObject* object) {
-  const Ref shown = python_helper("shown");
-  Ref text(in_python([&] { return PyObject_CallFunctionObjArgs(shown.get(), object, nullptr); }));
-  const char* utf8 = text ? PyUnicode_AsUTF8(text.get()) : nullptr;
+  const Ref text = call_helper("shown", "O", object);
+  const char* utf8 = PyUnicode_AsUTF8(text.get());
   if (utf8 == nullptr) throw PythonError{};
   return utf8;
 }
