@@ -347,6 +347,9 @@ extern "C" __attribute__((visibility("default"))) const char* __asan_default_opt
   return "allocator_may_return_null=1:max_allocation_size_mb=1024";
 }
 
+// clang's OpenMP keeps what it allocates for teams.
+extern "C" __attribute__((visibility("default"))) const char* __lsan_default_suppressions() { return "leak:libomp.so"; }
+
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   using namespace pointwise_fuzz;
   Bytes bytes(data, size);
