@@ -154,6 +154,8 @@ std::shared_ptr<const ChainPlan> Chain::Impl::make_plan(const View& src, const V
                                                         int threads) const {
   const FloatEnvironment environment;  // the cost model rounds
   auto plan = std::make_shared<ChainPlan>();
+  validate_bytes(Argument::src, src.shape, first().options.dtype);
+  validate_bytes(Argument::dst, dst.shape, first().options.dtype);
   const Lowered ends = lower(first().layout, first().window, 1, src, dst, residual);
   if (ends.boxes == 0) return plan;  // nothing to compute
   const int64_t item = item_size(first().options.dtype);
@@ -221,9 +223,7 @@ std::shared_ptr<const ChainPlan> Chain::Impl::plan(const View& src, const View& 
 void Chain::operator()(const View& src, const View& dst, const View* residual, int threads) const {
   const Impl& chain = *impl_;
   const Shape expected = output_shape(src.shape);
-  validate_bytes(Argument::src, src.shape, options().dtype);
   validate_shape(Argument::dst, dst.shape, expected);
-  validate_bytes(Argument::dst, dst.shape, options().dtype);
   if (residual) validate_shape(Argument::residual, residual->shape, expected);
   const int wanted = openmp_limit(threads > 0 ? threads : thread_count());
   const std::shared_ptr<const ChainPlan> plan = chain.plan(src, dst, residual, wanted);

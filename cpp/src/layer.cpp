@@ -29,12 +29,20 @@ Layer::Impl::Impl(const View& weights_view, const View* bias, const Options& giv
 
 namespace {
 
+// With the sizes checked whose products a plan is made of: once for a plan, not in every call.
+Lowered lower_call(const Layer::Impl& layer, const View& src, const View& dst, const View* residual,
+                   const View* input_scale) {
+  validate_bytes(Argument::src, src.shape, layer.options.dtype);
+  validate_bytes(Argument::dst, dst.shape, layer.options.dtype);
+  return lower(layer.layout, layer.window, layer.options.groups, src, dst, residual, input_scale);
+}
+
 std::shared_ptr<const Plan> plan_for(const Layer::Impl& layer, const View& src, const View& dst, const View* residual,
                                      const View* input_scale, int threads) {
   const PlanKey key = key_of(src, dst, residual, input_scale, threads);
   std::shared_ptr<const Plan> plan = layer.plans.find(key);
   if (!plan) {
-    const Lowered lowered = lower(layer.layout, layer.window, layer.options.groups, src, dst, residual, input_scale);
+    const Lowered lowered = lower_call(layer, src, dst, residual, input_scale);
     plan = std::make_shared<const Plan>(make_plan(lowered, layer.options.dtype, threads));
     layer.plans.insert(key, plan);
   }
@@ -45,7 +53,7 @@ std::shared_ptr<const Plan> plan_for(const Layer::Impl& layer, const View& src, 
 void run_borrowing(const Layer::Impl& layer, const View& src, const View& dst, const View* residual,
                    const View* input_scale, const Arrays& arrays, int threads) {
   const DType dtype = layer.options.dtype;
-  const Lowered lowered = lower(layer.layout, layer.window, layer.options.groups, src, dst, residual, input_scale);
+  const Lowered lowered = lower_call(layer, src, dst, residual, input_scale);
   if (const std::optional<Plan> plan = make_borrowing_plan(lowered, dtype, threads)) {
     run_layer(*plan, layer.weights, arrays, plan->team);
     return;
@@ -96,9 +104,7 @@ void Layer::operator()(const View& src, const View& dst, const View* residual, i
                        const View* input_scale) const {
   const Impl& layer = *impl_;
   const Shape expected = output_shape(src.shape);
-  validate_bytes(Argument::src, src.shape, layer.options.dtype);
   validate_shape(Argument::dst, dst.shape, expected);
-  validate_bytes(Argument::dst, dst.shape, layer.options.dtype);
   if (residual) validate_shape(Argument::residual, residual->shape, expected);
   const int wanted = openmp_limit(threads > 0 ? threads : thread_count());
   Arrays arrays{static_cast<const char*>(src.data), static_cast<char*>(dst.data),
