@@ -91,6 +91,8 @@ def test_everything_is_written(tiny, capsys):
     assert machine["bandwidth"] == 10e9
     assert machine["isa"] == pw.isa()
     assert machine["versions"]["numpy"] == np.__version__
+    for library, kernels in _machine.blas_kernels().items():
+        assert machine["versions"][library] == kernels
     assert machine["versions"]["pointwise"] == pw.__version__
     settings = {"batch": 3, "quick": True, "dtype": "float32", "bias": True, "activation": "relu", "residual": False}
     assert found["settings"] == settings

@@ -65,3 +65,12 @@ def test_the_public_names():
 
 def test_the_package_is_typed():
     assert importlib.resources.files("pointwise").joinpath("py.typed").is_file()
+
+
+def test_blas_kernels(python):
+    """What OpenBLAS is told by the environment is said beside figures against it."""
+    pytest.importorskip("threadpoolctl")
+    script = "import numpy; from pointwise._machine import blas_kernels; print(blas_kernels())"
+    if "openblas" not in python(script):
+        pytest.skip("NumPy's BLAS is another")
+    assert "'openblas': 'Nehalem'" in python(script, OPENBLAS_CORETYPE="Nehalem")

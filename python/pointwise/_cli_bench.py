@@ -23,7 +23,7 @@ from ._cli_info import version
 from ._contenders import CONTENDERS, MODULES, US, left_out
 from ._epilogue import FORMS, RELU, Epilogue, parse_activation
 from ._files import check_writable, replacing
-from ._machine import caches, copy_bandwidth, cpu_name, fma_peak
+from ._machine import blas_kernels, caches, copy_bandwidth, cpu_name, fma_peak
 from ._neighbour_report import neighbour_document, neighbour_tables
 from ._plot import save_roofline
 from ._report import Machine, document, machine_line, network_table, summary_lines, table
@@ -103,6 +103,7 @@ def run(args: argparse.Namespace) -> int:
     modules = ["numpy", *(module for name in contenders for module in MODULES.get(name, ()))]
     modules += ["scipy"] if epilogue.activation.name == "gelu" and "numpy" in contenders else []
     versions = {US: _core.version, "python": platform.python_version(), **{m: version(m) or "unknown" for m in modules}}
+    versions |= blas_kernels()  # after the peers': what a figure against NumPy depends on most
     machine = Machine(cpu_name(), caches(), _core.isa, args.threads, peak, bandwidth, versions)
     _report(args, epilogue, results, contenders, machine)
     return 0

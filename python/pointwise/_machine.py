@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import concurrent.futures
+import importlib
 import pathlib
 import platform
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -31,6 +32,25 @@ def cpu_name() -> str:
         if key.strip() == "model name" and value.strip():
             return value.strip()
     return platform.processor() or platform.machine() or "unknown"
+
+
+def blas_kernels() -> dict[str, str]:
+    """Return which kernels NumPy's BLAS takes, such as ``{"openblas": "SkylakeX"}``: the environment can force others.
+
+    Returns
+    -------
+    dict of str
+        The library, and the CPUs that its kernels are for; empty where threadpoolctl is missing or does not know.
+    """
+    try:
+        control: Any = importlib.import_module("threadpoolctl")
+    except ImportError:
+        return {}
+    return {
+        str(library["internal_api"]): str(library["architecture"])
+        for library in control.threadpool_info()
+        if library.get("user_api") == "blas" and library.get("architecture")
+    }
 
 
 def caches() -> dict[str, str]:
