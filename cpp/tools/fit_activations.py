@@ -1,7 +1,9 @@
 """Fits the polynomials of cpp/src/kernels/activations.h and prints its constants: `python fit_activations.py` (mpmath).
 
 A fit interpolates at Chebyshev nodes, in high precision, then rounds each coefficient to the number type: within a
-small factor of the best fit, and no iteration that might end elsewhere. What is printed behind // is the largest error
+small factor of the best fit, and no iteration that might end elsewhere. Where the error may be larger at some places
+than at others, it is one of least weighted squares, whose coefficients are rounded one by one, from the constant on,
+each time followed by a fit of the others. What is printed behind // is the largest error
 found on a fine grid, relative to the function that the fit is a part of, as a power of two.
 """
 
@@ -53,9 +55,57 @@ def polynomial(name: str, bits: int, degree: int, low: mp.mpf, high: mp.mpf, f: 
     show(name, found, bits, max(abs((value(found, x) - f(x)) / whole(x)) for x in grid))
 
 
-def constants(bits: int, hi: int, exp: int, tanh: int, log: int, tail: int, far: int) -> None:
-    """Of one number type: its digits, those of ln2_hi (so that n ln2_hi is exact), the degrees of the fits, and up to
-    where the tail of gelu is fitted: beyond that the error relative to |v| is what counts."""
+def weighted(name: str, bits: int, degree: int, at: Sequence[mp.mpf], f: Function, weight: Function) -> None:
+    """The least squares of weight(x) (p(x) - f(x)) at those x."""
+    weights, left = [weight(x) for x in at], [f(x) for x in at]
+    found: list[mp.mpf] = []
+    for first in range(degree + 1):
+        rows = [[w * x**k for k in range(first, degree + 1)] for x, w in zip(at, weights, strict=True)]
+        right = [w * y for y, w in zip(left, weights, strict=True)]
+        found.append(rounded(mp.lu_solve(mp.matrix(rows), mp.matrix(right))[0], bits))
+        left = [y - found[-1] * x**first for x, y in zip(at, left, strict=True)]
+    grid = nodes(min(at), max(at), 500)
+    show(name, found, bits, max(abs((value(found, x) - f(x)) * weight(x)) for x in grid))
+
+
+def gelu_by_powers(bits: int, degree: int, exp2: int) -> None:
+    """Phi(-a) = 2^y, y = -1 - slope a - bend a^2 - a p(3 - a). The larger |a p|, the wider the range of exp2."""
+    bend, slope, far = mp.mpf("0.65625"), mp.mpf("0.875"), mp.mpf("7.25")
+    for name, number in (("phi_bend", bend), ("phi_slope", slope), ("phi_far", far)):
+        show_number(name, number, bits)
+
+    def phi(a: mp.mpf) -> mp.mpf:
+        return mp.erfc(a / mp.sqrt(2)) / 2
+
+    def rest(a: mp.mpf) -> mp.mpf:
+        return mp.log(phi(a), 2) + 1 + slope * a + bend * a**2
+
+    # relative to Phi(-a), and half of that where 2^-2 bits |v| is 2^(1 - bits) of the result
+    def weight(a: mp.mpf) -> mp.mpf:
+        return a * mp.log(2) / (1 + mp.mpf(2) ** (-bits - 1) / phi(a))
+
+    at = [3 - a for a in nodes(mp.mpf(0), far, 80)]
+    weighted("phi", bits, degree, at, lambda t: rest(3 - t) / (t - 3), lambda t: weight(3 - t))
+    reach = mp.mpf("0.5") + max(abs(rest(a)) for a in nodes(mp.mpf(0), mp.mpf("6.2"), 80))
+    at = nodes(-reach, reach, 60)
+    weighted("exp2", bits, exp2, at, lambda f: mp.expm1(f * mp.log(2)) / f, lambda f: abs(f) / 2**f)
+
+
+def gelu_by_quotient(bits: int, tail: int, far: int) -> None:
+    """far: up to where the tail is fitted. Beyond that the error relative to |v| is what counts."""
+    # t = (a - 5) / (a + 5): Phi(-a) e^(a^2/2) (a + near) / height - 1, which is small everywhere
+    near, height = mp.mpf(51) / 64, rounded(1 / mp.sqrt(2 * mp.pi), bits)
+
+    def of(t: mp.mpf) -> mp.mpf:
+        a = 5 * (1 + t) / (1 - t)
+        return mp.erfc(a / mp.sqrt(2)) * mp.exp(a * a / 2) / 2 * (a + near) / height - 1
+
+    show_number("tail_height", height, bits)
+    polynomial("tail", bits, tail, mp.mpf(-1), mp.mpf(far - 5) / (far + 5), of, lambda t: 1 + of(t))
+
+
+def constants(bits: int, hi: int, exp: int, tanh: int, log: int, gelu: Callable[[], None]) -> None:
+    """Of one number type: its digits, those of ln2_hi (so that n ln2_hi is exact), and the degrees of the fits."""
     show_number("log2e", rounded(1 / mp.log(2), bits), bits)
     ln2_hi = rounded(mp.log(2), hi)
     show_number("ln2_hi", ln2_hi, bits)
@@ -85,16 +135,7 @@ def constants(bits: int, hi: int, exp: int, tanh: int, log: int, tail: int, far:
         lambda y: 2 * (mp.atanh(mp.sqrt(y)) / mp.sqrt(y) - 1) / y,
         lambda y: 2 * mp.atanh(mp.sqrt(y)) / mp.sqrt(y) / y,
     )
-
-    # t = (a - 5) / (a + 5): Phi(-a) e^(a^2/2) (a + near) / height - 1, which is small everywhere
-    near, height = mp.mpf(51) / 64, rounded(1 / mp.sqrt(2 * mp.pi), bits)
-
-    def of(t: mp.mpf) -> mp.mpf:
-        a = 5 * (1 + t) / (1 - t)
-        return mp.erfc(a / mp.sqrt(2)) * mp.exp(a * a / 2) / 2 * (a + near) / height - 1
-
-    show_number("tail_height", height, bits)
-    polynomial("tail", bits, tail, mp.mpf(-1), mp.mpf(far - 5) / (far + 5), of, lambda t: 1 + of(t))
+    gelu()
     # 2 sqrt(2 / pi) (v + 0.044715 v^3) = v (cube_1 + cube_3 v^2)
     first, third = 2 * mp.sqrt(2 / mp.pi), 2 * mp.sqrt(2 / mp.pi) * mp.mpf("0.044715")
     for name, number, keep in (("cube_1", first, bits - 4), ("cube_3", third, bits)):
@@ -105,5 +146,5 @@ def constants(bits: int, hi: int, exp: int, tanh: int, log: int, tail: int, far:
 
 
 if __name__ == "__main__":
-    constants(bits=24, hi=16, exp=4, tanh=5, log=4, tail=8, far=6)
-    constants(bits=53, hi=41, exp=9, tanh=11, log=10, tail=18, far=9)
+    constants(24, hi=16, exp=4, tanh=5, log=4, gelu=lambda: gelu_by_powers(24, degree=10, exp2=5))
+    constants(53, hi=41, exp=9, tanh=11, log=10, gelu=lambda: gelu_by_quotient(53, tail=18, far=9))

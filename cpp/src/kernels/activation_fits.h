@@ -19,13 +19,17 @@ struct Fit<float> {
   static constexpr T tanh[] = {-0.333333343f, 0.133333042f,    -0.0539592579f,
                                0.0217689183f, -0.00834394526f, 0.00229274482f};                      // 2^-27.8
   static constexpr T log[] = {0.666666687f, 0.399997056f, 0.28592357f, 0.217065752f, 0.232243299f};  // 2^-30.0
-  static constexpr T tail_height = 0.398942292f;
-  static constexpr T tail[] = {0.117684469f,  -0.156445831f,  0.0186726563f, 0.0663435459f, -0.0891969427f,
-                               0.0792785138f, -0.0304285884f, 0.0304530282f, 0.00163228437f};  // 2^-24.2
+  static constexpr T phi_bend = 0.65625f, phi_slope = 0.875f, phi_far = 7.25f;
+  static constexpr T phi[] = {5.61268069e-4f,  0.0255170073f,  0.0132390782f, 0.00189075363f,
+                              2.50746525e-4f,  2.90910284e-5f, 2.66442044e-6f, 1.1682949e-7f,
+                              -4.48596182e-8f, -1.8257289e-8f, -2.24276464e-9f};  // 2^-24.7
+  static constexpr T exp2[] = {0.693147302f,   0.240226462f,   0.0555018969f,
+                               0.00961839594f, 0.00134411384f, 1.54120426e-4f};  // 2^-26.1
   static constexpr T cube_1_hi = 1.59576988f, cube_1_lo = -7.60596436e-7f;
   static constexpr T cube_3_hi = 0.0713548139f, cube_3_lo = 2.39883247e-9f;
-  static constexpr T tail_end = 13, cube_end = 9.9f;  // from here on gelu and gelu_tanh of -v are 0: as e^x at lowest
-  static constexpr T mish_end = 20;                   // from here on mish is v
+  static constexpr T phi_end = 13.2f;  // from here on gelu of -v is 0: phi_bend v^2 + phi_slope v rounds to 126
+  static constexpr T cube_end = 9.9f;  // from here on gelu_tanh of -v is 0: as e^x at lowest
+  static constexpr T mish_end = 20;    // from here on mish is v
 };
 
 template <>
@@ -54,7 +58,7 @@ struct Fit<double> {
       -2.7764836431719705e-7, 4.4627835367324223e-7,  9.8924776530661961e-8};  // 2^-54.6
   static constexpr T cube_1_hi = 1.5957691216057306, cube_1_lo = 1.2235151683392209e-16;
   static constexpr T cube_3_hi = 0.071354816272600249, cube_3_lo = -6.175149918155315e-19;
-  static constexpr T tail_end = 37.5, cube_end = 21;
+  static constexpr T tail_end = 37.5, cube_end = 21;  // from here on gelu and gelu_tanh of -v are 0
   static constexpr T mish_end = 40;
 };
 

@@ -136,15 +136,38 @@ POINTWISE_INLINE V hardswish(V v, V a, V b) {
   return V::mul(v, hardsigmoid(v, a, b));
 }
 
-// relu(v) - |v| Phi(-|v|), where Phi(-a) = e^(-a^2/2) R(a), and R(a) = height / (a + near) * (1 + p(t)) falls slowly
-// from 1/2 to 0.4/a: with |p| < 0.19 the digits of p hardly count. t = (a - 5) / (a + 5) = 2 a / (a + 5) - 1, from one
-// division for both sums. (p is fitted up to where |v| 2^-2p is the larger bound: a = 6 and 9.)
+// relu(v) - |v| Phi(-|v|) in float32, where Phi(x) = 2^y, and y = -1 + u x + x p(x) for x = -|v|. u = slope - bend x
+// leaves |x p| < 0.3: so only u x needs more digits than a number has, and nothing is divided. What rounding cuts off
+// of u is known (slope has few digits, so u less slope is exact) and is added to p. n is u x rounded to an integer, and
+// 2^f, f = y + 1 - n, |f| < 0.8, is a polynomial 1 + f (...).
+//
+// p is a polynomial in x + 3 (in x it would have terms of 30 that cancel), fitted as well as the result needs it: ever
+// less beyond -5.5, where 2^-48 |v| is the larger bound, and from -phi_far on x p is constant. At -phi_end the power of
+// two has no bits and is 0: so -inf gives NaN, large negative numbers -0.
+template <class V>
+POINTWISE_INLINE V gelu_by_powers(V v) {
+  using C = FitOf<V>;
+  const V magic = V::fill(C::magic - 1), minus_bend = V::fill(-C::phi_bend), slope = V::fill(C::phi_slope);
+  const V x = V::max(V::fill(-C::phi_end), negative(V::abs(v)));
+  const V factor = V::min(v, x);  // -|v|, but at least -phi_end where v is positive
+  const V u = V::fma(minus_bend, x, slope), cut = V::rest(minus_bend, x, V::sub(u, slope));
+  const V z = V::fma(u, x, magic), n = V::sub(z, magic);
+  const V near = V::max(V::fill(-C::phi_far), x), t = V::add(near, V::fill(3));
+  const V p = V::add(polynomial(t, V::mul(t, t), C::phi), cut);
+  const V f = V::fma(near, p, V::rest(u, x, n)), product = V::mul(factor, V::exponent(z));
+  const V sum = V::add(V::max(V::fill(0), v), product);
+  return V::copysign(V::fma(V::mul(product, f), polynomial(f, V::mul(f, f), C::exp2), sum), v);
+}
+
+// The same in float64, where p above would need 31 terms: Phi(-a) = e^(-a^2/2) R(a), and R(a) = height / (a + near) *
+// (1 + p(t)) falls slowly from 1/2 to 0.4/a: with |p| < 0.19 the digits of p hardly count. t = (a - 5) / (a + 5) =
+// 2 a / (a + 5) - 1, from one division for both sums. (p is fitted up to where |v| 2^-2p is the larger bound: a = 9.)
 //
 // a^2 needs more digits than a number has: its error in the exponent is relative in the result. And many roundings in a
 // row would add up to 5 ULP: what is cut off of a + near (near has few digits, so a sum less near is exact) and of the
 // division by it is known, and goes with all that is small into one sum.
 template <class V>
-POINTWISE_INLINE V gelu(V v, V, V) {
+POINTWISE_INLINE V gelu_by_quotient(V v) {
   using C = FitOf<V>;
   const V end = V::fill(C::tail_end), half = V::fill(-0.5f), one = V::fill(1), near = V::fill(51.0f / 64);
   const V factor = V::max(V::min(end, v), negative(v));  // |v|, but at most the end where v is positive
@@ -159,6 +182,14 @@ POINTWISE_INLINE V gelu(V v, V, V) {
   const V shape = V::fma(error, V::fill(-1 / C::tail_height), polynomial(t, V::mul(t, t), C::tail));
   const V more = V::add(e.rest, V::fma(shape, e.rest, shape)), product = V::mul(scaled, ratio);
   return V::copysign(V::sub(V::max(V::fill(0), v), V::fma(product, more, product)), v);
+}
+
+template <class V>
+POINTWISE_INLINE V gelu(V v, V, V) {
+  if constexpr (sizeof(typename V::Number) == 4)
+    return gelu_by_powers(v);
+  else
+    return gelu_by_quotient(v);
 }
 
 // v / (1 + e^-y), y = v (c1 + c3 v^2), as (1 + tanh(t)) / 2 = 1 / (1 + e^-2t). All of y is computed with the digits
