@@ -132,9 +132,21 @@ TYPED_TEST(Activations, SampledErrors) {
 TYPED_TEST(Activations, NeighboursOfTheEdges) {
   using T = TypeParam;
   std::vector<T> numbers;
-  for (const double edge :
-       {0.0,  0.346573590279972655, 0.5,  0.625, 1.0,  1.25, 1.5,  2.5,  3.0,  6.0,   7.25,  8.3,   9.0,  9.9, 13.0,
-        13.2, 16.6,                 20.0, 21.0,  36.7, 37.5, 40.0, 43.7, 87.3, 88.0,  354.0, 708.0, 709.0, 1e10, 1e30})
+  for (const double edge : {0.0,   0.346573590279972655,
+                            0.5,   0.625,
+                            1.0,   1.25,
+                            1.5,   2.5,
+                            3.0,   6.0,
+                            7.25,  8.3,
+                            9.0,   9.9,
+                            13.0,  13.2,
+                            16.6,  20.0,
+                            21.0,  36.7,
+                            37.5,  40.0,
+                            43.7,  87.3,
+                            88.0,  354.0,
+                            708.0, 709.0,
+                            1e10,  1e30})
     for (const double sign : {-1.0, 1.0}) {
       T below = static_cast<T>(sign * edge), above = below;
       for (int i = 0; i < 50; ++i) {
