@@ -245,7 +245,8 @@ class ContenderProcess:
         """Return the answer to what `_serve` knows; the process runs in the meantime, and only then."""
         self._signal(signal.SIGCONT)
         try:
-            self._pipe.send(question)
+            with contextlib.suppress(OSError):  # the process may have ended already: to receive says so
+                self._pipe.send(question)
             return self._receive()
         finally:
             self._signal(signal.SIGSTOP)
