@@ -29,6 +29,17 @@ constexpr int64_t least_pixels = 96, least_pixels_for_weights = 384;
 // Chunks of a thread, so that a slow one can take fewer.
 constexpr int64_t chunks_a_thread = 4;
 
+// What a chunk has between two layers, and the src of the first or dst of the second, takes half of L2 where pixels lie
+// side by side; but twice L2 where channels do: pixel rows read their weights again for every chunk, and what goes on
+// to L3 comes back in order (16 -> 96 -> 24 channels at 112x112: 78 -> 88% of the peak; pixels side by side: 78 ->
+// 74%).
+constexpr int64_t channels_last_room = 2;
+
+// Whether the result, and what lies between layers, has channels side by side.
+bool channels_last(const Lowered& ends, int64_t item) {
+  return ends.channels > 1 && std::abs(ends.dst_channel) == item;
+}
+
 // The plans of all layers for chunks of one size.
 using Stages = std::vector<Plan>;
 
@@ -103,7 +114,7 @@ Stages Chain::Impl::stages(const ChainPlan& plan, const Lowered& ends, int64_t s
                            int64_t (&buffer)[2]) const {
   const DType dtype = first().options.dtype;
   const int64_t item = item_size(dtype);
-  const bool channels_last = ends.channels > 1 && std::abs(ends.dst_channel) == item;
+  const bool channels_last = pointwise::channels_last(ends, item);
   Box part = ends.box[0];
   part.axes = plan.box.axes - plan.cut;
   std::copy(plan.box.axis.begin() + plan.cut, plan.box.axis.begin() + plan.box.axes, part.axis.begin());
@@ -171,8 +182,9 @@ std::shared_ptr<const ChainPlan> Chain::Impl::make_plan(const View& src, const V
     widest = std::max(widest, l.c_in + l.c_out);
     from_l3 = from_l3 || l.c_out * (l.c_in / l.options.groups) * item > l2_cache_size() / 2;
   }
-  int64_t most =
-      std::max(l2_cache_size() / 2 / allocation_size(widest, item), from_l3 ? least_pixels_for_weights : least_pixels);
+  const bool roomy = !from_l3 && channels_last(ends, item);
+  const int64_t room = roomy ? channels_last_room * l2_cache_size() : l2_cache_size() / 2;
+  int64_t most = std::max(room / allocation_size(widest, item), from_l3 ? least_pixels_for_weights : least_pixels);
   const int64_t fair = pixels / (chunks_a_thread * threads);
   const bool all = pixels <= most || (threads > 1 && fair < least_pixels);
   if (threads > 1) most = std::min(most, fair);
