@@ -76,6 +76,7 @@ def test_cmake_block_is_in_the_example():
 
 def test_shell_blocks_are_what_ci_runs():
     ci = (ROOT / ".ci/run").read_text()
+    built = re.findall(r"\w+", " ".join(re.findall(r"^ *presets\+?=\(([^)]*)\)$", ci, re.MULTILINE)))
     presets = {p["name"] for p in json.loads((ROOT / "CMakePresets.json").read_text())["configurePresets"]}
     for block in blocks("sh"):
         (line,) = block.splitlines()
@@ -84,4 +85,4 @@ def test_shell_blocks_are_what_ci_runs():
             assert f'"$(readme {extra})"' in ci
         for preset in re.findall(r"--preset (\w+)", line):
             assert preset in presets
-            assert f"--preset {preset}" in ci
+            assert preset in built
