@@ -4,8 +4,8 @@
 //       for layer:
 //         the layer's plan for a chunk            src or a buffer -> the other buffer or dst
 //
-// A chunk is so small that what lies between two layers stays in L2. It is computed by each layer as any array would be
-// (a pixel's bits depend on nothing but the pixel), so this file is about chunks and buffers alone.
+// A chunk is so small that what lies between two layers stays in cache. It is computed by each layer as any array would
+// be (a pixel's bits depend on nothing but the pixel), so this file is about chunks and buffers alone.
 #include <algorithm>
 #include <cstdlib>
 #include <optional>
@@ -204,8 +204,7 @@ std::shared_ptr<const ChainPlan> Chain::Impl::make_plan(const View& src, const V
   plan->images = 1;
   for (int a = 0; a < plan->cut; ++a) plan->images *= box.axis[a].size;
 
-  const bool stream = static_cast<double>(pixels) * static_cast<double>(ends.channels * item) >
-                      static_cast<double>(l3_cache_size()) / 2;
+  const bool stream = goes_past_caches(static_cast<double>(pixels) * static_cast<double>(ends.channels * item));
   const int stage_threads = all ? threads : 1;
   plan->whole = stages(*plan, ends, plan->chunk, stage_threads, stream, plan->buffer);
   plan->last = stages(*plan, ends, size - (plan->chunks - 1) * plan->chunk, stage_threads, stream, plan->buffer);

@@ -24,6 +24,9 @@ struct Plan {
 Work work_of(const Lowered& lowered, const Box& box, DType dtype, int threads, bool borrowed = false);
 const std::vector<RowShape>& row_shapes(DType dtype);  // of the kernels in use
 
+// Whether results of so many bytes are stored past the caches.
+bool goes_past_caches(double bytes);
+
 // The plan in which each box is computed as its blocking says.
 Plan plan_of(const Lowered& lowered, const std::array<Blocking, max_boxes>& blocking, DType dtype, int threads);
 Plan make_plan(const Lowered& lowered, DType dtype, int threads);

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
@@ -25,6 +26,7 @@ APPROXIMATION = 2.0**-20
 _ERF_STEP, _ERF_END = 2.0**-6, 6.0
 
 
+@functools.cache
 def _erf_table() -> tuple[Array, Array]:
     """Return nodes, and the coefficients of the Taylor polynomials of erf at them, lowest order first."""
     nodes = np.arange(-_ERF_END, _ERF_END + _ERF_STEP, _ERF_STEP)
@@ -36,9 +38,6 @@ def _erf_table() -> tuple[Array, Array]:
     return nodes, np.stack([values, slope, -slope * nodes, third, fourth])
 
 
-_ERF_NODES, _ERF_COEFFICIENTS = _erf_table()
-
-
 def erf(t: Array) -> Array:
     """Return the error function, which NumPy lacks, within 1e-11.
 
@@ -46,12 +45,13 @@ def erf(t: Array) -> Array:
     max|erf^(5)| d**5 / 5!. With |H_4(t)| exp(-t**2) <= 1.09 * 2**2 * sqrt(4!) (Cramér) this is below 6e-12. Beyond
     the last node erf is 1 within 3e-17.
     """
+    nodes, table = _erf_table()
     t = np.clip(t, -_ERF_END, _ERF_END)
     nearest = np.rint((t + _ERF_END) / _ERF_STEP)
     index = np.where(np.isnan(t), 0, nearest).astype(np.intp)
-    distance = t - _ERF_NODES[index]
+    distance = t - nodes[index]
     result: Array = np.zeros_like(t)
-    for coefficients in _ERF_COEFFICIENTS[::-1]:
+    for coefficients in table[::-1]:
         result *= distance
         result += coefficients[index]
     return result
