@@ -94,7 +94,7 @@ def activations(args):
 
 
 def concatenation(args):
-    """Write the 1x1 branches of GoogLeNet's inception 3a into their places of the 256 channels, or apart."""
+    """Write the 1x1 branches of GoogLeNet's inception 3a into their places of the 256 channels, or apart, on one thread."""
     rows = []
     for layout in LAYOUTS:
         x = normal(*shaped(layout, 8, 192, 28, 28))
@@ -127,7 +127,6 @@ CHAINS = {
 
 def chain(args):
     """Compare chains with their layers one by one, and with what peak and bandwidth allow."""
-    pw.set_num_threads(args.threads)
     rows = []
     bandwidth = copy_bandwidth(args.threads)
     for name, (shape, channels) in CHAINS.items():
@@ -181,6 +180,7 @@ def main():
     if args.quick:
         global EFFORT
         EFFORT = Effort(seconds=0.05, block=0.001, rounds=1)
+    pw.set_num_threads(getattr(args, "threads", 1))
     args.run(args)
 
 
