@@ -94,7 +94,7 @@ def activations(args):
 
 
 def concatenation(args):
-    """Write the 1x1 branches of GoogLeNet's inception 3a into their places of the 256 channels, or apart, on one thread."""
+    """Write the 1x1 branches of GoogLeNet's inception 3a into their places of 256 channels, or apart, on one thread."""
     rows = []
     for layout in LAYOUTS:
         x = normal(*shaped(layout, 8, 192, 28, 28))
