@@ -82,7 +82,6 @@ struct Extent {
   explicit Extent(PyArrayObject* array) {
     if (PyArray_SIZE(array) == 0) return;  // its strides may be any
     uintptr_t low = reinterpret_cast<uintptr_t>(PyArray_DATA(array)), high = low;
-    if (PyArray_SIZE(array) == 0) return;  // such an array may have any strides
     for (int i = 0; i < PyArray_NDIM(array); ++i) {
       const npy_intp size = PyArray_DIM(array, i), step = PyArray_STRIDE(array, i);
       (step < 0 ? low : high) += static_cast<uintptr_t>((size - 1) * step);

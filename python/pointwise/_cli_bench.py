@@ -15,13 +15,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from . import _core, _neighbour
+from ._activations import NAMES
 from ._api import Conv
 from ._bench import FULL, QUICK, WrongResult, measure
 from ._cli import CommandError, distribution, library_errors, positive, require
 from ._cli_explain import SEED, check_options, explain
 from ._cli_info import version
 from ._contenders import CONTENDERS, MODULES, US, left_out
-from ._epilogue import FORMS, RELU, Epilogue, parse_activation
+from ._epilogue import NONE, RELU, Epilogue, parse_activation
 from ._files import check_writable, replacing
 from ._machine import blas_kernels, caches, copy_bandwidth, cpu_name, fma_peak
 from ._neighbour_report import neighbour_document, neighbour_tables
@@ -65,8 +66,8 @@ def register(commands: Commands) -> None:
     parser.add_argument("--batch", type=positive, metavar="N", help="images (default: as the tables have it)")
     parser.add_argument("--quick", action="store_true", help="end within half a minute; less exact")
     parser.add_argument("--vs", metavar="A,B", help=f"{', '.join(PEERS)} (default: numpy)")
-    activation_help = f"{FORMS} (default: relu)"
-    parser.add_argument("--activation", type=parse_activation, metavar="NAME[:A[,B]]", help=activation_help)
+    activation_help = f"{', '.join((NONE, *NAMES))}; with its parameters as in clip,0,6 (default: relu)"
+    parser.add_argument("--activation", type=parse_activation, metavar="A", help=activation_help)
     parser.add_argument("--residual", action="store_true", help="add an array of the result's shape before it")
     parser.add_argument("--neighbour", action="store_true", help=NEIGHBOUR_HELP)
     parser.add_argument("--json", metavar="FILE", help="write every figure as JSON")
