@@ -16,7 +16,7 @@
 #include <vector>
 
 #include "dispatch.h"
-#include "pointwise/pointwise.h"
+#include "reference.h"
 
 namespace {
 
@@ -27,7 +27,7 @@ struct Case {
   const char* name;
   Kind kind;
   double ulps_f32, ulps_f64;  // what is promised
-  double a = 0, b = 0;
+  double a = 0, b = 0;  // which a float holds
 };
 
 // A product is rounded to the wide type before it is compared: the half of leaky_relu is not quite one.
@@ -35,8 +35,8 @@ const double half = 0.5 + 1e-3;
 const Case cases[] = {
     {"relu6", Kind::relu6, 0, 0},
     {"clip", Kind::clip, 0, 0, -1.25, 2.5},
-    {"leaky_relu", Kind::leaky_relu, half, half, 0.01},
-    {"elu", Kind::elu, 2, 4, 1.6732632},
+    {"leaky_relu", Kind::leaky_relu, half, half, 0.01f},
+    {"elu", Kind::elu, 2, 4, 1.6732632f},
     {"sigmoid", Kind::sigmoid, 2, 4},
     {"tanh", Kind::tanh, 2, 4},
     {"silu", Kind::silu, 2, 4},
@@ -47,32 +47,6 @@ const Case cases[] = {
     {"softplus", Kind::softplus, 4, 4},
     {"mish", Kind::mish, 4, 4},
 };
-
-// The definition, in a type R wide enough that its own errors do not show.
-template <class R>
-R exact(Kind kind, R v, R a, R b) {
-  const R root = std::sqrt(R(2) / std::acos(R(-1)));  // of 2 / pi
-  switch (kind) {
-    case Kind::relu6: return v < 0 ? R(0) : 6 < v ? R(6) : v;
-    case Kind::clip: return v < a ? a : b < v ? b : v;
-    case Kind::leaky_relu: return v < 0 ? a * v : v;
-    case Kind::elu: return v < 0 ? a * std::expm1(v) : v;
-    case Kind::sigmoid: return 1 / (1 + std::exp(-v));
-    case Kind::tanh: return std::tanh(v);
-    case Kind::silu: return v / (1 + std::exp(-v));
-    case Kind::hardsigmoid: return v <= -3 ? R(0) : v >= 3 ? R(1) : (v + 3) / 6;
-    case Kind::hardswish: return v <= -3 ? v * 0 : v >= 3 ? v : v * ((v + 3) / 6);
-    case Kind::gelu: return v * (std::erfc(-v * std::sqrt(R(0.5))) / 2);
-    case Kind::gelu_tanh: return v / (1 + std::exp(-2 * root * v * (1 + R(44715) / 1000000 * v * v)));
-    case Kind::softplus: return std::fmax(v, R(0)) + std::log1p(std::exp(-std::fabs(v)));
-    case Kind::mish: {
-      if (v > 100) return v;
-      const R n = std::exp(v) * (std::exp(v) + 2);
-      return v * (n / (n + 2));
-    }
-    default: return v;
-  }
-}
 
 template <class T>
 struct Found {
@@ -148,6 +122,7 @@ template <class T, class R>
 bool measure(const Case& c, const std::vector<pointwise::Isa>& isas, int64_t count, int64_t step) {
   std::vector<Found<T>> found(isas.size());
   const T parameters[2] = {static_cast<T>(c.a), static_cast<T>(c.b)};
+  const Activation activation{c.kind, c.a, c.b};
 #pragma omp parallel
   {
     std::vector<Found<T>> mine(isas.size());
@@ -157,7 +132,7 @@ bool measure(const Case& c, const std::vector<pointwise::Isa>& isas, int64_t cou
     for (int64_t begin = 0; begin < count; begin += chunk * step) {
       for (int64_t i = 0; i < chunk; ++i) {
         v[i] = number(std::min(begin + i * step, count - 1), T());
-        want[i] = exact<R>(c.kind, v[i], parameters[0], parameters[1]);
+        want[i] = pointwise::reference_activation<R>(activation, v[i]);
       }
       for (size_t k = 0; k < isas.size(); ++k) {
         const pointwise::KernelTable<T>& table = table_of<T>(isas[k]);

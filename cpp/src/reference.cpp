@@ -5,14 +5,15 @@
 #include <string>
 
 namespace pointwise {
-namespace {
 
-// The definitions as they stand in pointwise.h, but where a difference would lose digits.
-template <class Sum>
-Sum activate(const Activation& activation, Sum v) {
-  const Sum a = static_cast<Sum>(activation.a), b = static_cast<Sum>(activation.b);
-  const auto clip = [](Sum x, Sum low, Sum high) { return x < low ? low : x > high ? high : x; };
-  const auto sigmoid = [](Sum x) { return 1 / (1 + std::exp(-x)); };
+// As it stands in pointwise.h, but where a difference would lose digits.
+template <class Wide>
+Wide reference_activation(const Activation& activation, Wide v) {
+  const Wide a = static_cast<Wide>(activation.a), b = static_cast<Wide>(activation.b);
+  const auto clip = [](Wide x, Wide low, Wide high) { return x < low ? low : x > high ? high : x; };
+  const auto sigmoid = [](Wide x) { return 1 / (1 + std::exp(-x)); };
+  const auto hardsigmoid = [](Wide x) { return x <= -3 ? Wide{0} : x >= 3 ? Wide{1} : (x + 3) / 6; };
+  const auto softplus = [](Wide x) { return x > 0 ? x + std::log1p(std::exp(-x)) : std::log1p(std::exp(x)); };
   switch (activation.kind) {
     case Activation::Kind::none: return v;
     case Activation::Kind::relu: return v < 0 ? 0 : v;
@@ -23,21 +24,23 @@ Sum activate(const Activation& activation, Sum v) {
     case Activation::Kind::sigmoid: return sigmoid(v);
     case Activation::Kind::tanh: return std::tanh(v);
     case Activation::Kind::silu: return v * sigmoid(v);
-    case Activation::Kind::hardsigmoid: return clip(v / 6 + Sum{0.5}, 0, 1);
-    case Activation::Kind::hardswish: return v * clip(v / 6 + Sum{0.5}, 0, 1);
-    case Activation::Kind::gelu: return v * std::erfc(-v / std::sqrt(Sum{2})) / 2;
+    case Activation::Kind::hardsigmoid: return hardsigmoid(v);
+    case Activation::Kind::hardswish: return v * hardsigmoid(v);
+    case Activation::Kind::gelu: return v * (std::erfc(-v / std::sqrt(Wide{2})) / 2);
     case Activation::Kind::gelu_tanh: {
-      const Sum pi = std::acos(Sum{-1});
-      return v * sigmoid(2 * std::sqrt(2 / pi) * (v + Sum{0.044715L} * v * v * v));  // (1 + tanh(u))/2 = sigmoid(2u)
+      const Wide pi = std::acos(Wide{-1});
+      return v * sigmoid(2 * std::sqrt(2 / pi) * (v + Wide{0.044715L} * v * v * v));  // (1 + tanh(u))/2 = sigmoid(2u)
     }
-    case Activation::Kind::softplus: return v > 0 ? v + std::log1p(std::exp(-v)) : std::log1p(std::exp(v));
-    case Activation::Kind::mish: {
-      const Sum softplus = v > 0 ? v + std::log1p(std::exp(-v)) : std::log1p(std::exp(v));
-      return v * std::tanh(softplus);
-    }
+    case Activation::Kind::softplus: return softplus(v);
+    case Activation::Kind::mish: return v * std::tanh(softplus(v));
   }
   return v;
 }
+
+template double reference_activation(const Activation&, double);
+template long double reference_activation(const Activation&, long double);
+
+namespace {
 
 template <class T, class Sum>
 void run(const View& weights, const View* bias, const Options& options, const View& src, const View& dst,
@@ -96,7 +99,7 @@ void run(const View& weights, const View* bias, const Options& options, const Vi
       sum += read(*residual, residual_at);
       scale += std::fabs(read(*residual, residual_at));
     }
-    const T value = static_cast<T>(activate(options.activation, sum));
+    const T value = static_cast<T>(reference_activation(options.activation, sum));
     std::memcpy(static_cast<char*>(dst.data) + dst_at, &value, sizeof(T));
     if (magnitude) magnitude[e] = static_cast<double>(scale);
   }

@@ -11,4 +11,9 @@ namespace pointwise {
 void reference(const View& weights, const View* bias, const Options& options, const View& src, const View& dst,
                const View* residual, double* magnitude = nullptr, const View* input_scale = nullptr);
 
+// The definition of an activation, in a type wide enough that its own errors do not show: double for a float, long
+// double for a double. Beyond the numbers of the narrower type it may overflow.
+template <class Wide>
+Wide reference_activation(const Activation& activation, Wide v);
+
 }  // namespace pointwise

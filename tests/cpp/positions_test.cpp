@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 
 #include "kernel_case.h"
+#include "reference.h"
 
 namespace pointwise_tests {
 namespace {
@@ -141,34 +142,6 @@ TYPED_TEST(Positions, AnythingAnywhere) {
   }
 }
 
-// What the definition literally evaluates to, in a type with room.
-long double defined(Activation::Kind kind, long double v, long double a, long double b) {
-  const auto clip = [](long double u, long double low, long double high) {
-    return u < low ? low : high < u ? high : u;
-  };
-  const auto sigmoid = [](long double u) { return 1 / (1 + std::exp(-u)); };
-  const auto softplus = [](long double u) { return u > 40 ? u : std::log1p(std::exp(u)); };
-  switch (kind) {
-    case Activation::Kind::none: return v;
-    case Activation::Kind::relu: return v < 0 ? 0 : v;
-    case Activation::Kind::relu6: return clip(v, 0, 6);
-    case Activation::Kind::clip: return clip(v, a, b);
-    case Activation::Kind::leaky_relu: return v < 0 ? a * v : v;
-    case Activation::Kind::elu: return v < 0 ? a * std::expm1(v) : v;
-    case Activation::Kind::sigmoid: return sigmoid(v);
-    case Activation::Kind::tanh: return std::tanh(v);
-    case Activation::Kind::silu: return v * sigmoid(v);
-    case Activation::Kind::hardsigmoid: return clip(v / 6 + 0.5L, 0, 1);
-    case Activation::Kind::hardswish: return v * clip(v / 6 + 0.5L, 0, 1);
-    case Activation::Kind::gelu: return v * (std::erfc(-v / std::sqrt(2.0L)) / 2);
-    case Activation::Kind::gelu_tanh:
-      return v / 2 * (1 + std::tanh(std::sqrt(2 / std::acos(-1.0L)) * (v + 0.044715L * v * v * v)));
-    case Activation::Kind::softplus: return softplus(v);
-    case Activation::Kind::mish: return v * std::tanh(softplus(v));
-  }
-  return 0;
-}
-
 // Every activation of every special number, at every lane and on every way to y: the same bits everywhere, and what
 // the definition says.
 TYPED_TEST(Positions, ActivationsOfSpecialNumbers) {
@@ -210,7 +183,7 @@ TYPED_TEST(Positions, ActivationsOfSpecialNumbers) {
       }
     }
     for (int64_t s = 0; s < count; ++s) {
-      const long double want = defined(activation.kind, special[s], activation.a, activation.b);
+      const long double want = pointwise::reference_activation<long double>(activation, special[s]);
       const T got = first[s];
       SCOPED_TRACE("activation " + std::to_string(kind) + " of " + std::to_string(special[s]));
       ASSERT_EQ(std::isnan(got), std::isnan(want));
