@@ -104,8 +104,21 @@ def gelu_by_quotient(bits: int, tail: int, far: int) -> None:
     polynomial("tail", bits, tail, mp.mpf(-1), mp.mpf(far - 5) / (far + 5), of, lambda t: 1 + of(t))
 
 
-def constants(bits: int, hi: int, exp: int, tanh: int, log: int, gelu: Callable[[], None]) -> None:
-    """Of one number type: its digits, those of ln2_hi (so that n ln2_hi is exact), and the degrees of the fits."""
+def tanh_near_zero(bits: int, degree: int) -> None:
+    # y = v^2: (tanh(v) - v) / v^3
+    polynomial(
+        "tanh",
+        bits,
+        degree,
+        mp.mpf(0),
+        mp.mpf("0.625") ** 2,
+        lambda y: (mp.tanh(mp.sqrt(y)) / mp.sqrt(y) - 1) / y,
+        lambda y: mp.tanh(mp.sqrt(y)) / mp.sqrt(y) / y,
+    )
+
+
+def constants(bits: int, hi: int, exp: int, log: int, others: Callable[[], None]) -> None:
+    """Of one number type: its digits, those of ln2_hi (so that n ln2_hi is exact), degrees of fits, and more fits."""
     show_number("log2e", rounded(1 / mp.log(2), bits), bits)
     ln2_hi = rounded(mp.log(2), hi)
     show_number("ln2_hi", ln2_hi, bits)
@@ -114,16 +127,6 @@ def constants(bits: int, hi: int, exp: int, tanh: int, log: int, gelu: Callable[
     reach = mp.log(2) / 2 * mp.mpf("1.001")
     polynomial(
         "exp", bits, exp, -reach, reach, lambda r: mp.hyp1f1(1, 3, r) / 2, lambda r: mp.expm1(r) / r**2 if r else mp.inf
-    )
-    # y = v^2: (tanh(v) - v) / v^3
-    polynomial(
-        "tanh",
-        bits,
-        tanh,
-        mp.mpf(0),
-        mp.mpf("0.625") ** 2,
-        lambda y: (mp.tanh(mp.sqrt(y)) / mp.sqrt(y) - 1) / y,
-        lambda y: mp.tanh(mp.sqrt(y)) / mp.sqrt(y) / y,
     )
     # y = z^2: (log((1 + z) / (1 - z)) - 2 z) / z^3
     polynomial(
@@ -135,7 +138,7 @@ def constants(bits: int, hi: int, exp: int, tanh: int, log: int, gelu: Callable[
         lambda y: 2 * (mp.atanh(mp.sqrt(y)) / mp.sqrt(y) - 1) / y,
         lambda y: 2 * mp.atanh(mp.sqrt(y)) / mp.sqrt(y) / y,
     )
-    gelu()
+    others()
     # 2 sqrt(2 / pi) (v + 0.044715 v^3) = v (cube_1 + cube_3 v^2)
     first, third = 2 * mp.sqrt(2 / mp.pi), 2 * mp.sqrt(2 / mp.pi) * mp.mpf("0.044715")
     for name, number, keep in (("cube_1", first, bits - 4), ("cube_3", third, bits)):
@@ -145,6 +148,12 @@ def constants(bits: int, hi: int, exp: int, tanh: int, log: int, gelu: Callable[
     print()
 
 
+def float32_only() -> None:
+    """What float64 computes in other ways."""
+    tanh_near_zero(24, degree=5)
+    gelu_by_powers(24, degree=10, exp2=5)
+
+
 if __name__ == "__main__":
-    constants(24, hi=16, exp=4, tanh=5, log=4, gelu=lambda: gelu_by_powers(24, degree=10, exp2=5))
-    constants(53, hi=41, exp=9, tanh=11, log=10, gelu=lambda: gelu_by_quotient(53, tail=18, far=9))
+    constants(24, hi=16, exp=4, log=4, others=float32_only)
+    constants(53, hi=41, exp=9, log=10, others=lambda: gelu_by_quotient(53, tail=18, far=9))

@@ -109,13 +109,21 @@ POINTWISE_INLINE V sigmoid(V v, V, V) {
   return V::div(V::fill(1), one_plus_exp_minus(v));
 }
 
-// An odd polynomial near 0, where 1 - 2 / (1 + e^2|v|) has lost the digits.
+// -m / (m + 2), m = e^-2|v| - 1: near 0 the scale of the power is 1, and m its rest, with all its digits. That is off
+// by 2.5 ULP, too much for float32: there 1 - 2 / (1 + e^2|v|), and near 0 an odd polynomial.
 template <class V>
 POINTWISE_INLINE V tanh(V v, V, V) {
-  const V a = V::abs(v), y = V::mul(a, a);
-  const V near = V::fma(a, V::mul(y, polynomial(y, V::mul(y, y), FitOf<V>::tanh)), a);
-  const V far = V::sub(V::fill(1), V::div(V::fill(2), one_plus_exp_minus(V::mul(V::fill(-2), a))));
-  return V::copysign(V::select_less(a, V::fill(0.625f), near, far), v);
+  using C = FitOf<V>;
+  const V a = V::abs(v), one = V::fill(1), two = V::fill(2), x = V::mul(V::fill(-2), a);
+  if constexpr (sizeof(typename V::Number) == 4) {
+    const V y = V::mul(a, a), near = V::fma(a, V::mul(y, polynomial(y, V::mul(y, y), C::tanh)), a);
+    const V far = V::sub(one, V::div(two, one_plus_exp_minus(x)));
+    return V::copysign(V::select_less(a, V::fill(0.625f), near, far), v);
+  } else {
+    const Exponential<V> e = exponential(V::max(V::fill(C::lowest), x));
+    const V m = V::fma(e.scale, e.rest, V::sub(e.scale, one));
+    return V::copysign(V::div(m, V::add(m, two)), v);
+  }
 }
 
 template <class V>
