@@ -1,7 +1,7 @@
 // AVX2 and FMA, float64. 16 registers: up to 12 accumulators.
 #include <immintrin.h>
 
-#include "activations.h"
+#include "activation_table.h"
 #include "block.h"
 #include "fma_loop.h"
 #include "pack.h"

@@ -1,7 +1,7 @@
 // AVX-512, float64. 32 registers: up to 28 accumulators.
 #include <immintrin.h>
 
-#include "activations.h"
+#include "activation_table.h"
 #include "block.h"
 #include "fma_loop.h"
 #include "pack.h"

@@ -3,7 +3,7 @@
 // library call here. (Users are promised the error bound, not the bits, of these kernels.)
 #pragma once
 
-#include "activations.h"
+#include "activation_table.h"
 #include "block.h"
 #include "fma_loop.h"
 #include "pack.h"

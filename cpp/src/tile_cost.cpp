@@ -1,0 +1,125 @@
+#include "tile_cost.h"
+
+#include <algorithm>
+#include <cmath>
+
+#include "checked.h"
+
+namespace pointwise {
+namespace {
+
+// The machine of the cost model: two multiply-adds and two loads a cycle, 4 cycles from one multiply-add to the one
+// that needs its result (5 on some older cores). Where AVX-512 has one unit, or half-width ones, all rows slow down
+// alike.
+constexpr double fma_per_cycle = 2, loads_per_cycle = 2, fma_latency = 4;
+// Measured on Zen 5 (L1-resident tiles of every height): a broadcast that only one multiply-add uses is folded into
+// it and costs a little more than a load.
+constexpr double broadcast_load = 1.03;
+// A tile's set-up and its stores, which the CPU overlaps with multiply-adds in part (measured on Zen 5: 9 to 45 cycles
+// over the tiles' multiply-adds, at 16 to 64 input channels).
+constexpr double channel_tile_cycles = 19, pixel_tile_cycles = 8, vector_cycles = 0.6, row_cycles = 0.45;
+// Rows of narrow vectors copy a tile's pixels where they and its weights do not stay in L1 (256 -> 128 channels at
+// 28x28, AVX2: 86 -> 96% of the peak), for this many channels at least (32: +8%, 24: -1%). Rows of 64-byte vectors lose
+// by it, 1 to 10%: they wait less for L2, and the copying tile is a larger part of the whole.
+constexpr int64_t least_channels_to_copy = 32;
+// What it costs to copy a vector, and how much slower such rows are where they do not.
+constexpr double copied_vector_cycles = 1, crowded_factor = 1.12;
+// Ways of L1 that the rows of one tile may fill: 8 is the least that CPUs have.
+constexpr double l1_ways = 8, thrash_cycles = 4;
+
+// Whether the pixels of a tile of narrow channel rows and its weights are more than L1 holds. A row of src begins and
+// ends within a line of 64 bytes; one more is of weights.
+bool crowded(const Work& work, const RowShape& row, int64_t input_channels) {
+  const double vectors = row.nr * row.lanes * work.item;
+  return row.rows == Rows::channels && row.lanes * work.item < 64 &&
+         static_cast<double>(input_channels) * (vectors + 128) > static_cast<double>(work.l1);
+}
+
+// Cycles of one step (one input channel) of a tile. The weights of a column of pixel rows stay in L1 from tile to tile,
+// or else come from L2 each time.
+double step_cycles(const Work& work, const RowShape& row, int64_t rows, int64_t vectors) {
+  const double loads = row.rows == Rows::channels ? rows + 1.5 * vectors  // pixels are seldom 64-byte aligned
+                       : vectors == 1             ? broadcast_load * rows + 1
+                                                  : rows + vectors;
+  const double weights = static_cast<double>(vectors * row.lanes * work.item);
+  const bool streamed = row.rows == Rows::pixels && weights * work.input_channels > work.l1 / 2;
+  return std::max({rows * vectors / fma_per_cycle, loads / loads_per_cycle, fma_latency,
+                   streamed ? weights / l2_bytes_per_cycle : 0});
+}
+
+// `count` in the fewest parts of at most `most`, spread evenly: how many parts have the smaller and the larger size.
+struct Spread {
+  int64_t size[2], parts[2];
+};
+
+Spread spread(int64_t count, int64_t most) {
+  const int64_t parts = ceil_div(count, most), larger = count % parts;
+  return {{count / parts, count / parts + 1}, {parts - larger, larger}};
+}
+
+int64_t power_of_two_above(int64_t n) {
+  int64_t p = 1;
+  while (p < n) p *= 2;
+  return p;
+}
+
+}  // namespace
+
+bool copies_pixels(const Work& work, const RowShape& row, int64_t input_channels) {
+  return work.channels >= least_channels_to_copy && crowded(work, row, input_channels);
+}
+
+double compute_cycles(const Work& work, const RowShape& row, int64_t pixels, double indirect) {
+  const int64_t channels = work.channels;
+  const double steps = static_cast<double>(work.input_channels);  // products with it may be beyond int64
+  const bool channel_rows = row.rows == Rows::channels;
+  const auto tile = [&](int64_t rows, int64_t vectors) {
+    return steps * step_cycles(work, row, rows, vectors) + (channel_rows ? channel_tile_cycles : pixel_tile_cycles) +
+           rows * row_cycles + rows * vectors * (vector_cycles + indirect);
+  };
+  if (row.pairs) {  // one and a half vectors, and before them whole ones in tiles of 6 x 4
+    const int64_t tiles = ceil_div(pixels, row.mr), before = (channels - row.lanes) / row.lanes;
+    const double before_tile =
+        steps * step_cycles(work, row, 6, 4) + pixel_tile_cycles + 6 * row_cycles + 24 * vector_cycles;
+    const double paired =
+        steps * row.mr * 1.5 / fma_per_cycle + pixel_tile_cycles + 2 * row.mr * (row_cycles + vector_cycles);
+    return static_cast<double>(tiles) * paired +
+           static_cast<double>(pixels) * static_cast<double>(before) / 24 * before_tile;
+  }
+  const Spread lanes = spread(ceil_div(channel_rows ? pixels : channels, row.lanes), row.nr);
+  double cycles = 0;
+  for (int i = 0; i < 2; ++i) {
+    if (lanes.parts[i] == 0) continue;
+    double column = 0;
+    if (channel_rows) {
+      column = channels / row.mr * tile(row.mr, lanes.size[i]);
+      if (channels % row.mr) column += tile(power_of_two_above(channels % row.mr), lanes.size[i]);
+    } else {
+      const Spread heights = spread(pixels, row.mr);
+      for (int k = 0; k < 2; ++k)
+        if (heights.parts[k]) column += heights.parts[k] * tile(heights.size[k], lanes.size[i]);
+    }
+    if (copies_pixels(work, row, work.input_channels))
+      column += steps * lanes.size[i] * copied_vector_cycles;
+    else if (crowded(work, row, work.input_channels))
+      column *= crowded_factor;
+    cycles += lanes.parts[i] * column;
+  }
+  const double weights = steps * static_cast<double>(channels * work.item);
+  return cycles + (weights > work.l2 / 2 ? weights / l3_bytes_per_cycle : 0);
+}
+
+double thrash_factor(const RowShape& row, ptrdiff_t x_pixel, int64_t pixels) {
+  constexpr ptrdiff_t way = 4096;
+  ptrdiff_t step = std::abs(x_pixel) % way, gcd = way;
+  while (step) {
+    const ptrdiff_t rest = gcd % step;
+    gcd = step;
+    step = rest;
+  }
+  const double sets = std::max<ptrdiff_t>(1, way / std::max<ptrdiff_t>(gcd, 64));
+  const double rows = static_cast<double>(std::min<int64_t>(row.mr, pixels));
+  return rows / sets > l1_ways ? 1 + (thrash_cycles - 1) / row.nr : 1;
+}
+
+}  // namespace pointwise
