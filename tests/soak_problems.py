@@ -1,5 +1,6 @@
 """Drawn problems of the soak run: each a dictionary of plain values, from which all arrays follow."""
 
+import definitions
 import numpy as np
 import pointwise as pw
 import reference
@@ -9,18 +10,8 @@ from pointwise._epilogue import Activation
 
 # Of small integers these give exact results; of the others the definition is met as nearly as `nearly` says.
 EXACT = [None, "relu", "relu6", ("clip", -3, 5), ("leaky_relu", 0.25)]
-ROUNDED = [
-    "sigmoid",
-    "tanh",
-    "silu",
-    "hardsigmoid",
-    "hardswish",
-    "gelu",
-    "gelu_tanh",
-    "softplus",
-    "mish",
-    ("elu", 0.75),
-]
+PIECEWISE = ("relu", "relu6", "clip", "leaky_relu")
+ROUNDED = [("elu", 0.75) if name == "elu" else name for name in definitions.NAMES if name not in PIECEWISE]
 
 
 class Mismatch(Exception):

@@ -10,6 +10,7 @@ import weakref
 import numpy as np
 import pointwise as pw
 import pytest
+from at_once import together
 
 F = np.float32
 X = np.random.default_rng(0).standard_normal((2, 3, 20, 30)).astype(F)
@@ -303,24 +304,14 @@ class TestAtOnce:
     def test_eight_threads_call_one_chain(self, chain):
         inputs = [X, X[:1, :, :1, :1], np.tile(X, (1, 1, 3, 3)), X[:, :, ::2], X[:0], X[:, :, ::-1, ::-1]]
         expected = [chain.layers[2](chain.layers[1](chain.layers[0](x))) for x in inputs]
-        start, failures = threading.Barrier(8), []
 
         def work(first):
-            try:
-                start.wait(timeout=60)
-                for i in range(30):
-                    at = (first + i) % len(inputs)
-                    y = chain(inputs[at]) if i % 2 else chain(inputs[at], out=np.empty_like(expected[at]))
-                    assert y.tobytes() == expected[at].tobytes()
-            except BaseException as error:
-                failures.append(error)
+            for i in range(30):
+                at = (first + i) % len(inputs)
+                y = chain(inputs[at]) if i % 2 else chain(inputs[at], out=np.empty_like(expected[at]))
+                assert y.tobytes() == expected[at].tobytes()
 
-        workers = [threading.Thread(target=work, args=(i,)) for i in range(8)]
-        for worker in workers:
-            worker.start()
-        for worker in workers:
-            worker.join()
-        assert not failures
+        together(work)
 
     def test_while_others_make_and_drop_chains_of_its_layers(self, chain, expected):
         stop = threading.Event()

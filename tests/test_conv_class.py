@@ -4,7 +4,6 @@ import copy
 import gc
 import pickle
 import sys
-import threading
 import tracemalloc
 import weakref
 
@@ -12,6 +11,7 @@ import numpy as np
 import pointwise as pw
 import pytest
 import reference
+from at_once import together
 
 F = np.float32
 HOW = {"layout": "NHWC", "stride": (2, 1), "padding": 1, "groups": 2, "activation": "relu"}
@@ -253,24 +253,14 @@ class TestCalls:
         shapes = [(1, 33, 1, 1), (2, 33, 7, 7), (1, 33, 28, 28), (3, 33, 5, 9), (1, 33, 56, 56), (0, 33, 3, 3)]
         inputs = [rng.standard_normal(shape).astype(F) for shape in shapes]
         expected = [pw.Conv(weight, bias, activation="relu")(x) for x in inputs]
-        start, failures = threading.Barrier(8), []
 
         def work(first):
-            try:
-                start.wait(timeout=60)
-                for i in range(40):
-                    at = (first + i) % len(inputs)
-                    y = layer(inputs[at]) if i % 2 else layer(inputs[at], out=np.empty_like(expected[at]))
-                    assert y.tobytes() == expected[at].tobytes()
-            except BaseException as error:
-                failures.append(error)
+            for i in range(40):
+                at = (first + i) % len(inputs)
+                y = layer(inputs[at]) if i % 2 else layer(inputs[at], out=np.empty_like(expected[at]))
+                assert y.tobytes() == expected[at].tobytes()
 
-        workers = [threading.Thread(target=work, args=(i,)) for i in range(8)]
-        for worker in workers:
-            worker.start()
-        for worker in workers:
-            worker.join()
-        assert not failures
+        together(work)
 
     def test_weak_references(self):
         layer = pw.Conv([[1.0]])

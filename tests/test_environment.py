@@ -4,6 +4,7 @@ import os
 import pickle
 import threading
 
+import definitions
 import numpy as np
 import pointwise as pw
 import pytest
@@ -138,23 +139,7 @@ print(word.value & ~0x3F)  # less the flags, which any arithmetic of the interpr
 
 
 F = np.float32
-ACTIVATIONS = [
-    None,
-    "relu",
-    "relu6",
-    ("clip", -1e-40, 1e-40),
-    ("leaky_relu", 0.1),
-    ("elu", 0.3),
-    "sigmoid",
-    "tanh",
-    "silu",
-    "hardsigmoid",
-    "hardswish",
-    "gelu",
-    "gelu_tanh",
-    "softplus",
-    "mish",
-]
+ACTIVATIONS = [None, ("clip", -1e-40, 1e-40), *(name for name in definitions.NAMES if name != "clip")]
 
 
 def everything(dtype):

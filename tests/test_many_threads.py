@@ -13,34 +13,14 @@ import shutil
 import subprocess
 import sys
 import sysconfig
-import threading
 
 import numpy as np
 import pointwise as pw
 import pytest
+from at_once import together
 
 STRESS = int(os.environ.get("POINTWISE_STRESS", "1"))
 F = np.float32
-
-
-def together(work, count=8):
-    """Run work(0), work(1), ... at once; raise what the first of them raised."""
-    barrier, errors = threading.Barrier(count), []
-
-    def run(i):
-        try:
-            barrier.wait(60)
-            work(i)
-        except BaseException as error:
-            errors.append(error)
-
-    threads = [threading.Thread(target=run, args=(i,)) for i in range(count)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    if errors:
-        raise errors[0]
 
 
 class TestEightThreads:
