@@ -164,7 +164,11 @@ def compare_rows(rng, note, ran, dtype, layout, size, c_in, c_out):
 
 
 def run_streams(note):
-    """Results that are too large for the cache, whose lines are whole: they go past it."""
+    """Results that are too large for the cache: whole lines go past it, what is left of a line does not.
+
+    Rows of whole lines, one behind the other; and rows that end within a line, with a gap behind them: those begin with
+    a line at one side of the memory, and not at the other.
+    """
     rng = np.random.default_rng(3)
     try:
         with open("/sys/devices/system/cpu/cpu0/cache/index3/size") as file:
@@ -172,16 +176,27 @@ def run_streams(note):
     except (OSError, ValueError):
         l3 = 32 << 20
     assert l3 <= 512 << 20, f"results beyond {l3 >> 21} MiB are too large for a test"
-    for dtype, layout, side in itertools.product(("float32", "float64"), ("NCW", "NWC"), guarded.SIDES):
-        c_in, c_out = 2, 16
-        pixels = (l3 // 2 // (c_out * np.dtype(dtype).itemsize) // 64 + 1) * 64
+    shapes = ((0, False), (5, False), (5, True))
+    for dtype, layout, side, (rest, added) in itertools.product(
+        ("float32", "float64"), ("NCW", "NWC"), guarded.SIDES, shapes
+    ):
+        line = 64 // np.dtype(dtype).itemsize
+        c_in, c_out = 2, 16 + rest
+        pixels = (l3 // 2 // (c_out * np.dtype(dtype).itemsize) // 64 + 1) * 64 + (rest if layout == "NCW" else 0)
         x, weight = integers(rng, (1, c_in, pixels), dtype), integers(rng, (c_out, c_in), dtype)
-        note(layout, x.shape, weight.shape, dtype, side)
         expected = np.matmul(weight, x)
         if layout == "NWC":
             x, expected = (np.ascontiguousarray(a.transpose(0, 2, 1)) for a in (x, expected))
-        x_in, out = guarded.put(x, side), guarded.Guarded(expected, side)
-        pw.conv(x_in, weight, layout=layout, out=out.array)
+        how = {}
+        if added:  # stored by another function
+            how = {"residual": integers(rng, expected.shape, dtype), "activation": ("leaky_relu", 0.5)}
+            expected = ACTIVATIONS["leaky_relu", 0.5](expected + how["residual"])
+        note(layout, x.shape, weight.shape, dtype, side, "a gap behind rows" if rest else "whole lines", *how)
+        row = -(-expected.shape[-1] // line) * line
+        like = np.empty((*expected.shape[:-1], row), dtype)[..., : expected.shape[-1]]
+        x_in, out = guarded.put(x, side), guarded.Guarded(like, side)
+        assert (out.array.ctypes.data % 64 == 0) == (side == "begin" or not rest)
+        pw.conv(x_in, weight, layout=layout, out=out.array, **how)
         out.assert_wrote_only(expected)
     return note.count
 
