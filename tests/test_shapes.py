@@ -233,9 +233,10 @@ out, layer = np.ones((64, 3), np.float32), pw.Conv(w, layout="NC")
 sweep(lambda: layer(x, None, out, input_scale=scale), lambda y: y is out and (y == 60000).all(), out)
 """,
     "scales that are copied": """
-x, scale = np.broadcast_to(np.float32(1), (1 << 20, 8)), np.broadcast_to(np.float32(1), (1 << 20, 8))
-out, layer = np.ones((1 << 20, 1), np.float32), pw.Conv(np.ones((1, 8), np.float32), layout="NC")
-sweep(lambda: layer(x, None, out, input_scale=scale), lambda y: y is out and (y == 8).all(), out)
+x, scale = np.ones((64, 60000), np.float32), np.broadcast_to(np.float32(1), (64, 60000))
+out, layer = np.ones((64, 3), np.float32), pw.Conv(np.ones((3, 60000), np.float32), layout="NC")
+# 15 MiB of scales, then as much of x: with 16 MiB the scales are there, and must not stay.
+sweep(lambda: layer(x, None, out, input_scale=scale), lambda y: y is out and (y == 60000).all(), out)
 """,
     "a chain's buffers": """
 x, out = np.ones((1, 8, 600), np.float32), np.ones((1, 5, 600), np.float32)
