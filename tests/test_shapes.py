@@ -29,6 +29,8 @@ def test_a_stride_beyond_the_image(n, integers):
     expected = reference.exact(x[:, :, :1, :1], weight, bias)[0]
     for y in every_call(x, weight, bias, stride=n):
         np.testing.assert_array_equal(y, expected)
+    for y in every_call(x, weight, bias, stride=n, padding=2):  # the only pixel lies in the padding
+        np.testing.assert_array_equal(y, np.broadcast_to(bias[:, None, None], (2, 5, 1, 1)))
 
 
 @pytest.mark.parametrize("n", EDGES)

@@ -149,6 +149,18 @@ TEST(Lowering, Edges) {
   }
 }
 
+// What an image without channels may have as strides is anything, and is not looked at.
+TEST(Lowering, StridesOfAnImageWithoutElementsAreLeftOut) {
+  View src(nullptr, pointwise::DType::f32, {2, 0, 5});
+  src.strides = {int64_t{1} << 60, int64_t{1} << 60, int64_t{1} << 60};
+  const View dst(nullptr, pointwise::DType::f32, {2, 3, 3});
+  const Window window{{2, 1, 1}, {0, 0, 0}};
+  const Lowered lowered = lower(pointwise::parse_layout("NCW"), window, 1, src, dst, nullptr);
+  ASSERT_EQ(lowered.boxes, 1);
+  EXPECT_EQ(lowered.box[0].src, 0);
+  for (int i = 0; i < lowered.box[0].axes; ++i) EXPECT_EQ(lowered.box[0].axis[i].src, 0);
+}
+
 TEST(Lowering, MergesAxesThatStepEvenly) {
   const auto lowered = [](const char* name, const Shape& src, const Shape& dst, int64_t stride) {
     const Window window{{stride, stride, 1}, {0, 0, 0}};
