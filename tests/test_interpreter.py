@@ -228,7 +228,10 @@ print(used[-1] - used[2] < x.nbytes >> 20)
 
 
 def test_subinterpreters(run):
-    """An ImportError (NumPy's own, as yet) or right results; the main interpreter goes on in either case."""
+    """An ImportError (NumPy's own, as yet) or right results; the main interpreter goes on in either case.
+
+    pointwise comes first: its extension without NumPy's would wait for ever in a second interpreter.
+    """
     script = """
 try:
     import _interpreters as interpreters  # 3.13
@@ -236,7 +239,7 @@ except ImportError:
     import _xxsubinterpreters as interpreters
 inner = '''
 try:
-    import numpy as np, pointwise as pw
+    import pointwise as pw, numpy as np
 except ImportError:
     print("ImportError")
 else:

@@ -364,13 +364,17 @@ def test_a_result_of_more_than_two_to_the_31_elements(layout):
 
 
 @pytest.mark.large
-def test_a_source_of_more_than_two_to_the_31_elements():
-    """All of them read: 2**32 elements in memory that is the same all over."""
+@pytest.mark.parametrize("layout", ["NC", "CW"])
+def test_a_source_of_more_than_two_to_the_31_elements(layout):
+    """2**32 of them, a few of which have memory of their own: the others are all on the system's page of zeros."""
     pixels, c_in = 2**21 + 5, 2**11
-    weight = np.ones((1, c_in), F)
-    for layout, x in (
-        ("NC", np.broadcast_to(np.ones(c_in, F), (pixels, c_in))),
-        ("CW", np.lib.stride_tricks.as_strided(np.ones(pixels, F), (c_in, pixels), (0, 4))),
-    ):
-        for y in (pw.conv(x, weight, layout=layout), pw.Conv(weight, layout=layout)(x)):
-            assert (y == c_in).all()
+    weight = np.arange(1, c_in + 1, dtype=F)[None]
+    x = np.zeros((pixels, c_in) if layout == "NC" else (c_in, pixels), F)
+    expected = np.zeros(pixels, F)
+    places = [0, 2**29 - 1, 2**29, 2**30, 2**30 + 2**28 + 7, 2**31 - 1, 2**31, 2**32 - 1, 2**32 + 5, x.size - 1]
+    for value, place in enumerate(places, 1):
+        x.reshape(-1)[place] = value
+        pixel, channel = divmod(place, c_in) if layout == "NC" else divmod(place, pixels)[::-1]
+        expected[pixel] += value * weight[0, channel]
+    for y in (pw.conv(x, weight, layout=layout), pw.Conv(weight, layout=layout)(x)):
+        np.testing.assert_array_equal(y.reshape(-1), expected)

@@ -10,6 +10,8 @@ A 1x1 convolution mixes the channels of every pixel and never mixes pixels::
     y = pw.conv(x, weight, bias, layout="NHWC")       # the same in one call
 """
 
+import numpy as _numpy  # noqa: F401  (first: where NumPy refuses a second interpreter, our extension would hang)
+
 from ._api import Conv, conv
 from ._batchnorm import fold_batchnorm
 from ._chain import Chain
