@@ -53,12 +53,13 @@ def shaped(layout, n, c, h, w):
 
 
 def show(title, columns, rows):
-    table = Table(title=title, title_justify="left")
+    console, table = Console(width=150), Table()
+    console.print(title)  # a table would wrap it to its own width
     for column in columns:
         table.add_column(column, justify="left" if column == columns[0] else "right")
     for row in rows:
         table.add_row(*row)
-    Console(width=150).print(table)
+    console.print(table)
 
 
 def activations(args):

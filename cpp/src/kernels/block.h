@@ -8,7 +8,9 @@ namespace {
 
 // Stores a tile that was left in `buffer` (rows of `width` numbers) where y wants its columns side by side: column c,
 // row r at y + c * y_column + r * sizeof(T). This is where NCHW results of pixel rows are transposed, in registers.
-template <class V>
+// There are at most `Most` rows, or any number where that is all lanes: of few rows the compiler drops half of the
+// work.
+template <class V, int Most = V::lanes>
 void store_transposed(const typename V::Number* buffer, int width, int rows, int columns, char* y, ptrdiff_t y_column,
                       const char* residual, ptrdiff_t residual_column, const Epilogue<typename V::Number>& epilogue) {
   using T = typename V::Number;
@@ -19,7 +21,8 @@ void store_transposed(const typename V::Number* buffer, int width, int rows, int
     for (int c = 0; c < columns; c += V::lanes) {
       V v[V::lanes];
       POINTWISE_UNROLL
-      for (int i = 0; i < V::lanes; ++i) v[i] = V::load(reinterpret_cast<const char*>(buffer + (r + i) * width + c));
+      for (int i = 0; i < V::lanes; ++i)
+        v[i] = i < Most ? V::load(reinterpret_cast<const char*>(buffer + (r + i) * width + c)) : V::fill(0);
       V::transpose(v);
       const ptrdiff_t at = r * static_cast<ptrdiff_t>(sizeof(T));
       if (residual) {
@@ -68,8 +71,10 @@ struct BlockRunner {
         direct(R == Rows::channels
                    ? !b.y_offsets && b.y_pixel == item && (!b.residual || b.residual_pixel == item)
                    : !b.y_offsets && b.y_channel == item && (!b.residual || b.residual_channel == item)) {
-    if (!direct)
-      for (T& v : buffer) v = 0;
+    if (direct) return;
+    // Squares are read whole: what no tile writes of them must be numbers.
+    const int64_t rows = smaller(ceil_div(R == Rows::channels ? b.channels : b.pixels, lanes) * lanes, buffer_rows);
+    for (int64_t i = 0; i < rows * width; ++i) buffer[i] = 0;
   }
 
   ptrdiff_t y_at(int64_t pixel) const { return b.y_offsets ? b.y_offsets[pixel] : pixel * b.y_pixel; }
@@ -121,10 +126,12 @@ struct BlockRunner {
     const ptrdiff_t residual_lane = R == Rows::pixels ? b.residual_pixel : b.residual_channel;
     if (even && y_lane == item && (!b.residual || residual_lane == item)) {
       const bool rows_are_pixels = R == Rows::pixels;
-      store_transposed<V>(buffer, width, rows_are_pixels ? pixels : channels, rows_are_pixels ? channels : pixels,
-                          b.y + pixel * b.y_pixel + channel * b.y_channel, rows_are_pixels ? b.y_channel : b.y_pixel,
-                          b.residual ? b.residual + pixel * b.residual_pixel + channel * b.residual_channel : nullptr,
-                          rows_are_pixels ? b.residual_channel : b.residual_pixel, b.epilogue);
+      const int rows = rows_are_pixels ? pixels : channels;
+      const auto store = rows <= lanes / 4 ? store_transposed<V, lanes / 4> : store_transposed<V>;
+      store(buffer, width, rows, rows_are_pixels ? channels : pixels, b.y + pixel * b.y_pixel + channel * b.y_channel,
+            rows_are_pixels ? b.y_channel : b.y_pixel,
+            b.residual ? b.residual + pixel * b.residual_pixel + channel * b.residual_channel : nullptr,
+            rows_are_pixels ? b.residual_channel : b.residual_pixel, b.epilogue);
       return;
     }
     constexpr int most_channels = R == Rows::pixels ? width : buffer_rows;
