@@ -24,7 +24,7 @@ from pointwise._machine import copy_bandwidth, fma_peak
 from rich.console import Console
 from rich.table import Table
 
-EFFORT = Effort(seconds=3.0, block=0.01, rounds=20)
+EFFORT = Effort(seconds=12.0, block=0.01, rounds=60)
 LAYOUTS = ("NCHW", "NHWC")
 
 

@@ -17,8 +17,10 @@ constexpr double scatter_cycles = 2;       // a number that is stored alone
 constexpr double copy_cycles = 2;          // a vector that is packed
 constexpr double gather_cycles = 1;        // a number that is packed alone
 constexpr double transposed_cycles = 0.3;  // a number that is packed in a square that is transposed
-constexpr double scale_cycles = 0.7;       // a vector of packed pixels that is scaled
-constexpr double second_cycles = 0.7;      // a number that is packed where every second one is, in short rows
+// A pixel's share of a square that is not full, and a number that is packed alone where squares would hold too few.
+constexpr double part_of_square_cycles = 10, alone_cycles = 4;
+constexpr double scale_cycles = 0.7;   // a vector of packed pixels that is scaled
+constexpr double second_cycles = 0.7;  // a number that is packed where every second one is, in short rows
 // 3 us of work a thread, below which a second one does not pay (a parallel region costs 1 to 2 us).
 constexpr double least_cycles_a_thread = 12000;
 std::atomic<bool> teams_forced{false};  // tests want all threads of a team for the smallest layers
@@ -126,6 +128,13 @@ void chunk(const Work& work, const RowShape& row, Blocking* b) {
   }
 }
 
+// Packs a pixel whose channels lie side by side, in squares of `lanes` of both.
+double transpose_pixel_cycles(int64_t channels, int lanes) {
+  const int64_t rest = channels % lanes;
+  const double whole = static_cast<double>(channels - rest) * transposed_cycles;
+  return whole + (rest > lanes / 4 ? part_of_square_cycles : static_cast<double>(rest) * alone_cycles);
+}
+
 Candidate consider(const Work& work, const RowShape& row, int index, int pixel_axes, Packing packing) {
   Candidate candidate{};
   Blocking& b = candidate.blocking;
@@ -172,17 +181,17 @@ Candidate consider(const Work& work, const RowShape& row, int index, int pixel_a
 
   double cycles = call_cycles + compute_cycles(work, row, b.pixels, indirect);
   if (packing == Packing::none && reads && !channel_rows) cycles *= thrash_factor(row, inner.src, b.pixels);
-  double pack = 0;
+  const double inputs = static_cast<double>(work.input_channels), pixels = static_cast<double>(b.pixels);
+  const double vectors = inputs * pixels * work.item / 32.0;
   if (packing == Packing::channels) {
-    pack = work.src_channel == work.item ? b.pixels * transposed_cycles
-           : inner.src == work.item      ? b.pixels * work.item / 32.0 * copy_cycles
-           : inner.src == 2 * work.item  ? b.pixels * second_cycles
-                                         : b.pixels * gather_cycles;
+    b.pack = work.src_channel == work.item ? pixels * transpose_pixel_cycles(work.input_channels, row.lanes)
+             : inner.src == work.item      ? vectors * copy_cycles
+             : inner.src == 2 * work.item  ? inputs * pixels * second_cycles
+                                           : inputs * pixels * gather_cycles;
   } else if (packing == Packing::pixels) {
-    pack = b.pixels * work.item / 32.0 * copy_cycles;
+    b.pack = vectors * copy_cycles;
   }
-  if (work.scaled) pack += b.pixels * work.item / 32.0 * scale_cycles;
-  b.pack = pack * work.input_channels;
+  if (work.scaled) b.pack += vectors * scale_cycles;
   b.cycles = b.makespan = (cycles + b.pack) * b.images * work.groups;
   return candidate;
 }
