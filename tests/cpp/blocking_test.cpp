@@ -70,6 +70,8 @@ TEST(Blocking, ChoosesTheOrientation) {
       {"one pixel", false, 1, 1, 1024, 1000, Rows::pixels, Packing::none},
       {"NCHW, 7x7", false, 1, 49, 512, 2048, Rows::pixels, Packing::none},
       {"NCHW, 2x2", false, 1, 4, 512, 512, Rows::pixels, Packing::none},
+      {"NHWC, one channel out", true, 1, 196, 64, 1, Rows::channels, Packing::channels},
+      {"NHWC, grey of RGB", true, 1, 448 * 448, 3, 1, Rows::pixels, Packing::none},
   };
   for (const auto& t : table)
     for (const auto* rows : {&wide, &narrow}) {
@@ -94,6 +96,15 @@ TEST(Blocking, ChoosesTheTile) {
   EXPECT_EQ(name(196, 24), "16x24_pairs");
   EXPECT_EQ(name(196, 72), "16x24_pairs");
   EXPECT_EQ(name(196, 25), "12x32_pixels") << "more than half a vector is left";
+}
+
+TEST(Blocking, PackedPixelsThatAreReadOnceStayInL1) {
+  for (const int64_t pixels : {100, 1000, 100000}) {
+    const Work work = work_of(true, 1, pixels, 64, 2, 1);
+    const Blocking b = choose_blocking(work, wide);
+    EXPECT_EQ(b.packing, Packing::channels);
+    EXPECT_LE(b.packed, work.l1 / 2);
+  }
 }
 
 TEST(Blocking, RefusesWhatCannotRun) {
