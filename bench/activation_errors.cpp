@@ -27,7 +27,7 @@ struct Case {
   const char* name;
   Kind kind;
   double ulps_f32, ulps_f64;  // what is promised
-  double a = 0, b = 0;  // which a float holds
+  double a = 0, b = 0;        // which a float holds
 };
 
 // A product is rounded to the wide type before it is compared: the half of leaky_relu is not quite one.
