@@ -11,16 +11,15 @@
 namespace pointwise {
 namespace {
 
-constexpr double call_cycles = 30;         // a kernel call
-constexpr double transpose_cycles = 6;     // a vector that goes through the transposing store
-constexpr double scatter_cycles = 2;       // a number that is stored alone
-constexpr double copy_cycles = 2;          // a vector that is packed
-constexpr double gather_cycles = 1;        // a number that is packed alone
-constexpr double transposed_cycles = 0.3;  // a number that is packed in a square that is transposed
-// A pixel's share of a square that is not full, and a number that is packed alone where squares would hold too few.
-constexpr double part_of_square_cycles = 10, alone_cycles = 4;
-constexpr double scale_cycles = 0.7;   // a vector of packed pixels that is scaled
-constexpr double second_cycles = 0.7;  // a number that is packed where every second one is, in short rows
+constexpr double call_cycles = 30;           // a kernel call
+constexpr double transpose_cycles = 6;       // a vector that goes through the transposing store
+constexpr double scatter_cycles = 2;         // a number that is stored alone
+constexpr double copy_cycles = 2;            // a vector that is packed
+constexpr double gather_cycles = 1;          // a number that is packed alone
+constexpr double transposed_cycles = 0.3;    // a number that is packed in a square that is transposed
+constexpr double part_of_square_cycles = 6;  // a pixel's share of a square that is not full
+constexpr double scale_cycles = 0.7;         // a vector of packed pixels that is scaled
+constexpr double second_cycles = 0.7;        // a number that is packed where every second one is, in short rows
 // 3 us of work a thread, below which a second one does not pay (a parallel region costs 1 to 2 us).
 constexpr double least_cycles_a_thread = 12000;
 std::atomic<bool> teams_forced{false};  // tests want all threads of a team for the smallest layers
@@ -131,8 +130,7 @@ void chunk(const Work& work, const RowShape& row, Blocking* b) {
 // Packs a pixel whose channels lie side by side, in squares of `lanes` of both.
 double transpose_pixel_cycles(int64_t channels, int lanes) {
   const int64_t rest = channels % lanes;
-  const double whole = static_cast<double>(channels - rest) * transposed_cycles;
-  return whole + (rest > lanes / 4 ? part_of_square_cycles : static_cast<double>(rest) * alone_cycles);
+  return static_cast<double>(channels - rest) * transposed_cycles + (rest > 0 ? part_of_square_cycles : 0);
 }
 
 Candidate consider(const Work& work, const RowShape& row, int index, int pixel_axes, Packing packing) {

@@ -16,12 +16,6 @@ void pack_channels_last(const char* x, const ptrdiff_t* offsets, int64_t pixels,
     const int rows = static_cast<int>(smaller(lanes, pixels - p));
     for (int64_t c = 0; c < channels; c += lanes) {
       const int columns = static_cast<int>(smaller(lanes, channels - c));
-      if (columns <= lanes / 4 || rows <= lanes / 4) {  // not worth a square
-        for (int i = 0; i < columns; ++i)
-          for (int k = 0; k < rows; ++k)
-            __builtin_memcpy(to + (c + i) * to_channel + (p + k) * item, x + offsets[p + k] + (c + i) * item, item);
-        continue;
-      }
       V v[lanes];
       if (rows == lanes && columns == lanes) {
         POINTWISE_UNROLL
