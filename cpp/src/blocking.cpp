@@ -4,6 +4,7 @@
 #include <atomic>
 #include <cassert>
 #include <cmath>
+#include <limits>
 
 #include "checked.h"
 #include "tile_cost.h"
@@ -23,57 +24,62 @@ constexpr double second_cycles = 0.7;        // a number that is packed where ev
 // 3 us of work a thread, below which a second one does not pay (a parallel region costs 1 to 2 us).
 constexpr double least_cycles_a_thread = 12000;
 std::atomic<bool> teams_forced{false};  // tests want all threads of a team for the smallest layers
-// Pieces of a call: enough that a slow core can take fewer. A piece costs its hand-out and a kernel call; a last piece
-// that starts late is waited for, on average, a quarter of its length.
-constexpr int pieces_a_thread = 8;
-constexpr double piece_cycles = 600, late_piece = 0.25;
+// Pieces of each thread, at most: enough that a slow core can take fewer.
+constexpr int rounds_to_weigh[] = {1, 2, 3, 4, 6, 8};
+constexpr int most_rounds = 8;
+// What fits the times of all layers of bench/layers above 5 MFLOP, cut in every way for two threads (times over the
+// best cut: 1.018; one piece a thread, always: 1.020; eight: 1.05). A piece costs its hand-out, a kernel call and what
+// it finds in another core's cache; a last piece that starts late is waited for; a cut across what the tiles of a row
+// stream over makes each piece stream it again.
+constexpr double piece_cycles = 2400, late_piece = 0.02, cut_across = 1.02;
+// A piece of more than 0.2 ms is too long to wait for where its core is slow (1.019 times the best cut with this).
+constexpr double long_piece_cycles = 8e5, late_long_piece = 0.25;
 // A sum over more channels than this is split: the tile's pixels leave L1 and the TLB before the next tile reads them
 // (8192 -> 64 channels at 28x28 in NCHW: 50 GFLOP/s whole, 162 split; 4096 -> 64: 133 and 193).
 constexpr int64_t most_input_channels = 1536, input_channels_a_call = 1024;
 // Pixels, and channels, of a kernel call: it multiplies such counts with each other.
 constexpr int64_t most_of_a_call = int64_t{1} << 30;
 
-// Cuts each image and group into pieces: channel rows by pixels, pixel rows by channels (a cut the other way loses 15
-// to 30%, as every piece streams what the tile wants to keep), and both ways where one does not come out even. What is
-// weighed: rounds of equal pieces until the slowest thread is done, the wait for a last piece that starts late (part of
-// its length; this is what makes pieces small where a core is slow), and the price of a piece.
+// Cuts each image and group into pieces, by pixels, by channels or both ways. What is weighed: rounds of pieces as
+// long as the largest, until the slowest thread is done. Borrowed weights are packed once: by channels alone.
 void split(const Work& work, const RowShape& row, Blocking* b) {
   const bool channel_rows = row.rows == Rows::channels;
-  const int64_t pixel_unit = channel_rows ? int64_t{row.nr} * row.lanes : row.mr;
-  const int64_t panel = 64 / work.item;
-  const int64_t channel_unit = channel_rows ? panel : std::max<int64_t>(panel, int64_t{row.nr} * row.lanes);
-  const int64_t units = b->images * work.groups;
-  b->pixel_blocks = {b->pixels, pixel_unit, 1};
-  b->channel_blocks = {work.channels, channel_unit, 1};
+  const int64_t panel = 64 / work.item, units = b->images * work.groups;
+  b->pixel_blocks = {b->pixels, channel_rows ? row.lanes : row.pairs ? row.mr : 1, 1};
+  b->channel_blocks = {work.channels, panel, 1};
   const int team = teams_forced.load(std::memory_order_relaxed)
                        ? work.threads
                        : static_cast<int>(std::min<double>(work.threads, b->cycles / least_cycles_a_thread));
-  if (team > 1 && units < int64_t{pieces_a_thread} * team) {
-    Parts* first = channel_rows ? &b->pixel_blocks : &b->channel_blocks;
-    Parts* second = channel_rows ? &b->channel_blocks : &b->pixel_blocks;
-    const int64_t tiles = ceil_div(first->total, first->unit), rest = ceil_div(second->total, second->unit);
-    // Cycles of one unit of both, and of packing for it.
-    const double whole = (b->cycles / static_cast<double>(units) - b->pack) / static_cast<double>(tiles * rest);
-    // Pixel rows of few pixels do not hide that weights come from beyond L2.
-    const double weights = static_cast<double>(work.input_channels) * static_cast<double>(work.channels * work.item);
-    const double stream = !channel_rows && weights > work.l2 / 2 ? weights / l2_bytes_per_cycle : 0;
-    const auto price = [&](int64_t i, int64_t k) {
-      const double pieces = static_cast<double>(units * i * k);
-      const double largest = whole * static_cast<double>(ceil_div(tiles, i) * ceil_div(rest, k)) * (k > 1 ? 1.05 : 1) +
-                             b->pack / static_cast<double>(channel_rows ? i : k) +
-                             (k > 1 ? stream / static_cast<double>(i) : 0);
-      return std::ceil(pieces / team) * largest + late_piece * largest + pieces / team * piece_cycles;
+  if (team > 1 && units < int64_t{most_rounds} * team) {
+    const double whole = compute_cycles(work, row, b->pixels, work.channels, b->indirect);
+    const double scale = (b->cycles / static_cast<double>(units) - b->pack) / whole;
+    double best = std::numeric_limits<double>::infinity();
+    Parts pixels = b->pixel_blocks, channels = b->channel_blocks;
+    const auto weigh = [&](int64_t pixel_parts, int64_t channel_parts) {
+      pixels.count = work.borrowed ? 1 : std::min(pixel_parts, pixels.units());
+      channels.count = std::min(channel_parts, channels.units());
+      const bool across = (channel_rows ? channels : pixels).count > 1;
+      // Every piece packs its pixels, whoever else packs them too.
+      const double largest = scale * compute_cycles(work, row, pixels.largest(), channels.largest(), b->indirect) *
+                                 (across ? cut_across : 1) +
+                             b->pack / static_cast<double>(pixels.count);
+      const int64_t rounds = ceil_div(units * pixels.count * channels.count, team);
+      const double price = static_cast<double>(rounds) * (largest + piece_cycles) + late_piece * largest +
+                           late_long_piece * std::max(0.0, largest - long_piece_cycles);
+      if (price >= best) return;
+      best = price;
+      b->pixel_blocks = pixels;
+      b->channel_blocks = channels;
     };
-    double best = price(1, 1);
-    const int64_t most = 2 * int64_t{pieces_a_thread} * team, most_second = std::max<int64_t>(8, ceil_div(most, tiles));
-    for (int64_t i = 1; i <= std::min(tiles, most); ++i)
-      for (int64_t k = 1; k <= std::min(rest, most_second) && i * k <= most; ++k)
-        if (price(i, k) < best) {
-          best = price(i, k);
-          first->count = i;
-          second->count = k;
-        }
+    for (const int rounds : rounds_to_weigh) {
+      const int64_t parts = std::max<int64_t>(1, int64_t{rounds} * team / units);
+      for (int64_t few = 1; few * few <= parts; ++few) {
+        weigh(few, parts / few);
+        weigh(parts / few, few);
+      }
+    }
     // L3 is shared: what comes from it takes as long for all threads as for one.
+    const double weights = static_cast<double>(work.input_channels) * static_cast<double>(work.channels * work.item);
     const double l3 = weights > work.l2 / 2 ? static_cast<double>(units) * weights / l3_bytes_per_cycle : 0;
     b->makespan = best + l3 * (1 - 1.0 / team);
   }
@@ -175,9 +181,9 @@ Candidate consider(const Work& work, const RowShape& row, int index, int pixel_a
     candidate.refused = "channels of the result are not side by side";
     return candidate;
   }
-  const double indirect = direct ? 0 : transposed ? transpose_cycles : scatter_cycles * row.lanes;
+  b.indirect = direct ? 0 : transposed ? transpose_cycles : scatter_cycles * row.lanes;
 
-  double cycles = call_cycles + compute_cycles(work, row, b.pixels, indirect);
+  double cycles = call_cycles + compute_cycles(work, row, b.pixels, work.channels, b.indirect);
   if (packing == Packing::none && reads && !channel_rows) cycles *= thrash_factor(row, inner.src, b.pixels);
   const double inputs = static_cast<double>(work.input_channels), pixels = static_cast<double>(b.pixels);
   const double vectors = inputs * pixels * work.item / 32.0;

@@ -51,12 +51,13 @@ enum class Packing {
 struct Parts {
   int64_t total, unit, count;
 
+  int64_t units() const { return ceil_div(total, unit); }
   int64_t begin(int64_t part) const {
     if (part == 0) return 0;
     if (part == count) return total;
-    return static_cast<int64_t>(static_cast<__int128>(part) * ceil_div(total, unit) / count) * unit;
+    return static_cast<int64_t>(static_cast<__int128>(part) * units() / count) * unit;
   }
-  int64_t largest() const { return count == 1 ? total : ceil_div(ceil_div(total, unit), count) * unit; }
+  int64_t largest() const { return count == 1 ? total : ceil_div(units(), count) * unit; }
 };
 
 // The fewest parts of at most `most`, which is a number of whole units or no less than the total.
@@ -80,6 +81,7 @@ struct Blocking {
   int64_t sums;           // bytes of sums a thread
   int64_t copy;           // bytes that a thread copies a tile's src to; 0 where tiles read src in place
   int64_t weights;        // bytes of borrowed weights that a thread packs at a time
+  double indirect;        // cycles for a vector of results that does not go straight to dst
   double pack;            // cycles of packing src, of an image and group; every piece of other channels packs again
   double cycles;          // what the cost model expects on one thread
   double makespan;        // and until the last of several is done

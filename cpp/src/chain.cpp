@@ -278,10 +278,11 @@ void Chain::operator()(const View& src, const View& dst, const View* residual, i
                  chain.layer(i).weights);
     }
   };
+  const int64_t pieces = plan->images * plan->chunks;
   if (plan->one_by_one)
     work(0, 0);
   else
-    parallel(plan->team, plan->images * plan->chunks, work, flushes);
+    parallel(plan->team, pieces, EvenRuns{pieces}, work, flushes);
   scratch.trim();
 }
 

@@ -236,7 +236,8 @@ void run_plan(const Plan& plan, const PackedWeights<T>& weights, const Arrays& a
   char* memory = plan.scratch > 0 ? scratch.get(allocation_size(plan.scratch, team)) : nullptr;
   const Run<T> run(plan, weights, arrays, memory);
   parallel(
-      team, plan.pieces, [&run](int64_t piece, int thread) { run.piece(piece, thread); }, weights.flush_subnormals);
+      team, plan.pieces, [&plan](int part, int parts) { return plan.first_piece(part, parts); },
+      [&run](int64_t piece, int thread) { run.piece(piece, thread); }, weights.flush_subnormals);
   scratch.trim();
 }
 

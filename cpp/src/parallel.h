@@ -52,14 +52,21 @@ class Longest {
 
 extern Neighbour neighbour;
 
+// Where the pieces of a thread begin, if all take as long as each other.
+struct EvenRuns {
+  int64_t pieces;
+  int64_t operator()(int run, int runs) const { return pieces * run / runs; }
+};
+
 // Calls work(piece, thread) for every piece below `pieces`, on at most `team` threads, thread < team. `work` does not
-// throw. Every thread computes in a FloatEnvironment of its own, whatever state it was started with.
+// throw. first(run, runs) is the first piece of one of so many runs, first(runs, runs) is `pieces`. Every thread
+// computes in a FloatEnvironment of its own, whatever state it was started with.
 //
 // Each thread has a run of pieces side by side, and takes pieces of the others' runs when its own is done: a slow core
 // does fewer, and a call that is made again finds the same pixels and weights in the cache of the same core (24 -> 144
 // channels at 56x56: 53 us, against 53 or 76 us from one common queue, as chance would have it).
-template <class Work>
-void parallel(int team, int64_t pieces, const Work& work, bool flush_subnormals = false) {
+template <class First, class Work>
+void parallel(int team, int64_t pieces, const First& first, const Work& work, bool flush_subnormals = false) {
   if (team <= 1 || pieces <= 1 || (!neighbour.quiet() && neighbour.busy(monotonic_nanoseconds())) ||
       (team = startable_team(team)) <= 1) {
     const FloatEnvironment environment(flush_subnormals);
@@ -74,8 +81,8 @@ void parallel(int team, int64_t pieces, const Work& work, bool flush_subnormals 
   Run run[most_runs];
   const int runs = team < most_runs ? team : most_runs;
   for (int i = 0; i < runs; ++i) {
-    run[i].next.store(pieces * i / runs, std::memory_order_relaxed);
-    run[i].end = pieces * (i + 1) / runs;
+    run[i].next.store(first(i, runs), std::memory_order_relaxed);
+    run[i].end = first(i + 1, runs);
   }
   const int64_t start = monotonic_nanoseconds();
   int64_t done = start;

@@ -25,7 +25,8 @@ Round run_round(double (*loop)(int64_t), int64_t steps, int threads) {
   constexpr int pieces = 8;
   std::atomic<int64_t> flops{0};
   const auto begin = std::chrono::steady_clock::now();
-  parallel(threads, pieces * threads, [&](int64_t, int) { flops += static_cast<int64_t>(loop(steps / pieces)); });
+  parallel(threads, pieces * threads, EvenRuns{pieces * threads},
+           [&](int64_t, int) { flops += static_cast<int64_t>(loop(steps / pieces)); });
   const std::chrono::duration<double> elapsed = std::chrono::steady_clock::now() - begin;
   return {static_cast<double>(flops), elapsed.count()};
 }
@@ -76,7 +77,7 @@ double fma_peak(DType dtype, int threads, int blocks, double block) {
 void streaming_copy(void* to, const void* from, int64_t bytes, int threads) {
   constexpr int64_t piece = 1 << 20;
   const int64_t pieces = (bytes + piece - 1) / piece;
-  parallel(openmp_limit(std::max(threads, 1)), pieces, [&](int64_t i, int) {
+  parallel(openmp_limit(std::max(threads, 1)), pieces, EvenRuns{pieces}, [&](int64_t i, int) {
     stream(static_cast<char*>(to) + i * piece, static_cast<const char*>(from) + i * piece,
            std::min(piece, bytes - i * piece));
   });

@@ -24,6 +24,22 @@ std::vector<RowShape> shapes() {
 
 }  // namespace
 
+// In integers: the floating-point state is the caller's.
+int64_t Plan::first_piece(int part, int parts) const {
+  if (lowered.boxes == 1 || part == parts) return pieces * part / parts;
+  __int128 before = 0;
+  for (int i = 0; i < lowered.boxes; ++i) before += static_cast<__int128>(piece_cycles[i]) * blocking[i].pieces;
+  before = before * part / parts;
+  int64_t first = 0;
+  for (int i = 0; i < lowered.boxes; ++i) {
+    const __int128 box = static_cast<__int128>(piece_cycles[i]) * blocking[i].pieces;
+    if (before < box) return first + static_cast<int64_t>((before + piece_cycles[i] / 2) / piece_cycles[i]);
+    before -= box;
+    first += blocking[i].pieces;
+  }
+  return first;
+}
+
 const std::vector<RowShape>& row_shapes(DType dtype) {
   static Once<std::vector<RowShape>> f32, f64;
   return dtype == DType::f32 ? f32.get(shapes<float>) : f64.get(shapes<double>);
@@ -67,6 +83,7 @@ Plan plan_of(const Lowered& lowered, const std::array<Blocking, max_boxes>& bloc
     const Blocking& b = blocking[i];
     plan.pieces += b.pieces;
     cycles += b.cycles;
+    plan.piece_cycles[i] = static_cast<int64_t>(std::clamp(b.cycles / static_cast<double>(b.pieces), 1.0, 1e18));
     results += static_cast<double>(b.images) * b.pixels * lowered.groups * lowered.channels * item;
     plan.packed = std::max(plan.packed, round_up(b.packed, 64));
     plan.sums = std::max(plan.sums, round_up(b.sums, 64));

@@ -12,13 +12,17 @@ namespace pointwise {
 
 struct Plan {
   Lowered lowered;
-  std::array<Blocking, max_boxes> blocking;  // of each box
-  int64_t pieces;                            // of all boxes
-  int team;                                  // threads that pay
-  bool stream;                               // results go past the caches, where dst lies so that they can
+  std::array<Blocking, max_boxes> blocking;     // of each box
+  int64_t pieces;                               // of all boxes
+  std::array<int64_t, max_boxes> piece_cycles;  // what the cost model expects of a piece of each box
+  int team;                                     // threads that pay
+  bool stream;                                  // results go past the caches, where dst lies so that they can
   // Bytes of scratch memory a thread: packed src, then sums, then the copy of a tile's src, then panels of borrowed
   // weights, then offsets of pixels.
   int64_t scratch, packed, sums, copy, weights;
+
+  // The first piece of one of so many parts that take about as long as each other.
+  int64_t first_piece(int part, int parts) const;
 };
 
 Work work_of(const Lowered& lowered, const Box& box, DType dtype, int threads, bool borrowed = false);

@@ -69,8 +69,7 @@ bool copies_pixels(const Work& work, const RowShape& row, int64_t input_channels
   return work.channels >= least_channels_to_copy && crowded(work, row, input_channels);
 }
 
-double compute_cycles(const Work& work, const RowShape& row, int64_t pixels, double indirect) {
-  const int64_t channels = work.channels;
+double compute_cycles(const Work& work, const RowShape& row, int64_t pixels, int64_t channels, double indirect) {
   const double steps = static_cast<double>(work.input_channels);  // products with it may be beyond int64
   const bool channel_rows = row.rows == Rows::channels;
   const auto tile = [&](int64_t rows, int64_t vectors) {
@@ -78,12 +77,13 @@ double compute_cycles(const Work& work, const RowShape& row, int64_t pixels, dou
            rows * row_cycles + rows * vectors * (vector_cycles + indirect);
   };
   if (row.pairs) {  // one and a half vectors, and before them whole ones in tiles of 6 x 4
-    const int64_t tiles = ceil_div(pixels, row.mr), before = (channels - row.lanes) / row.lanes;
+    const int64_t tiles = ceil_div(pixels, row.mr), paired = channels % row.lanes > 0 ? 1 : 0;
+    const int64_t before = channels / row.lanes - paired;
     const double before_tile =
         steps * step_cycles(work, row, 6, 4) + pixel_tile_cycles + 6 * row_cycles + 24 * vector_cycles;
-    const double paired =
+    const double paired_tile =
         steps * row.mr * 1.5 / fma_per_cycle + pixel_tile_cycles + 2 * row.mr * (row_cycles + vector_cycles);
-    return static_cast<double>(tiles) * paired +
+    return static_cast<double>(tiles * paired) * paired_tile +
            static_cast<double>(pixels) * static_cast<double>(before) / 24 * before_tile;
   }
   const Spread lanes = spread(ceil_div(channel_rows ? pixels : channels, row.lanes), row.nr);

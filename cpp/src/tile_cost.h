@@ -10,8 +10,8 @@ constexpr double l2_bytes_per_cycle = 45;
 // Weights that do not stay in L2 come from L3 once for every image; the CPU fetches most of them ahead.
 constexpr double l3_bytes_per_cycle = 150;
 
-// The tiles of one image and group; `indirect`: cycles for one vector that does not go straight to dst.
-double compute_cycles(const Work& work, const RowShape& row, int64_t pixels, double indirect);
+// The tiles of so many pixels and channels; `indirect`: cycles for one vector that does not go straight to dst.
+double compute_cycles(const Work& work, const RowShape& row, int64_t pixels, int64_t channels, double indirect);
 
 // Rows whose addresses differ by a large power of two share the sets of L1: by so much kernels take longer.
 double thrash_factor(const RowShape& row, ptrdiff_t x_pixel, int64_t pixels);

@@ -3,7 +3,11 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
+#include <numeric>
+
 #include "checked.h"
+#include "plan.h"
 #include "problem.h"
 
 namespace pointwise_tests {
@@ -231,7 +235,10 @@ TEST(Blocking, KeepsItsInvariants) {
       const RowShape& row = rows[static_cast<size_t>(b.row)];
       const int64_t panel = 64 / work.item, tile_pixels = row.rows == Rows::channels ? row.nr * row.lanes : row.mr;
       // Blocks cover the whole, and begin where a panel does.
-      expect_parts(b.pixel_blocks, pixels, tile_pixels);
+      expect_parts(b.pixel_blocks, pixels, row.rows == Rows::channels ? row.lanes : row.pairs ? row.mr : 1);
+      if (work.borrowed) {
+        ASSERT_EQ(b.pixel_blocks.count, 1);
+      }
       expect_parts(b.channel_blocks, work.channels, panel);
       ASSERT_TRUE(1 <= b.pixel_chunk && b.pixel_chunk <= b.pixel_blocks.largest());
       ASSERT_TRUE(1 <= b.channel_chunk && b.channel_chunk <= b.channel_blocks.largest());
@@ -317,15 +324,48 @@ TEST(Blocking, ComesOutEvenOnSeveralThreads) {
   EXPECT_LT(of(4).makespan, 0.35 * of(1).cycles);
 }
 
-// Enough pieces for every thread where the work is large, and not limited by the batch.
+// A piece for every thread where the work is large, not limited by the batch, and some to spare for a thread that has
+// a slow core where it is larger still.
 TEST(Blocking, HasPiecesForEveryThread) {
   for (const bool channels_last : {false, true})
     for (const int64_t images : {1, 3})
       for (const int threads : {2, 8, 32}) {
-        const Work work = work_of(channels_last, images, 12544, 256, 256, threads);
-        EXPECT_GE(choose_blocking(work, wide).pieces, 3 * threads) << threads << " threads, " << images << " images";
+        SCOPED_TRACE(std::to_string(threads) + " threads, " + std::to_string(images) + " images");
+        const auto pieces = [&](int64_t pixels) {
+          return choose_blocking(work_of(channels_last, images, pixels, 256, 256, threads), wide).pieces;
+        };
+        EXPECT_GE(pieces(12544), threads);
+        EXPECT_GE(pieces(int64_t{12544} * threads), 4 * threads);
       }
   EXPECT_EQ(choose_blocking(work_of(false, 1, 49, 16, 16, 64), wide).pieces, 1) << "too small to share";
+}
+
+// Threads begin with runs of pieces that take as long as each other, to within half of a piece at either end.
+TEST(Plan, SharesPiecesByWhatTheyTake) {
+  Random random(81);
+  for (int round = 0; round < 2000; ++round) {
+    pointwise::Plan plan{};
+    plan.lowered.boxes = static_cast<int>(random.integer(1, pointwise::max_boxes));
+    std::vector<double> cycles;  // of each piece
+    for (int i = 0; i < plan.lowered.boxes; ++i) {
+      plan.blocking[i].pieces = random.integer(1, 20);
+      plan.piece_cycles[i] = int64_t{1} << random.integer(0, 60);
+      plan.pieces += plan.blocking[i].pieces;
+      cycles.insert(cycles.end(), plan.blocking[i].pieces, static_cast<double>(plan.piece_cycles[i]));
+    }
+    const double all = std::accumulate(cycles.begin(), cycles.end(), 0.0);
+    const double longest = *std::max_element(cycles.begin(), cycles.end());
+    for (const int parts : {1, 2, 3, 64}) {
+      ASSERT_EQ(plan.first_piece(0, parts), 0);
+      ASSERT_EQ(plan.first_piece(parts, parts), plan.pieces);
+      for (int part = 0; part < parts; ++part) {
+        const int64_t begin = plan.first_piece(part, parts), end = plan.first_piece(part + 1, parts);
+        ASSERT_LE(begin, end);
+        const double share = std::accumulate(cycles.begin() + begin, cycles.begin() + end, 0.0);
+        ASSERT_NEAR(share, all / parts, 1.001 * longest);
+      }
+    }
+  }
 }
 
 TEST(Blocking, TeamSize) {

@@ -128,7 +128,7 @@ TEST(Neighbour, MakesTheLoopRunAlone) {
     std::array<std::atomic<int>, 64> done{};
     std::set<int> threads;
     std::mutex mutex;
-    pointwise::parallel(4, 64, [&](int64_t piece, int thread) {
+    pointwise::parallel(4, 64, pointwise::EvenRuns{64}, [&](int64_t piece, int thread) {
       ++done[static_cast<size_t>(piece)];
       std::this_thread::sleep_for(std::chrono::microseconds(200));  // the others are there before all is done
       const std::lock_guard<std::mutex> lock(mutex);
