@@ -25,7 +25,7 @@ constexpr double second_cycles = 0.7;        // a number that is packed where ev
 constexpr double least_cycles_a_thread = 12000;
 std::atomic<bool> teams_forced{false};  // tests want all threads of a team for the smallest layers
 // Pieces of each thread, at most: enough that a slow core can take fewer.
-constexpr int rounds_to_weigh[] = {1, 2, 3, 4, 6, 8};
+constexpr int rounds_to_weigh[] = {1, 2, 3, 4, 8};
 constexpr int most_rounds = 8;
 // What fits the times of all layers of bench/layers above 5 MFLOP, cut in every way for two threads (times over the
 // best cut: 1.018; one piece a thread, always: 1.020; eight: 1.05). A piece costs its hand-out, a kernel call and what
@@ -75,7 +75,7 @@ void split(const Work& work, const RowShape& row, Blocking* b) {
       const int64_t parts = std::max<int64_t>(1, int64_t{rounds} * team / units);
       for (int64_t few = 1; few * few <= parts; ++few) {
         weigh(few, parts / few);
-        weigh(parts / few, few);
+        if (few < parts / few) weigh(parts / few, few);
       }
     }
     // L3 is shared: what comes from it takes as long for all threads as for one.
@@ -241,7 +241,8 @@ Blocking choose_blocking(const Work& work, const std::vector<RowShape>& rows) {
   if (work.threads == 1) return best;
   // A way that takes a little longer on one thread may come out more even on several.
   consider_all(work, rows, [&](Candidate candidate) {
-    if (candidate.refused != nullptr || candidate.blocking.cycles > 1.1 * cycles) return;
+    const Blocking& b = candidate.blocking;
+    if (candidate.refused != nullptr || b.cycles > 1.1 * cycles || b.cycles >= best.makespan * work.threads) return;
     cut_up(work, rows[candidate.blocking.row], &candidate.blocking);
     if (candidate.blocking.makespan < best.makespan) best = candidate.blocking;
   });
