@@ -15,9 +15,18 @@ constexpr double fma_per_cycle = 2, loads_per_cycle = 2, fma_latency = 4;
 // Measured on Zen 5 (L1-resident tiles of every height): a broadcast that only one multiply-add uses is folded into
 // it and costs a little more than a load.
 constexpr double broadcast_load = 1.03;
-// A tile's set-up and its stores, which the CPU overlaps with multiply-adds in part (measured on Zen 5: 9 to 45 cycles
-// over the tiles' multiply-adds, at 16 to 64 input channels).
+// A tile's set-up and its stores, which the CPU overlaps with multiply-adds in part (measured on Zen 5, 16 to 64 input
+// channels): with 32-byte vectors 9 to 45 cycles over the tile's multiply-adds; with 64-byte vectors 22 to 48 for tiles
+// of 24 accumulators and 5 to 20 for those of 16, which leave room for more of the next tile.
 constexpr double channel_tile_cycles = 19, pixel_tile_cycles = 8, vector_cycles = 0.6, row_cycles = 0.45;
+constexpr double wide_accumulator_cycles = 2.1, wide_row_cycles = 1, hidden_by_channel_tiles = 20,
+                 hidden_by_pixel_tiles = 28, least_wide_tile_cycles = 4, vector_beyond_4_cycles = 15;
+// Pixels of a tile of wide channel rows that fill more than this part of L1 come from L2, this fast (256 -> 128
+// channels at 28x28, 4 x 4 vectors: 64% of the peak).
+constexpr double l1_of_pixels = 1.0 / 3, l2_pixel_bytes_per_cycle = 20;
+// A column of weights that is larger than L1 comes no faster than this between 64-byte tiles' own loads (4 x 4 vectors,
+// 320 to 2048 input channels: 5 to 15% behind 6 x 4).
+constexpr double l2_wide_bytes_per_cycle = 28;
 // Rows of narrow vectors copy a tile's pixels where they and its weights do not stay in L1 (256 -> 128 channels at
 // 28x28, AVX2: 86 -> 96% of the peak), for this many channels at least (32: +8%, 24: -1%). Rows of 64-byte vectors lose
 // by it, 1 to 10%: they wait less for L2, and the copying tile is a larger part of the whole.
@@ -35,16 +44,35 @@ bool crowded(const Work& work, const RowShape& row, int64_t input_channels) {
          static_cast<double>(input_channels) * (vectors + 128) > static_cast<double>(work.l1);
 }
 
+bool wide(const Work& work, const RowShape& row) { return row.lanes * work.item == 64; }
+
 // Cycles of one step (one input channel) of a tile. The weights of a column of pixel rows stay in L1 from tile to tile,
 // or else come from L2 each time.
 double step_cycles(const Work& work, const RowShape& row, int64_t rows, int64_t vectors) {
   const double loads = row.rows == Rows::channels ? rows + 1.5 * vectors  // pixels are seldom 64-byte aligned
                        : vectors == 1             ? broadcast_load * rows + 1
                                                   : rows + vectors;
-  const double weights = static_cast<double>(vectors * row.lanes * work.item);
-  const bool streamed = row.rows == Rows::pixels && weights * work.input_channels > work.l1 / 2;
-  return std::max({rows * vectors / fma_per_cycle, loads / loads_per_cycle, fma_latency,
-                   streamed ? weights / l2_bytes_per_cycle : 0});
+  const double bytes = static_cast<double>(vectors * row.lanes * work.item);
+  const double inputs = static_cast<double>(work.input_channels), l1 = static_cast<double>(work.l1);
+  double from_l2 = 0;
+  if (row.rows == Rows::pixels)
+    from_l2 = wide(work, row) && bytes * inputs > l1 ? bytes / l2_wide_bytes_per_cycle
+              : bytes * inputs > l1 / 2              ? bytes / l2_bytes_per_cycle
+                                                     : 0;
+  else if (wide(work, row))
+    from_l2 = bytes * inputs > l1 * l1_of_pixels ? bytes / l2_pixel_bytes_per_cycle : 0;
+  return std::max({rows * vectors / fma_per_cycle, loads / loads_per_cycle, fma_latency, from_l2});
+}
+
+// Cycles of a tile but for its steps.
+double tile_overhead(const Work& work, const RowShape& row, int64_t rows, int64_t vectors) {
+  const bool channel_rows = row.rows == Rows::channels;
+  if (!wide(work, row))
+    return (channel_rows ? channel_tile_cycles : pixel_tile_cycles) + rows * row_cycles +
+           rows * vectors * vector_cycles;
+  const double hidden = channel_rows ? hidden_by_channel_tiles : hidden_by_pixel_tiles;
+  return std::max(least_wide_tile_cycles, rows * vectors * wide_accumulator_cycles - hidden) + rows * wide_row_cycles +
+         std::max<int64_t>(0, vectors - 4) * vector_beyond_4_cycles;
 }
 
 // `count` in the fewest parts of at most `most`, spread evenly: how many parts have the smaller and the larger size.
@@ -73,14 +101,13 @@ double compute_cycles(const Work& work, const RowShape& row, int64_t pixels, int
   const double steps = static_cast<double>(work.input_channels);  // products with it may be beyond int64
   const bool channel_rows = row.rows == Rows::channels;
   const auto tile = [&](int64_t rows, int64_t vectors) {
-    return steps * step_cycles(work, row, rows, vectors) + (channel_rows ? channel_tile_cycles : pixel_tile_cycles) +
-           rows * row_cycles + rows * vectors * (vector_cycles + indirect);
+    return steps * step_cycles(work, row, rows, vectors) + tile_overhead(work, row, rows, vectors) +
+           rows * vectors * indirect;
   };
   if (row.pairs) {  // one and a half vectors, and before them whole ones in tiles of 6 x 4
     const int64_t tiles = ceil_div(pixels, row.mr), paired = channels % row.lanes > 0 ? 1 : 0;
     const int64_t before = channels / row.lanes - paired;
-    const double before_tile =
-        steps * step_cycles(work, row, 6, 4) + pixel_tile_cycles + 6 * row_cycles + 24 * vector_cycles;
+    const double before_tile = tile(6, 4);
     const double paired_tile =
         steps * row.mr * 1.5 / fma_per_cycle + pixel_tile_cycles + 2 * row.mr * (row_cycles + vector_cycles);
     return static_cast<double>(tiles * paired) * paired_tile +

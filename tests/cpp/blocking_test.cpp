@@ -26,6 +26,7 @@ using pointwise::Work;
 // The shapes of AVX-512, then of AVX2, in float32.
 const std::vector<RowShape> wide = {
     {"8x48_channels", Rows::channels, 8, 3, 16},   {"6x64_pixels", Rows::pixels, 6, 4, 16},
+    {"4x64_channels", Rows::channels, 4, 4, 16},   {"4x64_pixels", Rows::pixels, 4, 4, 16},
     {"8x48_pixels", Rows::pixels, 8, 3, 16},       {"12x32_pixels", Rows::pixels, 12, 2, 16},
     {"28x16_pixels", Rows::pixels, 28, 1, 16},     {"2x128_pixels", Rows::pixels, 2, 8, 16},
     {"16x24_pairs", Rows::pixels, 16, 2, 16, true}};
@@ -87,19 +88,20 @@ TEST(Blocking, ChoosesTheOrientation) {
     }
 }
 
-// The cost of a tile's tails decides among the rows of one orientation.
+// The cost of a tile's tails and of what it does not overlap decides among the rows of one orientation.
 TEST(Blocking, ChoosesTheTile) {
-  const auto name = [](int64_t pixels, int64_t channels) {
-    return std::string(
-        wide[static_cast<size_t>(choose_blocking(work_of(true, 1, pixels, 256, channels, 1), wide).row)].name);
+  const auto name = [](bool channels_last, int64_t pixels, int64_t inputs, int64_t channels) {
+    const Work work = work_of(channels_last, 1, pixels, inputs, channels, 1);
+    return std::string(wide[static_cast<size_t>(choose_blocking(work, wide).row)].name);
   };
-  EXPECT_EQ(name(49, 32), "12x32_pixels");
-  EXPECT_EQ(name(196, 16), "28x16_pixels");
-  EXPECT_EQ(name(6, 64), "6x64_pixels");
-  EXPECT_EQ(name(8, 48), "8x48_pixels");
-  EXPECT_EQ(name(196, 24), "16x24_pairs");
-  EXPECT_EQ(name(196, 72), "16x24_pairs");
-  EXPECT_EQ(name(196, 25), "12x32_pixels") << "more than half a vector is left";
+  EXPECT_EQ(name(true, 196, 256, 16), "28x16_pixels");
+  EXPECT_EQ(name(true, 196, 256, 24), "16x24_pairs");
+  EXPECT_EQ(name(true, 196, 256, 72), "16x24_pairs");
+  EXPECT_NE(name(true, 196, 256, 25), "16x24_pairs") << "more than half a vector is left";
+  EXPECT_EQ(name(true, 3136, 64, 64), "4x64_pixels") << "short sums: tiles overlap";
+  EXPECT_NE(name(true, 3136, 1024, 64), "4x64_pixels") << "long sums: weights come from L2";
+  EXPECT_EQ(name(false, 784, 32, 192), "4x64_channels") << "short sums";
+  EXPECT_EQ(name(false, 784, 256, 64), "8x48_channels") << "long sums: pixels come from L2";
 }
 
 TEST(Blocking, PackedPixelsThatAreReadOnceStayInL1) {
