@@ -24,9 +24,9 @@ constexpr double wide_accumulator_cycles = 2.1, wide_row_cycles = 1, hidden_by_c
 // Pixels of a tile of wide channel rows that fill more than this part of L1 come from L2, this fast (256 -> 128
 // channels at 28x28, 4 x 4 vectors: 64% of the peak).
 constexpr double l1_of_pixels = 1.0 / 3, l2_pixel_bytes_per_cycle = 20;
-// A column of weights that is larger than L1 comes no faster than this between 64-byte tiles' own loads (4 x 4 vectors,
-// 320 to 2048 input channels: 5 to 15% behind 6 x 4).
-constexpr double l2_wide_bytes_per_cycle = 28;
+// A column of weights that is larger than this part of L1 comes no faster than this between 64-byte tiles' own loads (4
+// x 4 vectors, 320 to 2048 input channels: 5 to 15% behind 6 x 4).
+constexpr double l1_of_weights = 2.0 / 3, l2_wide_bytes_per_cycle = 28;
 // Rows of narrow vectors copy a tile's pixels where they and its weights do not stay in L1 (256 -> 128 channels at
 // 28x28, AVX2: 86 -> 96% of the peak), for this many channels at least (32: +8%, 24: -1%). Rows of 64-byte vectors lose
 // by it, 1 to 10%: they wait less for L2, and the copying tile is a larger part of the whole.
@@ -56,12 +56,18 @@ double step_cycles(const Work& work, const RowShape& row, int64_t rows, int64_t 
   const double inputs = static_cast<double>(work.input_channels), l1 = static_cast<double>(work.l1);
   double from_l2 = 0;
   if (row.rows == Rows::pixels)
-    from_l2 = wide(work, row) && bytes * inputs > l1 ? bytes / l2_wide_bytes_per_cycle
-              : bytes * inputs > l1 / 2              ? bytes / l2_bytes_per_cycle
-                                                     : 0;
+    from_l2 = wide(work, row) && bytes * inputs > l1 * l1_of_weights ? bytes / l2_wide_bytes_per_cycle
+              : bytes * inputs > l1 / 2                              ? bytes / l2_bytes_per_cycle
+                                                                     : 0;
   else if (wide(work, row))
     from_l2 = bytes * inputs > l1 * l1_of_pixels ? bytes / l2_pixel_bytes_per_cycle : 0;
   return std::max({rows * vectors / fma_per_cycle, loads / loads_per_cycle, fma_latency, from_l2});
+}
+
+// What a step of the first tile of a column of wide channel rows takes longer: its pixels come from L2.
+double first_step_cycles(const Work& work, const RowShape& row, int64_t vectors) {
+  return std::max(
+      0.0, static_cast<double>(vectors * 64) / l2_pixel_bytes_per_cycle - step_cycles(work, row, row.mr, vectors));
 }
 
 // Cycles of a tile but for its steps.
@@ -121,6 +127,7 @@ double compute_cycles(const Work& work, const RowShape& row, int64_t pixels, int
     if (channel_rows) {
       column = channels / row.mr * tile(row.mr, lanes.size[i]);
       if (channels % row.mr) column += tile(power_of_two_above(channels % row.mr), lanes.size[i]);
+      if (wide(work, row)) column += steps * first_step_cycles(work, row, lanes.size[i]);
     } else {
       const Spread heights = spread(pixels, row.mr);
       for (int k = 0; k < 2; ++k)
