@@ -28,9 +28,9 @@ std::atomic<bool> teams_forced{false};  // tests want all threads of a team for 
 constexpr int rounds_to_weigh[] = {1, 2, 3, 4, 8};
 constexpr int most_rounds = 8;
 // What fits the times of all layers of bench/layers above 5 MFLOP, cut in every way for two threads (times over the
-// best cut: 1.018; one piece a thread, always: 1.020; eight: 1.05). A piece costs its hand-out, a kernel call and what
-// it finds in another core's cache; a last piece that starts late is waited for; a cut across what the tiles of a row
-// stream over makes each piece stream it again.
+// best cut: 1.018; with no wait for a late piece 1.020; whole tiles as units, 1.05). A piece costs its hand-out, a
+// kernel call and what it finds in another core's cache; a last piece that starts late is waited for; a cut across what
+// the tiles of a row stream over makes each piece stream it again.
 constexpr double piece_cycles = 2400, late_piece = 0.02, cut_across = 1.02;
 // A piece of more than 0.2 ms is too long to wait for where its core is slow (1.019 times the best cut with this).
 constexpr double long_piece_cycles = 8e5, late_long_piece = 0.25;
