@@ -342,6 +342,15 @@ TEST(Blocking, HasPiecesForEveryThread) {
   EXPECT_EQ(choose_blocking(work_of(false, 1, 49, 16, 16, 64), wide).pieces, 1) << "too small to share";
 }
 
+// Threads that write neighbouring channels of the same pixels would pass their lines to and fro.
+TEST(Blocking, CutsPixelsWhereChannelsShareLines) {
+  const Blocking last = choose_blocking(work_of(true, 1, 12544, 16, 96, 2), wide);
+  EXPECT_EQ(last.channel_blocks.count, 1);
+  EXPECT_GE(last.pixel_blocks.count, 2);
+  EXPECT_EQ(choose_blocking(work_of(true, 1, 49, 512, 2048, 2), wide).pixel_blocks.count, 1)
+      << "where weights are large";
+}
+
 // Threads begin with runs of pieces that take as long as each other, to within half of a piece at either end.
 TEST(Plan, SharesPiecesByWhatTheyTake) {
   Random random(81);
