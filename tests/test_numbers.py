@@ -4,6 +4,7 @@ import math
 import threading
 from fractions import Fraction
 
+import guarded
 import hypothesis.strategies as st
 import numpy as np
 import pointwise as pw
@@ -493,3 +494,40 @@ def test_threads_at_once(rng):
         worker.join()
     assert not failures
     assert math.isfinite(sum(float(y.sum()) for _, _, y in problems))
+
+
+def wider(weight, row, dtype):
+    """Return the weights as part of rows of so many bytes, not aligned."""
+    numbers = row // dtype.itemsize
+    wide = np.full(weight.shape[0] * numbers + 1, np.nan, dtype)[1:].reshape(-1, numbers)
+    wide[:, : weight.shape[1]] = weight
+    return wide[:, : weight.shape[1]]
+
+
+@pytest.mark.parametrize("dtype", [np.dtype(np.float32), np.dtype(np.float64)], ids=str)
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_one_pixel_with_weights_as_they_are(layout, dtype):
+    """A call for a single pixel need not pack its weights: the same bits, whatever their rows."""
+    rng = np.random.default_rng(17)
+    for c_out, c_in in [*((c_out, 40) for c_out in CHANNELS), *((70, c_in) for c_in in (*INPUT_CHANNELS, 500, 1700))]:
+        for groups in (1, 3):
+            x = rng.standard_normal(shaped(layout, 1, groups * c_in, 1)).astype(dtype)
+            weight = rng.standard_normal((groups * c_out, c_in)).astype(dtype)
+            bias = rng.standard_normal(groups * c_out).astype(dtype)
+            residual = rng.standard_normal(shaped(layout, 1, groups * c_out, 1)).astype(dtype)
+            scale = rng.standard_normal((1, groups * c_in)).astype(dtype)
+            how = {"layout": layout, "groups": groups, "activation": "relu"}
+            layer = pw.Conv(weight, bias, **how)
+            expected, scaled = layer(x, residual), layer(x, residual, input_scale=scale)
+            if pw.isa() != "portable" and c_out < 20:
+                reference.assert_same_bits(expected, reference.canonical(x, weight, bias, residual=residual, **how))
+            for lying in (
+                weight,
+                wider(weight, 16384, dtype),
+                np.asfortranarray(weight),
+                np.ascontiguousarray(weight[::-1])[::-1],
+                guarded.put(weight, "end"),
+            ):
+                reference.assert_same_bits(pw.conv(x, lying, bias, residual=residual, **how), expected)
+            y = pw.conv(x, weight, bias, residual=residual, input_scale=scale, **how)
+            reference.assert_same_bits(y, scaled)

@@ -136,15 +136,38 @@ class Run {
         const int64_t from = channel_chunks.begin(k);
         block.channels = channel_chunks.begin(k + 1) - from;
         block.bias = bias + from;
-        if (packs) pack_panels(weights_, group, channel + from, block.channels, panels);
         block.weights = weights_.borrowed ? panels : weights + from * lowered.input_channels;
         block.y = dst + dst_at + from * lowered.dst_channel;
         block.residual = residual ? residual + residual_at + from * lowered.residual_channel : nullptr;
         const ptrdiff_t row = kernels<T>().rows[b.row].rows == Rows::channels ? block.y_channel : block.y_pixel;
         block.stream = plan_.stream && (reinterpret_cast<uintptr_t>(block.y) | static_cast<uintptr_t>(row)) % 64 == 0;
-        run_kernel(b, block, sums);
+        const int64_t given_channel = group * lowered.channels + channel + from;
+        if (packs && multiplies_unpacked(b, block)) {
+          run_unpacked(b, block, given_channel, panels);
+        } else {
+          if (packs) pack_panels(weights_, group, channel + from, block.channels, panels);
+          run_kernel(b, block, sums);
+        }
       }
     }
+  }
+
+  // Whether borrowed weights, each of which is used once, are left where they are.
+  bool multiplies_unpacked(const Blocking& b, const Block<T>& block) const {
+    return block.pixels == 1 && kernels<T>().rows[b.row].rows == Rows::pixels &&
+           block.input_channels >= panel_width<T>() &&  // so that panels have room for the sums of whole tiles
+           weights_.given.strides[1] == static_cast<int64_t>(sizeof(T));
+  }
+
+  // Sums of the weights from a channel on, and a kernel call that only finishes them.
+  void run_unpacked(const Blocking& b, Block<T> block, int64_t channel, T* sums) const {
+    const View& given = weights_.given;
+    kernels<T>().multiply_unpacked(static_cast<const char*>(given.data) + channel * given.strides[0], given.strides[0],
+                                   block.channels, block.input_channels, block.x, block.x_channel, block.bias, sums);
+    block.input_channels = 0;
+    block.sums = reinterpret_cast<const char*>(sums);
+    block.sums_row = 0;
+    kernels<T>().rows[b.row].run(block);
   }
 
   // Runs a block, its input channels in the plan's chunks: every call but the last leaves its sums in scratch memory,

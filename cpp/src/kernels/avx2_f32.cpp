@@ -5,6 +5,7 @@
 #include "block.h"
 #include "fma_loop.h"
 #include "pack.h"
+#include "unpacked.h"
 
 namespace pointwise {
 namespace {
@@ -59,6 +60,28 @@ struct Vec {
       m[k + 4].v = _mm256_permute2f128_ps(b[k], b[k + 4], 0x31);
     }
   }
+
+  // Halves of rows r and r + 4 share a register, so that no number changes halves: 16 shuffles, not 24.
+  static void load_square(const char* p, ptrdiff_t step, Vec (&m)[8]) {
+    POINTWISE_UNROLL
+    for (int half = 0; half < 2; ++half) {
+      __m256 a[4], b[4];
+      POINTWISE_UNROLL
+      for (int r = 0; r < 4; ++r) {
+        const char* row = p + r * step + half * 16;
+        a[r] = _mm256_insertf128_ps(_mm256_castps128_ps256(_mm_loadu_ps(reinterpret_cast<const float*>(row))),
+                                    _mm_loadu_ps(reinterpret_cast<const float*>(row + 4 * step)), 1);
+      }
+      for (int r = 0; r < 4; r += 2) {
+        b[r] = _mm256_unpacklo_ps(a[r], a[r + 1]);
+        b[r + 1] = _mm256_unpackhi_ps(a[r], a[r + 1]);
+      }
+      for (int k = 0; k < 2; ++k) {
+        m[4 * half + 2 * k].v = _mm256_shuffle_ps(b[k], b[k + 2], 0x44);
+        m[4 * half + 2 * k + 1].v = _mm256_shuffle_ps(b[k], b[k + 2], 0xee);
+      }
+    }
+  }
 };
 
 constexpr KernelRow<float> rows[] = {
@@ -75,6 +98,7 @@ const KernelTable<float> avx2_f32 = {rows,
                                      pack_pixels<Vec>,
                                      scale_numbers<Vec>,
                                      pack_weights_panel<Vec>,
+                                     multiply_unpacked<Vec>,
                                      activations<Vec>,
                                      fma_loop<Vec>};
 

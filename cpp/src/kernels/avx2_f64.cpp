@@ -5,6 +5,7 @@
 #include "block.h"
 #include "fma_loop.h"
 #include "pack.h"
+#include "unpacked.h"
 
 namespace pointwise {
 namespace {
@@ -49,6 +50,7 @@ struct Vec {
     m[2].v = _mm256_permute2f128_pd(a, c, 0x31);
     m[3].v = _mm256_permute2f128_pd(b, d, 0x31);
   }
+  static void load_square(const char* p, ptrdiff_t step, Vec (&m)[lanes]) { load_and_transpose(p, step, m); }
 };
 
 constexpr KernelRow<double> rows[] = {
@@ -65,6 +67,7 @@ const KernelTable<double> avx2_f64 = {rows,
                                       pack_pixels<Vec>,
                                       scale_numbers<Vec>,
                                       pack_weights_panel<Vec>,
+                                      multiply_unpacked<Vec>,
                                       activations<Vec>,
                                       fma_loop<Vec>};
 

@@ -5,6 +5,7 @@
 #include "fma_loop.h"
 #include "pack.h"
 #include "pairs.h"
+#include "unpacked.h"
 
 namespace pointwise {
 namespace {
@@ -81,6 +82,40 @@ struct Vec {
       m[k + 8].v = _mm512_shuffle_f32x4(a[k], a[k + 8], 0xdd);
     }
   }
+
+  // Halves of rows r and r + 8 share a register, so that no number changes halves and back: 48 shuffles, not 64.
+  static void load_square(const char* p, ptrdiff_t step, Vec (&m)[16]) {
+    const __m512i lower = _mm512_set_epi32(27, 26, 25, 24, 11, 10, 9, 8, 19, 18, 17, 16, 3, 2, 1, 0);
+    const __m512i upper = _mm512_set_epi32(31, 30, 29, 28, 15, 14, 13, 12, 23, 22, 21, 20, 7, 6, 5, 4);
+    POINTWISE_UNROLL
+    for (int half = 0; half < 2; ++half) {
+      __m512 a[8], b[8], c[8];  // quarters of c: numbers k and k + 4 of four rows, and of the four rows 8 behind
+      POINTWISE_UNROLL
+      for (int r = 0; r < 8; ++r) {
+        const char* row = p + r * step + half * 32;
+        a[r] = _mm512_castps256_ps512(_mm256_loadu_ps(reinterpret_cast<const float*>(row)));
+        a[r] =
+            _mm512_mask_broadcast_f32x8(a[r], 0xff00, _mm256_loadu_ps(reinterpret_cast<const float*>(row + 8 * step)));
+      }
+      POINTWISE_UNROLL
+      for (int r = 0; r < 8; r += 2) {
+        b[r] = _mm512_unpacklo_ps(a[r], a[r + 1]);
+        b[r + 1] = _mm512_unpackhi_ps(a[r], a[r + 1]);
+      }
+      POINTWISE_UNROLL
+      for (int r = 0; r < 8; r += 4)
+        for (int k = 0; k < 2; ++k) {
+          const __m512d lo = _mm512_castps_pd(b[r + k]), hi = _mm512_castps_pd(b[r + k + 2]);
+          c[r + 2 * k] = _mm512_castpd_ps(_mm512_unpacklo_pd(lo, hi));
+          c[r + 2 * k + 1] = _mm512_castpd_ps(_mm512_unpackhi_pd(lo, hi));
+        }
+      POINTWISE_UNROLL
+      for (int k = 0; k < 4; ++k) {
+        m[8 * half + k].v = _mm512_permutex2var_ps(c[k], lower, c[k + 4]);
+        m[8 * half + k + 4].v = _mm512_permutex2var_ps(c[k], upper, c[k + 4]);
+      }
+    }
+  }
 };
 
 // Why not 9x3 and 14x2, which load less: tiles of 27 and 28 accumulators overlap less with their neighbours than those
@@ -107,6 +142,7 @@ const KernelTable<float> avx512_f32 = {rows,
                                        pack_pixels<Vec>,
                                        scale_numbers<Vec>,
                                        pack_weights_panel<Vec>,
+                                       multiply_unpacked<Vec>,
                                        activations<Vec>,
                                        fma_loop<Vec>};
 

@@ -5,6 +5,7 @@
 #include "block.h"
 #include "fma_loop.h"
 #include "pack.h"
+#include "unpacked.h"
 
 namespace pointwise {
 namespace {
@@ -57,6 +58,7 @@ struct Vec {
       m[k + 4].v = _mm512_shuffle_f64x2(b[k], b[k + 4], 0xdd);
     }
   }
+  static void load_square(const char* p, ptrdiff_t step, Vec (&m)[lanes]) { load_and_transpose(p, step, m); }
 };
 
 constexpr KernelRow<double> rows[] = {
@@ -75,6 +77,7 @@ const KernelTable<double> avx512_f64 = {rows,
                                         pack_pixels<Vec>,
                                         scale_numbers<Vec>,
                                         pack_weights_panel<Vec>,
+                                        multiply_unpacked<Vec>,
                                         activations<Vec>,
                                         fma_loop<Vec>};
 

@@ -10,6 +10,7 @@
 //     stream(p)                              past the caches, where p is a multiple of 64; fence() after the last
 //     fill(number)  fma(a, b, c)  add(a, b)  max(a, b) = a > b ? a : b, so b where either is NaN
 //     transpose(V (&)[lanes])                lanes x lanes, in place
+//     load_square(p, step, V (&)[lanes])     the transpose of what lies in rows `step` bytes apart
 #pragma once
 
 #include "kernel.h"
@@ -27,6 +28,14 @@ inline T read(const char* p) {
   T value;
   __builtin_memcpy(&value, p, sizeof(T));
   return value;
+}
+
+// What load_square does, where nothing better is known.
+template <class V>
+inline void load_and_transpose(const char* p, ptrdiff_t step, V (&m)[V::lanes]) {
+  POINTWISE_UNROLL
+  for (int i = 0; i < V::lanes; ++i) m[i] = V::load(p + i * step);
+  V::transpose(m);
 }
 
 }  // namespace

@@ -106,6 +106,10 @@ struct KernelTable {
   // Packs up to panel_width<T>() output channels of weights into a panel; those that are missing are zeros. A channel's
   // weights lie side by side, channels `step` bytes apart.
   void (*pack_weights)(const char* weights, ptrdiff_t step, int64_t channels, int64_t input_channels, T* panel);
+  // A pixel's sums over weights that lie as for pack_weights: sums[o] begins as bias[o]. Whole panels of bias are read
+  // and of sums written.
+  void (*multiply_unpacked)(const char* weights, ptrdiff_t step, int64_t channels, int64_t input_channels,
+                            const char* x, ptrdiff_t x_channel, const T* bias, T* sums);
   // By Activation::Kind; null for none and relu, which are an Epilogue's floor.
   const Activate<T>* activations;
   // Nothing but multiply-adds of registers, `steps` times a fixed number of them: what the instruction set could do at

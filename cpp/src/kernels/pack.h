@@ -97,12 +97,11 @@ void pack_weights_panel(const char* weights, ptrdiff_t step, int64_t channels, i
       const char* from = weights + i * static_cast<ptrdiff_t>(sizeof(T));
       V v[lanes];
       if (inputs == lanes && c + lanes <= channels) {
-        POINTWISE_UNROLL
-        for (int k = 0; k < lanes; ++k) v[k] = V::load(from + (c + k) * step);
+        V::load_square(from + c * step, step, v);
       } else {
         for (int k = 0; k < lanes; ++k) v[k] = c + k < channels ? V::load(from + (c + k) * step, mask) : V::fill(0);
+        V::transpose(v);
       }
-      V::transpose(v);
       char* to = reinterpret_cast<char*>(panel + i * width + c);
       if (inputs == lanes) {
         POINTWISE_UNROLL

@@ -18,6 +18,7 @@ const KernelTable<double> portable_f64 = {rows,
                                           pack_pixels<Vec>,
                                           scale_numbers<Vec>,
                                           pack_weights_panel<Vec>,
+                                          multiply_unpacked<Vec>,
                                           activations<Vec>,
                                           fma_loop<Vec>};
 

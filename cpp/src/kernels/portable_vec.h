@@ -7,6 +7,7 @@
 #include "block.h"
 #include "fma_loop.h"
 #include "pack.h"
+#include "unpacked.h"
 
 namespace pointwise {
 namespace {
@@ -84,6 +85,7 @@ struct PortableVec {
         m[j].v[i] = t;
       }
   }
+  static void load_square(const char* p, ptrdiff_t step, PortableVec (&m)[lanes]) { load_and_transpose(p, step, m); }
 };
 
 }  // namespace

@@ -1,0 +1,64 @@
+// A single pixel times weights that nobody packed: each weight is read once, so that packing it first would cost more
+// than the sum.
+#pragma once
+
+#include "common.h"
+
+namespace pointwise {
+namespace {
+
+// `Squares` squares of weights at a time, of which each is as many output channels as a vector has lanes.
+template <class V, int Squares>
+void unpacked_sums(const char* weights, ptrdiff_t step, int64_t channels, int64_t input_channels, const char* x,
+                   ptrdiff_t x_channel, const char* bias, char* sums) {
+  constexpr int lanes = V::lanes;
+  constexpr ptrdiff_t item = sizeof(typename V::Number);
+  V sum[Squares];
+  POINTWISE_UNROLL
+  for (int s = 0; s < Squares; ++s) sum[s] = V::load(bias + s * lanes * item);
+  int64_t i = 0;
+  if (channels == Squares * lanes) {
+    for (; i + lanes <= input_channels; i += lanes) {
+      POINTWISE_UNROLL
+      for (int s = 0; s < Squares; ++s) {
+        V v[lanes];
+        V::load_square(weights + s * lanes * step + i * item, step, v);
+        POINTWISE_UNROLL
+        for (int k = 0; k < lanes; ++k) sum[s] = V::fma(V::broadcast(x + (i + k) * x_channel), v[k], sum[s]);
+      }
+    }
+  }
+  for (int inputs; i < input_channels; i += inputs) {
+    inputs = static_cast<int>(smaller(lanes, input_channels - i));
+    const auto mask = V::first(inputs);
+    for (int s = 0; s < Squares; ++s) {
+      V v[lanes];
+      for (int k = 0; k < lanes; ++k)
+        v[k] = s * lanes + k < channels ? V::load(weights + (s * lanes + k) * step + i * item, mask) : V::fill(0);
+      V::transpose(v);
+      for (int k = 0; k < inputs; ++k) sum[s] = V::fma(V::broadcast(x + (i + k) * x_channel), v[k], sum[s]);
+    }
+  }
+  POINTWISE_UNROLL
+  for (int s = 0; s < Squares; ++s) sum[s].store(sums + s * lanes * item);
+}
+
+// See KernelTable::multiply_unpacked. Two squares at a time hide the latency of each other's sums, but the lines of so
+// many rows, a power of two apart, throw each other out of L1: 1024 weights each of 1024 channels, 76 us and 65.
+// Why not prefetch the next rows: slower at any distance and into any cache.
+template <class V>
+void multiply_unpacked(const char* weights, ptrdiff_t step, int64_t channels, int64_t input_channels, const char* x,
+                       ptrdiff_t x_channel, const typename V::Number* bias, typename V::Number* sums) {
+  constexpr int lanes = V::lanes;
+  const bool one_by_one = step % 2048 == 0;
+  for (int64_t o = 0, count; o < channels; o += count) {
+    const bool both = !one_by_one && channels - o >= 2 * lanes;
+    count = smaller(both ? 2 * lanes : lanes, channels - o);
+    (both ? unpacked_sums<V, 2> : unpacked_sums<V, 1>)(weights + o * step, step, count, input_channels, x, x_channel,
+                                                       reinterpret_cast<const char*>(bias + o),
+                                                       reinterpret_cast<char*>(sums + o));
+  }
+}
+
+}  // namespace
+}  // namespace pointwise
