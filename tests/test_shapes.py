@@ -201,7 +201,8 @@ def sweep(call, right, out=None):
         assert _core.idle_bytes() == 0
         assert out is None or (out.view(np.uint8) == 0xA5).all(), f"out was written with {extra} bytes"
         assert small(three).sum() == 3 * 48, "the call after it"
-        assert used() - before < 12 << 20, "more is kept than the 8 MiB to work in"
+        kept = (used() - before) / (1 << 20)
+        assert kept < 12, f"{kept:.1f} MiB are kept, more than the 8 to work in"
     assert seen[0] != "right", "there was memory enough for it"
     assert seen[-1] == "right", seen[-1]
     assert right(call())
@@ -210,8 +211,12 @@ def sweep(call, right, out=None):
 pw.set_num_threads(THREADS)
 small, three = pw.Conv(np.ones((3, 48), np.float32), layout="NC"), np.ones((1, 48), np.float32)
 small(three)
-warm = pw.Conv(np.ones((64, 64), np.float32), layout="NC")   # threads start here, where they can
-warm(np.ones((20000, 64), np.float32))
+warm, rows = pw.Conv(np.ones((64, 64), np.float32), layout="NC"), np.ones((20000, 64), np.float32)
+tasks = len(os.listdir("/proc/self/task"))
+for _ in range(100):  # threads start here, where they can; on a busy machine the first calls may run alone
+    warm(rows)
+    if THREADS == 1 or len(os.listdir("/proc/self/task")) > tasks:
+        break
 """
 
 SCENARIOS = {
@@ -265,7 +270,8 @@ sweep(lambda: layer._alternatives((1, 2048)), lambda ways: len(ways) > 1)
 def test_little_memory(scenario, python):
     threads = 2 if scenario in ("a result", "packed weights of a single call", "a chain's buffers") else 1
     script = LIMITED.replace("THREADS", str(threads)) + SCENARIOS[scenario]
-    printed = python(script, MALLOC_MMAP_THRESHOLD_="131072")  # what is freed goes back to the system
+    # What is freed goes back to the system, and a thread's first allocation reserves no 64 MiB.
+    printed = python(script, MALLOC_MMAP_THRESHOLD_="131072", MALLOC_ARENA_MAX="1")
     for line in printed.splitlines():
         assert "memory" in line or "allocate" in line, line
 
