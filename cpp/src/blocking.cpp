@@ -50,7 +50,7 @@ void split(const Work& work, const RowShape& row, Blocking* b) {
   const bool channel_rows = row.rows == Rows::channels;
   const bool shares_lines = work.dst_channel == work.item;
   const int64_t panel = 64 / work.item, units = b->images * work.groups;
-  b->pixel_blocks = {b->pixels, channel_rows ? row.lanes : row.pairs ? row.mr : 1, 1};
+  b->pixel_blocks = {b->pixels, channel_rows ? row.lanes : row.half == Half::shared ? row.mr : 1, 1};
   b->channel_blocks = {work.channels, panel, 1};
   const int team = teams_forced.load(std::memory_order_relaxed)
                        ? work.threads
@@ -172,7 +172,7 @@ Candidate consider(const Work& work, const RowShape& row, int index, int pixel_a
   if (packing == Packing::pixels && (channel_rows || work.src_channel != work.item))
     candidate.refused = channel_rows ? "its pixels must be side by side" : "channels are not side by side";
   const int64_t rest = work.channels % row.lanes;
-  if (row.pairs && (work.channels < row.lanes || rest == 0 || rest > row.lanes / 2))
+  if (row.half != Half::padded && (work.channels < row.lanes || rest == 0 || rest > row.lanes / 2))
     candidate.refused = "channels leave no half of a vector behind a whole one";
   if (packing != Packing::none && !reads) candidate.refused = "nothing to pack";
   if (candidate.refused != nullptr) return candidate;
@@ -184,7 +184,7 @@ Candidate consider(const Work& work, const RowShape& row, int index, int pixel_a
                                  (!work.residual || work.residual_channel == work.item || work.channels == 1) && b.even;
   const bool direct = channel_rows ? pixels_adjacent : channels_adjacent;
   const bool transposed = channel_rows ? channels_adjacent : pixels_adjacent;
-  if (row.pairs && !direct) {
+  if (row.half != Half::padded && !direct) {
     candidate.refused = "channels of the result are not side by side";
     return candidate;
   }

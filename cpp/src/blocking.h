@@ -23,7 +23,7 @@ struct RowShape {
   const char* name;
   Rows rows;
   int mr, nr, lanes;
-  bool pairs = false;
+  Half half = Half::padded;
 };
 
 // What the choice depends on.
@@ -37,7 +37,8 @@ struct Work {
   bool scaled;    // input channels are multiplied by a scale when they are packed
   bool borrowed;  // weights are packed when they are used
   int threads;
-  int64_t l1, l2;  // bytes of a core's caches
+  int64_t l1, l2;   // bytes of a core's caches
+  bool half_width;  // 64-byte vectors are computed half by half, so that half a vector takes half the time
 };
 
 enum class Packing {

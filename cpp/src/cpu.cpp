@@ -1,5 +1,8 @@
 #include "cpu.h"
 
+#if defined(__x86_64__)
+#include <cpuid.h>
+#endif
 #include <unistd.h>
 
 #include <fstream>
@@ -16,9 +19,20 @@ bool cpu_has_avx512() {
   return cpu_has_avx2() && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
          __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl");
 }
+
+// Zen 4 does, the AVX-512 of AMD's family 0x19. Others are taken for full-width.
+bool cpu_halves_avx512() {
+  static Once<bool> halves;
+  return halves.get([] {
+    unsigned eax = 0, ebx = 0, ecx = 0, edx = 0;
+    return cpu_has_avx512() && __builtin_cpu_is("amd") && __get_cpuid(1, &eax, &ebx, &ecx, &edx) != 0 &&
+           (eax >> 8 & 0xf) + (eax >> 20 & 0xff) == 0x19;
+  });
+}
 #else
 bool cpu_has_avx2() { return false; }
 bool cpu_has_avx512() { return false; }
+bool cpu_halves_avx512() { return false; }
 #endif
 
 namespace {

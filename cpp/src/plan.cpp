@@ -17,7 +17,7 @@ std::vector<RowShape> shapes() {
   const KernelTable<T>& table = kernels<T>();
   for (int i = 0; i < table.count; ++i) {
     const KernelRow<T>& row = table.rows[i];
-    rows.push_back({row.name, row.rows, row.mr, row.nr, row.lanes, row.pairs});
+    rows.push_back({row.name, row.rows, row.mr, row.nr, row.lanes, row.half});
   }
   return rows;
 }
@@ -62,6 +62,7 @@ Work work_of(const Lowered& lowered, const Box& box, DType dtype, int threads, b
   work.threads = threads;
   work.l1 = l1_cache_size();
   work.l2 = l2_cache_size();
+  work.half_width = cpu_halves_avx512();
   return work;
 }
 

@@ -31,6 +31,9 @@ constexpr double l1_of_weights = 2.0 / 3, l2_wide_bytes_per_cycle = 28;
 // 28x28, AVX2: 86 -> 96% of the peak), for this many channels at least (32: +8%, 24: -1%). Rows of 64-byte vectors lose
 // by it, 1 to 10%: they wait less for L2, and the copying tile is a larger part of the whole.
 constexpr int64_t least_channels_to_copy = 32;
+// One and a half vectors of channels of a pixel, where two pixels share one and CPUs compute it half by half: to join
+// their factors takes the time of multiply-adds.
+constexpr double half_width_pair_vectors = 1.9;
 // What it costs to copy a vector, and how much slower such rows are where they do not.
 constexpr double copied_vector_cycles = 1, crowded_factor = 1.12;
 // Ways of L1 that the rows of one tile may fill: 8 is the least that CPUs have.
@@ -65,9 +68,9 @@ double step_cycles(const Work& work, const RowShape& row, int64_t rows, int64_t 
 }
 
 // What a step of the first tile of a column of wide channel rows takes longer: its pixels come from L2.
-double first_step_cycles(const Work& work, const RowShape& row, int64_t vectors) {
-  return std::max(
-      0.0, static_cast<double>(vectors * 64) / l2_pixel_bytes_per_cycle - step_cycles(work, row, row.mr, vectors));
+double first_step_cycles(const Work& work, const RowShape& row, int64_t rows, int64_t vectors) {
+  return std::max(0.0,
+                  static_cast<double>(vectors * 64) / l2_pixel_bytes_per_cycle - step_cycles(work, row, rows, vectors));
 }
 
 // Cycles of a tile but for its steps.
@@ -110,13 +113,16 @@ double compute_cycles(const Work& work, const RowShape& row, int64_t pixels, int
     return steps * step_cycles(work, row, rows, vectors) + tile_overhead(work, row, rows, vectors) +
            rows * vectors * indirect;
   };
-  if (row.pairs) {  // one and a half vectors, and before them whole ones in tiles of 6 x 4
-    const int64_t tiles = ceil_div(pixels, row.mr), paired = channels % row.lanes > 0 ? 1 : 0;
-    const int64_t before = channels / row.lanes - paired;
+  if (row.half != Half::padded) {  // one and a half vectors, and before them whole ones in tiles of 6 x 4
+    const bool shared = row.half == Half::shared;
+    const int64_t tiles = ceil_div(pixels, row.mr), halved = channels % row.lanes > 0 ? 1 : 0;
+    const int64_t before = channels / row.lanes - halved;
     const double before_tile = tile(6, 4);
-    const double paired_tile =
-        steps * row.mr * 1.5 / fma_per_cycle + pixel_tile_cycles + 2 * row.mr * (row_cycles + vector_cycles);
-    return static_cast<double>(tiles * paired) * paired_tile +
+    const double vectors = shared ? work.half_width ? half_width_pair_vectors : 1.5 : work.half_width ? 1.5 : 2;
+    const double step = static_cast<double>(shared ? tiles * row.mr : pixels) * vectors / fma_per_cycle;
+    const double last = steps * std::max(step, static_cast<double>(tiles) * fma_latency) +
+                        static_cast<double>(tiles) * (pixel_tile_cycles + 2 * row.mr * (row_cycles + vector_cycles));
+    return static_cast<double>(halved) * last +
            static_cast<double>(pixels) * static_cast<double>(before) / 24 * before_tile;
   }
   const Spread lanes = spread(ceil_div(channel_rows ? pixels : channels, row.lanes), row.nr);
@@ -125,9 +131,10 @@ double compute_cycles(const Work& work, const RowShape& row, int64_t pixels, int
     if (lanes.parts[i] == 0) continue;
     double column = 0;
     if (channel_rows) {
-      column = channels / row.mr * tile(row.mr, lanes.size[i]);
-      if (channels % row.mr) column += tile(power_of_two_above(channels % row.mr), lanes.size[i]);
-      if (wide(work, row)) column += steps * first_step_cycles(work, row, lanes.size[i]);
+      const int64_t tail = channels % row.mr ? power_of_two_above(channels % row.mr) : 0;
+      column = channels / row.mr * tile(row.mr, lanes.size[i]) + (tail ? tile(tail, lanes.size[i]) : 0);
+      if (wide(work, row))
+        column += steps * first_step_cycles(work, row, channels < row.mr ? tail : row.mr, lanes.size[i]);
     } else {
       const Spread heights = spread(pixels, row.mr);
       for (int k = 0; k < 2; ++k)

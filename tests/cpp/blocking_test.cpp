@@ -17,6 +17,7 @@ using pointwise::Blocking;
 using pointwise::Candidate;
 using pointwise::ceil_div;
 using pointwise::fewest_parts;
+using pointwise::Half;
 using pointwise::Packing;
 using pointwise::Parts;
 using pointwise::Rows;
@@ -24,12 +25,16 @@ using pointwise::RowShape;
 using pointwise::Work;
 
 // The shapes of AVX-512, then of AVX2, in float32.
-const std::vector<RowShape> wide = {
-    {"8x48_channels", Rows::channels, 8, 3, 16},   {"6x64_pixels", Rows::pixels, 6, 4, 16},
-    {"4x64_channels", Rows::channels, 4, 4, 16},   {"4x64_pixels", Rows::pixels, 4, 4, 16},
-    {"8x48_pixels", Rows::pixels, 8, 3, 16},       {"12x32_pixels", Rows::pixels, 12, 2, 16},
-    {"28x16_pixels", Rows::pixels, 28, 1, 16},     {"2x128_pixels", Rows::pixels, 2, 8, 16},
-    {"16x24_pairs", Rows::pixels, 16, 2, 16, true}};
+const std::vector<RowShape> wide = {{"8x48_channels", Rows::channels, 8, 3, 16},
+                                    {"6x64_pixels", Rows::pixels, 6, 4, 16},
+                                    {"4x64_channels", Rows::channels, 4, 4, 16},
+                                    {"4x64_pixels", Rows::pixels, 4, 4, 16},
+                                    {"8x48_pixels", Rows::pixels, 8, 3, 16},
+                                    {"12x32_pixels", Rows::pixels, 12, 2, 16},
+                                    {"28x16_pixels", Rows::pixels, 28, 1, 16},
+                                    {"2x128_pixels", Rows::pixels, 2, 8, 16},
+                                    {"16x24_pairs", Rows::pixels, 16, 2, 16, Half::shared},
+                                    {"12x24_halves", Rows::pixels, 12, 2, 16, Half::narrow}};
 const std::vector<RowShape> narrow = {{"4x24_channels", Rows::channels, 4, 3, 8},
                                       {"6x16_pixels", Rows::pixels, 6, 2, 8},
                                       {"12x8_pixels", Rows::pixels, 12, 1, 8},
@@ -119,7 +124,7 @@ TEST(Blocking, RefusesWhatCannotRun) {
   for (const Candidate& c : candidates(work, wide)) {
     const RowShape& row = wide[static_cast<size_t>(c.blocking.row)];
     const std::string refused = c.refused ? c.refused : "";
-    if (row.pairs) continue;  // see below
+    if (row.half != Half::padded) continue;  // see below
     if (row.rows == Rows::channels && c.blocking.packing == Packing::none) {
       EXPECT_EQ(refused, "pixels of the source are not side by side");
     }
@@ -135,13 +140,30 @@ TEST(Blocking, RefusesWhatCannotRun) {
   }
   work.input_channels = 0;
   for (const Candidate& c : candidates(work, wide))
-    if (!wide[static_cast<size_t>(c.blocking.row)].pairs) {
+    if (wide[static_cast<size_t>(c.blocking.row)].half == Half::padded) {
       EXPECT_EQ(std::string(c.refused ? c.refused : ""), c.blocking.packing == Packing::none ? "" : "nothing to pack");
     }
 }
 
+TEST(Blocking, HalvesAVectorWhereThatSavesTime) {
+  Work work = work_of(true, 1, 196, 256, 24, 1);
+  const auto name = [&work] { return std::string(wide[static_cast<size_t>(choose_blocking(work, wide).row)].name); };
+  EXPECT_EQ(name(), "16x24_pairs");
+  work.half_width = true;
+  EXPECT_EQ(name(), "12x24_halves");
+  work.channels = 32;
+  EXPECT_NE(name(), "12x24_halves") << "nothing is left over";
+}
+
+// Fewer channels than the rows of a tile: the first tile's pixels come from L2 all the same, and fewer columns of them
+// are better.
+TEST(Blocking, FewChannelsTakeTheWiderTile) {
+  const Work work = work_of(false, 1, 9900, 2, 2, 1);
+  EXPECT_EQ(std::string(wide[static_cast<size_t>(choose_blocking(work, wide).row)].name), "4x64_channels");
+}
+
 TEST(Blocking, RefusesPairsWithoutAHalf) {
-  const std::vector<RowShape> pairs = {{"16x24_pairs", Rows::pixels, 16, 2, 16, true}};
+  const std::vector<RowShape> pairs = {{"16x24_pairs", Rows::pixels, 16, 2, 16, Half::shared}};
   const auto refused = [&pairs](bool channels_last, int64_t channels) {
     const Candidate c = candidates(work_of(channels_last, 1, 100, 8, channels, 1), pairs).front();
     return std::string(c.refused ? c.refused : "");
@@ -183,6 +205,7 @@ Work random_work(Random& random) {
   work.residual_channel = random.one_in(2) ? work.item : step();
   work.threads = static_cast<int>(random.one_in(2) ? 1 : random.integer(2, 128));
   work.l1 = random.one_in(2) ? 32 << 10 : 48 << 10;
+  work.half_width = random.one_in(2);
   work.l2 = random.one_in(2) ? 256 << 10 : 2 << 20;
   return work;
 }
@@ -237,7 +260,10 @@ TEST(Blocking, KeepsItsInvariants) {
       const RowShape& row = rows[static_cast<size_t>(b.row)];
       const int64_t panel = 64 / work.item, tile_pixels = row.rows == Rows::channels ? row.nr * row.lanes : row.mr;
       // Blocks cover the whole, and begin where a panel does.
-      expect_parts(b.pixel_blocks, pixels, row.rows == Rows::channels ? row.lanes : row.pairs ? row.mr : 1);
+      expect_parts(b.pixel_blocks, pixels,
+                   row.rows == Rows::channels ? row.lanes
+                   : row.half == Half::shared ? row.mr
+                                              : 1);
       if (work.borrowed) {
         ASSERT_EQ(b.pixel_blocks.count, 1);
       }

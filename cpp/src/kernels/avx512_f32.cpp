@@ -3,6 +3,7 @@
 
 #include "activation_table.h"
 #include "fma_loop.h"
+#include "halves.h"
 #include "pack.h"
 #include "pairs.h"
 #include "unpacked.h"
@@ -41,6 +42,13 @@ struct Vec {
   static Vec copysign(Vec a, Vec sign) { return {_mm512_or_ps(abs(a).v, _mm512_and_ps(fill(-0.0f).v, sign.v))}; }
   static Vec exponent(Vec z) { return {_mm512_castsi512_ps(_mm512_slli_epi32(_mm512_castps_si512(z.v), 23))}; }
 
+  struct Half {
+    __m256 v;
+    static Half load(const char* p) { return {_mm256_loadu_ps(reinterpret_cast<const float*>(p))}; }
+    static Half fma(Half a, Half b, Half c) { return {_mm256_fmadd_ps(a.v, b.v, c.v)}; }
+  };
+  Half lower() const { return {_mm512_castps512_ps256(v)}; }
+  static Vec widen(Half half) { return {_mm512_zextps256_ps512(half.v)}; }
   static Mask half_first(int n) { return first(n); }
   static Vec twice(const char* p) {
     return {_mm512_broadcast_f32x8(_mm256_loadu_ps(reinterpret_cast<const float*>(p)))};
@@ -130,7 +138,8 @@ constexpr KernelRow<float> rows[] = {
     {"gemm_f32_4x64_pixels_avx512", Rows::pixels, 4, 4, 16, run_pixel_rows<Vec, 4, 4>},
     {"gemm_f32_8x48_pixels_avx512", Rows::pixels, 8, 3, 16, run_pixel_rows<Vec, 8, 3>},
     {"gemm_f32_12x32_pixels_avx512", Rows::pixels, 12, 2, 16, run_pixel_rows<Vec, 12, 2>},
-    {"gemm_f32_16x24_pairs_avx512", Rows::pixels, 16, 2, 16, run_pair_rows<Vec, 8>, true},
+    {"gemm_f32_16x24_pairs_avx512", Rows::pixels, 16, 2, 16, run_pair_rows<Vec, 8>, Half::shared},
+    {"gemm_f32_12x24_halves_avx512", Rows::pixels, 12, 2, 16, run_half_rows<Vec, 12>, Half::narrow},
     {"gemm_f32_28x16_pixels_avx512", Rows::pixels, 28, 1, 16, run_pixel_rows<Vec, 28, 1>},
     {"gemm_f32_2x128_pixels_avx512", Rows::pixels, 2, 8, 16, run_pixel_rows<Vec, 2, 8>},
 };

@@ -74,7 +74,9 @@ struct BlockRunner {
     if (direct) return;
     // Squares are read whole: what no tile writes of them must be numbers.
     const int64_t rows = smaller(ceil_div(R == Rows::channels ? b.channels : b.pixels, lanes) * lanes, buffer_rows);
-    for (int64_t i = 0; i < rows * width; ++i) buffer[i] = 0;
+    const int64_t columns = smaller(ceil_div(R == Rows::channels ? b.pixels : b.channels, lanes) * lanes, width);
+    for (int64_t r = 0; r < rows; ++r)
+      for (int64_t i = 0; i < columns; ++i) buffer[r * width + i] = 0;
   }
 
   ptrdiff_t y_at(int64_t pixel) const { return b.y_offsets ? b.y_offsets[pixel] : pixel * b.y_pixel; }

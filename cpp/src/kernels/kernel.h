@@ -82,6 +82,13 @@ struct Block {
 
 enum class Rows { channels, pixels };
 
+// What pixel rows do with a last vector of channels that is half empty, or more.
+enum class Half {
+  padded,  // nothing: its multiply-adds are done for all lanes
+  shared,  // two pixels share it: see pairs.h
+  narrow,  // it is half as wide: see halves.h
+};
+
 // One register tile shape of one instruction set, as the cost model and the driver see it.
 template <class T>
 struct KernelRow {
@@ -89,7 +96,7 @@ struct KernelRow {
   Rows rows;
   int mr, nr, lanes;
   void (*run)(const Block<T>&);
-  bool pairs = false;  // two pixels share the last vector of channels, which is half empty: see pairs.h
+  Half half = Half::padded;
 };
 
 // What one translation unit of kernels offers.

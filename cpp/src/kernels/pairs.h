@@ -1,7 +1,8 @@
 // Pixel rows for channels that leave half a vector or less: 24, 40, 72.
 //
 // A vector of channels that is half empty wastes a quarter of the multiply-adds of 24 channels. Here two pixels share
-// it:
+// it (halves.h has another way, for CPUs that compute a vector half by half: there the joining below takes as long as a
+// multiply-add and a half, 96 -> 24 channels at 56x56 79% of the peak):
 //
 //                 vector of channels     half a vector, twice
 //     pixel A     [ a0 ......... a15 ]   [ a16 .. a23 | b16 .. b23 ]
@@ -14,7 +15,7 @@
 //     load_halves(p, q, mask)                      a half from each, likewise
 #pragma once
 
-#include "block.h"
+#include "halves.h"
 
 namespace pointwise {
 namespace {
@@ -100,38 +101,21 @@ __attribute__((noinline)) void pair_rows_column(const Column<typename V::Number>
 }
 
 // The last panel and the half behind it as pairs; what is before them, and the pixels behind the last tile, as ordinary
-// pixel rows. Where no half is left, or results do not go straight to y, ordinary rows do all.
+// pixel rows.
 template <class V, int Pairs>
 void run_pair_rows(const Block<typename V::Number>& b) {
-  using T = typename V::Number;
-  constexpr int lanes = V::lanes, rows = 2 * Pairs;
-  constexpr ptrdiff_t item = sizeof(T);
-  const int64_t rest = b.channels % lanes, paired = lanes + rest, before = b.channels - paired;
+  constexpr int rows = 2 * Pairs;
   const int64_t tiles = b.pixels / rows, tail = b.pixels - tiles * rows;
   BlockRunner<V, rows, 1, Rows::pixels> runner(b);
-  if (rest == 0 || rest > lanes / 2 || before < 0 || !runner.direct || b.sums != nullptr || tiles == 0) {
+  if (!leaves_half<V>(b) || !runner.direct || b.sums != nullptr || tiles == 0) {
     run_pixel_rows<V, 12, 2>(b);
     return;
   }
-  // A rectangle of the block.
-  const auto part = [&b](int64_t pixel, int64_t pixels, int64_t channel, int64_t channels) {
-    Block<T> block = b;
-    block.pixels = pixels;
-    block.channels = channels;
-    block.x += pixel * b.x_pixel;
-    block.weights = reinterpret_cast<const T*>(reinterpret_cast<const char*>(b.weights) + channel / lanes * b.panel);
-    block.bias += channel;
-    block.y += pixel * b.y_pixel + channel * item;
-    if (b.residual) block.residual += pixel * b.residual_pixel + channel * item;
-    return block;
-  };
-  if (before > 0)
-    (before == lanes       ? run_pixel_rows<V, 28, 1>
-     : before == 2 * lanes ? run_pixel_rows<V, 12, 2>
-                           : run_pixel_rows<V, 6, 4>)(part(0, b.pixels, 0, before));
-  const Column<T> t = runner.column(0, before, tiles, rows, static_cast<int>(rest), 0);
+  const int64_t before = run_before_half<V>(b);
+  const Column<typename V::Number> t =
+      runner.column(0, before, tiles, rows, static_cast<int>(b.channels % V::lanes), 0);
   (b.residual ? pair_rows_column<V, Pairs, true> : pair_rows_column<V, Pairs, false>)(t);
-  if (tail > 0) run_pixel_rows<V, 12, 2>(part(tiles * rows, tail, before, paired));
+  if (tail > 0) run_pixel_rows<V, 12, 2>(part_of(b, tiles * rows, tail, before, b.channels - before));
 }
 
 }  // namespace
