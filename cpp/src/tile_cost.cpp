@@ -133,8 +133,9 @@ double compute_cycles(const Work& work, const RowShape& row, int64_t pixels, int
     if (channel_rows) {
       const int64_t tail = channels % row.mr ? power_of_two_above(channels % row.mr) : 0;
       column = channels / row.mr * tile(row.mr, lanes.size[i]) + (tail ? tile(tail, lanes.size[i]) : 0);
-      if (wide(work, row))
-        column += steps * first_step_cycles(work, row, channels < row.mr ? tail : row.mr, lanes.size[i]);
+      // Channels that lie side by side were packed, into L1 where a single row of tiles reads them.
+      const bool one_row = channels < row.mr && work.src_channel != work.item;
+      if (wide(work, row)) column += steps * first_step_cycles(work, row, one_row ? tail : row.mr, lanes.size[i]);
     } else {
       const Spread heights = spread(pixels, row.mr);
       for (int k = 0; k < 2; ++k)

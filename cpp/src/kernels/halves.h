@@ -1,8 +1,8 @@
 // Pixel rows for channels that leave half a vector or less: 24, 40, 72. The last vector is half as wide, which takes
 // half the time where the CPU computes whole ones half by half.
 //
-// V has beside what common.h asks for a type Half of half the lanes with load(p) and fma(a, b, c), lower() of a vector,
-// and widen(half), whose upper lanes are zeros.
+// V has beside what common.h asks for a type Half of half the lanes with load(p), store(p) and fma(a, b, c), lower() of
+// a vector, and widen(half), whose upper lanes are zeros.
 #pragma once
 
 #include "block.h"
@@ -82,11 +82,23 @@ __attribute__((noinline)) void half_rows_column(const Column<typename V::Number>
       POINTWISE_UNROLL
       for (int p = 0; p < pointers; ++p) x[p] += x_channel;
     }
-    POINTWISE_UNROLL
-    for (int r = 0; r < MR; ++r) acc[r][1] = V::widen(half[r]);
-    store_tile<V, MR, 2, Residual>(t, y, residual, MR, acc);
+    ptrdiff_t y_row = t.y_row;
+    asm volatile("" : "+r"(y_row));                                     // see store_tile
+    if (!Residual && !t.epilogue.activate && t.last == V::lanes / 2) {  // without a mask, whose stores take longer
+      const V floor = V::fill(t.epilogue.floor);
+      POINTWISE_UNROLL
+      for (int r = 0; r < MR; ++r) {
+        V::max(floor, acc[r][0]).store(y);
+        V::max(floor, V::widen(half[r])).lower().store(y + vector);
+        y += y_row;
+      }
+    } else {
+      POINTWISE_UNROLL
+      for (int r = 0; r < MR; ++r) acc[r][1] = V::widen(half[r]);
+      store_tile<V, MR, 2, Residual>(t, y, residual, MR, acc);
+      y += MR * y_row;
+    }
     from += MR * x_pixel;
-    y += MR * t.y_row;
     if (Residual) residual += MR * t.residual_row;
   }
 }
