@@ -7,8 +7,8 @@
 // second: then half a percent is lost to trying. A wait after a good stretch costs less than working alone would: it is
 // forgotten.
 //
-// Why not a pool of our own, in which the caller waits only for pieces that were claimed: a thread that is put off the
-// CPU in the middle of a piece holds the caller all the same.
+// This was found with OpenMP's regions. Our helpers (helpers.h) do not hold a call that they come late for, but one
+// that is put off its CPU in the middle of a piece holds it all the same.
 #pragma once
 
 #include <algorithm>

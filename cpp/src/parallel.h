@@ -1,4 +1,4 @@
-// A parallel loop over pieces, on OpenMP (which only this file and threads.cpp name).
+// A parallel loop over pieces, on helpers of our own or on OpenMP (which only this file and threads.cpp name).
 #pragma once
 
 #include <omp.h>
@@ -7,6 +7,7 @@
 #include <cstdint>
 
 #include "float_environment.h"
+#include "helpers.h"
 #include "neighbour.h"
 
 namespace pointwise {
@@ -18,6 +19,11 @@ int openmp_limit(int wanted);
 // What of a team of the calling thread the system starts threads for. OpenMP ends the process where it cannot start
 // one: so where a team is larger than any before, as many threads are tried first (some 10 us for each).
 int startable_team(int team);
+
+// What runs a team: helpers, unless POINTWISE_THREADING says openmp. Throws std::runtime_error where it says something
+// else.
+enum class Threading { helpers, openmp };
+Threading threading();
 
 int64_t monotonic_nanoseconds();
 
@@ -67,8 +73,7 @@ struct EvenRuns {
 // channels at 56x56: 53 us, against 53 or 76 us from one common queue, as chance would have it).
 template <class First, class Work>
 void parallel(int team, int64_t pieces, const First& first, const Work& work, bool flush_subnormals = false) {
-  if (team <= 1 || pieces <= 1 || (!neighbour.quiet() && neighbour.busy(monotonic_nanoseconds())) ||
-      (team = startable_team(team)) <= 1) {
+  if (team <= 1 || pieces <= 1 || (!neighbour.quiet() && neighbour.busy(monotonic_nanoseconds()))) {
     const FloatEnvironment environment(flush_subnormals);
     for (int64_t piece = 0; piece < pieces; ++piece) work(piece, 0);
     return;
@@ -87,10 +92,8 @@ void parallel(int team, int64_t pieces, const First& first, const Work& work, bo
   const int64_t start = monotonic_nanoseconds();
   int64_t done = start;
   Longest longest;  // of this thread
-#pragma omp parallel num_threads(team)
-  {
+  const auto take_part = [&](int thread) {
     const FloatEnvironment environment(flush_subnormals);
-    const int thread = omp_get_thread_num();
     for (int i = 0; i < runs; ++i) {
       Run& taken = run[(thread + i) % runs];
       int64_t piece;
@@ -100,6 +103,13 @@ void parallel(int team, int64_t pieces, const First& first, const Work& work, bo
       }
     }
     if (thread == 0) done = monotonic_nanoseconds();
+  };
+  const auto call = [](const void* context, int thread) { (*static_cast<decltype(&take_part)>(context))(thread); };
+  // Helpers that are at work for another call leave this one to OpenMP, whose threads are each caller's own.
+  if (threading() == Threading::openmp || !with_helpers(team, call, &take_part)) {
+    const int startable = startable_team(team);
+#pragma omp parallel num_threads(startable)
+    take_part(omp_get_thread_num());
   }
   const int64_t now = monotonic_nanoseconds();
   neighbour.note(start, done, now, longest.second(done - start), longest.longest(done - start));

@@ -10,6 +10,7 @@
 #include <fstream>
 #include <memory>
 #include <new>
+#include <stdexcept>
 #include <string>
 
 #include "once.h"
@@ -105,6 +106,16 @@ int try_threads(int wanted) {
 }  // namespace
 
 Neighbour neighbour;
+
+Threading threading() {
+  static Once<Threading> found;
+  return found.get([] {
+    const char* const word = std::getenv("POINTWISE_THREADING");
+    if (word == nullptr || *word == '\0' || std::string(word) == "helpers") return Threading::helpers;
+    if (std::string(word) == "openmp") return Threading::openmp;
+    throw std::runtime_error(std::string("POINTWISE_THREADING=") + word + ": expected helpers or openmp");
+  });
+}
 
 int64_t monotonic_nanoseconds() {
   timespec t;

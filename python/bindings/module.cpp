@@ -80,12 +80,15 @@ PYBIND11_MODULE(_core, m, py::mod_gil_not_used()) {
   m.doc() = "The core of pointwise. Private: use the names of the package pointwise.";
   if (!import_numpy()) throw py::error_already_set();
   std::string isa;
+  pointwise::Threading threading;
   try {
     isa = pointwise::isa();
+    threading = pointwise::threading();
   } catch (const std::runtime_error& error) {
     throw py::import_error(error.what());
   }
   m.attr("isa") = isa;
+  m.attr("threading") = threading == pointwise::Threading::openmp ? "openmp" : "helpers";
   m.attr("version") = pointwise::version();
   m.attr("compiler") = __VERSION__;
   PyObject* const layer_type = make_layer_type();

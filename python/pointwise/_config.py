@@ -26,8 +26,9 @@ def show_config(mode: str = "stdout") -> dict[str, Any] | None:
     Returns
     -------
     dict or None
-        With ``mode="dicts"`` a dictionary with the keys "pointwise", "numpy", "compiler", "isa", "isas" and
-        "threads".
+        With ``mode="dicts"`` a dictionary with the keys "pointwise", "numpy", "compiler", "isa", "isas", "threads"
+        and "threading": what runs teams, "helpers" or "openmp" (the environment variable ``POINTWISE_THREADING``
+        forces one when the package is imported).
     """
     if mode not in ("stdout", "dicts"):
         raise ValueError(f'mode must be "stdout" or "dicts", got {mode!r}')
@@ -40,6 +41,7 @@ def show_config(mode: str = "stdout") -> dict[str, Any] | None:
         "isa": _core.isa,
         "isas": _core.supported_isas(),
         "threads": _core.thread_count(),
+        "threading": _core.threading,
     }
     if mode == "dicts":
         return config

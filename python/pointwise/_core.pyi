@@ -10,6 +10,7 @@ from ._api import Conv
 _T = TypeVar("_T")
 
 isa: str
+threading: str
 version: str
 compiler: str
 

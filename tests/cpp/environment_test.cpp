@@ -8,12 +8,15 @@
 #endif
 
 #include <algorithm>
+#include <atomic>
 #include <cstdlib>
 #include <iterator>
 #include <sstream>
+#include <thread>
 
 #include "blocking.h"
 #include "dispatch.h"
+#include "helpers.h"
 #include "parallel.h"
 #include "peak.h"
 #include "problem.h"
@@ -76,6 +79,28 @@ TEST_F(Environment, FloatingPointStateChangesNothingAndStays) {
     }
 }
 
+// Calls function(thread) on every thread that a call with such a team has.
+template <class Function>
+void on_each_of_a_team(int threads, const Function& function) {
+  if (pointwise::threading() == pointwise::Threading::openmp) {
+#pragma omp parallel num_threads(threads)
+    function(omp_get_thread_num());
+    return;
+  }
+  struct Context {
+    const Function* function;
+    int threads;
+    mutable std::atomic<int> inside;
+  } context{&function, threads, {0}};
+  const auto take_part = [](const void* given, int thread) {
+    const Context& c = *static_cast<const Context*>(given);
+    (*c.function)(thread);
+    ++c.inside;
+    while (c.inside < c.threads) std::this_thread::yield();
+  };
+  ASSERT_TRUE(pointwise::with_helpers(threads, take_part, &context));
+}
+
 // Every thread has a state of its own before the call: the result is as ever, and all of them find theirs again.
 TEST_F(Environment, EveryThreadsStateStays) {
   pointwise::force_teams(true);
@@ -86,16 +111,14 @@ TEST_F(Environment, EveryThreadsStateStays) {
   EXPECT_FALSE(same_bits(expected, flushed));
   std::array<unsigned, threads> after{};
   const auto set_states = [&](bool given) {
-#pragma omp parallel num_threads(threads)
-    _mm_setcsr(given ? states[omp_get_thread_num()] : states[0]);
+    on_each_of_a_team(threads, [&](int thread) { _mm_setcsr(given ? states[thread] : states[0]); });
   };
   for (const bool flush : {false, true}) {
     std::vector<float> dst(40 * pixels, 77);
     set_states(true);
     (flush ? flushing : plain)(View(src_.data(), DType::f32, {1, 100, pixels}),
                                View(dst.data(), DType::f32, {1, 40, pixels}), nullptr, threads);
-#pragma omp parallel num_threads(threads)
-    after[static_cast<size_t>(omp_get_thread_num())] = _mm_getcsr();
+    on_each_of_a_team(threads, [&](int thread) { after[static_cast<size_t>(thread)] = _mm_getcsr(); });
     set_states(false);
     for (int i = 0; i < threads; ++i) EXPECT_EQ(after[static_cast<size_t>(i)], states[i]) << "thread " << i;
     EXPECT_TRUE(same_bits(dst, flush ? flushed : expected)) << (flush ? "flushing" : "as ever");

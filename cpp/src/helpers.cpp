@@ -1,0 +1,204 @@
+#include "helpers.h"
+
+#include <linux/futex.h>
+#include <pthread.h>
+#include <sched.h>
+#include <signal.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <atomic>
+#include <climits>
+#include <cstdint>
+#include <type_traits>
+
+#include "parallel.h"
+
+namespace pointwise {
+namespace {
+
+// The state of the call, one word: which call it is, the threads that it may have, whether it is closed, and how many
+// helpers are inside.
+using State = uint64_t;
+constexpr State inside_one = 1, inside_mask = 0xffff, closed = 1 << 16;
+constexpr int team_shift = 17, call_shift = 32, most_team = (1 << (call_shift - team_shift)) - 1;
+
+uint32_t call_of(State state) { return static_cast<uint32_t>(state >> call_shift); }
+int team_of(State state) { return static_cast<int>(state >> team_shift & most_team); }
+
+constexpr int most_helpers = 1023;
+constexpr size_t stack_bytes = size_t{1} << 20;
+// Nanoseconds. How long a helper looks out for the next call before it sleeps, from which it takes some 50 us to wake
+// it (OpenMP's threads look out for about as long); how long a caller looks out for its helpers before it gives way to
+// them, who may wait for its CPU; and how long after it was refused a thread is asked for again.
+constexpr int64_t helper_patience = 3000000, caller_patience = 50000, retry_after = 1000000000;
+
+void pause() {
+#if defined(__x86_64__)
+  __builtin_ia32_pause();
+#endif
+}
+
+class Crew {
+ public:
+  bool run(int team, void (*take_part)(const void*, int), const void* context) {
+    if (taken_.load(std::memory_order_relaxed) || taken_.exchange(true, std::memory_order_acquire)) return false;
+    const int helpers = grow(std::min(team, most_helpers + 1) - 1);
+    if (helpers == 0) {
+      taken_.store(false, std::memory_order_release);
+      take_part(context, 0);
+      return true;
+    }
+    take_part_ = take_part;
+    context_ = context;
+    caller_cpu_.store(sched_getcpu(), std::memory_order_relaxed);
+    open(helpers + 1);
+    for (int i = 0; i < helpers; ++i) wake(&helper_[i]);
+    take_part(context, 0);
+    state_.fetch_or(closed, std::memory_order_acq_rel);
+    wait_for_helpers();
+    taken_.store(false, std::memory_order_release);
+    return true;
+  }
+
+ private:
+  struct alignas(64) Helper {
+    Crew* crew;
+    int thread;  // in a team
+    std::atomic<uint32_t> asleep;
+  };
+
+  // So many helpers, or as many as there can be. Of one caller at a time.
+  int grow(int wanted) {
+    if (wanted <= helpers_) return wanted;
+    if (refused_at_ != 0 && monotonic_nanoseconds() - refused_at_ < retry_after) return helpers_;
+    refused_at_ = 0;
+    // What interrupts the process is for its own threads.
+    sigset_t all, before;
+    sigfillset(&all);
+    pthread_sigmask(SIG_SETMASK, &all, &before);
+    pthread_attr_t attributes;
+    pthread_attr_init(&attributes);
+    pthread_attr_setdetachstate(&attributes, PTHREAD_CREATE_DETACHED);
+    pthread_attr_setstacksize(&attributes, stack_bytes);
+    for (; helpers_ < wanted; ++helpers_) {
+      Helper& helper = helper_[helpers_];
+      helper.crew = this;
+      helper.thread = helpers_ + 1;
+      pthread_t thread;
+      const auto start = [](void* h) -> void* {
+        static_cast<Helper*>(h)->crew->serve(static_cast<Helper*>(h));
+        return nullptr;
+      };
+      if (pthread_create(&thread, &attributes, start, &helper) != 0) {
+        refused_at_ = monotonic_nanoseconds();
+        break;
+      }
+    }
+    pthread_attr_destroy(&attributes);
+    pthread_sigmask(SIG_SETMASK, &before, nullptr);
+    return helpers_;
+  }
+
+  // Helpers that come too late for the call before this may be on their way out again: they stay counted.
+  void open(int team) {
+    State old = state_.load(std::memory_order_relaxed), next;
+    do {
+      next = State{call_of(old) + 1u} << call_shift | State(team) << team_shift | (old & inside_mask);
+    } while (!state_.compare_exchange_weak(old, next, std::memory_order_seq_cst, std::memory_order_relaxed));
+  }
+
+  void wait_for_helpers() {
+    int64_t since = 0;
+    for (int turns = 1; (state_.load(std::memory_order_acquire) & inside_mask) != 0; ++turns) {
+      pause();
+      if (turns % 256 != 0) continue;
+      const int64_t now = monotonic_nanoseconds();
+      if (since == 0) since = now;
+      if (now - since > caller_patience) sched_yield();
+    }
+  }
+
+  void serve(Helper* helper) {
+    uint32_t last = 0;  // the call that it took part in
+    int64_t since = 0;
+    for (int turns = 1;; ++turns) {
+      State state = state_.load(std::memory_order_acquire);
+      if (wants(state, *helper, last)) {
+        state = state_.fetch_add(inside_one, std::memory_order_acq_rel);
+        if (wants(state, *helper, last)) {
+          last = call_of(state);
+          has_cpu_of_its_own();
+          take_part_(context_, helper->thread);
+        }
+        state_.fetch_sub(inside_one, std::memory_order_release);
+        since = 0;
+        turns = 0;
+        continue;
+      }
+      pause();
+      if (turns % 128 != 0) continue;
+      const int64_t now = monotonic_nanoseconds();
+      if (since == 0) since = now;
+      if (now - since > helper_patience || !has_cpu_of_its_own()) {
+        sleep(helper, last);
+        since = 0;
+      }
+    }
+  }
+
+  static bool wants(State state, const Helper& helper, uint32_t last) {
+    return (state & closed) == 0 && call_of(state) != last && team_of(state) > helper.thread;
+  }
+
+  // In this order, which is that of open() and wake() too: so either sees the other.
+  void sleep(Helper* helper, uint32_t last) {
+    helper->asleep.store(1, std::memory_order_seq_cst);
+    if (!wants(state_.load(std::memory_order_seq_cst), *helper, last))
+      syscall(SYS_futex, &helper->asleep, FUTEX_WAIT_PRIVATE, 1, nullptr, nullptr, 0);
+    helper->asleep.store(0, std::memory_order_relaxed);
+  }
+
+  void wake(Helper* helper) {
+    if (helper->asleep.load(std::memory_order_seq_cst) == 0) return;
+    helper->asleep.store(0, std::memory_order_relaxed);
+    syscall(SYS_futex, &helper->asleep, FUTEX_WAKE_PRIVATE, 1, nullptr, nullptr, 0);
+  }
+
+  // Where a neighbour keeps the other CPUs busy the system may put a helper on the caller's, of which it would take
+  // half. It goes to another one, where it has its turns beside the neighbour; false where it may not.
+  bool has_cpu_of_its_own() {
+    const int cpu = sched_getcpu();
+    if (cpu < 0 || cpu != caller_cpu_.load(std::memory_order_relaxed)) return true;
+    cpu_set_t allowed, others;
+    if (sched_getaffinity(0, sizeof allowed, &allowed) != 0) return true;  // more than 1024 CPUs
+    others = allowed;
+    CPU_CLR(static_cast<size_t>(cpu), &others);
+    if (CPU_COUNT(&others) == 0 || sched_setaffinity(0, sizeof others, &others) != 0) return false;
+    sched_setaffinity(0, sizeof allowed, &allowed);
+    return true;
+  }
+
+  alignas(64) std::atomic<State> state_{closed};
+  // Written by a caller while the state is closed, read by helpers inside.
+  alignas(64) void (*take_part_)(const void*, int) = nullptr;
+  const void* context_ = nullptr;
+  std::atomic<int> caller_cpu_{-1};
+  alignas(64) std::atomic<bool> taken_{false};
+  int helpers_ = 0;
+  int64_t refused_at_ = 0;
+  Helper helper_[most_helpers] = {};
+};
+
+// Never unmade: helpers look at it until the process ends.
+Crew crew;
+static_assert(std::is_trivially_destructible_v<Crew>);
+
+}  // namespace
+
+bool with_helpers(int team, void (*take_part)(const void*, int), const void* context) {
+  return crew.run(team, take_part, context);
+}
+
+}  // namespace pointwise

@@ -1,0 +1,111 @@
+// Threads that take part in calls: who is called, as which thread, and that nobody is inside when a call is over.
+#include "helpers.h"
+
+#include <gtest/gtest.h>
+
+#include <array>
+#include <atomic>
+#include <chrono>
+#include <thread>
+#include <vector>
+
+#include "parallel.h"
+
+namespace pointwise_tests {
+namespace {
+
+using std::chrono::milliseconds;
+using std::chrono::steady_clock;
+
+template <class TakePart>
+bool with_helpers(int team, const TakePart& take_part) {
+  return pointwise::with_helpers(
+      team, [](const void* context, int thread) { (*static_cast<const TakePart*>(context))(thread); }, &take_part);
+}
+
+// Whether `count` comes to `wanted` within some seconds.
+bool reaches(const std::atomic<int>& count, int wanted) {
+  const auto end = steady_clock::now() + std::chrono::seconds(20);
+  while (count < wanted && steady_clock::now() < end) std::this_thread::yield();
+  return count >= wanted;
+}
+
+// A call in which everybody waits for a team of `threads`: how often each thread took part.
+std::array<int, 8> gather(int threads) {
+  std::array<std::atomic<int>, 8> parts{};
+  std::atomic<int> inside{0};
+  EXPECT_TRUE(with_helpers(threads, [&](int thread) {
+    ++parts[static_cast<size_t>(thread)];
+    ++inside;
+    EXPECT_TRUE(reaches(inside, threads)) << "thread " << thread;
+  }));
+  std::array<int, 8> found{};
+  for (size_t i = 0; i < found.size(); ++i) found[i] = parts[i];
+  return found;
+}
+
+TEST(Helpers, EachOfATeamTakesPartOnce) {
+  for (const int threads : {2, 4, 3, 8, 2})
+    for (int i = 0; i < 20; ++i) {
+      const std::array<int, 8> parts = gather(threads);
+      for (int t = 0; t < 8; ++t)
+        EXPECT_EQ(parts[static_cast<size_t>(t)], t < threads ? 1 : 0) << t << " of " << threads;
+    }
+}
+
+TEST(Helpers, AreWokenWhenTheySleep) {
+  for (const int pause : {2, 4, 20}) {
+    std::this_thread::sleep_for(milliseconds(pause));
+    EXPECT_EQ(gather(3)[2], 1);
+  }
+}
+
+// A caller that has nothing left to do waits for nobody who is not inside, and afterwards nobody comes: what the call's
+// stack held is gone then.
+TEST(Helpers, ComeInTimeOrNotAtAll) {
+  std::atomic<int> open{-1}, strangers{0}, parts{0};
+  for (int call = 0; call < 20000; ++call) {
+    open = call;
+    EXPECT_TRUE(with_helpers(3, [&, call](int) {
+      ++parts;
+      if (open != call) ++strangers;
+    }));
+    open = -1;
+    if (call % 1000 == 0) std::this_thread::sleep_for(milliseconds(5));  // and from their sleep
+  }
+  EXPECT_EQ(strangers, 0);
+  EXPECT_GE(parts, 20000);
+}
+
+TEST(Helpers, AreOfOneCallAtATime) {
+  bool refused = false;
+  std::atomic<int> others{0};
+  EXPECT_TRUE(with_helpers(2, [&](int thread) {
+    if (thread == 0) refused = !with_helpers(2, [&](int) { ++others; });
+  }));
+  EXPECT_TRUE(refused);
+  EXPECT_EQ(others, 0);
+  EXPECT_EQ(gather(2)[1], 1) << "and free again";
+}
+
+// Calls that find the helpers taken have teams of OpenMP's; those that do not are closed and opened all the time.
+TEST(Helpers, ManyCallersDoTheirPiecesOnce) {
+  std::atomic<int> wrong{0};
+  std::vector<std::thread> callers;
+  for (int c = 0; c < 4; ++c)
+    callers.emplace_back([&, c] {
+      for (int call = 0; call < 3000; ++call) {
+        const int64_t pieces = 1 + (call + c) % 50;
+        std::array<std::atomic<int>, 50> done{};
+        pointwise::parallel(2 + call % 3, pieces, pointwise::EvenRuns{pieces},
+                            [&](int64_t piece, int) { ++done[static_cast<size_t>(piece)]; });
+        for (int64_t i = 0; i < 50; ++i)
+          if (done[static_cast<size_t>(i)] != (i < pieces ? 1 : 0)) ++wrong;
+      }
+    });
+  for (std::thread& caller : callers) caller.join();
+  EXPECT_EQ(wrong, 0);
+}
+
+}  // namespace
+}  // namespace pointwise_tests

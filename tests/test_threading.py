@@ -1,0 +1,83 @@
+"""What runs teams of threads: helpers of our own, or OpenMP, as POINTWISE_THREADING says when the package is imported."""
+
+import os
+import pathlib
+import sys
+
+import pointwise as pw
+import pytest
+
+HERE = pathlib.Path(__file__).parent
+WORD = 'import pointwise; print(pointwise.show_config("dicts")["threading"])'
+
+
+@pytest.mark.parametrize(
+    ("value", "word"), [(None, "helpers"), ("", "helpers"), ("helpers", "helpers"), ("openmp",) * 2]
+)
+def test_what_runs_teams(value, word, python):
+    assert python(WORD, POINTWISE_THREADING=value) == word
+
+
+@pytest.mark.parametrize("value", ["omp", "OpenMP", " openmp", "helpers,openmp", "0"])
+def test_an_unknown_word(value, python):
+    done = python(WORD, POINTWISE_THREADING=value, check=False)
+    assert done.returncode == 1
+    assert done.stderr.splitlines()[-1] == f"ImportError: POINTWISE_THREADING={value}: expected helpers or openmp"
+
+
+def test_the_tests_of_threads_with_openmp(python):
+    """What the other tests here have seen with helpers."""
+    if pw.show_config("dicts")["threading"] == "openmp":
+        pytest.skip("OpenMP is what this very run uses")
+    script = f"""
+import os, sys
+os.chdir({os.fspath(HERE.parent)!r})
+import pytest
+files = [f"tests/test_{{name}}.py" for name in ("threads", "many_threads", "fork", "environment")]
+code = pytest.main(["-q", "-x", "-p", "no:cacheprovider", *files])
+sys.stderr.write(f"pytest ended with {{code}}\\n")
+sys.exit(int(code))
+"""
+    done = python(script, POINTWISE_THREADING="openmp", check=False, timeout=900)
+    assert done.returncode == 0, f"{done.stdout}\n{done.stderr}"
+    ran = done.stdout.strip().splitlines()[-1]
+    assert " passed" in ran
+    assert " failed" not in ran
+
+
+# A helper that finds itself on the caller's CPU has to leave it; here it cannot.
+ONE_CPU = """
+import os
+os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
+import numpy as np, pointwise as pw
+from pointwise import _core
+_core.ignore_neighbours(True)
+x, layer = np.ones((1, 64, 28, 28), "f4"), pw.Conv(np.ones((64, 64), "f4"))
+with pw.num_threads(4):
+    assert all((layer(x) == 64).all() for _ in range(2000))
+print("alive")
+"""
+
+
+@pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="only Linux lets a process choose its CPUs")
+@pytest.mark.parametrize("threading", ["helpers", "openmp"])
+def test_more_threads_than_cpus(threading, python):
+    assert python(ONE_CPU, POINTWISE_THREADING=threading, timeout=100) == "alive"
+
+
+def test_helpers_let_others_have_their_cpu(python):
+    """They look out for the next call for some milliseconds, then sleep: a process that is idle takes no CPU."""
+    script = """
+import time
+import numpy as np, pointwise as pw
+x, layer = np.ones((1, 64, 56, 56), "f4"), pw.Conv(np.ones((64, 64), "f4"))
+with pw.num_threads(4):
+    layer(x)
+time.sleep(0.2)
+before = time.process_time()
+time.sleep(0.5)
+print(time.process_time() - before)
+"""
+    if sys.platform != "linux":
+        pytest.skip("helpers sleep on Linux's futexes")
+    assert float(python(script)) < 0.1
