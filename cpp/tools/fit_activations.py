@@ -104,6 +104,34 @@ def gelu_by_quotient(bits: int, tail: int, far: int) -> None:
     polynomial("tail", bits, tail, mp.mpf(-1), mp.mpf(far - 5) / (far + 5), of, lambda t: 1 + of(t))
 
 
+def log_by_quotient(bits: int, degree: int) -> None:
+    """The same as a quotient of two polynomials of that degree, the lower one's highest coefficient 1."""
+    count = 2 * degree + 1
+    # where an odd Chebyshev polynomial of z vanishes, as the error has its factor z^3
+    at = [(mp.cospi(mp.mpf(2 * k + 1) / (4 * count + 4)) / 3) ** 2 for k in range(count)]
+    rows = [[y**k for k in range(degree + 1)] + [-log_rest(y) * y**k for k in range(degree)] for y in at]
+    found = mp.lu_solve(mp.matrix(rows), mp.matrix([log_rest(y) * y**degree for y in at]))
+    above = [rounded(c, bits) for c in found[: degree + 1]]
+    below = [rounded(c, bits) for c in found[degree + 1 :]] + [mp.mpf(1)]
+
+    def error(y: mp.mpf) -> mp.mpf:
+        return (value(above, y) / value(below, y) - log_rest(y)) * y * mp.sqrt(y) / 2 / mp.atanh(mp.sqrt(y))
+
+    show("log_above", above, bits)
+    show("log_below", below[:-1], bits, max(abs(error(y)) for y in nodes(mp.mpf(0), mp.mpf(1) / 9, 500)))
+
+
+def log_rest(y: mp.mpf) -> mp.mpf:
+    """Of y = z^2: (log((1 + z) / (1 - z)) - 2 z) / z^3."""
+    return 2 * (mp.atanh(mp.sqrt(y)) / mp.sqrt(y) - 1) / y
+
+
+def log_near_one(bits: int, degree: int) -> None:
+    polynomial(
+        "log", bits, degree, mp.mpf(0), mp.mpf(1) / 9, log_rest, lambda y: 2 * mp.atanh(mp.sqrt(y)) / mp.sqrt(y) / y
+    )
+
+
 def tanh_near_zero(bits: int, degree: int) -> None:
     # y = v^2: (tanh(v) - v) / v^3
     polynomial(
@@ -117,7 +145,7 @@ def tanh_near_zero(bits: int, degree: int) -> None:
     )
 
 
-def constants(bits: int, hi: int, exp: int, log: int, others: Callable[[], None]) -> None:
+def constants(bits: int, hi: int, exp: int, others: Callable[[], None]) -> None:
     """Of one number type: its digits, those of ln2_hi (so that n ln2_hi is exact), degrees of fits, and more fits."""
     show_number("log2e", rounded(1 / mp.log(2), bits), bits)
     ln2_hi = rounded(mp.log(2), hi)
@@ -127,16 +155,6 @@ def constants(bits: int, hi: int, exp: int, log: int, others: Callable[[], None]
     reach = mp.log(2) / 2 * mp.mpf("1.001")
     polynomial(
         "exp", bits, exp, -reach, reach, lambda r: mp.hyp1f1(1, 3, r) / 2, lambda r: mp.expm1(r) / r**2 if r else mp.inf
-    )
-    # y = z^2: (log((1 + z) / (1 - z)) - 2 z) / z^3
-    polynomial(
-        "log",
-        bits,
-        log,
-        mp.mpf(0),
-        mp.mpf(1) / 9,
-        lambda y: 2 * (mp.atanh(mp.sqrt(y)) / mp.sqrt(y) - 1) / y,
-        lambda y: 2 * mp.atanh(mp.sqrt(y)) / mp.sqrt(y) / y,
     )
     others()
     # 2 sqrt(2 / pi) (v + 0.044715 v^3) = v (cube_1 + cube_3 v^2)
@@ -151,9 +169,15 @@ def constants(bits: int, hi: int, exp: int, log: int, others: Callable[[], None]
 def float32_only() -> None:
     """What float64 computes in other ways."""
     tanh_near_zero(24, degree=5)
+    log_near_one(24, degree=4)
     gelu_by_powers(24, degree=10, exp2=5)
 
 
+def float64_only() -> None:
+    log_by_quotient(53, degree=3)
+    gelu_by_quotient(53, tail=18, far=9)
+
+
 if __name__ == "__main__":
-    constants(24, hi=16, exp=4, log=4, others=float32_only)
-    constants(53, hi=41, exp=9, log=10, others=lambda: gelu_by_quotient(53, tail=18, far=9))
+    constants(24, hi=16, exp=4, others=float32_only)
+    constants(53, hi=41, exp=9, others=float64_only)
