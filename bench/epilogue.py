@@ -20,7 +20,8 @@ import numpy as np
 import pointwise as pw
 from pointwise._activations import PARAMETERS
 from pointwise._bench import Effort, time_in_turn
-from pointwise._machine import copy_bandwidth, fma_peak
+from pointwise._machine import copy_bandwidth
+from pointwise._turns import Peaks
 from rich.console import Console
 from rich.table import Table
 
@@ -28,8 +29,8 @@ EFFORT = Effort(seconds=12.0, block=0.01, rounds=60)
 LAYOUTS = ("NCHW", "NHWC")
 
 
-def timed(calls):
-    """Return the seconds of a call of each, by name."""
+def timed(calls, beside=None):
+    """Return the seconds of a call of each, by name. ``beside``: a name, and the peaks that are sampled after it."""
 
     def timer(call):
         def seconds(repetitions):
@@ -41,6 +42,9 @@ def timed(calls):
         return seconds
 
     timers = {name: timer(call) for name, call in calls.items()}
+    if beside is not None:
+        name, peaks = beside
+        timers[name] = peaks.beside(timers[name])
     return time_in_turn(timers, time.perf_counter() + EFFORT.seconds, EFFORT)
 
 
@@ -146,8 +150,9 @@ def chain(args):
 
             both = pw.Chain(layers)
             assert both(x).tobytes() == one_by_one().tobytes()
-            times = timed({"one by one": one_by_one, "chain": functools.partial(both, x)})
-            peak = fma_peak(args.threads)
+            peaks = Peaks(args.threads)
+            times = timed({"one by one": one_by_one, "chain": functools.partial(both, x)}, ("chain", peaks))
+            peak = peaks.best()
             pixels = shape[0] * shape[2] * shape[3]
             flops = 2 * pixels * sum(a * b for a, b in itertools.pairwise(widths))
             least = max(flops / peak, 4 * pixels * (widths[0] + widths[-1]) / bandwidth)

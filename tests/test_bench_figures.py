@@ -30,7 +30,7 @@ def test_each_of_our_blocks_is_followed_by_a_sample_of_the_peak(monkeypatch):
     monkeypatch.setattr(
         _turns, "fma_peak", lambda threads, blocks, block: order.append((threads, blocks)) or len(order)
     )
-    peaks = _turns._Peaks(3)
+    peaks = _turns.Peaks(3)
     timer = peaks.beside(lambda repetitions: order.append(repetitions) or 0.5)
     assert [timer(7), timer(8)] == [0.5, 0.5]
     assert order == [7, (3, 1), 8, (3, 1)]
@@ -58,7 +58,7 @@ def test_only_our_blocks_are_followed_by_a_sample(monkeypatch):
 def test_a_sample_of_the_peak_is_as_long_as_our_block(monkeypatch):
     samples = []
     monkeypatch.setattr(_turns, "fma_peak", lambda threads, blocks, block: samples.append(block) or 1e9)
-    peaks = _turns._Peaks(1)
+    peaks = _turns.Peaks(1)
     timer = peaks.beside(lambda repetitions: repetitions * 1e-3)
     for repetitions in (1, 7, 1000):
         timer(repetitions)

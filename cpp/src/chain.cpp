@@ -29,11 +29,11 @@ constexpr int64_t least_pixels = 96, least_pixels_for_weights = 384;
 // Chunks of a thread, so that a slow one can take fewer.
 constexpr int64_t chunks_a_thread = 4;
 
-// What a chunk has between two layers, and the src of the first or dst of the second, takes half of L2 where pixels lie
-// side by side; but twice L2 where channels do: pixel rows read their weights again for every chunk, and what goes on
-// to L3 comes back in order (16 -> 96 -> 24 channels at 112x112: 78 -> 88% of the peak; pixels side by side: 78 ->
-// 74%).
-constexpr int64_t channels_last_room = 2;
+// What a chunk has between two layers, and the src of the first or dst of the second, takes half of L2. Where channels lie
+// side by side it takes twice L2 if it had fewer multiply-adds than this: pixel rows read their weights again for every
+// chunk, and what goes on to L3 comes back in order (16 -> 96 -> 24 channels at 112x112 on Zen 5: 78 -> 88% of the peak,
+// pixels side by side 78 -> 74%; 96 -> 384 -> 96 at 56x56 on Zen 4: 93.9 -> 93.3%).
+constexpr int64_t channels_last_room = 2, few_multiply_adds = 15000000;
 
 // Whether the result, and what lies between layers, has channels side by side.
 bool channels_last(const Lowered& ends, int64_t item) {
@@ -176,14 +176,19 @@ std::shared_ptr<const ChainPlan> Chain::Impl::make_plan(const View& src, const V
   int64_t pixels = 1;
   for (int a = 0; a < box.axes; ++a) pixels *= box.axis[a].size;
   int64_t widest = 1;
+  double multiply_adds = 0;  // of a pixel
   bool from_l3 = false;
   for (size_t i = 0; i < layers.size(); ++i) {
     const Layer::Impl& l = layer(i);
     widest = std::max(widest, l.c_in + l.c_out);
-    from_l3 = from_l3 || l.c_out * (l.c_in / l.options.groups) * item > l2_cache_size() / 2;
+    const int64_t weights = l.c_out * (l.c_in / l.options.groups);
+    multiply_adds += static_cast<double>(weights);
+    from_l3 = from_l3 || weights * item > l2_cache_size() / 2;
   }
-  const bool roomy = !from_l3 && channels_last(ends, item);
-  const int64_t room = roomy ? channels_last_room * l2_cache_size() : l2_cache_size() / 2;
+  int64_t room = l2_cache_size() / 2;
+  if (!from_l3 && channels_last(ends, item) &&
+      static_cast<double>(room / allocation_size(widest, item)) * multiply_adds < few_multiply_adds)
+    room = channels_last_room * l2_cache_size();
   int64_t most = std::max(room / allocation_size(widest, item), from_l3 ? least_pixels_for_weights : least_pixels);
   const int64_t fair = pixels / (chunks_a_thread * threads);
   const bool all = pixels <= most || (threads > 1 && fair < least_pixels);

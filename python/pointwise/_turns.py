@@ -81,7 +81,7 @@ def turns(names: Sequence[str], threads: int) -> Iterator[tuple[Prepare, Callabl
     """
     if threads == 1:
         with num_threads(1):
-            peaks = _Peaks(1)
+            peaks = Peaks(1)
             yield functools.partial(_prepare, names, 1, peaks), peaks.best
         return
     with processes([(name, threads) for name in names]) as started:
@@ -112,7 +112,7 @@ def processes(settings: Sequence[tuple[str, int]]) -> Iterator[list[ContenderPro
             process.end()
 
 
-class _Peaks:
+class Peaks:
     """Samples of the FMA peak beside one layer after another.
 
     The clock sinks while wide vectors compute and comes back, and threads that slept may share a CPU for a while: what
@@ -147,7 +147,7 @@ class _Peaks:
         self._samples.append(fma_peak(self._threads, blocks=1, block=self._block))
 
 
-def _prepare(names: Sequence[str], threads: int, peaks: _Peaks, case: Case, layout: str) -> dict[str, Timer]:
+def _prepare(names: Sequence[str], threads: int, peaks: Peaks, case: Case, layout: str) -> dict[str, Timer]:
     calls = _checked_calls(names, threads, case, layout)
     timers: dict[str, Timer] = {name: functools.partial(_time, call) for name, call in calls.items()}
     if US in timers:
@@ -276,7 +276,7 @@ def _serve(name: str, threads: int, pipe: Connection) -> None:
     gc.disable()  # a collection would be charged to a call
     call: Call | None = None
     timer: Timer | None = None
-    peaks = _Peaks(threads)
+    peaks = Peaks(threads)
     pipe.send(None)
     with contextlib.suppress(EOFError), num_threads(threads):
         while True:
