@@ -140,7 +140,7 @@ void chunk(const Work& work, const RowShape& row, Blocking* b) {
   }
 }
 
-// Packs a pixel whose channels lie side by side, in squares of `lanes` of both.
+// Packs a pixel whose channels lie side by side, in squares of `lanes` of both; or a channel whose pixels do.
 double transpose_pixel_cycles(int64_t channels, int lanes) {
   const int64_t rest = channels % lanes;
   return static_cast<double>(channels - rest) * transposed_cycles + (rest > 0 ? part_of_square_cycles : 0);
@@ -169,8 +169,11 @@ Candidate consider(const Work& work, const RowShape& row, int index, int pixel_a
     if (channel_rows && inner.src != work.item && b.pixels > 1)
       candidate.refused = "pixels of the source are not side by side";
   }
-  if (packing == Packing::pixels && (channel_rows || work.src_channel != work.item))
-    candidate.refused = channel_rows ? "its pixels must be side by side" : "channels are not side by side";
+  const bool transposes = work.src_channel != work.item;  // where pixels are packed that lie side by side
+  if (packing == Packing::pixels && channel_rows)
+    candidate.refused = "its pixels must be side by side";
+  else if (packing == Packing::pixels && transposes && (inner.src != work.item || !even_src))
+    candidate.refused = "neither channels nor pixels are side by side";
   const int64_t rest = work.channels % row.lanes;
   if (row.half != Half::padded && (work.channels < row.lanes || rest == 0 || rest > row.lanes / 2))
     candidate.refused = "channels leave no half of a vector behind a whole one";
@@ -192,6 +195,8 @@ Candidate consider(const Work& work, const RowShape& row, int index, int pixel_a
 
   double cycles = call_cycles + compute_cycles(work, row, b.pixels, work.channels, b.indirect);
   if (packing == Packing::none && reads && !channel_rows) cycles *= thrash_factor(row, inner.src, b.pixels);
+  if (packing != Packing::pixels && !channel_rows && inner.src == work.item && b.pixels > 1)
+    cycles *= scattered_factor(work, row, packing == Packing::channels);
   const double inputs = static_cast<double>(work.input_channels), pixels = static_cast<double>(b.pixels);
   const double vectors = inputs * pixels * work.item / 32.0;
   if (packing == Packing::channels) {
@@ -200,7 +205,7 @@ Candidate consider(const Work& work, const RowShape& row, int index, int pixel_a
              : inner.src == 2 * work.item  ? inputs * pixels * second_cycles
                                            : inputs * pixels * gather_cycles;
   } else if (packing == Packing::pixels) {
-    b.pack = vectors * copy_cycles;
+    b.pack = transposes ? inputs * transpose_pixel_cycles(b.pixels, row.lanes) : vectors * copy_cycles;
   }
   if (work.scaled) b.pack += vectors * scale_cycles;
   b.cycles = b.makespan = (cycles + b.pack) * b.images * work.groups;

@@ -29,10 +29,10 @@ constexpr int64_t least_pixels = 96, least_pixels_for_weights = 384;
 // Chunks of a thread, so that a slow one can take fewer.
 constexpr int64_t chunks_a_thread = 4;
 
-// What a chunk has between two layers, and the src of the first or dst of the second, takes half of L2. Where channels lie
-// side by side it takes twice L2 if it had fewer multiply-adds than this: pixel rows read their weights again for every
-// chunk, and what goes on to L3 comes back in order (16 -> 96 -> 24 channels at 112x112 on Zen 5: 78 -> 88% of the peak,
-// pixels side by side 78 -> 74%; 96 -> 384 -> 96 at 56x56 on Zen 4: 93.9 -> 93.3%).
+// What a chunk has between two layers, and the src of the first or dst of the second, takes half of L2. Where channels
+// lie side by side it takes twice L2 if it had fewer multiply-adds than this: pixel rows read their weights again for
+// every chunk, and what goes on to L3 comes back in order (16 -> 96 -> 24 channels at 112x112 on Zen 5: 78 -> 88% of
+// the peak, pixels side by side 78 -> 74%; 96 -> 384 -> 96 at 56x56 on Zen 4: 93.9 -> 93.3%).
 constexpr int64_t channels_last_room = 2, few_multiply_adds = 15000000;
 
 // Whether the result, and what lies between layers, has channels side by side.

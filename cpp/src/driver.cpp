@@ -219,13 +219,27 @@ class Run {
         block->x_channel = b.packed_step;
         break;
       case Packing::pixels:
-        for (int64_t k = 0; k < block->pixels; ++k)
-          std::memcpy(packed + k * b.packed_step, src + offsets[k], block->input_channels * sizeof(T));
+        if (lowered.src_channel == static_cast<ptrdiff_t>(sizeof(T)))
+          for (int64_t k = 0; k < block->pixels; ++k)
+            std::memcpy(packed + k * b.packed_step, src + offsets[k], block->input_channels * sizeof(T));
+        else
+          transpose_source(src + offsets[0], lowered.src_channel, *block, packed, b.packed_step);
         block->x = packed;
         block->x_pixel = b.packed_step;
         block->x_channel = sizeof(T);
         break;
     }
+  }
+
+  // Packs pixels that lie side by side so that their channels do: for the table's function pixels are channels.
+  static void transpose_source(const char* src, ptrdiff_t src_channel, const Block<T>& block, char* packed,
+                               ptrdiff_t packed_step) {
+    constexpr int64_t together = 64;
+    ptrdiff_t offsets[together];
+    for (int64_t k = 0; k < together; ++k) offsets[k] = k * src_channel;
+    for (int64_t i = 0; i < block.input_channels; i += together)
+      kernels<T>().pack(src + i * src_channel, sizeof(T), offsets, std::min(together, block.input_channels - i),
+                        block.pixels, packed + i * static_cast<ptrdiff_t>(sizeof(T)), packed_step);
   }
 
   // Multiplies packed pixels by the scales of their images.

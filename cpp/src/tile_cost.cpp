@@ -39,6 +39,15 @@ constexpr double copied_vector_cycles = 1, crowded_factor = 1.12;
 // Ways of L1 that the rows of one tile may fill: 8 is the least that CPUs have.
 constexpr double l1_ways = 8, thrash_cycles = 4;
 
+// Pixel rows that use a few numbers of each line of src, as channels are far apart, and have no room in L1 for all
+// lines until the next tile wants their other numbers. Measured on Zen 4, 6 x 2 vectors of 32 bytes, 64 to 832 input
+// channels and images of 4x4 to 28x28, against pixels packed one by one: most images 0 to 3%, from 1 KiB a channel on
+// 8% (images of 20x20 and 28x28). Images of 7x7, whose channels take three lines and a bit, are an oddity: 12 to 20%
+// (6x6: 9%, 8x8: none). Packed by channels 2 to 6%. Tiles of 64-byte vectors take four times as long for a line, and do
+// not notice.
+constexpr double l1_of_scattered = 0.5, far_apart_factor = 1.08, three_lines_factor = 1.15, apart_factor = 1.02,
+                 packed_apart_factor = 1.04;
+
 // Whether the pixels of a tile of narrow channel rows and its weights are more than L1 holds. A row of src begins and
 // ends within a line of 64 bytes; one more is of weights.
 bool crowded(const Work& work, const RowShape& row, int64_t input_channels) {
@@ -162,6 +171,17 @@ double thrash_factor(const RowShape& row, ptrdiff_t x_pixel, int64_t pixels) {
   const double sets = std::max<ptrdiff_t>(1, way / std::max<ptrdiff_t>(gcd, 64));
   const double rows = static_cast<double>(std::min<int64_t>(row.mr, pixels));
   return rows / sets > l1_ways ? 1 + (thrash_cycles - 1) / row.nr : 1;
+}
+
+double scattered_factor(const Work& work, const RowShape& row, bool packed) {
+  constexpr int64_t line = 64;
+  const bool crowded =
+      static_cast<double>(work.input_channels) * 2 * line > static_cast<double>(work.l1) * l1_of_scattered;
+  const int64_t step = std::abs(static_cast<int64_t>(work.src_channel));
+  if (wide(work, row) || !crowded || step < line) return 1;
+  if (packed) return packed_apart_factor;
+  if (step >= 16 * line) return far_apart_factor;
+  return step > 2 * line && step < 4 * line && step % line != 0 ? three_lines_factor : apart_factor;
 }
 
 }  // namespace pointwise

@@ -16,6 +16,9 @@ double compute_cycles(const Work& work, const RowShape& row, int64_t pixels, int
 // Rows whose addresses differ by a large power of two share the sets of L1: by so much kernels take longer.
 double thrash_factor(const RowShape& row, ptrdiff_t x_pixel, int64_t pixels);
 
+// How much longer pixel rows take where their pixels lie side by side and their channels apart, in src or packed so.
+double scattered_factor(const Work& work, const RowShape& row, bool packed);
+
 // Whether a call with so many input channels copies the pixels of its tiles.
 bool copies_pixels(const Work& work, const RowShape& row, int64_t input_channels);
 

@@ -78,7 +78,6 @@ TEST(Blocking, ChoosesTheOrientation) {
       {"NHWC, 7x7", true, 1, 49, 512, 2048, Rows::pixels, Packing::none},
       {"NHWC, batch", true, 16, 49, 128, 130, Rows::pixels, Packing::none},
       {"one pixel", false, 1, 1, 1024, 1000, Rows::pixels, Packing::none},
-      {"NCHW, 7x7", false, 1, 49, 512, 2048, Rows::pixels, Packing::none},
       {"NCHW, 2x2", false, 1, 4, 512, 512, Rows::pixels, Packing::none},
       {"NHWC, one channel out", true, 1, 196, 64, 1, Rows::channels, Packing::channels},
       {"NHWC, grey of RGB", true, 1, 448 * 448, 3, 1, Rows::pixels, Packing::none},
@@ -91,6 +90,19 @@ TEST(Blocking, ChoosesTheOrientation) {
           << t.what << ": " << (*rows)[static_cast<size_t>(b.row)].name;
       EXPECT_EQ(b.packing, t.packing) << t.what;
     }
+}
+
+// A tile of narrow vectors is done with a line of a small image before the next one is there: its pixels are packed one
+// by one, where there are output channels enough to pay for it.
+TEST(Blocking, PacksThePixelsOfASmallImageForNarrowTiles) {
+  for (const int64_t channels : {16, 256, 2048})
+    for (const auto* rows : {&wide, &narrow}) {
+      const Blocking b = choose_blocking(work_of(false, 1, 49, 832, channels, 1), *rows);
+      EXPECT_EQ((*rows)[static_cast<size_t>(b.row)].rows, Rows::pixels);
+      EXPECT_EQ(b.packing, rows == &narrow && channels > 16 ? Packing::pixels : Packing::none) << channels;
+    }
+  const Blocking few = choose_blocking(work_of(false, 1, 49, 64, 2048, 1), narrow);
+  EXPECT_EQ(few.packing, Packing::none) << "L1 holds all lines of a tile";
 }
 
 // The cost of a tile's tails and of what it does not overlap decides among the rows of one orientation.
@@ -132,7 +144,7 @@ TEST(Blocking, RefusesWhatCannotRun) {
       EXPECT_EQ(refused, "its pixels must be side by side");
     }
     if (row.rows == Rows::pixels && c.blocking.packing == Packing::pixels) {
-      EXPECT_EQ(refused, "channels are not side by side");
+      EXPECT_EQ(refused, "neither channels nor pixels are side by side");
     }
     if (c.blocking.packing == Packing::channels) {
       EXPECT_EQ(refused, "");
