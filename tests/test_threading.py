@@ -1,4 +1,4 @@
-"""What runs teams of threads: helpers of our own or OpenMP, as POINTWISE_THREADING says when the package is imported."""
+"""What runs teams: helpers of our own or OpenMP, as POINTWISE_THREADING says when the package is imported."""
 
 import os
 import pathlib
