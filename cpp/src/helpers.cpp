@@ -63,10 +63,16 @@ class Crew {
   }
 
  private:
+  enum Sleep : uint32_t { awake, asleep, being_woken };
+
   struct alignas(64) Helper {
     Crew* crew;
     int thread;  // in a team
-    std::atomic<uint32_t> asleep;
+    std::atomic<uint32_t> sleep;
+    std::atomic<pid_t> id;  // the system's, once it runs
+    // Of the caller that wakes it: the CPUs to go back to.
+    bool kept_off;
+    cpu_set_t allowed;
   };
 
   // So many helpers, or as many as there can be. Of one caller at a time.
@@ -121,6 +127,7 @@ class Crew {
   }
 
   void serve(Helper* helper) {
+    helper->id.store(static_cast<pid_t>(syscall(SYS_gettid)), std::memory_order_relaxed);
     uint32_t last = 0;  // the call that it took part in
     int64_t since = 0;
     for (int turns = 1;; ++turns) {
@@ -152,18 +159,35 @@ class Crew {
     return (state & closed) == 0 && call_of(state) != last && team_of(state) > helper.thread;
   }
 
-  // In this order, which is that of open() and wake() too: so either sees the other.
+  // It says that it sleeps, then looks; a caller opens, then looks who sleeps: so either sees the other.
   void sleep(Helper* helper, uint32_t last) {
-    helper->asleep.store(1, std::memory_order_seq_cst);
+    helper->sleep.store(asleep, std::memory_order_seq_cst);
     if (!wants(state_.load(std::memory_order_seq_cst), *helper, last))
-      syscall(SYS_futex, &helper->asleep, FUTEX_WAIT_PRIVATE, 1, nullptr, nullptr, 0);
-    helper->asleep.store(0, std::memory_order_relaxed);
+      syscall(SYS_futex, &helper->sleep, FUTEX_WAIT_PRIVATE, asleep, nullptr, nullptr, 0);
+    uint32_t expected = asleep;
+    if (helper->sleep.compare_exchange_strong(expected, awake, std::memory_order_acq_rel)) return;  // by itself
+    while (helper->sleep.load(std::memory_order_acquire) != awake) sched_yield();
+    if (helper->kept_off) sched_setaffinity(0, sizeof helper->allowed, &helper->allowed);
   }
 
+  // The system likes to wake a thread on the CPU of the one that wakes it, where it would wait for some milliseconds,
+  // as the caller goes on there: so it is kept off that CPU until it runs.
   void wake(Helper* helper) {
-    if (helper->asleep.load(std::memory_order_seq_cst) == 0) return;
-    helper->asleep.store(0, std::memory_order_relaxed);
-    syscall(SYS_futex, &helper->asleep, FUTEX_WAKE_PRIVATE, 1, nullptr, nullptr, 0);
+    if (helper->sleep.load(std::memory_order_seq_cst) == awake) return;
+    uint32_t expected = asleep;
+    if (!helper->sleep.compare_exchange_strong(expected, being_woken, std::memory_order_acq_rel)) return;
+    helper->kept_off = keep_off(helper->id.load(std::memory_order_relaxed), caller_cpu_.load(std::memory_order_relaxed),
+                                &helper->allowed);
+    helper->sleep.store(awake, std::memory_order_release);
+    syscall(SYS_futex, &helper->sleep, FUTEX_WAKE_PRIVATE, 1, nullptr, nullptr, 0);
+  }
+
+  // Takes a CPU away from a thread (0: this one), and says what it may use otherwise; false where it has no other.
+  static bool keep_off(pid_t id, int cpu, cpu_set_t* allowed) {
+    if (cpu < 0 || sched_getaffinity(id, sizeof *allowed, allowed) != 0) return false;  // more than 1024 CPUs
+    cpu_set_t others = *allowed;
+    CPU_CLR(static_cast<size_t>(cpu), &others);
+    return CPU_COUNT(&others) > 0 && sched_setaffinity(id, sizeof others, &others) == 0;
   }
 
   // Where a neighbour keeps the other CPUs busy the system may put a helper on the caller's, of which it would take
@@ -171,11 +195,8 @@ class Crew {
   bool has_cpu_of_its_own() {
     const int cpu = sched_getcpu();
     if (cpu < 0 || cpu != caller_cpu_.load(std::memory_order_relaxed)) return true;
-    cpu_set_t allowed, others;
-    if (sched_getaffinity(0, sizeof allowed, &allowed) != 0) return true;  // more than 1024 CPUs
-    others = allowed;
-    CPU_CLR(static_cast<size_t>(cpu), &others);
-    if (CPU_COUNT(&others) == 0 || sched_setaffinity(0, sizeof others, &others) != 0) return false;
+    cpu_set_t allowed;
+    if (!keep_off(0, cpu, &allowed)) return false;
     sched_setaffinity(0, sizeof allowed, &allowed);
     return true;
   }
