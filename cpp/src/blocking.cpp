@@ -267,9 +267,10 @@ ptrdiff_t padded_row(int64_t bytes) {
 }
 
 void force_teams(bool forced) { teams_forced.store(forced, std::memory_order_relaxed); }
+bool teams_are_forced() { return teams_forced.load(std::memory_order_relaxed); }
 
 int team_size(double cycles, int64_t pieces, int threads) {
-  if (teams_forced.load(std::memory_order_relaxed)) return threads;
+  if (teams_are_forced()) return threads;
   const double useful = std::min<double>(cycles / least_cycles_a_thread, static_cast<double>(pieces));
   return static_cast<int>(std::max(1.0, std::min<double>(threads, useful)));
 }

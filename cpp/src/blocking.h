@@ -104,5 +104,6 @@ ptrdiff_t padded_row(int64_t bytes);
 int team_size(double cycles, int64_t pieces, int threads);
 // For tests: from now on plans have as many threads, however little work there is. Plans that were made before stay.
 void force_teams(bool forced);
+bool teams_are_forced();
 
 }  // namespace pointwise

@@ -1,11 +1,14 @@
 // The public class: validates, finds the plan, runs it.
 #include "layer.h"
 
+#include <cstddef>
 #include <cstring>
+#include <memory>
 #include <variant>
 
 #include "checked.h"
 #include "explain.h"
+#include "once.h"
 #include "parallel.h"
 
 namespace pointwise {
@@ -49,18 +52,53 @@ std::shared_ptr<const Plan> plan_for(const Layer::Impl& layer, const View& src, 
   return plan;
 }
 
+// What the plan of a borrowing layer depends on.
+struct BorrowedKey {
+  Lowered lowered{};
+  DType dtype{};
+  int threads = 0;
+  bool forced = false;
+  bool operator==(const BorrowedKey& o) const {
+    const size_t used = offsetof(Lowered, box) + static_cast<size_t>(lowered.boxes) * sizeof(Box);
+    return dtype == o.dtype && threads == o.threads && forced == o.forced &&
+           std::memcmp(&lowered, &o.lowered, used) == 0;  // bytes between fields that differ make a plan anew
+  }
+};
+
+struct BorrowedPlan {
+  bool packs_first;  // into panels, and the plan is of those
+  Plan plan;
+};
+
+using BorrowedPlans = PlanCache<BorrowedPlan, BorrowedKey>;
+
+// Borrowing layers live for a call, so all of the process share the last plans: planning takes as long as a small
+// product.
+std::shared_ptr<const BorrowedPlan> borrowed_plan(const Lowered& lowered, DType dtype, int threads) {
+  static Once<std::unique_ptr<BorrowedPlans>> plans;
+  BorrowedPlans& cache = *plans.get([] { return std::make_unique<BorrowedPlans>(); });
+  const BorrowedKey key{lowered, dtype, threads, teams_are_forced()};
+  std::shared_ptr<const BorrowedPlan> found = cache.find(key);
+  if (!found) {
+    const std::optional<Plan> plan = make_borrowing_plan(lowered, dtype, threads);
+    found = std::make_shared<const BorrowedPlan>(plan ? BorrowedPlan{false, *plan}
+                                                      : BorrowedPlan{true, make_plan(lowered, dtype, threads)});
+    cache.insert(key, found);
+  }
+  return found;
+}
+
 // A borrowing layer's only call.
 void run_borrowing(const Layer::Impl& layer, const View& src, const View& dst, const View* residual,
                    const View* input_scale, const Arrays& arrays, int threads) {
-  const DType dtype = layer.options.dtype;
   const Lowered lowered = lower_call(layer, src, dst, residual, input_scale);
-  if (const std::optional<Plan> plan = make_borrowing_plan(lowered, dtype, threads)) {
-    run_layer(*plan, layer.weights, arrays, plan->team);
+  const std::shared_ptr<const BorrowedPlan> borrowed = borrowed_plan(lowered, layer.options.dtype, threads);
+  if (!borrowed->packs_first) {
+    run_layer(borrowed->plan, layer.weights, arrays, borrowed->plan.team);
     return;
   }
   const Weights packed = std::visit([](const auto& w) -> Weights { return pack_borrowed(w); }, layer.weights);
-  const Plan plan = make_plan(lowered, dtype, threads);
-  run_layer(plan, packed, arrays, plan.team);
+  run_layer(borrowed->plan, packed, arrays, borrowed->plan.team);
 }
 
 // The scales as rows of input channels side by side, one for each image. `copy` holds them where they are not.

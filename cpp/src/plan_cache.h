@@ -43,24 +43,24 @@ inline PlanKey key_of(const View& src, const View& dst, const View* residual, co
 }
 
 // Of Plans, or of what a chain has instead.
-template <class P>
+template <class P, class Key = PlanKey>
 class PlanCache {
  public:
-  std::shared_ptr<const P> find(const PlanKey& key) const {
+  std::shared_ptr<const P> find(const Key& key) const {
     const std::unique_lock<std::mutex> lock(mutex_, std::try_to_lock);
     if (!lock.owns_lock()) return nullptr;
     for (const Entry& entry : entries_)
       if (entry.plan && entry.key == key) return entry.plan;
     return nullptr;
   }
-  void insert(const PlanKey& key, std::shared_ptr<const P> plan) {
+  void insert(const Key& key, std::shared_ptr<const P> plan) {
     const std::unique_lock<std::mutex> lock(mutex_, std::try_to_lock);
     if (lock.owns_lock()) entries_[next_++ % entries_.size()] = {key, std::move(plan)};
   }
 
  private:
   struct Entry {
-    PlanKey key;
+    Key key;
     std::shared_ptr<const P> plan;
   };
   mutable std::mutex mutex_;
