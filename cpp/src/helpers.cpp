@@ -29,9 +29,9 @@ int team_of(State state) { return static_cast<int>(state >> team_shift & most_te
 
 constexpr int most_helpers = 1023;
 constexpr size_t stack_bytes = size_t{1} << 20;
-// Nanoseconds. How long a helper looks out for the next call before it sleeps, from which it takes some 50 us to wake
-// it (OpenMP's threads look out for about as long); how long a caller looks out for its helpers before it gives way to
-// them, who may wait for its CPU; and how long after it was refused a thread is asked for again.
+// Nanoseconds. How long a helper looks out for the next call before it sleeps and has to be woken; how long a caller
+// looks out for its helpers before it gives way to them, who may wait for its CPU; and how long after it was refused a
+// thread is asked for again.
 constexpr int64_t helper_patience = 3000000, caller_patience = 50000, retry_after = 1000000000;
 
 void pause() {
