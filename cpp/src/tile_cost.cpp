@@ -59,8 +59,8 @@ bool crowded(const Work& work, const RowShape& row, int64_t input_channels) {
 bool wide(const Work& work, const RowShape& row) { return row.lanes * work.item == 64; }
 
 // Cycles of one step (one input channel) of a tile. The weights of a column of pixel rows stay in L1 from tile to tile,
-// or else come from L2 each time.
-double step_cycles(const Work& work, const RowShape& row, int64_t rows, int64_t vectors) {
+// or else come from L2 each time. `idle`: what is not multiplied of the vectors.
+double step_cycles(const Work& work, const RowShape& row, int64_t rows, int64_t vectors, double idle = 0) {
   const double loads = row.rows == Rows::channels ? rows + 1.5 * vectors  // pixels are seldom 64-byte aligned
                        : vectors == 1             ? broadcast_load * rows + 1
                                                   : rows + vectors;
@@ -73,7 +73,7 @@ double step_cycles(const Work& work, const RowShape& row, int64_t rows, int64_t 
                                                                      : 0;
   else if (wide(work, row))
     from_l2 = bytes * inputs > l1 * l1_of_pixels ? bytes / l2_pixel_bytes_per_cycle : 0;
-  return std::max({rows * vectors / fma_per_cycle, loads / loads_per_cycle, fma_latency, from_l2});
+  return std::max({rows * (vectors - idle) / fma_per_cycle, loads / loads_per_cycle, fma_latency, from_l2});
 }
 
 // What a step of the first tile of a column of wide channel rows takes longer: its pixels come from L2.
@@ -118,8 +118,8 @@ bool copies_pixels(const Work& work, const RowShape& row, int64_t input_channels
 double compute_cycles(const Work& work, const RowShape& row, int64_t pixels, int64_t channels, double indirect) {
   const double steps = static_cast<double>(work.input_channels);  // products with it may be beyond int64
   const bool channel_rows = row.rows == Rows::channels;
-  const auto tile = [&](int64_t rows, int64_t vectors) {
-    return steps * step_cycles(work, row, rows, vectors) + tile_overhead(work, row, rows, vectors) +
+  const auto tile = [&](int64_t rows, int64_t vectors, double idle = 0) {
+    return steps * step_cycles(work, row, rows, vectors, idle) + tile_overhead(work, row, rows, vectors) +
            rows * vectors * indirect;
   };
   if (row.half != Half::padded) {  // one and a half vectors, and before them whole ones in tiles of 6 x 4
@@ -135,13 +135,16 @@ double compute_cycles(const Work& work, const RowShape& row, int64_t pixels, int
            static_cast<double>(pixels) * static_cast<double>(before) / 24 * before_tile;
   }
   const Spread lanes = spread(ceil_div(channel_rows ? pixels : channels, row.lanes), row.nr);
+  const int64_t tail = channel_rows && channels % row.mr ? power_of_two_above(channels % row.mr) : 0;
+  const auto channel_column = [&](int64_t vectors, double idle) {
+    return channels / row.mr * tile(row.mr, vectors, idle) + (tail ? tile(tail, vectors, idle) : 0);
+  };
   double cycles = 0;
   for (int i = 0; i < 2; ++i) {
     if (lanes.parts[i] == 0) continue;
     double column = 0;
     if (channel_rows) {
-      const int64_t tail = channels % row.mr ? power_of_two_above(channels % row.mr) : 0;
-      column = channels / row.mr * tile(row.mr, lanes.size[i]) + (tail ? tile(tail, lanes.size[i]) : 0);
+      column = channel_column(lanes.size[i], 0);
       // Channels that lie side by side were packed, into L1 where a single row of tiles reads them.
       const bool one_row = channels < row.mr && work.src_channel != work.item;
       if (wide(work, row)) column += steps * first_step_cycles(work, row, one_row ? tail : row.mr, lanes.size[i]);
@@ -155,6 +158,11 @@ double compute_cycles(const Work& work, const RowShape& row, int64_t pixels, int
     else if (crowded(work, row, work.input_channels))
       column *= crowded_factor;
     cycles += lanes.parts[i] * column;
+  }
+  const int64_t rest = pixels % row.lanes;
+  if (channel_rows && wide(work, row) && work.half_width && rest > 0 && rest <= row.lanes / 2) {
+    const int64_t last = lanes.size[lanes.parts[1] > 0];
+    cycles -= channel_column(last, 0) - channel_column(last, 0.5);
   }
   const double weights = steps * static_cast<double>(channels * work.item);
   return cycles + (weights > work.l2 / 2 ? weights / l3_bytes_per_cycle : 0);

@@ -161,6 +161,7 @@ int64_t output_size(int64_t size, int64_t stride, int64_t padding) {
   int64_t padded;
   if (!checked_multiply(padding, 2, &padded) || !checked_add(padded, size, &padded))
     throw Error(Argument::padding, "must leave the image within the range of int64, got " + std::to_string(padding));
+  if (stride == 1) return padded;  // without a division
   return padded == 0 ? 0 : (padded - 1) / stride + 1;
 }
 

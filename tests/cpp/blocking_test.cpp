@@ -167,6 +167,31 @@ TEST(Blocking, HalvesAVectorWhereThatSavesTime) {
   EXPECT_NE(name(), "12x24_halves") << "nothing is left over";
 }
 
+// 16 multiply-adds of half a vector for each input channel; more than half of one takes as long as a whole one.
+TEST(Blocking, HalfAVectorOfPixelsTakesHalfTheTime) {
+  const auto cycles = [](int64_t pixels, bool half_width) {
+    Work work = work_of(false, 1, pixels, 100, 16, 1);
+    work.half_width = half_width;
+    return candidates(work, {wide[0]}).front().blocking.cycles;
+  };
+  for (const int64_t half : {17, 24}) {
+    EXPECT_EQ(cycles(half, false), cycles(32, false));
+    EXPECT_EQ(cycles(half, true), cycles(32, true) - 100 * 16 * 0.5 / 2);
+  }
+  for (const int64_t more : {25, 31}) EXPECT_EQ(cycles(more, true), cycles(32, true));
+}
+
+// Every second pixel of 64 channels for 128: on CPUs that compute 64-byte vectors half by half, copies take less of the
+// whole, and pay.
+TEST(Blocking, CopiesTakeLessBesideSlowMultiplyAdds) {
+  Work work = work_of(false, 1, 3136, 64, 128, 1);
+  work.axis[0].src = 8;
+  const auto packing = [&work] { return choose_blocking(work, wide).packing; };
+  EXPECT_EQ(packing(), Packing::none);
+  work.half_width = true;
+  EXPECT_EQ(packing(), Packing::channels);
+}
+
 // Fewer channels than the rows of a tile: the first tile's pixels come from L2 all the same, and fewer columns of them
 // are better.
 TEST(Blocking, FewChannelsTakeTheWiderTile) {

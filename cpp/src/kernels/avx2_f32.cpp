@@ -14,6 +14,7 @@ struct Vec {
   using Number = float;
   using Mask = __m256i;
   static constexpr int lanes = 8;
+  static constexpr bool has_halves = false;
   __m256 v;
 
   static Vec fill(float number) { return {_mm256_set1_ps(number)}; }

@@ -14,6 +14,7 @@ struct Vec {
   using Number = double;
   using Mask = __m256i;
   static constexpr int lanes = 4;
+  static constexpr bool has_halves = false;
   __m256d v;
 
   static Vec fill(double number) { return {_mm256_set1_pd(number)}; }

@@ -27,6 +27,11 @@ struct Vec {
   void stream(char* p) const { _mm512_stream_ps(reinterpret_cast<float*>(p), v); }
   static void fence() { _mm_sfence(); }
   static Vec fma(Vec a, Vec b, Vec c) { return {_mm512_fmadd_ps(a.v, b.v, c.v)}; }
+  static constexpr bool has_halves = true;
+  static Vec fma_half(Vec a, Vec b, Vec c) {  // of the lower half; the upper one is of no use
+    const auto half = [](Vec v) { return _mm512_castps512_ps256(v.v); };
+    return {_mm512_castps256_ps512(_mm256_fmadd_ps(half(a), half(b), half(c)))};
+  }
   static Vec add(Vec a, Vec b) { return {_mm512_add_ps(a.v, b.v)}; }
   static Vec max(Vec a, Vec b) { return {_mm512_max_ps(a.v, b.v)}; }
 

@@ -26,6 +26,11 @@ struct Vec {
   void stream(char* p) const { _mm512_stream_pd(reinterpret_cast<double*>(p), v); }
   static void fence() { _mm_sfence(); }
   static Vec fma(Vec a, Vec b, Vec c) { return {_mm512_fmadd_pd(a.v, b.v, c.v)}; }
+  static constexpr bool has_halves = true;
+  static Vec fma_half(Vec a, Vec b, Vec c) {  // of the lower half; the upper one is of no use
+    const auto half = [](Vec v) { return _mm512_castpd512_pd256(v.v); };
+    return {_mm512_castpd256_pd512(_mm256_fmadd_pd(half(a), half(b), half(c)))};
+  }
   static Vec add(Vec a, Vec b) { return {_mm512_add_pd(a.v, b.v)}; }
   static Vec max(Vec a, Vec b) { return {_mm512_max_pd(a.v, b.v)}; }
 

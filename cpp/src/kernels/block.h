@@ -76,7 +76,7 @@ struct BlockRunner {
     const int64_t rows = smaller(ceil_div(R == Rows::channels ? b.channels : b.pixels, lanes) * lanes, buffer_rows);
     const int64_t columns = smaller(ceil_div(R == Rows::channels ? b.pixels : b.channels, lanes) * lanes, width);
     for (int64_t r = 0; r < rows; ++r)
-      for (int64_t i = 0; i < columns; ++i) buffer[r * width + i] = 0;
+      for (int64_t i = 0; i < columns; i += lanes) V::fill(0).store(reinterpret_cast<char*>(buffer + r * width + i));
   }
 
   ptrdiff_t y_at(int64_t pixel) const { return b.y_offsets ? b.y_offsets[pixel] : pixel * b.y_pixel; }
@@ -164,7 +164,7 @@ using ColumnFunction = void (*)(const Column<T>&);
 // The columns of up to NR vectors and MR rows, by [vectors - 1][rows - 1]. Channel rows exist for powers of two (the
 // others compute rows of padding; tiles that copy are whole), pixel rows for every height (pixel counts are spread
 // evenly).
-template <class V, int MR, int NR, bool Residual, bool Masked, bool Copy>
+template <class V, int MR, int NR, bool Residual, Last L, bool Copy>
 struct ChannelRowColumns {
   ColumnFunction<typename V::Number> f[NR][MR];
   constexpr ChannelRowColumns() : f() { fill<NR>(); }
@@ -175,9 +175,17 @@ struct ChannelRowColumns {
   }
   template <int N, int M>
   constexpr void fill_rows() {
-    for (int r = M / 2; r < M; ++r) f[N - 1][r] = channel_rows_column<V, M, N, Residual, Masked, Copy>;
+    for (int r = M / 2; r < M; ++r) f[N - 1][r] = channel_rows_column<V, M, N, Residual, L, Copy>;
     if constexpr (2 * M <= MR) fill_rows<N, 2 * M>();
   }
+};
+
+template <class V, int MR, int NR, Last L>
+struct ChannelRowTables {
+  ChannelRowColumns<V, MR, NR, false, L, false> plain;
+  ChannelRowColumns<V, MR, NR, true, L, false> residual;
+  ChannelRowColumns<V, MR, NR, false, L, true> copy;
+  ChannelRowColumns<V, MR, NR, true, L, true> copy_residual;
 };
 
 template <class V, int MR, int NR, bool Residual>
@@ -198,14 +206,9 @@ struct PixelRowColumns {
 template <class V, int MR, int NR>
 void run_channel_rows(const Block<typename V::Number>& b) {
   static_assert(panel_width<typename V::Number>() % MR == 0, "a tile lies within a panel");
-  static constexpr ChannelRowColumns<V, MR, NR, false, false, false> plain;
-  static constexpr ChannelRowColumns<V, MR, NR, false, true, false> masked;
-  static constexpr ChannelRowColumns<V, MR, NR, true, false, false> residual;
-  static constexpr ChannelRowColumns<V, MR, NR, true, true, false> residual_masked;
-  static constexpr ChannelRowColumns<V, MR, NR, false, false, true> copy;
-  static constexpr ChannelRowColumns<V, MR, NR, false, true, true> copy_masked;
-  static constexpr ChannelRowColumns<V, MR, NR, true, false, true> copy_residual;
-  static constexpr ChannelRowColumns<V, MR, NR, true, true, true> copy_residual_masked;
+  static constexpr ChannelRowTables<V, MR, NR, Last::whole> whole;
+  static constexpr ChannelRowTables<V, MR, NR, Last::part> part;
+  static constexpr ChannelRowTables<V, MR, NR, V::has_halves ? Last::half : Last::part> half;
   BlockRunner<V, MR, NR, Rows::channels> runner(b);
   const bool add = b.residual && runner.direct;
   const int64_t vectors = ceil_div(b.pixels, V::lanes), tiles = ceil_div(vectors, NR);
@@ -214,10 +217,17 @@ void run_channel_rows(const Block<typename V::Number>& b) {
     const int64_t begin = i * vectors / tiles, end = (i + 1) * vectors / tiles, pixel = begin * V::lanes;
     const int pixels = static_cast<int>(smaller(b.pixels, end * V::lanes) - pixel);
     const int last = pixels - static_cast<int>(end - begin - 1) * V::lanes;
-    const bool mask = last < V::lanes;
-    const auto& f = (mask ? (add ? residual_masked.f : masked.f) : (add ? residual.f : plain.f))[end - begin - 1];
-    const auto& f_copy =
-        (mask ? (add ? copy_residual_masked.f : copy_masked.f) : (add ? copy_residual.f : copy.f))[end - begin - 1];
+    const ColumnFunction<typename V::Number>*f, *f_copy;
+    const auto take = [&](const auto& tables) {
+      f = add ? tables.residual.f[end - begin - 1] : tables.plain.f[end - begin - 1];
+      f_copy = add ? tables.copy_residual.f[end - begin - 1] : tables.copy.f[end - begin - 1];
+    };
+    if (last == V::lanes)
+      take(whole);
+    else if (last <= V::lanes / 2)
+      take(half);
+    else
+      take(part);
     bool copied = false;
     const auto run = [&](int64_t first, int64_t channel, int64_t count, int rows) {
       if (count == 0) return;

@@ -165,9 +165,13 @@ inline void store_tile(const Column<typename V::Number>& t, char* y, const char*
   }
 }
 
-// Rows are output channels, lanes are pixels. Masked: the last vector of x is loaded with a mask. Copy: the vectors of
-// x are stored to t.copy, side by side, for the tiles of other output channels to read.
-template <class V, int MR, int NR, bool Residual, bool Masked, bool Copy>
+// How much of the last vector of a row is used: all of it, a part, or half of it at most. A part is loaded with a mask;
+// multiply-adds of a half take half the time where CPUs compute 64-byte vectors half by half.
+enum class Last { whole, part, half };
+
+// Rows are output channels, lanes are pixels. Copy: the vectors of x are stored to t.copy, side by side, for the tiles
+// of other output channels to read.
+template <class V, int MR, int NR, bool Residual, Last L, bool Copy>
 __attribute__((noinline)) void channel_rows_column(const Column<typename V::Number>& t) {
   using T = typename V::Number;
   constexpr ptrdiff_t vector = V::lanes * sizeof(T), panel_row = 64;
@@ -196,14 +200,19 @@ __attribute__((noinline)) void channel_rows_column(const Column<typename V::Numb
       V pixels[NR];
       POINTWISE_UNROLL
       for (int j = 0; j < NR; ++j) {
-        pixels[j] = Masked && j == NR - 1 ? V::load(x + j * vector, mask) : V::load(x + j * vector);
+        pixels[j] = L != Last::whole && j == NR - 1 ? V::load(x + j * vector, mask) : V::load(x + j * vector);
         if (Copy) pixels[j].store(copy + j * vector);
       }
       POINTWISE_UNROLL
       for (int r = 0; r < MR; ++r) {
         const V weight = V::broadcast(w + r * sizeof(T));
         POINTWISE_UNROLL
-        for (int j = 0; j < NR; ++j) acc[r][j] = V::fma(weight, pixels[j], acc[r][j]);
+        for (int j = 0; j < NR; ++j) {
+          if constexpr (L == Last::half)
+            acc[r][j] = j == NR - 1 ? V::fma_half(weight, pixels[j], acc[r][j]) : V::fma(weight, pixels[j], acc[r][j]);
+          else
+            acc[r][j] = V::fma(weight, pixels[j], acc[r][j]);
+        }
       }
       x += x_channel;
       w += panel_row;
