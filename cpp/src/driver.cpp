@@ -95,6 +95,7 @@ class Run {
     block.residual_pixel = b.pixels == 1 ? static_cast<ptrdiff_t>(sizeof(T)) : inner.residual;
     block.y_channel = lowered.channels == 1 ? static_cast<ptrdiff_t>(sizeof(T)) : lowered.dst_channel;
     block.residual_channel = lowered.channels == 1 ? static_cast<ptrdiff_t>(sizeof(T)) : lowered.residual_channel;
+    block.fetch = plan_.fetch && b.packing == Packing::none;
     block.panel = width * lowered.input_channels * static_cast<ptrdiff_t>(sizeof(T));
     const bool packs = weights_.borrowed && box.input_channels > 0;
     const T* weights =

@@ -70,6 +70,9 @@ Work work_of(const Lowered& lowered, const Box& box, DType dtype, int threads, b
 // Measured with 32 MiB of L3, 16 -> 96 channels at 112x112, the call alone and with a sum over its result: 8 images,
 // 37 MiB, 2.7 -> 1.6 ms and 4.5 -> 3.3; 4 images, 18 MiB, 1.03 -> 0.76 and 1.86 -> 1.77; 3 images, 14 MiB, 0.60 ->
 // 0.57 but 1.14 -> 1.27, as the sum finds less of it in the cache.
+// What is read from memory is fetched ahead from the same size on (16 images of 96 channels at 56x56 for 384, on Zen 4:
+// NCHW 95.0 -> 98.0% of the peak in a chain with 96, NHWC 94.8 -> 96.3). Where it is in L2 or L3 that costs 1%, up
+// to 5.
 bool goes_past_caches(double bytes) { return bytes > static_cast<double>(l3_cache_size()) / 2; }
 
 Plan plan_of(const Lowered& lowered, const std::array<Blocking, max_boxes>& blocking, DType dtype, int threads) {
@@ -79,14 +82,16 @@ Plan plan_of(const Lowered& lowered, const std::array<Blocking, max_boxes>& bloc
   plan.blocking = blocking;
   double cycles = 0;
   int64_t offsets = 0;
-  double results = 0;  // bytes
+  double results = 0, sources = 0;  // bytes
   const int item = item_size(dtype);
   for (int i = 0; i < lowered.boxes; ++i) {
     const Blocking& b = blocking[i];
     plan.pieces += b.pieces;
     cycles += b.cycles;
     plan.piece_cycles[i] = static_cast<int64_t>(std::clamp(b.cycles / static_cast<double>(b.pieces), 1.0, 1e18));
-    results += static_cast<double>(b.images) * b.pixels * lowered.groups * lowered.channels * item;
+    const double pixels = static_cast<double>(b.images) * b.pixels * lowered.groups * item;
+    results += pixels * lowered.channels;
+    sources += pixels * lowered.box[i].input_channels;
     plan.packed = std::max(plan.packed, round_up(b.packed, 64));
     plan.sums = std::max(plan.sums, round_up(b.sums, 64));
     plan.copy = std::max(plan.copy, round_up(b.copy, 64));
@@ -99,6 +104,7 @@ Plan plan_of(const Lowered& lowered, const std::array<Blocking, max_boxes>& bloc
     plan.scratch = allocation_sum(plan.scratch, bytes);
   plan.scratch = plan.scratch / 64 * 64;
   plan.team = team_size(cycles, plan.pieces, threads);
+  plan.fetch = goes_past_caches(sources);
   plan.stream = goes_past_caches(results);
   return plan;
 }

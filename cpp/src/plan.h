@@ -16,6 +16,7 @@ struct Plan {
   int64_t pieces;                               // of all boxes
   std::array<int64_t, max_boxes> piece_cycles;  // what the cost model expects of a piece of each box
   int team;                                     // threads that pay
+  bool fetch;                                   // src comes from memory, and is fetched ahead
   bool stream;                                  // results go past the caches, where dst lies so that they can
   // Bytes of scratch memory a thread: packed src, then sums, then the copy of a tile's src, then panels of borrowed
   // weights, then offsets of pixels.

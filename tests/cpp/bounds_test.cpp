@@ -163,7 +163,8 @@ TYPED_TEST(Bounds, NothingOutsideIsTouched) {
     const Problem p = problem_of(random, dtype);
     const pointwise::Layout& layout = pointwise::parse_layout(p.options.layout);
     const pointwise::Window window = validate_window(p.options, layout);
-    const bool at_end = random.one_in(2), borrowed = random.one_in(3), stream = random.one_in(2);
+    const bool at_end = random.one_in(2), borrowed = random.one_in(3), stream = random.one_in(2),
+               fetch = random.one_in(2);
     SCOPED_TRACE("round " + std::to_string(round) + ": " + p.text());
     const auto number = [&] { return small_integer<T>(random); };
     const auto lies = [&](bool read_only) { return random.one_in(3) ? Lies{} : random_lies(random, read_only); };
@@ -203,6 +204,7 @@ TYPED_TEST(Bounds, NothingOutsideIsTouched) {
         blocking[i] = ways[i][static_cast<size_t>(random.integer(0, static_cast<int64_t>(ways[i].size()) - 1))];
       Plan plan = plan_of(lowered, blocking, dtype, p.threads);
       plan.stream = stream;
+      plan.fetch = fetch;  // what lies behind src may be no memory at all
       const GuardedScratch scratch(&plan);
       const Flush<T> dst_in(dst, at_end);
       const auto at = [](const View& view) { return static_cast<char*>(view.data); };
@@ -213,7 +215,7 @@ TYPED_TEST(Bounds, NothingOutsideIsTouched) {
       ASSERT_TRUE(dst_in.same_bytes(expected))
           << rows[static_cast<size_t>(way.row)].name << ", packing " << static_cast<int>(way.packing)
           << (at_end ? ", at the end" : ", at the beginning") << (borrowed ? ", borrowed weights" : "")
-          << (stream ? ", streamed" : "");
+          << (stream ? ", streamed" : "") << (fetch ? ", fetched" : "");
       if (lowered.box[0].input_channels > 0) ran[rows[static_cast<size_t>(way.row)].name].insert(way.packing);
       if (way.sums > 0) parts.insert("sums");
       if (way.copy > 0) parts.insert("copy");

@@ -61,6 +61,7 @@ struct BlockRunner {
   static constexpr int group = MR < 64 ? 64 / MR : 1;  // tiles in the buffer
   static constexpr int buffer_rows = (group * MR + lanes - 1) / lanes * lanes;
   static constexpr T lowest = -__builtin_huge_val();
+  static constexpr int64_t most_fetched = 512;  // bytes of a pixel; longer ones the CPU fetches ahead as well
 
   const Block<T>& b;
   const bool direct;
@@ -102,6 +103,11 @@ struct BlockRunner {
                                    : b.sums + pixel * b.sums_row + channel * item;
     t.sums_row = b.sums_row;
     t.copy = nullptr;
+    const bool fetch = b.fetch && sizeof(V) == 64;  // tiles of narrower vectors have no time for it
+    t.fetch = 0;
+    if (fetch && R == Rows::channels) t.fetch = width * item;
+    if (fetch && R == Rows::pixels && b.x_channel == item && b.input_channels * item <= most_fetched)
+      t.fetch = b.input_channels * item;
     t.rows = rows;
     t.stream = b.stream && direct && sizeof(V) == 64;       // narrower vectors fill a line in parts
     t.last = direct || R == Rows::channels ? last : lanes;  // the buffer takes all lanes; x only what it has

@@ -76,6 +76,8 @@ struct Block {
   // Room for input_channels * NR vectors, 64-byte aligned, where channel rows may copy the pixels of a tile for the
   // tiles of other channels to read; else null.
   char* copy;
+  // x comes from memory: tiles of 64-byte vectors fetch it ahead.
+  bool fetch;
   // Whole vectors of results go past the caches. y and the steps between its rows are multiples of 64 bytes.
   bool stream;
 };

@@ -29,6 +29,9 @@ struct Column {
   int rows;    // rows to store of the last tile: at most MR
   int last;    // lanes in use in the last vector of a row
   bool stream;
+  // Bytes of x that are fetched ahead, maybe beyond its end: of each pixel two tiles below, its channels; or of each
+  // input channel, the pixels of the next column, by all tiles of this one together. 0 where none are.
+  ptrdiff_t fetch;
   Epilogue<T> epilogue;
 };
 
@@ -182,7 +185,12 @@ __attribute__((noinline)) void channel_rows_column(const Column<typename V::Numb
   const char *const pixels_begin = t.x, *bias = t.bias, *sums = t.sums, *residual = t.residual, *weights = t.weights;
   char *y = t.y, *const copy_begin = t.copy;
   int in_panel = static_cast<int>(reinterpret_cast<uintptr_t>(weights) % panel_row);
+  const int64_t fetched_a_tile = t.fetch > 0 ? ceil_div(input_channels, t.tiles) : 0;
+  int64_t fetched = 0;
   for (int64_t tile = t.tiles; tile > 0; --tile) {
+    for (const int64_t stop = smaller(fetched + fetched_a_tile, input_channels); fetched < stop; ++fetched)
+      for (ptrdiff_t at = 0; at <= t.fetch; at += 64)
+        __builtin_prefetch(pixels_begin + fetched * x_channel + NR * vector + at, 0, 2);
     V acc[MR][NR];
     POINTWISE_UNROLL
     for (int r = 0; r < MR; ++r) {
@@ -241,7 +249,7 @@ __attribute__((noinline)) void pixel_rows_column(const Column<typename V::Number
   constexpr int group = MR > 20 ? 4 : 3;
   constexpr int per_panel = panel_width<T>() / V::lanes, pointers = (MR + group - 1) / group;
   const int64_t input_channels = t.input_channels;
-  const ptrdiff_t x_pixel = t.x_pixel, x_channel = t.x_channel, sums_row = t.sums_row, panel = t.panel;
+  const ptrdiff_t x_pixel = t.x_pixel, x_channel = t.x_channel, sums_row = t.sums_row, panel = t.panel, fetch = t.fetch;
   const char *from = t.x, *sums = t.sums, *residual = t.residual, *const weights = t.weights, *const bias = t.bias;
   char* y = t.y;
   for (int64_t tile = t.tiles; tile > 0; --tile) {
@@ -255,6 +263,10 @@ __attribute__((noinline)) void pixel_rows_column(const Column<typename V::Number
     if (sums) {
       load_sums<V, MR, NR>(sums, sums_row, acc);
       sums += MR * sums_row;
+    }
+    if (fetch > 0) {
+      for (int r = 2 * MR; r < 3 * MR; ++r)
+        for (ptrdiff_t at = 0; at < fetch; at += 64) __builtin_prefetch(from + r * x_pixel + at);
     }
     const char *x[pointers], *w = weights;
     POINTWISE_UNROLL
