@@ -186,12 +186,16 @@ struct ChannelRowColumns {
   }
 };
 
+// Rows of 64-byte vectors lose by copying pixels: theirs are not compiled.
+template <class V>
+constexpr bool may_copy = sizeof(V) < 64;
+
 template <class V, int MR, int NR, Last L>
 struct ChannelRowTables {
   ChannelRowColumns<V, MR, NR, false, L, false> plain;
   ChannelRowColumns<V, MR, NR, true, L, false> residual;
-  ChannelRowColumns<V, MR, NR, false, L, true> copy;
-  ChannelRowColumns<V, MR, NR, true, L, true> copy_residual;
+  ChannelRowColumns<V, MR, NR, false, L, may_copy<V>> copy;
+  ChannelRowColumns<V, MR, NR, true, L, may_copy<V>> copy_residual;
 };
 
 template <class V, int MR, int NR, bool Residual>
@@ -217,6 +221,7 @@ void run_channel_rows(const Block<typename V::Number>& b) {
   static constexpr ChannelRowTables<V, MR, NR, V::has_halves ? Last::half : Last::part> half;
   BlockRunner<V, MR, NR, Rows::channels> runner(b);
   const bool add = b.residual && runner.direct;
+  char* const copy_to = may_copy<V> ? b.copy : nullptr;
   const int64_t vectors = ceil_div(b.pixels, V::lanes), tiles = ceil_div(vectors, NR);
   const int64_t group = runner.direct ? b.channels : int64_t{MR} * runner.group;
   for (int64_t i = 0; i < tiles; ++i) {
@@ -239,17 +244,17 @@ void run_channel_rows(const Block<typename V::Number>& b) {
       if (count == 0) return;
       Column<typename V::Number> t = runner.column(pixel, channel, count, rows, last, channel - first);
       if (copied) {
-        t.x = b.copy;
+        t.x = copy_to;
         t.x_channel = (end - begin) * static_cast<ptrdiff_t>(sizeof(V));
-      } else if (b.copy && rows == MR) {
-        t.copy = b.copy;
+      } else if (copy_to && rows == MR) {
+        t.copy = copy_to;
       }
       (t.copy ? f_copy : f)[rows - 1](t);
       copied = copied || t.copy;
     };
     for (int64_t first = 0; first < b.channels; first += group) {
       const int64_t channels = smaller(group, b.channels - first), whole = channels / MR;
-      const bool copies = b.copy && !copied && whole > 0;
+      const bool copies = copy_to && !copied && whole > 0;
       if (copies) run(first, first, 1, MR);
       run(first, first + copies * MR, whole - copies, MR);
       run(first, first + whole * MR, channels % MR != 0, static_cast<int>(channels % MR));
