@@ -28,8 +28,7 @@ constexpr double l1_of_pixels = 1.0 / 3, l2_pixel_bytes_per_cycle = 20;
 // x 4 vectors, 320 to 2048 input channels: 5 to 15% behind 6 x 4).
 constexpr double l1_of_weights = 2.0 / 3, l2_wide_bytes_per_cycle = 28;
 // Rows of narrow vectors copy a tile's pixels where they and its weights do not stay in L1 (256 -> 128 channels at
-// 28x28, AVX2: 86 -> 96% of the peak), for this many channels at least (32: +8%, 24: -1%). Rows of 64-byte vectors lose
-// by it, 1 to 10%: they wait less for L2, and the copying tile is a larger part of the whole.
+// 28x28, AVX2: 86 -> 96% of the peak), for this many channels at least (32: +8%, 24: -1%).
 constexpr int64_t least_channels_to_copy = 32;
 // One and a half vectors of channels of a pixel, where two pixels share one and CPUs compute it half by half: to join
 // their factors takes the time of multiply-adds.
@@ -52,7 +51,7 @@ constexpr double l1_of_scattered = 0.5, far_apart_factor = 1.08, three_lines_fac
 // ends within a line of 64 bytes; one more is of weights.
 bool crowded(const Work& work, const RowShape& row, int64_t input_channels) {
   const double vectors = row.nr * row.lanes * work.item;
-  return row.rows == Rows::channels && row.lanes * work.item < 64 &&
+  return row.rows == Rows::channels && may_copy(row.lanes * work.item) &&
          static_cast<double>(input_channels) * (vectors + 128) > static_cast<double>(work.l1);
 }
 

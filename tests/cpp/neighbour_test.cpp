@@ -138,7 +138,9 @@ TEST(Neighbour, MakesTheLoopRunAlone) {
     return threads.size();
   };
   pointwise::neighbour.ignore(true);
-  EXPECT_GT(threads_of_loop(), 1u);
+  size_t threads = 1;  // where the machine is busy others may come too late for one loop, but not for a thousand
+  for (int i = 0; threads == 1 && i < 1000; ++i) threads = threads_of_loop();
+  EXPECT_GT(threads, 1u);
   pointwise::neighbour.ignore(false);
   const int64_t now = pointwise::monotonic_nanoseconds();
   for (int64_t at = now - 12 * ms; at < now; at += ms) pointwise::neighbour.note(at, at, at, us, us);

@@ -186,16 +186,12 @@ struct ChannelRowColumns {
   }
 };
 
-// Rows of 64-byte vectors lose by copying pixels: theirs are not compiled.
-template <class V>
-constexpr bool may_copy = sizeof(V) < 64;
-
 template <class V, int MR, int NR, Last L>
 struct ChannelRowTables {
   ChannelRowColumns<V, MR, NR, false, L, false> plain;
   ChannelRowColumns<V, MR, NR, true, L, false> residual;
-  ChannelRowColumns<V, MR, NR, false, L, may_copy<V>> copy;
-  ChannelRowColumns<V, MR, NR, true, L, may_copy<V>> copy_residual;
+  ChannelRowColumns<V, MR, NR, false, L, may_copy(sizeof(V))> copy;
+  ChannelRowColumns<V, MR, NR, true, L, may_copy(sizeof(V))> copy_residual;
 };
 
 template <class V, int MR, int NR, bool Residual>
@@ -221,7 +217,7 @@ void run_channel_rows(const Block<typename V::Number>& b) {
   static constexpr ChannelRowTables<V, MR, NR, V::has_halves ? Last::half : Last::part> half;
   BlockRunner<V, MR, NR, Rows::channels> runner(b);
   const bool add = b.residual && runner.direct;
-  char* const copy_to = may_copy<V> ? b.copy : nullptr;
+  char* const copy_to = may_copy(sizeof(V)) ? b.copy : nullptr;
   const int64_t vectors = ceil_div(b.pixels, V::lanes), tiles = ceil_div(vectors, NR);
   const int64_t group = runner.direct ? b.channels : int64_t{MR} * runner.group;
   for (int64_t i = 0; i < tiles; ++i) {
