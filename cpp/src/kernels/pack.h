@@ -6,33 +6,50 @@
 namespace pointwise {
 namespace {
 
-// Packs pixels whose channels lie side by side: squares of them are transposed in registers.
+// A square of `lanes` pixels and as many channels.
+template <class V>
+inline void pack_square(const char* x, const ptrdiff_t* offsets, bool even, char* to, ptrdiff_t to_channel) {
+  V v[V::lanes];
+  if (even) {
+    V::load_square(x + offsets[0], offsets[1] - offsets[0], v);
+  } else {
+    POINTWISE_UNROLL
+    for (int k = 0; k < V::lanes; ++k) v[k] = V::load(x + offsets[k]);
+    V::transpose(v);
+  }
+  POINTWISE_UNROLL
+  for (int k = 0; k < V::lanes; ++k) v[k].store(to + k * to_channel);
+}
+
+// Packs pixels whose channels lie side by side: squares of them are transposed in registers. The last squares begin
+// earlier where there are numbers enough, and write some again.
 template <class V>
 void pack_channels_last(const char* x, const ptrdiff_t* offsets, int64_t pixels, int64_t channels, char* to,
                         ptrdiff_t to_channel) {
   constexpr int lanes = V::lanes;
   constexpr ptrdiff_t item = sizeof(typename V::Number);
+  const bool whole = pixels >= lanes && channels >= lanes;
   for (int64_t p = 0; p < pixels; p += lanes) {
+    if (whole) {
+      const int64_t first = smaller(p, pixels - lanes);
+      const ptrdiff_t* at = offsets + first;
+      bool even = true;
+      for (int k = 2; k < lanes; ++k) even &= at[k] - at[k - 1] == at[1] - at[0];
+      for (int64_t c = 0; c < channels; c += lanes) {
+        const int64_t channel = smaller(c, channels - lanes);
+        pack_square<V>(x + channel * item, at, even, to + channel * to_channel + first * item, to_channel);
+      }
+      continue;
+    }
     const int rows = static_cast<int>(smaller(lanes, pixels - p));
     for (int64_t c = 0; c < channels; c += lanes) {
       const int columns = static_cast<int>(smaller(lanes, channels - c));
       V v[lanes];
-      if (rows == lanes && columns == lanes) {
-        POINTWISE_UNROLL
-        for (int k = 0; k < lanes; ++k) v[k] = V::load(x + offsets[p + k] + c * item);
-      } else {
-        const auto mask = V::first(columns);
-        for (int k = 0; k < lanes; ++k) v[k] = k < rows ? V::load(x + offsets[p + k] + c * item, mask) : V::fill(0);
-      }
+      const auto in = V::first(columns), out = V::first(rows);
+      for (int k = 0; k < lanes; ++k) v[k] = k < rows ? V::load(x + offsets[p + k] + c * item, in) : V::fill(0);
       V::transpose(v);
       char* at = to + c * to_channel + p * item;
-      if (rows == lanes && columns == lanes) {
-        POINTWISE_UNROLL
-        for (int k = 0; k < lanes; ++k) v[k].store(at + k * to_channel);
-      } else {
-        const auto mask = V::first(rows);
-        for (int k = 0; k < columns; ++k) v[k].store(at + k * to_channel, mask);
-      }
+      for (int k = 0; k < columns; ++k) v[k].store(at + k * to_channel, out);
     }
   }
 }
