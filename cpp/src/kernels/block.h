@@ -73,8 +73,9 @@ struct BlockRunner {
                    ? !b.y_offsets && b.y_pixel == item && (!b.residual || b.residual_pixel == item)
                    : !b.y_offsets && b.y_channel == item && (!b.residual || b.residual_channel == item)) {
     if (direct) return;
-    // Squares are read whole: what no tile writes of them must be numbers.
-    const int64_t rows = smaller(ceil_div(R == Rows::channels ? b.channels : b.pixels, lanes) * lanes, buffer_rows);
+    // Squares are read whole, or a quarter of them (see flush): what no tile writes of that must be numbers.
+    const int64_t used = R == Rows::channels ? b.channels : b.pixels;
+    const int64_t rows = used <= lanes / 4 ? lanes / 4 : smaller(ceil_div(used, lanes) * lanes, buffer_rows);
     const int64_t columns = smaller(ceil_div(R == Rows::channels ? b.pixels : b.channels, lanes) * lanes, width);
     for (int64_t r = 0; r < rows; ++r)
       for (int64_t i = 0; i < columns; i += lanes) V::fill(0).store(reinterpret_cast<char*>(buffer + r * width + i));
