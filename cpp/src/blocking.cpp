@@ -186,7 +186,9 @@ Candidate consider(const Work& work, const RowShape& row, int index, int pixel_a
   else if (packing == Packing::pixels && transposes && (inner.src != work.item || !even_src))
     candidate.refused = "neither channels nor pixels are side by side";
   const int64_t rest = work.channels % row.lanes;
-  if (row.half != Half::padded && (work.channels < row.lanes || rest == 0 || rest > row.lanes / 2))
+  const bool half_left = rest > 0 && rest <= row.lanes / 2;
+  if (row.half == Half::narrow && !half_left) candidate.refused = "channels leave no half of a vector";
+  if (row.half == Half::shared && (!half_left || work.channels < row.lanes))
     candidate.refused = "channels leave no half of a vector behind a whole one";
   if (packing != Packing::none && !reads) candidate.refused = "nothing to pack";
   if (candidate.refused != nullptr) return candidate;

@@ -39,6 +39,9 @@ constexpr int64_t least_channels_to_copy = 32;
 // One and a half vectors of channels of a pixel, where two pixels share one and CPUs compute it half by half: to join
 // their factors takes the time of multiply-adds.
 constexpr double half_width_pair_vectors = 1.9;
+// Half a vector of channels alone loads a pixel for each multiply-add, as fast as these are (64 -> 8 channels, 200
+// pixels in NHWC 3.7 -> 2.3 us, 256 -> 8 at 56x56 201 -> 137).
+constexpr double half_vector_alone = 1.15;
 // What it costs to copy a vector, and how much slower such rows are where they do not.
 constexpr double copied_vector_cycles = 1, crowded_factor = 1.12;
 // Ways of L1 that the rows of one tile may fill: 8 is the least that CPUs have.
@@ -64,8 +67,9 @@ bool crowded(const Work& work, const RowShape& row, int64_t input_channels) {
 bool wide(const Work& work, const RowShape& row) { return row.lanes * work.item == 64; }
 
 // Cycles of one step (one input channel) of a tile. The weights of a column of pixel rows stay in L1 from tile to tile,
-// or else come from L2 each time. `idle`: what is not multiplied of the vectors.
-double step_cycles(const Work& work, const RowShape& row, int64_t rows, int64_t vectors, double idle = 0) {
+// or else come from L2 each time. `idle`: what is not multiplied of the vectors; `in_l1`: pixels were packed there.
+double step_cycles(const Work& work, const RowShape& row, int64_t rows, int64_t vectors, double idle = 0,
+                   bool in_l1 = false) {
   const double loads = row.rows == Rows::channels ? rows + 1.5 * vectors  // pixels are seldom 64-byte aligned
                        : vectors == 1             ? broadcast_load * rows + 1
                                                   : rows + vectors;
@@ -77,7 +81,7 @@ double step_cycles(const Work& work, const RowShape& row, int64_t rows, int64_t 
               : bytes * inputs > l1 / 2                              ? bytes / l2_bytes_per_cycle
                                                                      : 0;
   else if (wide(work, row))
-    from_l2 = bytes * inputs > l1 * l1_of_pixels ? bytes / l2_pixel_bytes_per_cycle : 0;
+    from_l2 = !in_l1 && bytes * inputs > l1 * l1_of_pixels ? bytes / l2_pixel_bytes_per_cycle : 0;
   return std::max({rows * (vectors - idle) / fma_per_cycle, loads / loads_per_cycle, fma_latency, from_l2});
 }
 
@@ -135,11 +139,19 @@ double compute_cycles(const Work& work, const RowShape& row, int64_t pixels, int
   const bool channel_rows = row.rows == Rows::channels;
   const bool narrow = !channel_rows && wide(work, row) && work.half_width && channels <= row.lanes &&
                       pixels >= row.mr && work.src_channel == work.item;
+  // Channels that lie side by side were packed, into L1 where a single row of tiles reads them.
+  const bool in_l1 = channel_rows && channels <= row.mr && work.src_channel == work.item;
   const auto tile = [&](int64_t rows, int64_t vectors, double idle = 0) {
     if (narrow) return narrow_tile(steps, rows, indirect);
-    return steps * step_cycles(work, row, rows, vectors, idle) + tile_overhead(work, row, rows, vectors) +
+    return steps * step_cycles(work, row, rows, vectors, idle, in_l1) + tile_overhead(work, row, rows, vectors) +
            rows * vectors * indirect;
   };
+  if (row.half != Half::padded && channels < row.lanes) {  // half a vector alone
+    const double step = static_cast<double>(pixels) * half_vector_alone * (work.half_width ? 0.5 : 1) / fma_per_cycle;
+    const double tiles = static_cast<double>(ceil_div(pixels, row.mr));
+    return steps * std::max(step, tiles * fma_latency / (work.half_width ? 2 : 1)) +
+           tiles * (pixel_tile_cycles + row.mr * (row_cycles + vector_cycles));
+  }
   if (row.half != Half::padded) {  // one and a half vectors, and before them whole ones in tiles of 6 x 4
     const bool shared = row.half == Half::shared;
     const int64_t tiles = ceil_div(pixels, row.mr), halved = channels % row.lanes > 0 ? 1 : 0;
@@ -163,9 +175,8 @@ double compute_cycles(const Work& work, const RowShape& row, int64_t pixels, int
     double column = 0;
     if (channel_rows) {
       column = channel_column(lanes.size[i], 0);
-      // Channels that lie side by side were packed, into L1 where a single row of tiles reads them.
-      const bool one_row = channels < row.mr && work.src_channel != work.item;
-      if (wide(work, row)) column += steps * first_step_cycles(work, row, one_row ? tail : row.mr, lanes.size[i]);
+      const int64_t first = channels < row.mr ? tail : row.mr;
+      if (wide(work, row) && !in_l1) column += steps * first_step_cycles(work, row, first, lanes.size[i]);
     } else {
       const Spread heights = spread(pixels, row.mr);
       for (int k = 0; k < 2; ++k)

@@ -165,6 +165,19 @@ TEST(Blocking, HalvesAVectorWhereThatSavesTime) {
   EXPECT_EQ(name(), "12x24_halves");
   work.channels = 32;
   EXPECT_NE(name(), "12x24_halves") << "nothing is left over";
+  for (const int64_t alone : {5, 8}) {
+    work.channels = alone;
+    EXPECT_EQ(name(), "12x24_halves");
+  }
+  for (const int64_t more_than_half : {9, 16}) {
+    work.channels = more_than_half;
+    EXPECT_NE(name(), "12x24_halves");
+  }
+  work.channels = 1;
+  EXPECT_EQ(name(), "4x64_channels") << "packed, as lanes of pixels are all in use";
+  work.half_width = false;
+  work.channels = 8;
+  EXPECT_NE(name(), "12x24_halves");
 }
 
 // 16 multiply-adds of half a vector for each input channel; more than half of one takes as long as a whole one.

@@ -49,6 +49,7 @@ struct Vec {
 
   struct Half {
     __m256 v;
+    static Half broadcast(const char* p) { return {_mm256_set1_ps(read<float>(p))}; }
     static Half load(const char* p) { return {_mm256_loadu_ps(reinterpret_cast<const float*>(p))}; }
     void store(char* p) const { _mm256_storeu_ps(reinterpret_cast<float*>(p), v); }
     static Half fma(Half a, Half b, Half c) { return {_mm256_fmadd_ps(a.v, b.v, c.v)}; }

@@ -1,8 +1,8 @@
-// Pixel rows for channels that leave half a vector or less: 24, 40, 72. The last vector is half as wide, which takes
-// half the time where the CPU computes whole ones half by half.
+// Pixel rows for channels that leave half a vector or less: 24, 40, 72, and 1 to 8. The last vector, or the only one,
+// is half as wide, which takes half the time where the CPU computes whole ones half by half.
 //
-// V has beside what common.h asks for a type Half of half the lanes with load(p), store(p) and fma(a, b, c), lower() of
-// a vector, and widen(half), whose upper lanes are zeros.
+// V has beside what common.h asks for a type Half of half the lanes with broadcast(p), load(p), store(p) and fma(a, b,
+// c), lower() of a vector, and widen(half), whose upper lanes are zeros.
 #pragma once
 
 #include "block.h"
@@ -10,11 +10,11 @@
 namespace pointwise {
 namespace {
 
-// Whether the last vector of channels is half empty, behind a whole one.
+// Whether the last vector of channels is half empty.
 template <class V>
 bool leaves_half(const Block<typename V::Number>& b) {
   const int64_t rest = b.channels % V::lanes;
-  return rest > 0 && rest <= V::lanes / 2 && b.channels > V::lanes;
+  return rest > 0 && rest <= V::lanes / 2;
 }
 
 // A rectangle of the block, from the beginning of a panel on.
@@ -37,7 +37,7 @@ Block<T> part_of(const Block<T>& b, int64_t pixel, int64_t pixels, int64_t chann
 template <class V>
 int64_t run_before_half(const Block<typename V::Number>& b) {
   constexpr int lanes = V::lanes;
-  const int64_t before = b.channels / lanes * lanes - lanes;
+  const int64_t before = b.channels < lanes ? 0 : b.channels / lanes * lanes - lanes;
   if (before > 0)
     (before == lanes       ? run_pixel_rows<V, 28, 1>
      : before == 2 * lanes ? run_pixel_rows<V, 12, 2>
@@ -45,8 +45,8 @@ int64_t run_before_half(const Block<typename V::Number>& b) {
   return before;
 }
 
-// A column of tiles of MR pixels; t.last channels of the second panel are in use, at most half a vector.
-template <class V, int MR, bool Residual>
+// A column of tiles of MR pixels: `Whole` vectors, 1 or 0, and behind them t.last channels, at most half a vector.
+template <class V, int MR, int Whole, bool Residual>
 __attribute__((noinline)) void half_rows_column(const Column<typename V::Number>& t) {
   constexpr ptrdiff_t vector = sizeof(V), panel_row = 64;
   constexpr int group = 3, pointers = (MR + group - 1) / group;
@@ -56,12 +56,12 @@ __attribute__((noinline)) void half_rows_column(const Column<typename V::Number>
   const char *from = t.x, *residual = t.residual, *const weights = t.weights, *const bias = t.bias;
   char* y = t.y;
   for (int64_t tile = t.tiles; tile > 0; --tile) {
-    V acc[MR][2];
+    V acc[MR][Whole + 1];
     typename V::Half half[MR];
     POINTWISE_UNROLL
     for (int r = 0; r < MR; ++r) {
-      acc[r][0] = V::load(bias);
-      half[r] = V::Half::load(bias + vector);
+      if (Whole) acc[r][0] = V::load(bias);
+      half[r] = V::Half::load(bias + Whole * vector);
     }
     const char *x[pointers], *w = weights;
     POINTWISE_UNROLL
@@ -70,13 +70,18 @@ __attribute__((noinline)) void half_rows_column(const Column<typename V::Number>
       asm("" : "+r"(x[p]));
     }
     for (int64_t i = input_channels; i > 0; --i) {
-      const V channels = V::load(w);
-      const typename V::Half rest = V::Half::load(w + panel);
+      const V channels = Whole ? V::load(w) : V{};
+      const typename V::Half rest = V::Half::load(w + Whole * panel);
       POINTWISE_UNROLL
       for (int r = 0; r < MR; ++r) {
-        const V a = V::broadcast(x[r / group] + r % group * x_pixel);
-        acc[r][0] = V::fma(a, channels, acc[r][0]);
-        half[r] = V::Half::fma(a.lower(), rest, half[r]);
+        const char* const from_x = x[r / group] + r % group * x_pixel;
+        if constexpr (Whole) {
+          const V a = V::broadcast(from_x);
+          acc[r][0] = V::fma(a, channels, acc[r][0]);
+          half[r] = V::Half::fma(a.lower(), rest, half[r]);
+        } else {
+          half[r] = V::Half::fma(V::Half::broadcast(from_x), rest, half[r]);
+        }
       }
       w += panel_row;
       POINTWISE_UNROLL
@@ -88,14 +93,14 @@ __attribute__((noinline)) void half_rows_column(const Column<typename V::Number>
       const V floor = V::fill(t.epilogue.floor);
       POINTWISE_UNROLL
       for (int r = 0; r < MR; ++r) {
-        V::max(floor, acc[r][0]).store(y);
-        V::max(floor, V::widen(half[r])).lower().store(y + vector);
+        if (Whole) V::max(floor, acc[r][0]).store(y);
+        V::max(floor, V::widen(half[r])).lower().store(y + Whole * vector);
         y += y_row;
       }
     } else {
       POINTWISE_UNROLL
-      for (int r = 0; r < MR; ++r) acc[r][1] = V::widen(half[r]);
-      store_tile<V, MR, 2, Residual>(t, y, residual, MR, acc);
+      for (int r = 0; r < MR; ++r) acc[r][Whole] = V::widen(half[r]);
+      store_tile<V, MR, Whole + 1, Residual>(t, y, residual, MR, acc);
       y += MR * y_row;
     }
     from += MR * x_pixel;
@@ -104,29 +109,31 @@ __attribute__((noinline)) void half_rows_column(const Column<typename V::Number>
 }
 
 // By [rows - 1].
-template <class V, int MR, bool Residual>
+template <class V, int MR, int Whole, bool Residual>
 struct HalfRowColumns {
   ColumnFunction<typename V::Number> f[MR];
   constexpr HalfRowColumns() : f() { fill<MR>(); }
   template <int M>
   constexpr void fill() {
-    f[M - 1] = half_rows_column<V, M, Residual>;
+    f[M - 1] = half_rows_column<V, M, Whole, Residual>;
     if constexpr (M > 1) fill<M - 1>();
   }
 };
 
-// The last panel and the half behind it; what is before them as ordinary pixel rows.
+// Whole vectors of all channels but the last panel and the half behind it run as ordinary pixel rows.
 template <class V, int MR>
 void run_half_rows(const Block<typename V::Number>& b) {
-  static constexpr HalfRowColumns<V, MR, false> plain;
-  static constexpr HalfRowColumns<V, MR, true> residual;
+  static constexpr HalfRowColumns<V, MR, 0, false> alone;
+  static constexpr HalfRowColumns<V, MR, 0, true> alone_residual;
+  static constexpr HalfRowColumns<V, MR, 1, false> plain;
+  static constexpr HalfRowColumns<V, MR, 1, true> residual;
   BlockRunner<V, MR, 1, Rows::pixels> runner(b);
   if (!leaves_half<V>(b) || !runner.direct || b.sums != nullptr) {
     run_pixel_rows<V, 12, 2>(b);
     return;
   }
   const int64_t before = run_before_half<V>(b);
-  const auto& f = b.residual ? residual.f : plain.f;
+  const auto& f = b.channels < V::lanes ? (b.residual ? alone_residual.f : alone.f) : b.residual ? residual.f : plain.f;
   const int last = static_cast<int>(b.channels % V::lanes);
   // Pixels spread evenly over the tiles: the first ones have one more than the others.
   const int64_t tiles = ceil_div(b.pixels, MR), height = b.pixels / tiles, larger = b.pixels % tiles;

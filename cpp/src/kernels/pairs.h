@@ -107,7 +107,7 @@ void run_pair_rows(const Block<typename V::Number>& b) {
   constexpr int rows = 2 * Pairs;
   const int64_t tiles = b.pixels / rows, tail = b.pixels - tiles * rows;
   BlockRunner<V, rows, 1, Rows::pixels> runner(b);
-  if (!leaves_half<V>(b) || !runner.direct || b.sums != nullptr || tiles == 0) {
+  if (!leaves_half<V>(b) || b.channels < V::lanes || !runner.direct || b.sums != nullptr || tiles == 0) {
     run_pixel_rows<V, 12, 2>(b);
     return;
   }
