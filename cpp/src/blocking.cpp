@@ -13,12 +13,13 @@ namespace pointwise {
 namespace {
 
 constexpr double call_cycles = 30;           // a kernel call
-constexpr double transpose_cycles = 6;       // a vector that goes through the transposing store, one of half a square
+constexpr double transpose_cycles = 6;       // a vector that goes through the transposing store
 constexpr double scatter_cycles = 2;         // a number that is stored alone
 constexpr double copy_cycles = 2;            // a vector that is packed
+constexpr double run_cycles = 3;             // a run of pixels side by side, in each channel
 constexpr double gather_cycles = 1;          // a number that is packed alone
 constexpr double transposed_cycles = 0.3;    // a number that is packed in a square that is transposed
-constexpr double part_of_square_cycles = 6;  // a pixel's share of a square that is not full
+constexpr double part_of_square_cycles = 6;  // a pixel's share of a square that is not full, or is partly done again
 constexpr double copied_pixel_cycles = 1.5;  // the least that a pixel takes which is packed as it lies
 constexpr double scale_cycles = 0.7;         // a vector of packed pixels that is scaled
 constexpr double second_cycles = 0.7;        // a number that is packed where every second one is, in short rows
@@ -153,8 +154,9 @@ double copies_share(const Work& work, const RowShape& row) {
 // Packs a pixel whose channels lie side by side, in squares of `lanes` of both; or a channel whose pixels do.
 double transpose_pixel_cycles(const Work& work, const RowShape& row, int64_t channels) {
   const int64_t rest = channels % row.lanes;
-  return static_cast<double>(channels - rest) * transposed_cycles * copies_share(work, row) +
-         (rest > 0 ? part_of_square_cycles * copies_share(work, row) : 0);
+  const double cycles =
+      static_cast<double>(channels - rest) * transposed_cycles + (rest > 0 ? part_of_square_cycles : 0);
+  return cycles * copies_share(work, row);
 }
 
 Candidate consider(const Work& work, const RowShape& row, int index, int pixel_axes, Packing packing) {
@@ -168,9 +170,13 @@ Candidate consider(const Work& work, const RowShape& row, int index, int pixel_a
   const Axis& inner = work.axis[work.axes - 1];
   b.even = true;
   bool even_src = true;
+  int64_t runs = 1, outside = 1;  // of pixels that step evenly; of what is outside of an axis
   for (int i = work.axes - pixel_axes; i + 1 < work.axes; ++i) {
     const Axis &outer = work.axis[i], &next = work.axis[i + 1];
-    even_src = even_src && outer.src == next.size * next.src;
+    const bool even = outer.src == next.size * next.src;
+    outside *= outer.size;
+    if (!even) runs = outside;
+    even_src = even_src && even;
     b.even = b.even && outer.dst == next.size * next.dst && outer.residual == next.size * next.residual;
   }
   const bool channel_rows = row.rows == Rows::channels, reads = work.input_channels > 0;
@@ -204,7 +210,8 @@ Candidate consider(const Work& work, const RowShape& row, int index, int pixel_a
     candidate.refused = "channels of the result are not side by side";
     return candidate;
   }
-  // Squares that few channels leave empty take as long (1 -> 2 channels at 11x12 in NHWC: 0.37 us so, 0.23 otherwise).
+  // A square takes as long where few channels leave more than half of it empty (1 -> 2 channels at 11x12 in NHWC: 0.37
+  // us so, 0.23 otherwise).
   const double squares = channel_rows ? std::max(1.0, row.lanes / 2.0 / static_cast<double>(work.channels)) : 1;
   b.indirect = direct ? 0 : transposed ? squares * transpose_cycles : scatter_cycles * row.lanes;
 
@@ -216,9 +223,9 @@ Candidate consider(const Work& work, const RowShape& row, int index, int pixel_a
   const double vectors = inputs * pixels * work.item / 32.0;
   if (packing == Packing::channels) {
     b.pack = work.src_channel == work.item ? pixels * transpose_pixel_cycles(work, row, work.input_channels)
-             : inner.src == work.item      ? vectors * copy_cycles
-             : inner.src == 2 * work.item  ? inputs * pixels * second_cycles * copies_share(work, row)
-                                           : inputs * pixels * gather_cycles;
+             : inner.src == work.item ? std::max(vectors * copy_cycles, inputs * static_cast<double>(runs) * run_cycles)
+             : inner.src == 2 * work.item ? inputs * pixels * second_cycles * copies_share(work, row)
+                                          : inputs * pixels * gather_cycles;
   } else if (packing == Packing::pixels) {
     b.pack = transposes ? inputs * transpose_pixel_cycles(work, row, b.pixels)
                         : std::max(vectors * copy_cycles, pixels * copied_pixel_cycles);

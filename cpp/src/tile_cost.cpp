@@ -25,8 +25,8 @@ constexpr double wide_accumulator_cycles = 2.1, wide_row_cycles = 1, hidden_by_c
 // tiles of channel rows is hidden, and pixel rows that have a single vector of channels wait half as long for a
 // multiply-add, which makes few rows the better choice: over their multiply-adds 4, 6, 8 and 12 rows take 3, 5, 8 and
 // 17 cycles (Zen 4, 8 to 70 -> 1 to 16 channels in NHWC: up to 13% faster).
-constexpr double hidden_by_half_width_channel_tiles = 28, narrow_latency = 2.2, narrow_row_cycles = 0.75,
-                 narrow_row_beyond_cycles = 2.1, hidden_by_narrow_tiles = 8.5;
+constexpr double hidden_by_half_width_channel_tiles = 28, single_latency = 2.2, single_row_cycles = 0.75,
+                 single_row_beyond_cycles = 2.1, hidden_by_single_tiles = 8.5;
 // Pixels of a tile of wide channel rows that fill more than this part of L1 come from L2, this fast (256 -> 128
 // channels at 28x28, 4 x 4 vectors: 64% of the peak).
 constexpr double l1_of_pixels = 1.0 / 3, l2_pixel_bytes_per_cycle = 20;
@@ -105,10 +105,10 @@ double tile_overhead(const Work& work, const RowShape& row, int64_t rows, int64_
 }
 
 // Cycles of a tile of pixels that has the only vector of channels.
-double narrow_tile(double steps, int64_t rows, double indirect) {
+double single_vector_tile(double steps, int64_t rows, double indirect) {
   const double height = static_cast<double>(rows);
-  return steps * std::max(narrow_latency, height / fma_per_cycle) +
-         std::max(narrow_row_cycles * height, narrow_row_beyond_cycles * height - hidden_by_narrow_tiles) +
+  return steps * std::max(single_latency, height / fma_per_cycle) +
+         std::max(single_row_cycles * height, single_row_beyond_cycles * height - hidden_by_single_tiles) +
          height * indirect;
 }
 
@@ -137,20 +137,19 @@ bool copies_pixels(const Work& work, const RowShape& row, int64_t input_channels
 double compute_cycles(const Work& work, const RowShape& row, int64_t pixels, int64_t channels, double indirect) {
   const double steps = static_cast<double>(work.input_channels);  // products with it may be beyond int64
   const bool channel_rows = row.rows == Rows::channels;
-  const bool narrow = !channel_rows && wide(work, row) && work.half_width && channels <= row.lanes &&
-                      pixels >= row.mr && work.src_channel == work.item;
+  const bool single_vector = !channel_rows && wide(work, row) && work.half_width && channels <= row.lanes &&
+                             pixels >= row.mr && work.src_channel == work.item;
   // Channels that lie side by side were packed, into L1 where a single row of tiles reads them.
   const bool in_l1 = channel_rows && channels <= row.mr && work.src_channel == work.item;
   const auto tile = [&](int64_t rows, int64_t vectors, double idle = 0) {
-    if (narrow) return narrow_tile(steps, rows, indirect);
+    if (single_vector) return single_vector_tile(steps, rows, indirect);
     return steps * step_cycles(work, row, rows, vectors, idle, in_l1) + tile_overhead(work, row, rows, vectors) +
            rows * vectors * indirect;
   };
   if (row.half != Half::padded && channels < row.lanes) {  // half a vector alone
     const double step = static_cast<double>(pixels) * half_vector_alone * (work.half_width ? 0.5 : 1) / fma_per_cycle;
     const double tiles = static_cast<double>(ceil_div(pixels, row.mr));
-    return steps * std::max(step, tiles * fma_latency / (work.half_width ? 2 : 1)) +
-           tiles * (pixel_tile_cycles + row.mr * (row_cycles + vector_cycles));
+    return steps * std::max(step, tiles * fma_latency / (work.half_width ? 2 : 1)) + tiles * row.mr * single_row_cycles;
   }
   if (row.half != Half::padded) {  // one and a half vectors, and before them whole ones in tiles of 6 x 4
     const bool shared = row.half == Half::shared;

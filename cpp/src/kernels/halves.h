@@ -133,7 +133,8 @@ void run_half_rows(const Block<typename V::Number>& b) {
     return;
   }
   const int64_t before = run_before_half<V>(b);
-  const auto& f = b.channels < V::lanes ? (b.residual ? alone_residual.f : alone.f) : b.residual ? residual.f : plain.f;
+  const bool is_alone = b.channels < V::lanes;
+  const auto& f = b.residual ? (is_alone ? alone_residual.f : residual.f) : (is_alone ? alone.f : plain.f);
   const int last = static_cast<int>(b.channels % V::lanes);
   // Pixels spread evenly over the tiles: the first ones have one more than the others.
   const int64_t tiles = ceil_div(b.pixels, MR), height = b.pixels / tiles, larger = b.pixels % tiles;
