@@ -270,12 +270,15 @@ class Run {
 
 template <class T>
 void run_plan(const Plan& plan, const PackedWeights<T>& weights, const Arrays& arrays, int team) {
+  const auto run_on = [&](char* scratch) {
+    const Run<T> run(plan, weights, arrays, scratch);
+    parallel(
+        team, plan.pieces, [&plan](int part, int parts) { return plan.first_piece(part, parts); },
+        [&run](int64_t piece, int thread) { run.piece(piece, thread); }, weights.flush_subnormals);
+  };
+  if (plan.scratch == 0) return run_on(nullptr);
   thread_local Scratch scratch;
-  char* memory = plan.scratch > 0 ? scratch.get(allocation_size(plan.scratch, team)) : nullptr;
-  const Run<T> run(plan, weights, arrays, memory);
-  parallel(
-      team, plan.pieces, [&plan](int part, int parts) { return plan.first_piece(part, parts); },
-      [&run](int64_t piece, int thread) { run.piece(piece, thread); }, weights.flush_subnormals);
+  run_on(scratch.get(allocation_size(plan.scratch, team)));
   scratch.trim();
 }
 

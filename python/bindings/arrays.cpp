@@ -57,6 +57,7 @@ void copy_axes(PyArrayObject* array, int rank, View* view) {
   for (int i = 0; i < rank; ++i) {
     view->shape[i] = PyArray_DIM(array, i);
     view->strides[i] = PyArray_STRIDE(array, i);
+    asm("");  // lest the compiler calls memcpy, twice for each array: 4 ns each
   }
 }
 

@@ -73,8 +73,8 @@ PyObject* make_result_memory_type() {
 }
 
 Ref new_result(const Shape& shape, DType dtype) {
-  npy_intp sizes[pointwise::max_rank];
-  for (int i = 0; i < shape.rank; ++i) sizes[i] = shape[i];
+  static_assert(sizeof(npy_intp) == sizeof(shape[0]), "sizes may be read as NumPy's");
+  const npy_intp* const sizes = reinterpret_cast<const npy_intp*>(shape.size.data());
   const int64_t bytes = size_of(shape, dtype);
   if (bytes < pointwise::least_pooled) {
     Ref array(PyArray_New(&PyArray_Type, shape.rank, sizes, type_number(dtype), nullptr, nullptr, 0, 0, nullptr));

@@ -68,7 +68,11 @@ struct Shape {
   Shape(std::initializer_list<int64_t> sizes);  // throws std::length_error for more than max_rank
   int64_t& operator[](int axis) { return size[axis]; }
   int64_t operator[](int axis) const { return size[axis]; }
-  bool operator==(const Shape& other) const { return rank == other.rank && size == other.size; }
+  bool operator==(const Shape& other) const {  // in line, where arrays' own comparison calls memcmp
+    int64_t difference = rank ^ other.rank;
+    for (int i = 0; i < max_rank; ++i) difference |= size[i] ^ other.size[i];
+    return difference == 0;
+  }
   bool operator!=(const Shape& other) const { return !(*this == other); }
 };
 std::string to_string(const Shape& shape);  // as NumPy writes it: (1, 32, 10, 10)
