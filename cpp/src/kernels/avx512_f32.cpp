@@ -28,9 +28,13 @@ struct Vec {
   static void fence() { _mm_sfence(); }
   static Vec fma(Vec a, Vec b, Vec c) { return {_mm512_fmadd_ps(a.v, b.v, c.v)}; }
   static constexpr bool has_halves = true;
-  static Vec fma_half(Vec a, Vec b, Vec c) {  // of the lower half; the upper one is of no use
+  // Of the lower half, by the number at p; the upper one is of no use. The number is loaded once more, by the
+  // multiply-add itself: in a register, for this one and one of a whole vector, it takes as long as half a multiply-add
+  // (96 -> 24 channels at 56x56 in NHWC: 143 -> 127 us; 64 -> 64 at 24 pixels in NCHW: 2.13 -> 1.86).
+  static Vec fma_half(const char* p, Vec b, Vec c) {
+    asm volatile("" ::: "memory");
     const auto half = [](Vec v) { return _mm512_castps512_ps256(v.v); };
-    return {_mm512_castps256_ps512(_mm256_fmadd_ps(half(a), half(b), half(c)))};
+    return {_mm512_castps256_ps512(_mm256_fmadd_ps(_mm256_set1_ps(read<float>(p)), half(b), half(c)))};
   }
   static Vec add(Vec a, Vec b) { return {_mm512_add_ps(a.v, b.v)}; }
   static Vec max(Vec a, Vec b) { return {_mm512_max_ps(a.v, b.v)}; }

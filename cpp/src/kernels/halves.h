@@ -75,13 +75,9 @@ __attribute__((noinline)) void half_rows_column(const Column<typename V::Number>
       POINTWISE_UNROLL
       for (int r = 0; r < MR; ++r) {
         const char* const from_x = x[r / group] + r % group * x_pixel;
-        if constexpr (Whole) {
-          const V a = V::broadcast(from_x);
-          acc[r][0] = V::fma(a, channels, acc[r][0]);
-          half[r] = V::Half::fma(a.lower(), rest, half[r]);
-        } else {
-          half[r] = V::Half::fma(V::Half::broadcast(from_x), rest, half[r]);
-        }
+        if (Whole) acc[r][0] = V::fma(V::broadcast(from_x), channels, acc[r][0]);
+        asm volatile("" ::: "memory");  // loaded twice: see V::fma_half
+        half[r] = V::Half::fma(V::Half::broadcast(from_x), rest, half[r]);
       }
       w += panel_row;
       POINTWISE_UNROLL

@@ -217,7 +217,8 @@ __attribute__((noinline)) void channel_rows_column(const Column<typename V::Numb
         POINTWISE_UNROLL
         for (int j = 0; j < NR; ++j) {
           if constexpr (L == Last::half)
-            acc[r][j] = j == NR - 1 ? V::fma_half(weight, pixels[j], acc[r][j]) : V::fma(weight, pixels[j], acc[r][j]);
+            acc[r][j] = j == NR - 1 ? V::fma_half(w + r * sizeof(T), pixels[j], acc[r][j])
+                                    : V::fma(weight, pixels[j], acc[r][j]);
           else
             acc[r][j] = V::fma(weight, pixels[j], acc[r][j]);
         }
