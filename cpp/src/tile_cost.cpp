@@ -39,8 +39,9 @@ constexpr int64_t least_channels_to_copy = 32;
 // One and a half vectors of channels of a pixel, where two pixels share one and CPUs compute it half by half: to join
 // their factors takes the time of multiply-adds.
 constexpr double half_width_pair_vectors = 1.9;
-// Half a vector of channels alone loads a pixel for each multiply-add, as fast as these are (64 -> 8 channels, 200
-// pixels in NHWC 3.7 -> 2.3 us, 256 -> 8 at 56x56 201 -> 137).
+// Half a vector of channels alone, in tiles twice as high, loads a pixel for each multiply-add, as fast as these are
+// (64
+// -> 8 channels, 200 pixels in NHWC 3.7 -> 2.1 us, 256 -> 8 at 56x56 201 -> 137).
 constexpr double half_vector_alone = 1.15;
 // What it costs to copy a vector, and how much slower such rows are where they do not.
 constexpr double copied_vector_cycles = 1, crowded_factor = 1.12;
@@ -148,8 +149,9 @@ double compute_cycles(const Work& work, const RowShape& row, int64_t pixels, int
   };
   if (row.half != Half::padded && channels < row.lanes) {  // half a vector alone
     const double step = static_cast<double>(pixels) * half_vector_alone * (work.half_width ? 0.5 : 1) / fma_per_cycle;
-    const double tiles = static_cast<double>(ceil_div(pixels, row.mr));
-    return steps * std::max(step, tiles * fma_latency / (work.half_width ? 2 : 1)) + tiles * row.mr * single_row_cycles;
+    const double tiles = static_cast<double>(ceil_div(pixels, 2 * row.mr));
+    return steps * std::max(step, tiles * fma_latency / (work.half_width ? 2 : 1)) +
+           static_cast<double>(pixels) * single_row_cycles;
   }
   if (row.half != Half::padded) {  // one and a half vectors, and before them whole ones in tiles of 6 x 4
     const bool shared = row.half == Half::shared;

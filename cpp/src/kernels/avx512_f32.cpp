@@ -56,9 +56,11 @@ struct Vec {
     static Half broadcast(const char* p) { return {_mm256_set1_ps(read<float>(p))}; }
     static Half load(const char* p) { return {_mm256_loadu_ps(reinterpret_cast<const float*>(p))}; }
     void store(char* p) const { _mm256_storeu_ps(reinterpret_cast<float*>(p), v); }
+    void store(char* p, Mask mask) const { _mm256_mask_storeu_ps(p, static_cast<__mmask8>(mask), v); }
+    static Half fill(float number) { return {_mm256_set1_ps(number)}; }
+    static Half max(Half a, Half b) { return {_mm256_max_ps(a.v, b.v)}; }
     static Half fma(Half a, Half b, Half c) { return {_mm256_fmadd_ps(a.v, b.v, c.v)}; }
   };
-  Half lower() const { return {_mm512_castps512_ps256(v)}; }
   static Vec widen(Half half) { return {_mm512_zextps256_ps512(half.v)}; }
   static Mask half_first(int n) { return first(n); }
   static Vec twice(const char* p) {

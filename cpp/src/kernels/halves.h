@@ -1,8 +1,8 @@
 // Pixel rows for channels that leave half a vector or less: 24, 40, 72, and 1 to 8. The last vector, or the only one,
 // is half as wide, which takes half the time where the CPU computes whole ones half by half.
 //
-// V has beside what common.h asks for a type Half of half the lanes with broadcast(p), load(p), store(p) and fma(a, b,
-// c), lower() of a vector, and widen(half), whose upper lanes are zeros.
+// V has beside what common.h asks for a type Half of half the lanes with fill(number), broadcast(p), load(p), store(p),
+// store(p, half_first(n)), max(a, b) and fma(a, b, c); and widen(half), whose upper lanes are zeros.
 #pragma once
 
 #include "block.h"
@@ -45,11 +45,33 @@ int64_t run_before_half(const Block<typename V::Number>& b) {
   return before;
 }
 
+// Stores a tile without masks of whole vectors, with which a half takes longer.
+template <class V, int MR, int Whole, bool Masked>
+inline void store_halves(const Column<typename V::Number>& t, char* y, V (&acc)[MR][Whole + 1],
+                         typename V::Half (&half)[MR]) {
+  using Half = typename V::Half;
+  ptrdiff_t y_row = t.y_row;
+  asm volatile("" : "+r"(y_row));  // see store_tile
+  const V floor = V::fill(t.epilogue.floor);
+  const Half half_floor = Half::fill(t.epilogue.floor);
+  const auto mask = V::half_first(t.last);
+  POINTWISE_UNROLL
+  for (int r = 0; r < MR; ++r) {
+    if (Whole) V::max(floor, acc[r][0]).store(y);
+    const Half last = Half::max(half_floor, half[r]);
+    if (Masked)
+      last.store(y + Whole * static_cast<ptrdiff_t>(sizeof(V)), mask);
+    else
+      last.store(y + Whole * static_cast<ptrdiff_t>(sizeof(V)));
+    y += y_row;
+  }
+}
+
 // A column of tiles of MR pixels: `Whole` vectors, 1 or 0, and behind them t.last channels, at most half a vector.
 template <class V, int MR, int Whole, bool Residual>
 __attribute__((noinline)) void half_rows_column(const Column<typename V::Number>& t) {
   constexpr ptrdiff_t vector = sizeof(V), panel_row = 64;
-  constexpr int group = 3, pointers = (MR + group - 1) / group;
+  constexpr int group = MR > 20 ? 4 : 3, pointers = (MR + group - 1) / group;  // as in pixel_rows_column
   static_assert(panel_width<typename V::Number>() == V::lanes, "a vector is a panel");
   const int64_t input_channels = t.input_channels;
   const ptrdiff_t x_pixel = t.x_pixel, x_channel = t.x_channel, panel = t.panel;
@@ -69,12 +91,14 @@ __attribute__((noinline)) void half_rows_column(const Column<typename V::Number>
       x[p] = from + group * p * x_pixel;
       asm("" : "+r"(x[p]));
     }
+    ptrdiff_t third = group > 3 ? 3 * x_pixel : 0;
+    if (group > 3) asm("" : "+r"(third));
     for (int64_t i = input_channels; i > 0; --i) {
       const V channels = Whole ? V::load(w) : V{};
       const typename V::Half rest = V::Half::load(w + Whole * panel);
       POINTWISE_UNROLL
       for (int r = 0; r < MR; ++r) {
-        const char* const from_x = x[r / group] + r % group * x_pixel;
+        const char* const from_x = x[r / group] + (r % group == 3 ? third : r % group * x_pixel);
         if (Whole) acc[r][0] = V::fma(V::broadcast(from_x), channels, acc[r][0]);
         asm volatile("" ::: "memory");  // loaded twice: see V::fma_half
         half[r] = V::Half::fma(V::Half::broadcast(from_x), rest, half[r]);
@@ -83,22 +107,16 @@ __attribute__((noinline)) void half_rows_column(const Column<typename V::Number>
       POINTWISE_UNROLL
       for (int p = 0; p < pointers; ++p) x[p] += x_channel;
     }
-    ptrdiff_t y_row = t.y_row;
-    asm volatile("" : "+r"(y_row));                                     // see store_tile
-    if (!Residual && !t.epilogue.activate && t.last == V::lanes / 2) {  // without a mask, whose stores take longer
-      const V floor = V::fill(t.epilogue.floor);
-      POINTWISE_UNROLL
-      for (int r = 0; r < MR; ++r) {
-        if (Whole) V::max(floor, acc[r][0]).store(y);
-        V::max(floor, V::widen(half[r])).lower().store(y + Whole * vector);
-        y += y_row;
-      }
+    if (!Residual && !t.epilogue.activate && t.last == V::lanes / 2) {
+      store_halves<V, MR, Whole, false>(t, y, acc, half);
+    } else if (!Residual && !t.epilogue.activate) {
+      store_halves<V, MR, Whole, true>(t, y, acc, half);
     } else {
       POINTWISE_UNROLL
       for (int r = 0; r < MR; ++r) acc[r][Whole] = V::widen(half[r]);
       store_tile<V, MR, Whole + 1, Residual>(t, y, residual, MR, acc);
-      y += MR * y_row;
     }
+    y += MR * t.y_row;
     from += MR * x_pixel;
     if (Residual) residual += MR * t.residual_row;
   }
@@ -119,8 +137,8 @@ struct HalfRowColumns {
 // Whole vectors of all channels but the last panel and the half behind it run as ordinary pixel rows.
 template <class V, int MR>
 void run_half_rows(const Block<typename V::Number>& b) {
-  static constexpr HalfRowColumns<V, MR, 0, false> alone;
-  static constexpr HalfRowColumns<V, MR, 0, true> alone_residual;
+  static constexpr HalfRowColumns<V, 2 * MR, 0, false> alone;
+  static constexpr HalfRowColumns<V, 2 * MR, 0, true> alone_residual;
   static constexpr HalfRowColumns<V, MR, 1, false> plain;
   static constexpr HalfRowColumns<V, MR, 1, true> residual;
   BlockRunner<V, MR, 1, Rows::pixels> runner(b);
@@ -130,10 +148,11 @@ void run_half_rows(const Block<typename V::Number>& b) {
   }
   const int64_t before = run_before_half<V>(b);
   const bool is_alone = b.channels < V::lanes;
-  const auto& f = b.residual ? (is_alone ? alone_residual.f : residual.f) : (is_alone ? alone.f : plain.f);
+  const auto* f = b.residual ? (is_alone ? alone_residual.f : residual.f) : (is_alone ? alone.f : plain.f);
   const int last = static_cast<int>(b.channels % V::lanes);
   // Pixels spread evenly over the tiles: the first ones have one more than the others.
-  const int64_t tiles = ceil_div(b.pixels, MR), height = b.pixels / tiles, larger = b.pixels % tiles;
+  const int64_t tiles = ceil_div(b.pixels, is_alone ? 2 * MR : MR), height = b.pixels / tiles,
+                larger = b.pixels % tiles;
   if (larger > 0) f[height](runner.column(0, before, larger, static_cast<int>(height + 1), last, 0));
   f[height - 1](runner.column(larger * (height + 1), before, tiles - larger, static_cast<int>(height), last, 0));
 }
