@@ -149,21 +149,21 @@ double compute_cycles(const Work& work, const RowShape& row, int64_t pixels, int
   };
   if (row.half != Half::padded && channels < row.lanes) {  // half a vector alone
     const double step = static_cast<double>(pixels) * half_vector_alone * (work.half_width ? 0.5 : 1) / fma_per_cycle;
-    const double tiles = static_cast<double>(ceil_div(pixels, 2 * row.mr));
+    const double tiles = static_cast<double>(ceil_div(pixels, half_tile_height(0)));
     return steps * std::max(step, tiles * fma_latency / (work.half_width ? 2 : 1)) +
            static_cast<double>(pixels) * single_row_cycles;
   }
-  if (row.half != Half::padded) {  // one and a half vectors, and before them whole ones in tiles of 6 x 4
-    const bool shared = row.half == Half::shared;
-    const int64_t tiles = ceil_div(pixels, row.mr), halved = channels % row.lanes > 0 ? 1 : 0;
-    const int64_t before = channels / row.lanes - halved;
-    const double before_tile = tile(6, 4);
-    const double vectors = shared ? work.half_width ? half_width_pair_vectors : 1.5 : work.half_width ? 1.5 : 2;
+  if (row.half != Half::padded) {  // a half and what whole vectors share a tile with it, and before them tiles of 6 x 4
+    const bool shared = row.half == Half::shared, halved = channels % row.lanes > 0;
+    const int64_t all = channels / row.lanes, beside = !halved ? 0 : shared ? 1 : vectors_beside_half(all);
+    const int64_t height = shared ? row.mr : half_tile_height(beside), tiles = ceil_div(pixels, height);
+    const double vectors = shared ? work.half_width ? half_width_pair_vectors : 1.5
+                                  : static_cast<double>(beside) + (work.half_width ? 0.5 : 1);
     const double step = static_cast<double>(shared ? tiles * row.mr : pixels) * vectors / fma_per_cycle;
     const double last = steps * std::max(step, static_cast<double>(tiles) * fma_latency) +
-                        static_cast<double>(tiles) * (pixel_tile_cycles + 2 * row.mr * (row_cycles + vector_cycles));
-    return static_cast<double>(halved) * last +
-           static_cast<double>(pixels) * static_cast<double>(before) / 24 * before_tile;
+                        static_cast<double>(tiles) * (pixel_tile_cycles + static_cast<double>((beside + 1) * height) *
+                                                                              (row_cycles + vector_cycles));
+    return (halved ? last : 0) + static_cast<double>(pixels) * static_cast<double>(all - beside) / 24 * tile(6, 4);
   }
   const Spread lanes = spread(ceil_div(channel_rows ? pixels : channels, row.lanes), row.nr);
   const int64_t tail = channel_rows && channels % row.mr ? power_of_two_above(channels % row.mr) : 0;

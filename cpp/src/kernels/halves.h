@@ -33,16 +33,15 @@ Block<T> part_of(const Block<T>& b, int64_t pixel, int64_t pixels, int64_t chann
   return part;
 }
 
-// Runs the channels before the last vector and a half as ordinary rows; returns how many they are.
+// Runs so many whole vectors of channels, the first ones, as ordinary rows; returns how many channels they are.
 template <class V>
-int64_t run_before_half(const Block<typename V::Number>& b) {
-  constexpr int lanes = V::lanes;
-  const int64_t before = b.channels < lanes ? 0 : b.channels / lanes * lanes - lanes;
-  if (before > 0)
-    (before == lanes       ? run_pixel_rows<V, 28, 1>
-     : before == 2 * lanes ? run_pixel_rows<V, 12, 2>
-                           : run_pixel_rows<V, 6, 4>)(part_of(b, 0, b.pixels, 0, before));
-  return before;
+int64_t run_first_vectors(const Block<typename V::Number>& b, int64_t vectors) {
+  const int64_t channels = vectors * V::lanes;
+  if (vectors > 0)
+    (vectors == 1   ? run_pixel_rows<V, 28, 1>
+     : vectors == 2 ? run_pixel_rows<V, 12, 2>
+                    : run_pixel_rows<V, 6, 4>)(part_of(b, 0, b.pixels, 0, channels));
+  return channels;
 }
 
 // Stores a tile without masks of whole vectors, with which a half takes longer.
@@ -57,7 +56,8 @@ inline void store_halves(const Column<typename V::Number>& t, char* y, V (&acc)[
   const auto mask = V::half_first(t.last);
   POINTWISE_UNROLL
   for (int r = 0; r < MR; ++r) {
-    if (Whole) V::max(floor, acc[r][0]).store(y);
+    POINTWISE_UNROLL
+    for (int j = 0; j < Whole; ++j) V::max(floor, acc[r][j]).store(y + j * static_cast<ptrdiff_t>(sizeof(V)));
     const Half last = Half::max(half_floor, half[r]);
     if (Masked)
       last.store(y + Whole * static_cast<ptrdiff_t>(sizeof(V)), mask);
@@ -67,7 +67,7 @@ inline void store_halves(const Column<typename V::Number>& t, char* y, V (&acc)[
   }
 }
 
-// A column of tiles of MR pixels: `Whole` vectors, 1 or 0, and behind them t.last channels, at most half a vector.
+// A column of tiles of MR pixels: `Whole` vectors, 0 to 2, and behind them t.last channels, at most half a vector.
 template <class V, int MR, int Whole, bool Residual>
 __attribute__((noinline)) void half_rows_column(const Column<typename V::Number>& t) {
   constexpr ptrdiff_t vector = sizeof(V), panel_row = 64;
@@ -82,7 +82,7 @@ __attribute__((noinline)) void half_rows_column(const Column<typename V::Number>
     typename V::Half half[MR];
     POINTWISE_UNROLL
     for (int r = 0; r < MR; ++r) {
-      if (Whole) acc[r][0] = V::load(bias);
+      for (int j = 0; j < Whole; ++j) acc[r][j] = V::load(bias + j * vector);
       half[r] = V::Half::load(bias + Whole * vector);
     }
     const char *x[pointers], *w = weights;
@@ -94,12 +94,15 @@ __attribute__((noinline)) void half_rows_column(const Column<typename V::Number>
     ptrdiff_t third = group > 3 ? 3 * x_pixel : 0;
     if (group > 3) asm("" : "+r"(third));
     for (int64_t i = input_channels; i > 0; --i) {
-      const V channels = Whole ? V::load(w) : V{};
+      V channels[Whole + 1];
+      POINTWISE_UNROLL
+      for (int j = 0; j < Whole; ++j) channels[j] = V::load(w + j * panel);
       const typename V::Half rest = V::Half::load(w + Whole * panel);
       POINTWISE_UNROLL
       for (int r = 0; r < MR; ++r) {
         const char* const from_x = x[r / group] + (r % group == 3 ? third : r % group * x_pixel);
-        if (Whole) acc[r][0] = V::fma(V::broadcast(from_x), channels, acc[r][0]);
+        POINTWISE_UNROLL
+        for (int j = 0; j < Whole; ++j) acc[r][j] = V::fma(V::broadcast(from_x), channels[j], acc[r][j]);
         asm volatile("" ::: "memory");  // loaded twice: see V::fma_half
         half[r] = V::Half::fma(V::Half::broadcast(from_x), rest, half[r]);
       }
@@ -134,25 +137,32 @@ struct HalfRowColumns {
   }
 };
 
-// Whole vectors of all channels but the last panel and the half behind it run as ordinary pixel rows.
-template <class V, int MR>
+template <class V, int Whole, bool Residual>
+using HalvesOf = HalfRowColumns<V, half_tile_height(Whole), Whole, Residual>;
+
+// Whole vectors of channels but for one or two before the half run as ordinary pixel rows.
+template <class V>
 void run_half_rows(const Block<typename V::Number>& b) {
-  static constexpr HalfRowColumns<V, 2 * MR, 0, false> alone;
-  static constexpr HalfRowColumns<V, 2 * MR, 0, true> alone_residual;
-  static constexpr HalfRowColumns<V, MR, 1, false> plain;
-  static constexpr HalfRowColumns<V, MR, 1, true> residual;
-  BlockRunner<V, MR, 1, Rows::pixels> runner(b);
+  static constexpr HalvesOf<V, 0, false> alone;
+  static constexpr HalvesOf<V, 0, true> alone_residual;
+  static constexpr HalvesOf<V, 1, false> one;
+  static constexpr HalvesOf<V, 1, true> one_residual;
+  static constexpr HalvesOf<V, 2, false> two;
+  static constexpr HalvesOf<V, 2, true> two_residual;
+  BlockRunner<V, 12, 1, Rows::pixels> runner(b);
   if (!leaves_half<V>(b) || !runner.direct || b.sums != nullptr) {
     run_pixel_rows<V, 12, 2>(b);
     return;
   }
-  const int64_t before = run_before_half<V>(b);
-  const bool is_alone = b.channels < V::lanes;
-  const auto* f = b.residual ? (is_alone ? alone_residual.f : residual.f) : (is_alone ? alone.f : plain.f);
+  const int64_t vectors = b.channels / V::lanes, whole = vectors_beside_half(vectors);
+  const int64_t before = run_first_vectors<V>(b, vectors - whole), most = half_tile_height(whole);
+  const ColumnFunction<typename V::Number>*const plain[] = {alone.f, one.f, two.f}, *const residual[] = {
+                                                                                        alone_residual.f,
+                                                                                        one_residual.f, two_residual.f};
+  const auto* f = (b.residual ? residual : plain)[whole];
   const int last = static_cast<int>(b.channels % V::lanes);
   // Pixels spread evenly over the tiles: the first ones have one more than the others.
-  const int64_t tiles = ceil_div(b.pixels, is_alone ? 2 * MR : MR), height = b.pixels / tiles,
-                larger = b.pixels % tiles;
+  const int64_t tiles = ceil_div(b.pixels, most), height = b.pixels / tiles, larger = b.pixels % tiles;
   if (larger > 0) f[height](runner.column(0, before, larger, static_cast<int>(height + 1), last, 0));
   f[height - 1](runner.column(larger * (height + 1), before, tiles - larger, static_cast<int>(height), last, 0));
 }

@@ -95,6 +95,11 @@ enum class Half {
   narrow,  // it is half as wide: see halves.h
 };
 
+// Of Half::narrow rows: how many whole vectors of channels, of so many in all, are in a tile with the half behind them,
+// and how many pixels, so that there are 24 accumulators.
+constexpr int64_t vectors_beside_half(int64_t vectors) { return vectors == 0 ? 0 : vectors % 2 == 0 ? 2 : 1; }
+constexpr int half_tile_height(int64_t vectors_beside) { return static_cast<int>(24 / (vectors_beside + 1)); }
+
 // One register tile shape of one instruction set, as the cost model and the driver see it.
 template <class T>
 struct KernelRow {

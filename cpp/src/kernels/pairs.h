@@ -111,7 +111,7 @@ void run_pair_rows(const Block<typename V::Number>& b) {
     run_pixel_rows<V, 12, 2>(b);
     return;
   }
-  const int64_t before = run_before_half<V>(b);
+  const int64_t before = run_first_vectors<V>(b, b.channels / V::lanes - 1);
   const Column<typename V::Number> t =
       runner.column(0, before, tiles, rows, static_cast<int>(b.channels % V::lanes), 0);
   (b.residual ? pair_rows_column<V, Pairs, true> : pair_rows_column<V, Pairs, false>)(t);
