@@ -93,9 +93,9 @@ __attribute__((noinline)) void activate_and_store(const Column<typename V::Numbe
   }
 }
 
-// Stores `rows` rows of a tile, HalfLast: whose last vectors are half empty. A whole one is stored without a branch.
-// The strides are held in registers, as the compiler must assume that stores change the Column; and hidden from it, as
-// it would keep addresses of every row, for all tiles, in registers that the multiply-adds need.
+// Stores `rows` rows of a tile, HalfLast: whose last vectors are half empty. A whole one is stored without a branch. The strides are held in registers, as the
+// compiler must assume that stores change the Column; and hidden from it, as it would keep addresses of every row, for
+// all tiles, in registers that the multiply-adds need.
 template <class V, int MR, int NR, bool Residual, bool HalfLast = false>
 inline void store_tile(const Column<typename V::Number>& t, char* y, const char* residual, int rows, V (&acc)[MR][NR]) {
   constexpr ptrdiff_t vector = sizeof(V);
