@@ -24,9 +24,6 @@ struct Vec {
   static Vec load(const char* p, Mask mask) { return {_mm512_maskz_loadu_ps(mask, p)}; }
   void store(char* p) const { _mm512_storeu_ps(p, v); }
   void store(char* p, Mask mask) const { _mm512_mask_storeu_ps(p, mask, v); }
-  void store_half(char* p, Mask mask) const {  // of the lower half: faster than with a mask of all lanes
-    _mm256_mask_storeu_ps(p, static_cast<__mmask8>(mask), _mm512_castps512_ps256(v));
-  }
   void stream(char* p) const { _mm512_stream_ps(reinterpret_cast<float*>(p), v); }
   static void fence() { _mm_sfence(); }
   static Vec fma(Vec a, Vec b, Vec c) { return {_mm512_fmadd_ps(a.v, b.v, c.v)}; }

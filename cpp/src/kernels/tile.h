@@ -93,10 +93,10 @@ __attribute__((noinline)) void activate_and_store(const Column<typename V::Numbe
   }
 }
 
-// Stores `rows` rows of a tile, HalfLast: whose last vectors are half empty. A whole one is stored without a branch. The strides are held in registers, as the
+// Stores `rows` rows of a tile. A whole one is stored without a branch. The strides are held in registers, as the
 // compiler must assume that stores change the Column; and hidden from it, as it would keep addresses of every row, for
 // all tiles, in registers that the multiply-adds need.
-template <class V, int MR, int NR, bool Residual, bool HalfLast = false>
+template <class V, int MR, int NR, bool Residual>
 inline void store_tile(const Column<typename V::Number>& t, char* y, const char* residual, int rows, V (&acc)[MR][NR]) {
   constexpr ptrdiff_t vector = sizeof(V);
   if (t.epilogue.activate) {
@@ -160,10 +160,7 @@ inline void store_tile(const Column<typename V::Number>& t, char* y, const char*
         V::max(floor, v).store(y + j * vector);
       } else {
         const V v = Residual ? V::add(acc[r][j], V::load(residual + j * vector, mask)) : acc[r][j];
-        if constexpr (HalfLast)
-          V::max(floor, v).store_half(y + j * vector, mask);
-        else
-          V::max(floor, v).store(y + j * vector, mask);
+        V::max(floor, v).store(y + j * vector, mask);
       }
     }
     y += y_row;
@@ -230,7 +227,7 @@ __attribute__((noinline)) void channel_rows_column(const Column<typename V::Numb
       w += panel_row;
       if (Copy) copy += NR * vector;
     }
-    store_tile<V, MR, NR, Residual, L == Last::half>(t, y, residual, tile > 1 ? MR : last_rows, acc);
+    store_tile<V, MR, NR, Residual>(t, y, residual, tile > 1 ? MR : last_rows, acc);
     y += MR * t.y_row;
     if (Residual) residual += MR * t.residual_row;
     bias += MR * sizeof(T);
