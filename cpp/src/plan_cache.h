@@ -14,23 +14,14 @@ namespace pointwise {
 
 struct PlanKey {
   Shape src;  // the other shapes follow from it
-  std::array<int64_t, max_rank> src_strides{}, dst_strides{}, residual_strides{};
+  Sizes src_strides{}, dst_strides{}, residual_strides{};
   int64_t scale_stride = 0;
   bool residual = false, scaled = false;
   int threads = 0;
   bool operator==(const PlanKey& o) const {
-    return src.rank == o.src.rank && threads == o.threads && residual == o.residual && scaled == o.scaled &&
-           scale_stride == o.scale_stride && same(src.size, o.src.size) && same(src_strides, o.src_strides) &&
-           same(dst_strides, o.dst_strides) && same(residual_strides, o.residual_strides);
-  }
-
- private:
-  using Sizes = std::array<int64_t, max_rank>;
-  // In line, where arrays' own comparison calls memcmp.
-  static bool same(const Sizes& a, const Sizes& b) {
-    int64_t difference = 0;
-    for (int i = 0; i < max_rank; ++i) difference |= a[i] ^ b[i];
-    return difference == 0;
+    return src == o.src && threads == o.threads && residual == o.residual && scaled == o.scaled &&
+           scale_stride == o.scale_stride && same(src_strides, o.src_strides) && same(dst_strides, o.dst_strides) &&
+           same(residual_strides, o.residual_strides);
   }
 };
 

@@ -39,9 +39,8 @@ constexpr int64_t least_channels_to_copy = 32;
 // One and a half vectors of channels of a pixel, where two pixels share one and CPUs compute it half by half: to join
 // their factors takes the time of multiply-adds.
 constexpr double half_width_pair_vectors = 1.9;
-// Half a vector of channels alone, in tiles twice as high, loads a pixel for each multiply-add, as fast as these are
-// (64
-// -> 8 channels, 200 pixels in NHWC 3.7 -> 2.1 us, 256 -> 8 at 56x56 201 -> 137).
+// Half a vector of channels alone loads a pixel for each multiply-add, as fast as these are (64 -> 8 channels, 200
+// pixels in NHWC 3.7 -> 2.1 us, 256 -> 8 at 56x56 201 -> 137).
 constexpr double half_vector_alone = 1.15;
 // What it costs to copy a vector, and how much slower such rows are where they do not.
 constexpr double copied_vector_cycles = 1, crowded_factor = 1.12;

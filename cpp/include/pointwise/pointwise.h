@@ -59,20 +59,25 @@ class Error : public std::invalid_argument {
 constexpr int max_rank = 5;     // batch, channels and three spatial axes
 constexpr int max_spatial = 3;  // depth, height, width
 
+using Sizes = std::array<int64_t, max_rank>;  // or strides, of each axis
+
+// In line, where arrays' own comparison calls memcmp.
+inline bool same(const Sizes& a, const Sizes& b) {
+  int64_t difference = 0;
+  for (int i = 0; i < max_rank; ++i) difference |= a[i] ^ b[i];
+  return difference == 0;
+}
+
 // The sizes of an array along its axes; those beyond the rank are 0.
 struct Shape {
   int rank = 0;
-  std::array<int64_t, max_rank> size{};
+  Sizes size{};
 
   Shape() = default;
   Shape(std::initializer_list<int64_t> sizes);  // throws std::length_error for more than max_rank
   int64_t& operator[](int axis) { return size[axis]; }
   int64_t operator[](int axis) const { return size[axis]; }
-  bool operator==(const Shape& other) const {  // in line, where arrays' own comparison calls memcmp
-    int64_t difference = rank ^ other.rank;
-    for (int i = 0; i < max_rank; ++i) difference |= size[i] ^ other.size[i];
-    return difference == 0;
-  }
+  bool operator==(const Shape& other) const { return rank == other.rank && same(size, other.size); }
   bool operator!=(const Shape& other) const { return !(*this == other); }
 };
 std::string to_string(const Shape& shape);  // as NumPy writes it: (1, 32, 10, 10)

@@ -137,18 +137,22 @@ struct HalfRowColumns {
   }
 };
 
-template <class V, int Whole, bool Residual>
-using HalvesOf = HalfRowColumns<V, half_tile_height(Whole), Whole, Residual>;
+// The columns beside 0, 1 and 2 whole vectors.
+template <class V, bool Residual>
+struct HalfRowTables {
+  HalfRowColumns<V, half_tile_height(0), 0, Residual> alone;
+  HalfRowColumns<V, half_tile_height(1), 1, Residual> beside_one;
+  HalfRowColumns<V, half_tile_height(2), 2, Residual> beside_two;
+  const ColumnFunction<typename V::Number>* beside(int64_t vectors) const {
+    return vectors == 0 ? alone.f : vectors == 1 ? beside_one.f : beside_two.f;
+  }
+};
 
 // Whole vectors of channels but for one or two before the half run as ordinary pixel rows.
 template <class V>
 void run_half_rows(const Block<typename V::Number>& b) {
-  static constexpr HalvesOf<V, 0, false> alone;
-  static constexpr HalvesOf<V, 0, true> alone_residual;
-  static constexpr HalvesOf<V, 1, false> one;
-  static constexpr HalvesOf<V, 1, true> one_residual;
-  static constexpr HalvesOf<V, 2, false> two;
-  static constexpr HalvesOf<V, 2, true> two_residual;
+  static constexpr HalfRowTables<V, false> plain;
+  static constexpr HalfRowTables<V, true> residual;
   BlockRunner<V, 12, 1, Rows::pixels> runner(b);
   if (!leaves_half<V>(b) || !runner.direct || b.sums != nullptr) {
     run_pixel_rows<V, 12, 2>(b);
@@ -156,10 +160,7 @@ void run_half_rows(const Block<typename V::Number>& b) {
   }
   const int64_t vectors = b.channels / V::lanes, whole = vectors_beside_half(vectors);
   const int64_t before = run_first_vectors<V>(b, vectors - whole), most = half_tile_height(whole);
-  const ColumnFunction<typename V::Number>*const plain[] = {alone.f, one.f, two.f}, *const residual[] = {
-                                                                                        alone_residual.f,
-                                                                                        one_residual.f, two_residual.f};
-  const auto* f = (b.residual ? residual : plain)[whole];
+  const auto* f = b.residual ? residual.beside(whole) : plain.beside(whole);
   const int last = static_cast<int>(b.channels % V::lanes);
   // Pixels spread evenly over the tiles: the first ones have one more than the others.
   const int64_t tiles = ceil_div(b.pixels, most), height = b.pixels / tiles, larger = b.pixels % tiles;
