@@ -5,6 +5,9 @@ small factor of the best fit, and no iteration that might end elsewhere. Where t
 than at others, it is one of least weighted squares, whose coefficients are rounded one by one, from the constant on,
 each time followed by a fit of the others. What is printed behind // is the largest error
 found on a fine grid, relative to the function that the fit is a part of, as a power of two.
+
+Polynomials that activations.h has in adapted form (Knuth, The Art of Computer Programming 4.6.4) are fitted again once
+the roots that they divide by are rounded: what they are then is linear in the other coefficients.
 """
 
 from collections.abc import Callable, Sequence
@@ -39,13 +42,20 @@ def literal(number: mp.mpf, bits: int) -> str:
     return mp.nstr(number, 9, min_fixed=-4) + "f" if bits == 24 else mp.nstr(number, 17, min_fixed=-4)
 
 
+def listed(numbers: Sequence[mp.mpf], bits: int) -> str:
+    return f"{{{', '.join(literal(number, bits) for number in numbers)}}}"
+
+
+def note_of(error: mp.mpf | None) -> str:
+    return "" if error is None else f"  // 2^{mp.nstr(mp.log(error, 2), 3)}"
+
+
 def show(name: str, coefficients: Sequence[mp.mpf], bits: int, error: mp.mpf | None = None) -> None:
-    note = "" if error is None else f"  // 2^{mp.nstr(mp.log(error, 2), 3)}"
-    print(f"  static constexpr T {name}[] = {{{', '.join(literal(c, bits) for c in coefficients)}}};{note}")
+    print(f"  C {name}[{len(coefficients)}] = {listed(coefficients, bits)};{note_of(error)}")
 
 
 def show_number(name: str, number: mp.mpf, bits: int) -> None:
-    print(f"  static constexpr T {name} = {literal(number, bits)};")
+    print(f"  C {name} = {literal(number, bits)};")
 
 
 def polynomial(name: str, bits: int, degree: int, low: mp.mpf, high: mp.mpf, f: Function, whole: Function) -> None:
@@ -55,27 +65,128 @@ def polynomial(name: str, bits: int, degree: int, low: mp.mpf, high: mp.mpf, f: 
     show(name, found, bits, max(abs((value(found, x) - f(x)) / whole(x)) for x in grid))
 
 
+def least_squares(
+    terms: Sequence[Function], at: Sequence[mp.mpf], values: Sequence[mp.mpf], weights: Sequence[mp.mpf]
+) -> list[mp.mpf]:
+    """The factors of the terms for which weight (their sum - value) has the least squares over ``at``."""
+    rows = [[weight * term(x) for term in terms] for x, weight in zip(at, weights, strict=True)]
+    right = [weight * value for value, weight in zip(values, weights, strict=True)]
+    return list(mp.lu_solve(mp.matrix(rows), mp.matrix(right)))
+
+
+def rounded_least_squares(
+    terms: Sequence[Function], bits: int, at: Sequence[mp.mpf], values: Sequence[mp.mpf], weights: Sequence[mp.mpf]
+) -> list[mp.mpf]:
+    """The same, each factor rounded before the others are fitted again."""
+    found: list[mp.mpf] = []
+    left = list(values)
+    for first, term in enumerate(terms):
+        found.append(rounded(least_squares(terms[first:], at, left, weights)[0], bits))
+        left = [y - found[-1] * term(x) for x, y in zip(at, left, strict=True)]
+    return found
+
+
+def total(factors: Sequence[mp.mpf], terms: Sequence[Function], x: mp.mpf) -> mp.mpf:
+    return mp.fsum(factor * term(x) for factor, term in zip(factors, terms, strict=True))
+
+
+def powers(degree: int) -> list[Function]:
+    return [lambda x, k=k: x**k for k in range(degree + 1)]
+
+
 def weighted(name: str, bits: int, degree: int, at: Sequence[mp.mpf], f: Function, weight: Function) -> None:
     """The least squares of weight(x) (p(x) - f(x)) at those x."""
-    weights, left = [weight(x) for x in at], [f(x) for x in at]
-    found: list[mp.mpf] = []
-    for first in range(degree + 1):
-        rows = [[w * x**k for k in range(first, degree + 1)] for x, w in zip(at, weights, strict=True)]
-        right = [w * y for y, w in zip(left, weights, strict=True)]
-        found.append(rounded(mp.lu_solve(mp.matrix(rows), mp.matrix(right))[0], bits))
-        left = [y - found[-1] * x**first for x, y in zip(at, left, strict=True)]
+    found = rounded_least_squares(powers(degree), bits, at, [f(x) for x in at], [weight(x) for x in at])
     grid = nodes(min(at), max(at), 500)
     show(name, found, bits, max(abs((value(found, x) - f(x)) * weight(x)) for x in grid))
+
+
+Attempt = Callable[[list[mp.mpf]], tuple[list[mp.mpf], list[mp.mpf]]]
+
+
+def least_largest(attempt: Attempt, weights: Sequence[mp.mpf], rounds: int = 12) -> tuple[mp.mpf, list[mp.mpf]]:
+    """The least of the largest errors, and its fit: attempt(weights) gives errors and the fit of the least squares.
+
+    Lawson's iteration: where the error is large, the weight becomes larger.
+    """
+    best = (mp.inf, [mp.mpf(0)])
+    extra = [mp.mpf(1)] * len(weights)
+    for _ in range(rounds):
+        errors, found = attempt([w * e for w, e in zip(weights, extra, strict=True)])
+        errors = [abs(error) * w for error, w in zip(errors, weights, strict=True)]
+        largest = max(errors)
+        best = min(best, (largest, found))
+        extra = [e * mp.sqrt(error / largest + mp.mpf("0.02")) for e, error in zip(extra, errors, strict=True)]
+    return best
+
+
+def quotient(
+    above: int, below: int, at: Sequence[mp.mpf], values: Sequence[mp.mpf], weights: Sequence[mp.mpf]
+) -> tuple[list[mp.mpf], list[mp.mpf]]:
+    """Polynomials of those degrees, the lower one's highest coefficient 1, whose quotient has the values, nearly."""
+    exact = dict(zip(at, values, strict=True))
+    terms = powers(above) + [lambda x, k=k: -exact[x] * x**k for k in range(1, below + 1)]
+    divisors = [mp.mpf(1)] * len(at)  # of the round before: what is fitted is linear only when multiplied by it
+
+    def attempt(weights: list[mp.mpf]) -> tuple[list[mp.mpf], list[mp.mpf]]:
+        found = least_squares(terms, at, values, [w / d for w, d in zip(weights, divisors, strict=True)])
+        lower = [mp.mpf(1), *found[above + 1 :]]
+        divisors[:] = [abs(value(lower, x)) for x in at]
+        return [value(found[: above + 1], x) / value(lower, x) - exact[x] for x in at], found
+
+    _, found = least_largest(attempt, weights)
+    lower = [mp.mpf(1), *found[above + 1 :]]
+    return [c / lower[-1] for c in found[: above + 1]], [c / lower[-1] for c in lower]
+
+
+def shifted(coefficients: Sequence[mp.mpf], by: mp.mpf) -> list[mp.mpf]:
+    """Those of the same polynomial in x + by."""
+    return [
+        mp.fsum(c * mp.binomial(j, k) * (-by) ** (j - k) for j, c in enumerate(coefficients) if j >= k)
+        for k in range(len(coefficients))
+    ]
+
+
+class Adapted:
+    """A polynomial in x + shift, but for the ``low`` lowest terms, as activations.h has it: see two_degrees() there."""
+
+    def __init__(self, coefficients: Sequence[mp.mpf], bits: int, low: int, shift: mp.mpf) -> None:
+        high = shifted(coefficients[low:], shift)
+        roots = mp.polyroots(list(reversed(high[1::2])), maxsteps=1000, extraprec=600)
+        assert all(abs(mp.im(root)) < mp.mpf(10) ** -30 for root in roots), "the odd part has complex roots"
+        # The last step divides by the smallest: so the sums cancel least, of all orders tried.
+        self.roots = [rounded(mp.re(root), bits) for root in sorted(roots, key=abs)]
+        self.low, self.shift, self.bits = low, shift, bits
+        self.start = len(high) - 2 * len(roots)
+
+    def terms(self) -> list[Function]:
+        """What the lowest terms, what is added after each step from the last on, and the sum at the start count for."""
+
+        def after(steps: int, power: int) -> Function:
+            return lambda x: (
+                x**self.low
+                * (x + self.shift) ** power
+                * mp.fprod((x + self.shift) ** 2 - root for root in self.roots[:steps])
+            )
+
+        steps = [after(k, 0) for k in range(len(self.roots))]
+        return powers(self.low - 1) + steps + [after(len(self.roots), k) for k in range(self.start)]
+
+    def show(self, name: str, found: Sequence[mp.mpf], error: mp.mpf | None = None) -> None:
+        count = len(self.roots)
+        added, start = found[self.low : self.low + count], found[self.low + count :]
+        steps = [listed((-root, term), self.bits) for root, term in zip(self.roots, added, strict=True)]
+        print(f"  Adapted<double, {len(start)}, {count}, {self.low}> {name} = {{")
+        print(f"      {listed(start, self.bits)},")
+        print(f"      {{{', '.join(reversed(steps))}}},")
+        print(f"      {listed(found[: self.low], self.bits)}}};{note_of(error)}")
 
 
 def gelu_by_powers(bits: int, degree: int, exp2: int) -> None:
     """Phi(-a) = 2^y, y = -1 - slope a - bend a^2 - a p(3 - a). The larger |a p|, the wider the range of exp2."""
     bend, slope, far = mp.mpf("0.65625"), mp.mpf("0.875"), mp.mpf("7.25")
-    for name, number in (("phi_bend", bend), ("phi_slope", slope), ("phi_far", far)):
+    for name, number in (("minus_phi_bend", -bend), ("phi_slope", slope), ("minus_phi_far", -far)):
         show_number(name, number, bits)
-
-    def phi(a: mp.mpf) -> mp.mpf:
-        return mp.erfc(a / mp.sqrt(2)) / 2
 
     def rest(a: mp.mpf) -> mp.mpf:
         return mp.log(phi(a), 2) + 1 + slope * a + bend * a**2
@@ -91,17 +202,55 @@ def gelu_by_powers(bits: int, degree: int, exp2: int) -> None:
     weighted("exp2", bits, exp2, at, lambda f: mp.expm1(f * mp.log(2)) / f, lambda f: abs(f) / 2**f)
 
 
-def gelu_by_quotient(bits: int, tail: int, far: int) -> None:
-    """far: up to where the tail is fitted. Beyond that the error relative to |v| is what counts."""
-    # t = (a - 5) / (a + 5): Phi(-a) e^(a^2/2) (a + near) / height - 1, which is small everywhere
-    near, height = mp.mpf(51) / 64, rounded(1 / mp.sqrt(2 * mp.pi), bits)
+def phi(a: mp.mpf) -> mp.mpf:
+    """Of -a."""
+    return mp.erfc(a / mp.sqrt(2)) / 2
 
-    def of(t: mp.mpf) -> mp.mpf:
-        a = 5 * (1 + t) / (1 - t)
-        return mp.erfc(a / mp.sqrt(2)) * mp.exp(a * a / 2) / 2 * (a + near) / height - 1
 
-    show_number("tail_height", height, bits)
-    polynomial("tail", bits, tail, mp.mpf(-1), mp.mpf(far - 5) / (far + 5), of, lambda t: 1 + of(t))
+def gelu_by_quotient(bits: int, far: mp.mpf, above: int, below: int, exp2: int) -> None:
+    """The same: p is a quotient of two polynomials in x = -a, fitted up to a = far."""
+    bend, slope = mp.mpf("0.6796875"), mp.mpf("0.75")
+
+    def rest(x: mp.mpf) -> mp.mpf:
+        return (mp.log(phi(-x), 2) + 1) / x - slope + bend * x
+
+    # relative to Phi(-a); half of that where 2^-2 bits |v| is already 2^(3 - bits) of the result
+    def weight(x: mp.mpf) -> mp.mpf:
+        return -x * mp.log(2) / (1 + mp.mpf(2) ** (-bits - 3) / phi(-x))
+
+    at = nodes(-far, mp.mpf(0), 120)
+    values, weights = [rest(x) for x in at], [weight(x) for x in at]
+    p, q = quotient(above, below, at, values, weights)
+    lower, upper = Adapted(q, bits, low=2, shift=mp.mpf(0)), Adapted(p, bits, low=2, shift=mp.mpf(0))
+    *terms, highest = lower.terms()  # the factor of the highest stays 1
+    wanted = [value(q, x) for x in at]
+    q = rounded_least_squares(
+        terms, bits, at, [y - highest(x) for x, y in zip(at, wanted, strict=True)], [1 / y for y in wanted]
+    )
+    divisors = [total(q, terms, x) + highest(x) for x in at]
+    products = [y * d for y, d in zip(values, divisors, strict=True)]
+
+    def attempt(weights: list[mp.mpf]) -> tuple[list[mp.mpf], list[mp.mpf]]:
+        scaled = [w / d for w, d in zip(weights, divisors, strict=True)]
+        found = rounded_least_squares(upper.terms(), bits, at, products, scaled)
+        return [total(found, upper.terms(), x) / d - y for x, d, y in zip(at, divisors, values, strict=True)], found
+
+    error, p = least_largest(attempt, weights)
+    show_number("minus_phi_bend", -bend, bits)
+    show_number("phi_slope", slope, bits)
+    upper.show("phi_above", p)
+    lower.show("phi_below", q, error)
+
+    at = nodes(mp.mpf("-0.8"), mp.mpf("0.6"), 80)
+    values, weights = [mp.expm1(f * mp.log(2)) / f for f in at], [abs(f) / 2**f for f in at]
+    form = Adapted(least_squares(powers(exp2), at, values, weights), bits, low=3, shift=mp.mpf("6.75"))
+    found = rounded_least_squares(form.terms(), bits, at, values, weights)
+    grid = nodes(min(at), max(at), 500)
+    show_number("exp2_shift", form.shift, bits)
+    form.show("exp2", found, max(abs(total(found, form.terms(), f) * f + 1 - 2**f) / 2**f for f in grid))
+    # where the power of two is 2^(1 - 1023)
+    end = mp.findroot(lambda a: (slope + bend * a) * a - 1022, 38)
+    show_number("minus_phi_end", -mp.ceil(64 * end) / 64, bits)
 
 
 def log_by_quotient(bits: int, degree: int) -> None:
@@ -149,8 +298,8 @@ def constants(bits: int, hi: int, exp: int, others: Callable[[], None]) -> None:
     """Of one number type: its digits, those of ln2_hi (so that n ln2_hi is exact), degrees of fits, and more fits."""
     show_number("log2e", rounded(1 / mp.log(2), bits), bits)
     ln2_hi = rounded(mp.log(2), hi)
-    show_number("ln2_hi", ln2_hi, bits)
-    show_number("ln2_lo", rounded(mp.log(2) - ln2_hi, bits), bits)
+    show_number("minus_ln2_hi", -ln2_hi, bits)
+    show_number("minus_ln2_lo", -rounded(mp.log(2) - ln2_hi, bits), bits)
     # (e^r - 1 - r) / r^2, by Kummer's function, which has no gap at 0
     reach = mp.log(2) / 2 * mp.mpf("1.001")
     polynomial(
@@ -175,7 +324,7 @@ def float32_only() -> None:
 
 def float64_only() -> None:
     log_by_quotient(53, degree=3)
-    gelu_by_quotient(53, tail=18, far=9)
+    gelu_by_quotient(53, far=mp.mpf("8.6"), above=9, below=8, exp2=11)
 
 
 if __name__ == "__main__":

@@ -57,9 +57,17 @@ struct Group {
   }
 };
 
-// As many as the registers hold.
+template <class V, int K>
+struct Fill<Group<V, K>> {
+  static Group<V, K> with(const Constant<typename V::Number>& c) {
+    const V one = Fill<V>::with(c);
+    return Group<V, K>::map([&](int) { return one; });
+  }
+};
+
+// Four: more than the 16 registers of AVX2 hold, but what waits there for the stack waits less than for itself.
 template <class V>
-using GroupOf = Group<V, sizeof(V) == 64 ? 4 : 2>;
+using GroupOf = Group<V, 4>;
 
 // See Activate in kernel.h: a function, of one vector and of a group.
 template <class V, class G, V (*one)(V, V, V), G (*many)(G, G, G)>

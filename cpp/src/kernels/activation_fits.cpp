@@ -1,0 +1,8 @@
+#include "activation_fits.h"
+
+namespace pointwise {
+
+constexpr Fit<float> fit_f32;
+constexpr Fit<double> fit_f64;
+
+}  // namespace pointwise
