@@ -179,7 +179,8 @@ POINTWISE_INLINE V phi_rest(V x) {
     const V t = V::add(x, V::fill(3));
     return polynomial(t, V::mul(t, t), c.phi);
   } else {
-    const auto &p = c.phi_above, &q = c.phi_below;
+    const auto& p = c.phi_above;
+    const auto& q = c.phi_below;
     const V square = V::mul(x, x);
     V above = V::fma(fill<V>(p.start[1]), x, fill<V>(p.start[0]));
     V below = V::fma(fill<V>(q.start[1]), x, V::add(square, fill<V>(q.start[0])));
