@@ -1,4 +1,4 @@
-#include "activation_fits.h"
+#include "kernels/activation_fits.h"
 
 namespace pointwise {
 
