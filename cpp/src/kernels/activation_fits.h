@@ -15,8 +15,8 @@ struct alignas(64) Constant {
   }
 };
 
-// A polynomial in x in adapted form, see two_degrees() in activations.h: the sum of `start`, in x and x^2, then the
-// steps, and then the lowest terms, by Horner's rule.
+// A polynomial in adapted form, see two_degrees() in activations.h: the sum of `start`, of degree 1 or 2, then the
+// steps, and then the lowest terms.
 template <class T, int Start, int Steps, int Low>
 struct Adapted {
   Constant<T> start[Start], steps[Steps][2], low[Low];
