@@ -27,7 +27,8 @@ def test_show_config_as_a_dictionary(capsys):
     assert config["numpy"] == np.__version__
     assert config["isa"] == pw.isa()
     assert config["threads"] == pw.get_num_threads()
-    assert config["threading"] in ("helpers", "openmp")
+    assert config["threading"] in ("workers", "openmp")
+    assert config["threading_reason"]
     assert isinstance(config["compiler"], str)
     assert set(config["isas"]) <= set(WORDS)
     assert "portable" in config["isas"]

@@ -1,11 +1,13 @@
-"""Many Python threads on one layer and on many; the regions and limits of somebody else's OpenMP; no GIL.
+"""Many Python threads on one layer and on many; another library that uses OpenMP; no GIL.
 
 POINTWISE_STRESS=n runs what is random n times as long.
 """
 
+import _ctypes
 import ctypes
 import itertools
 import os
+import pathlib
 import queue
 import random
 import re
@@ -13,6 +15,7 @@ import shutil
 import subprocess
 import sys
 import sysconfig
+import time
 
 import numpy as np
 import pointwise as pw
@@ -148,21 +151,58 @@ void set_most(int threads) { omp_set_num_threads(threads); }
 """
 
 
+def runtimes():
+    with open("/proc/self/maps") as maps:
+        return set(re.findall(r"\S*/libgomp\S*", maps.read()))
+
+
+def wait_until(condition):
+    """Return whether a condition holds within some seconds: loaded libraries are looked at every 20 ms."""
+    end = time.monotonic() + 10
+    while not condition() and time.monotonic() < end:
+        time.sleep(0.02)
+    return condition()
+
+
+def threading_now():
+    config = pw.show_config("dicts")
+    return config["threading"], config["threading_reason"]
+
+
+# Whether the library brings a copy of the runtime, as a repaired wheel does. A copy cannot be unloaded again, so a
+# process of its own runs the tests with one.
+WITH_A_COPY = os.environ.get("POINTWISE_TEST_OPENMP") == "copy"
+
+
 @pytest.fixture(scope="module")
 def openmp(tmp_path_factory):
+    """A library that uses OpenMP: the runtime that pointwise is linked with, or a copy of it."""
     compiler = shutil.which("g++")
     if compiler is None:
         pytest.skip("no g++")
     folder = tmp_path_factory.mktemp("openmp")
     (folder / "openmp.c").write_text(OPENMP)
-    command = [compiler, "-x", "c", "-O1", "-fopenmp", "-shared", "-fPIC", "openmp.c", "-o", "openmp.so"]
+    command = [compiler, "-x", "c", "-O1", "-fopenmp", "-shared", "-fPIC", "openmp.c", "-o", "users.so"]
+    if WITH_A_COPY:
+        original = subprocess.run(
+            [compiler, "-print-file-name=libgomp.so.1"], capture_output=True, text=True, check=True
+        )
+        data = pathlib.Path(original.stdout.strip()).read_bytes()
+        assert data.count(b"libgomp.so.1\0") == 1
+        (folder / "libgomp.so.9").write_bytes(data.replace(b"libgomp.so.1\0", b"libgomp.so.9\0"))
+        command[7:] = ["-c", "openmp.c", "-o", "openmp.o"]
+        subprocess.run(command, cwd=folder, check=True)
+        command = [compiler, "-shared", "openmp.o", "./libgomp.so.9", "-Wl,-rpath,$ORIGIN", "-o", "users.so"]
     subprocess.run(command, cwd=folder, check=True)
-    library = ctypes.CDLL(str(folder / "openmp.so"))
-    with open("/proc/self/maps") as maps:
-        runtimes = set(re.findall(r"\S*/libgomp\S*", maps.read()))
-    if len(runtimes) != 1:
-        pytest.skip(f"g++ links another OpenMP than pointwise: {runtimes}")
-    return library
+    before = threading_now()
+    library = ctypes.CDLL(str(folder / "users.so"))
+    expected = "libgomp.so.9" if WITH_A_COPY else "libgomp.so.1"
+    if len(runtimes()) != 1 + WITH_A_COPY:
+        pytest.skip(f"g++ links another OpenMP than pointwise: {runtimes()}")
+    library.runtime = expected
+    yield library
+    _ctypes.dlclose(library._handle)
+    assert wait_until(lambda: threading_now() == before), threading_now()
 
 
 @pytest.fixture(scope="module")
@@ -170,8 +210,8 @@ def layer():
     return pw.Conv(np.ones((64, 64), F))
 
 
-class TestSomebodysOpenMP:
-    """A library of somebody else, compiled here, on the OpenMP that calls run on."""
+class TestAnotherOpenMP:
+    """Another library of the process, compiled here, that uses OpenMP."""
 
     SHAPE = (4, 64, 56, 56)
 
@@ -199,6 +239,40 @@ class TestSomebodysOpenMP:
         getattr(openmp, construct)(2, body)
         assert seen == [None] * {"region": 2, "nested": 4}.get(construct, 6)
         assert self.team(layer, 4) == 4
+
+    def test_calls_join_its_threads(self, openmp, layer):
+        """The threads that computed for the library compute for pointwise, and no others are started."""
+        if os.environ.get("POINTWISE_THREADING"):
+            pytest.skip("POINTWISE_THREADING forces one way")
+
+        def joined():
+            threading, reason = threading_now()
+            return threading == "openmp" and "users.so uses OpenMP" in reason and openmp.runtime in reason
+
+        assert wait_until(joined), threading_now()
+        x, before = np.ones(self.SHAPE, F), openmp.most()
+        try:
+            openmp.set_most(5)  # what the library's regions have: the team stays as it is for fewer threads
+            openmp.region(5, ctypes.CFUNCTYPE(None, ctypes.c_int)(lambda _: None))
+            tasks = set(os.listdir("/proc/self/task"))
+            for wanted in (4, 2, 5, 3):
+                with pw.num_threads(wanted):
+                    assert (layer(x) == 64).all()
+                assert set(os.listdir("/proc/self/task")) == tasks
+        finally:
+            openmp.set_most(before)
+
+    def test_workers_can_be_forced(self, openmp, python):
+        script = f"""
+import ctypes, time
+import numpy as np, pointwise as pw
+ctypes.CDLL({openmp._name!r})
+time.sleep(0.05)
+assert (pw.Conv(np.ones((64, 64), "f4"))(np.ones((1, 64, 56, 56), "f4")) == 64).all()
+print(pw.show_config("dicts")["threading"])
+"""
+        assert python(script, POINTWISE_THREADING="workers") == "workers"
+        assert python(script, POINTWISE_THREADING=None) == "openmp"
 
     def test_its_limit_holds_and_ours_is_not_set_on_it(self, openmp, layer):
         before = openmp.most()
@@ -236,6 +310,19 @@ layer(x)
 print(*counts, threads() - before)
 """
         assert python(script, OMP_NUM_THREADS="7") == "0 2 3"
+
+
+@pytest.mark.skipif(WITH_A_COPY, reason="this is the process that it starts")
+def test_with_a_copy_of_the_runtime(python):
+    script = f"""
+import os, sys
+os.chdir({os.fspath(pathlib.Path(__file__).parent)!r})
+import pytest
+sys.exit(int(pytest.main(["-q", "-p", "no:cacheprovider", "test_many_threads.py", "-k", "TestAnotherOpenMP"])))
+"""
+    done = python(script, POINTWISE_TEST_OPENMP="copy", check=False)
+    assert done.returncode == 0, f"{done.stdout}\n{done.stderr}"
+    assert " passed" in done.stdout.strip().splitlines()[-1]
 
 
 @pytest.mark.skipif(not sysconfig.get_config_var("Py_GIL_DISABLED"), reason="this interpreter has a GIL")

@@ -1,4 +1,4 @@
-// A parallel loop over pieces, on helpers of our own or on OpenMP (which only this file and threads.cpp name).
+// A parallel loop over pieces, on pointwise's own worker threads or on OpenMP's.
 #pragma once
 
 #include <omp.h>
@@ -7,23 +7,43 @@
 #include <cstdint>
 
 #include "float_environment.h"
-#include "helpers.h"
 #include "neighbour.h"
+#include "openmp_runtime.h"
+#include "workers.h"
 
 namespace pointwise {
 
-// What of `wanted` a team may have: 1 inside somebody's parallel region and in a forked child; no more than a
-// threadpoolctl limit (or any omp_set_num_threads) that is in force, nor than a few for each CPU.
+// Caps the requested team size: 1 inside a parallel region of OpenMP and in a forked child; no more than a
+// threadpoolctl limit (or any omp_set_num_threads) in force, nor than four threads for each CPU.
 int openmp_limit(int wanted);
 
-// What of a team of the calling thread the system starts threads for. OpenMP ends the process where it cannot start
-// one: so where a team is larger than any before, as many threads are tried first (some 10 us for each).
-int startable_team(int team);
+// The number of threads that an OpenMP runtime starts with on so many CPUs.
+int openmp_threads_at_start(int cpus);
 
-// What runs a team: helpers, unless POINTWISE_THREADING says openmp. Throws std::runtime_error where it says something
-// else.
-enum class Threading { helpers, openmp };
-Threading threading();
+// Returns how many threads of a team of the calling thread the system starts. OpenMP ends the process where it cannot
+// start one: so before the first team of a runtime, and before a larger one, as many threads are started and ended on
+// trial (about 10 us for each). `runtime` is null for the runtime that pointwise is linked with.
+int startable_team(int team, const OpenMPRuntime* runtime);
+
+// Runs take_part(context, thread) on all threads of an OpenMP region of at least `team` threads, of the runtime given.
+// A runtime that others use gets the team size that they use, as GNU's runtime ends and starts threads where the size
+// changes (teams of 4 and 2 in turn take 900 us a pair, teams of 4 and 4 43; 2 CPUs, Emerald Rapids, libgomp 12).
+// Threads from `team` on return at once.
+void with_openmp(const OpenMPRuntime* runtime, int team, void (*take_part)(const void* context, int thread),
+                 const void* context);
+
+// Who computes the pieces of a call.
+enum class Threading { workers, openmp };
+
+struct ThreadingChoice {
+  Threading threading;
+  bool forced;                   // by POINTWISE_THREADING
+  const OpenMPRuntime* runtime;  // that other libraries use; null where there is none
+};
+
+// Workers, or OpenMP where another library of the process uses a runtime of it, unless POINTWISE_THREADING says which.
+// Throws std::runtime_error where it says something else. `now` is monotonic_nanoseconds().
+ThreadingChoice threading(int64_t now);
 
 int64_t monotonic_nanoseconds();
 
@@ -105,12 +125,10 @@ void parallel(int team, int64_t pieces, const First& first, const Work& work, bo
     if (thread == 0) done = monotonic_nanoseconds();
   };
   const auto call = [](const void* context, int thread) { (*static_cast<decltype(&take_part)>(context))(thread); };
-  // Helpers that are at work for another call leave this one to OpenMP, whose threads are each caller's own.
-  if (threading() == Threading::openmp || !with_helpers(team, call, &take_part)) {
-    const int startable = startable_team(team);
-#pragma omp parallel num_threads(startable)
-    take_part(omp_get_thread_num());
-  }
+  // Workers that are busy with another call leave this one to OpenMP, which has a team for each calling thread.
+  const ThreadingChoice choice = threading(start);
+  if (choice.threading == Threading::openmp || !with_workers(team, call, &take_part))
+    with_openmp(choice.runtime, team, call, &take_part);
   const int64_t now = monotonic_nanoseconds();
   neighbour.note(start, done, now, longest.second(done - start), longest.longest(done - start));
 }

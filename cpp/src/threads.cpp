@@ -30,10 +30,10 @@ int omp_num_threads_variable() {
   return ends && n > 0 && n < 1 << 16 ? static_cast<int>(n) : 0;
 }
 
-// What OpenMP starts with, read when it is loaded as OpenMP does itself: by it a limit that somebody set is told from
-// none. (A limit that equals it cannot be told.)
+// What OpenMP starts with, read when the library is loaded, as OpenMP reads it. A limit that differs from it was set.
+// (A limit that equals it cannot be told from none.)
 const int variable_at_start = omp_num_threads_variable();
-const int openmp_at_start = variable_at_start > 0 ? variable_at_start : omp_get_num_procs();
+const int openmp_at_start = openmp_threads_at_start(omp_get_num_procs());
 
 // More threads than CPUs are of no use: whatever is asked for, a team has no more than this.
 const int most_threads = std::max(64, 4 * omp_get_num_procs());
@@ -107,14 +107,21 @@ int try_threads(int wanted) {
 
 Neighbour neighbour;
 
-Threading threading() {
-  static Once<Threading> found;
-  return found.get([] {
-    const char* const word = std::getenv("POINTWISE_THREADING");
-    if (word == nullptr || *word == '\0' || std::string(word) == "helpers") return Threading::helpers;
-    if (std::string(word) == "openmp") return Threading::openmp;
-    throw std::runtime_error(std::string("POINTWISE_THREADING=") + word + ": expected helpers or openmp");
+int openmp_threads_at_start(int cpus) { return variable_at_start > 0 ? variable_at_start : cpus; }
+
+ThreadingChoice threading(int64_t now) {
+  enum class Word { none, workers, openmp };
+  static Once<Word> variable;
+  const Word word = variable.get([] {
+    const char* const text = std::getenv("POINTWISE_THREADING");
+    if (text == nullptr || *text == '\0') return Word::none;
+    if (std::string(text) == "workers" || std::string(text) == "helpers") return Word::workers;
+    if (std::string(text) == "openmp") return Word::openmp;
+    throw std::runtime_error(std::string("POINTWISE_THREADING=") + text + ": expected workers or openmp");
   });
+  const OpenMPRuntime* const runtime = other_openmp(now);
+  const bool openmp = word == Word::openmp || (word == Word::none && runtime != nullptr);
+  return {openmp ? Threading::openmp : Threading::workers, word != Word::none, runtime};
 }
 
 int64_t monotonic_nanoseconds() {
@@ -125,15 +132,29 @@ int64_t monotonic_nanoseconds() {
 
 int openmp_limit(int wanted) {
   if (forked.load(std::memory_order_relaxed) || omp_in_parallel()) return 1;
-  const int limit = omp_get_max_threads();
-  return std::min({wanted, most_threads, limit != openmp_at_start ? limit : wanted});
+  int team = std::min(wanted, most_threads);
+  const auto cap = [&team](int limit, int at_start) {
+    if (limit != at_start) team = std::min(team, limit);
+  };
+  cap(omp_get_max_threads(), openmp_at_start);
+  if (const OpenMPRuntime* const other = threading(monotonic_nanoseconds()).runtime) {
+    if (other->in_parallel()) return 1;
+    cap(other->max_threads(), other->threads_at_start);
+  }
+  return team;
 }
 
 // Kept for each calling thread, as OpenMP's threads are its own. What the system refused is asked for again in a
 // second.
-int startable_team(int team) {
+int startable_team(int team, const OpenMPRuntime* runtime) {
   thread_local int started = 1, most = INT_MAX;
   thread_local int64_t ask_again = 0;
+  thread_local const OpenMPRuntime* tried = nullptr;
+  if (runtime != tried) {
+    tried = runtime;
+    started = 1;
+    most = INT_MAX;
+  }
   if (team <= started) return team;
   if (most < INT_MAX && monotonic_nanoseconds() < ask_again) return std::min(team, most);
   const int more = team - started, found = try_threads(more);
@@ -144,6 +165,29 @@ int startable_team(int team) {
     ask_again = monotonic_nanoseconds() + int64_t{1000000000};
   }
   return std::min(team, started);
+}
+
+void with_openmp(const OpenMPRuntime* runtime, int team, void (*take_part)(const void*, int), const void* context) {
+  struct Region {
+    const OpenMPRuntime* runtime;
+    int team;
+    void (*take_part)(const void*, int);
+    const void* context;
+  };
+  if (runtime == nullptr) {
+    const int threads = startable_team(team, nullptr);
+#pragma omp parallel num_threads(threads)
+    take_part(context, omp_get_thread_num());
+    return;
+  }
+  Region region{runtime, team, take_part, context};
+  const int threads = startable_team(std::max(team, std::min(runtime->max_threads(), most_threads)), runtime);
+  const auto body = [](void* r) {
+    const Region& running = *static_cast<const Region*>(r);
+    const int thread = running.runtime->thread_num();
+    if (thread < running.team) running.take_part(running.context, thread);
+  };
+  runtime->parallel(body, &region, static_cast<unsigned>(threads), 0);
 }
 
 int thread_count() {

@@ -74,21 +74,37 @@ void streaming_copy(const py::buffer& to, const py::buffer& from, int threads) {
   without_gil([&] { pointwise::streaming_copy(target.ptr, source.ptr, bytes, threads); });
 }
 
+// The word and the reason for it.
+py::tuple threading() {
+  const pointwise::ThreadingChoice choice = pointwise::threading(pointwise::monotonic_nanoseconds());
+  const bool openmp = choice.threading == pointwise::Threading::openmp;
+  std::string reason;
+  if (choice.forced)
+    reason = "POINTWISE_THREADING is set";
+  else if (!openmp)
+    reason = "no other library of this process uses OpenMP";
+  else if (choice.runtime->user.empty())
+    reason = "the OpenMP runtime of this process was loaded by name";
+  else
+    reason = choice.runtime->user + " uses OpenMP in this process";
+  if (openmp)
+    reason += choice.runtime == nullptr ? "; the runtime is pointwise's" : "; the runtime is " + choice.runtime->path;
+  return py::make_tuple(openmp ? "openmp" : "workers", reason);
+}
+
 }  // namespace
 
 PYBIND11_MODULE(_core, m, py::mod_gil_not_used()) {
   m.doc() = "The core of pointwise. Private: use the names of the package pointwise.";
   if (!import_numpy()) throw py::error_already_set();
   std::string isa;
-  pointwise::Threading threading;
   try {
     isa = pointwise::isa();
-    threading = pointwise::threading();
+    pointwise::threading(pointwise::monotonic_nanoseconds());  // an unknown POINTWISE_THREADING is an error here
   } catch (const std::runtime_error& error) {
     throw py::import_error(error.what());
   }
   m.attr("isa") = isa;
-  m.attr("threading") = threading == pointwise::Threading::openmp ? "openmp" : "helpers";
   m.attr("version") = pointwise::version();
   m.attr("compiler") = __VERSION__;
   PyObject* const layer_type = make_layer_type();
@@ -115,6 +131,7 @@ PYBIND11_MODULE(_core, m, py::mod_gil_not_used()) {
     return function();
   });
   m.def("streaming_copy", &streaming_copy);
+  m.def("threading", &threading);
   m.def("thread_count", &pointwise::thread_count);
   m.def("set_thread_count", &pointwise::set_thread_count);
   m.def("set_calling_thread_count", &pointwise::set_calling_thread_count);

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from . import _core, _neighbour
+from . import _company, _core, _neighbour
 from ._activations import NAMES
 from ._api import Conv
 from ._bench import FULL, QUICK, WrongResult, measure
@@ -47,6 +47,10 @@ NEIGHBOUR_HELP = (
     "percentiles; takes 3 s or more (with --quick 1 s) for each layer, layout and contender (default: a dozen layers "
     "of 10 us to 5 ms, with --quick half of them)"
 )
+COMPANY_HELP = (
+    "time pointwise beside other libraries' threads in one process: a matrix product by NumPy and a convolution in "
+    "turn, and, where PyTorch is installed, a MobileNetV2 with its 1x1 layers by pointwise; with --threads (default: 2)"
+)
 MOST_THREADS = 1024  # contenders may end their process where the system cannot start as many
 WIDTH = 160  # of the table where there is no terminal to ask
 PICTURES = (".png", ".svg")
@@ -61,7 +65,7 @@ def register(commands: Commands) -> None:
     layers.add_argument("--network", metavar="NAME", help=f"one of {', '.join(networks())} (default: all)")
     layers.add_argument("--layers", metavar="FILE.csv", help="network,layer,n,cin,cout,h,w,stride,groups")
     parser.add_argument("--layout", choices=(*LAYOUTS, "both"), default="both", help="of x and y (default: both)")
-    threads_help = "of every contender (default: 1; with --neighbour 2)"
+    threads_help = "of every contender (default: 1; with --neighbour or --company 2)"
     parser.add_argument("--threads", type=positive, metavar="N", help=threads_help)
     parser.add_argument("--batch", type=positive, metavar="N", help="images (default: as the tables have it)")
     parser.add_argument("--quick", action="store_true", help="end within half a minute; less exact")
@@ -70,6 +74,7 @@ def register(commands: Commands) -> None:
     parser.add_argument("--activation", type=parse_activation, metavar="A", help=activation_help)
     parser.add_argument("--residual", action="store_true", help="add an array of the result's shape before it")
     parser.add_argument("--neighbour", action="store_true", help=NEIGHBOUR_HELP)
+    parser.add_argument("--company", action="store_true", help=COMPANY_HELP)
     parser.add_argument("--json", metavar="FILE", help="write every figure as JSON")
     parser.add_argument("--plot", metavar="FILE.png", help="draw a roofline (or FILE.svg)")
     words = f"compare the kernels we choose with the best of all, also on layers drawn with SEED (default: {SEED})"
@@ -82,7 +87,9 @@ def run(args: argparse.Namespace) -> int:
     check_options(args)
     if args.neighbour:
         _neighbour.check_arguments(args.threads, args.plot)
-    args.threads = args.threads or (2 if args.neighbour else 1)
+    if args.company:
+        _company.check_arguments(args.plot, args.vs)
+    args.threads = args.threads or (2 if args.neighbour or args.company else 1)
     epilogue = Epilogue(args.activation or RELU, args.residual)
     cases = [case.with_epilogue(epilogue) for case in _cases(args)]
     contenders = _contenders("numpy" if args.vs is None else args.vs)
@@ -101,7 +108,11 @@ def run(args: argparse.Namespace) -> int:
         results, bandwidth = _measure(args, cases, layouts, contenders)
         # the best of both ends of the run: a neighbour, or a lower clock, is seldom there at both
         peak = max(peak, fma_peak(args.threads))
-    modules = ["numpy", *(module for name in contenders for module in MODULES.get(name, ()))]
+    modules = [
+        "numpy",
+        *(["torch"] if args.company and version("torch") else []),
+        *(module for name in contenders for module in MODULES.get(name, ())),
+    ]
     modules += ["scipy"] if epilogue.activation.name == "gelu" and "numpy" in contenders else []
     versions = {US: _core.version, "python": platform.python_version(), **{m: version(m) or "unknown" for m in modules}}
     versions |= blas_kernels()  # after the peers': what a figure against NumPy depends on most
@@ -202,13 +213,17 @@ def _measure(
     bandwidths: list[float] = []
     layers = itertools.count()
     try:
-        with _progress_bar(len(layouts) * len(cases)) as advance:
+        total = _company.steps(layouts, _company_schedule(args)) if args.company else len(layouts) * len(cases)
+        with _progress_bar(total) as advance:
 
             def between(text: str) -> None:
                 if next(layers) % COPY_EVERY == 0:
                     bandwidths.append(copy_bandwidth(args.threads))
                 advance(text)
 
+            if args.company:
+                company = list(_company.measure(layouts, args.threads, _company_schedule(args), advance))
+                return company, copy_bandwidth(args.threads)
             if args.neighbour:
                 schedule = _neighbour.QUICK if args.quick else _neighbour.FULL
                 found = list(_neighbour.measure(cases, layouts, contenders, args.threads, schedule, advance))
@@ -217,6 +232,10 @@ def _measure(
     except WrongResult as error:
         raise CommandError(str(error), status=1) from error
     return results, max(*bandwidths, copy_bandwidth(args.threads))
+
+
+def _company_schedule(args: argparse.Namespace) -> _company.Schedule:
+    return _company.QUICK if args.quick else _company.FULL
 
 
 @contextlib.contextmanager
@@ -252,7 +271,10 @@ def _report(
         "activation": str(epilogue.activation),
         "residual": epilogue.residual,
     }
-    found = (neighbour_document if args.neighbour else document)(results, contenders, machine, settings)
+    if args.company:
+        found = _company.company_document(results, machine, settings)
+    else:
+        found = (neighbour_document if args.neighbour else document)(results, contenders, machine, settings)
     # files first: the reader of standard output may leave early
     if args.json is not None:
         with replacing(args.json) as file:
@@ -263,8 +285,11 @@ def _report(
 
     console_type = require("rich.console", "bench").Console
     console = console_type(markup=False, highlight=False, width=None if sys.stdout.isatty() else WIDTH)
-    if args.neighbour:
-        tables, lines = neighbour_tables(results, contenders, machine, found), []
+    lines: list[str] = []
+    if args.company:
+        tables = [_company.company_table(results, machine.threads)]
+    elif args.neighbour:
+        tables = neighbour_tables(results, contenders, machine, found)
     else:
         by_layout = {layout: [r for r in results if r.layout == layout] for layout in found["summary"]}
         tables = [table(layout, rows, contenders, machine) for layout, rows in by_layout.items()]

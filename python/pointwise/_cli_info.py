@@ -27,10 +27,10 @@ def register(commands: Commands) -> None:
 def run(args: argparse.Namespace) -> int:
     """Run the command."""
     show_config()
-    print(f"{'cpu':10s} {cpu_name()}")
-    print(f"{'caches':10s} {', '.join(f'{name} {size}' for name, size in caches().items()) or 'unknown'}")
+    print(f"{'cpu':16s} {cpu_name()}")
+    print(f"{'caches':16s} {', '.join(f'{name} {size}' for name, size in caches().items()) or 'unknown'}")
     installed = (f"{name} {version(name) or '-'}" for name in OPTIONAL)
-    print(f"{'optional':10s} {', '.join(installed)}")
+    print(f"{'optional':16s} {', '.join(installed)}")
     return 0
 
 

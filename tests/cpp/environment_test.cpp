@@ -16,10 +16,10 @@
 
 #include "blocking.h"
 #include "dispatch.h"
-#include "helpers.h"
 #include "parallel.h"
 #include "peak.h"
 #include "problem.h"
+#include "workers.h"
 
 namespace pointwise_tests {
 namespace {
@@ -82,7 +82,7 @@ TEST_F(Environment, FloatingPointStateChangesNothingAndStays) {
 // Calls function(thread) on every thread that a call with such a team has.
 template <class Function>
 void on_each_of_a_team(int threads, const Function& function) {
-  if (pointwise::threading() == pointwise::Threading::openmp) {
+  if (pointwise::threading(0).threading == pointwise::Threading::openmp) {
 #pragma omp parallel num_threads(threads)
     function(omp_get_thread_num());
     return;
@@ -98,7 +98,7 @@ void on_each_of_a_team(int threads, const Function& function) {
     ++c.inside;
     while (c.inside < c.threads) std::this_thread::yield();
   };
-  ASSERT_TRUE(pointwise::with_helpers(threads, take_part, &context));
+  ASSERT_TRUE(pointwise::with_workers(threads, take_part, &context));
 }
 
 // Every thread has a state of its own before the call: the result is as ever, and all of them find theirs again.

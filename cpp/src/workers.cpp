@@ -1,4 +1,4 @@
-#include "helpers.h"
+#include "workers.h"
 
 #include <linux/futex.h>
 #include <pthread.h>
@@ -19,7 +19,7 @@ namespace pointwise {
 namespace {
 
 // The state of the call, one word: which call it is, the threads that it may have, whether it is closed, and how many
-// helpers are inside.
+// workers are inside.
 using State = uint64_t;
 constexpr State inside_one = 1, inside_mask = 0xffff, closed = 1 << 16;
 constexpr int team_shift = 17, call_shift = 32, most_team = (1 << (call_shift - team_shift)) - 1;
@@ -27,12 +27,12 @@ constexpr int team_shift = 17, call_shift = 32, most_team = (1 << (call_shift - 
 uint32_t call_of(State state) { return static_cast<uint32_t>(state >> call_shift); }
 int team_of(State state) { return static_cast<int>(state >> team_shift & most_team); }
 
-constexpr int most_helpers = 1023;
+constexpr int most_workers = 1023;
 constexpr size_t stack_bytes = size_t{1} << 20;
-// Nanoseconds. How long a helper looks out for the next call before it sleeps and has to be woken; how long a caller
-// looks out for its helpers before it gives way to them, who may wait for its CPU; and how long after it was refused a
-// thread is asked for again.
-constexpr int64_t helper_patience = 3000000, caller_patience = 50000, retry_after = 1000000000;
+// Nanoseconds. How long a worker watches for the next call before it sleeps and has to be woken, and how often it
+// yields its CPU meanwhile; how long a caller watches for its workers before it yields to them, as they may wait for
+// its CPU; and how long after it was refused a thread is asked for again.
+constexpr int64_t worker_patience = 3000000, caller_patience = 50000, retry_after = 1000000000, yield_every = 2000;
 
 void pause() {
 #if defined(__x86_64__)
@@ -44,8 +44,8 @@ class Crew {
  public:
   bool run(int team, void (*take_part)(const void*, int), const void* context) {
     if (taken_.load(std::memory_order_relaxed) || taken_.exchange(true, std::memory_order_acquire)) return false;
-    const int helpers = grow(std::min(team, most_helpers + 1) - 1);
-    if (helpers == 0) {
+    const int workers = grow(std::min(team, most_workers + 1) - 1);
+    if (workers == 0) {
       taken_.store(false, std::memory_order_release);
       take_part(context, 0);
       return true;
@@ -53,11 +53,11 @@ class Crew {
     take_part_ = take_part;
     context_ = context;
     caller_cpu_.store(sched_getcpu(), std::memory_order_relaxed);
-    open(helpers + 1);
-    for (int i = 0; i < helpers; ++i) wake(&helper_[i]);
+    open(workers + 1);
+    for (int i = 0; i < workers; ++i) wake(&worker_[i]);
     take_part(context, 0);
     state_.fetch_or(closed, std::memory_order_acq_rel);
-    wait_for_helpers();
+    wait_for_workers();
     taken_.store(false, std::memory_order_release);
     return true;
   }
@@ -65,7 +65,7 @@ class Crew {
  private:
   enum Sleep : uint32_t { awake, asleep, being_woken };
 
-  struct alignas(64) Helper {
+  struct alignas(64) Worker {
     Crew* crew;
     int thread;  // in a team
     std::atomic<uint32_t> sleep;
@@ -75,10 +75,10 @@ class Crew {
     cpu_set_t allowed;
   };
 
-  // So many helpers, or as many as there can be. Of one caller at a time.
+  // So many workers, or as many as there can be. Of one caller at a time.
   int grow(int wanted) {
-    if (wanted <= helpers_) return wanted;
-    if (refused_at_ != 0 && monotonic_nanoseconds() - refused_at_ < retry_after) return helpers_;
+    if (wanted <= workers_) return wanted;
+    if (refused_at_ != 0 && monotonic_nanoseconds() - refused_at_ < retry_after) return workers_;
     refused_at_ = 0;
     // What interrupts the process is for its own threads.
     sigset_t all, before;
@@ -88,26 +88,26 @@ class Crew {
     pthread_attr_init(&attributes);
     pthread_attr_setdetachstate(&attributes, PTHREAD_CREATE_DETACHED);
     pthread_attr_setstacksize(&attributes, stack_bytes);
-    for (; helpers_ < wanted; ++helpers_) {
-      Helper& helper = helper_[helpers_];
-      helper.crew = this;
-      helper.thread = helpers_ + 1;
+    for (; workers_ < wanted; ++workers_) {
+      Worker& worker = worker_[workers_];
+      worker.crew = this;
+      worker.thread = workers_ + 1;
       pthread_t thread;
       const auto start = [](void* h) -> void* {
-        static_cast<Helper*>(h)->crew->serve(static_cast<Helper*>(h));
+        static_cast<Worker*>(h)->crew->serve(static_cast<Worker*>(h));
         return nullptr;
       };
-      if (pthread_create(&thread, &attributes, start, &helper) != 0) {
+      if (pthread_create(&thread, &attributes, start, &worker) != 0) {
         refused_at_ = monotonic_nanoseconds();
         break;
       }
     }
     pthread_attr_destroy(&attributes);
     pthread_sigmask(SIG_SETMASK, &before, nullptr);
-    return helpers_;
+    return workers_;
   }
 
-  // Helpers that come too late for the call before this may be on their way out again: they stay counted.
+  // Workers that come too late for the call before this may be on their way out again: they stay counted.
   void open(int team) {
     State old = state_.load(std::memory_order_relaxed), next;
     do {
@@ -115,7 +115,7 @@ class Crew {
     } while (!state_.compare_exchange_weak(old, next, std::memory_order_seq_cst, std::memory_order_relaxed));
   }
 
-  void wait_for_helpers() {
+  void wait_for_workers() {
     int64_t since = 0;
     for (int turns = 1; (state_.load(std::memory_order_acquire) & inside_mask) != 0; ++turns) {
       pause();
@@ -126,18 +126,18 @@ class Crew {
     }
   }
 
-  void serve(Helper* helper) {
-    helper->id.store(static_cast<pid_t>(syscall(SYS_gettid)), std::memory_order_relaxed);
+  void serve(Worker* worker) {
+    worker->id.store(static_cast<pid_t>(syscall(SYS_gettid)), std::memory_order_relaxed);
     uint32_t last = 0;  // the call that it took part in
-    int64_t since = 0;
+    int64_t since = 0, yielded = 0;
     for (int turns = 1;; ++turns) {
       State state = state_.load(std::memory_order_acquire);
-      if (wants(state, *helper, last)) {
+      if (wants(state, *worker, last)) {
         state = state_.fetch_add(inside_one, std::memory_order_acq_rel);
-        if (wants(state, *helper, last)) {
+        if (wants(state, *worker, last)) {
           last = call_of(state);
           has_cpu_of_its_own();
-          take_part_(context_, helper->thread);
+          take_part_(context_, worker->thread);
         }
         state_.fetch_sub(inside_one, std::memory_order_release);
         since = 0;
@@ -145,41 +145,44 @@ class Crew {
         continue;
       }
       pause();
-      if (turns % 128 != 0) continue;
+      if (turns % 32 != 0) continue;
       const int64_t now = monotonic_nanoseconds();
-      if (since == 0) since = now;
-      if (now - since > helper_patience || !has_cpu_of_its_own()) {
-        sleep(helper, last);
+      if (since == 0) since = yielded = now;
+      if (now - yielded < yield_every) continue;
+      sched_yield();
+      yielded = monotonic_nanoseconds();
+      if (yielded - since > worker_patience || !has_cpu_of_its_own()) {
+        sleep(worker, last);
         since = 0;
       }
     }
   }
 
-  static bool wants(State state, const Helper& helper, uint32_t last) {
-    return (state & closed) == 0 && call_of(state) != last && team_of(state) > helper.thread;
+  static bool wants(State state, const Worker& worker, uint32_t last) {
+    return (state & closed) == 0 && call_of(state) != last && team_of(state) > worker.thread;
   }
 
   // It says that it sleeps, then looks; a caller opens, then looks who sleeps: so either sees the other.
-  void sleep(Helper* helper, uint32_t last) {
-    helper->sleep.store(asleep, std::memory_order_seq_cst);
-    if (!wants(state_.load(std::memory_order_seq_cst), *helper, last))
-      syscall(SYS_futex, &helper->sleep, FUTEX_WAIT_PRIVATE, asleep, nullptr, nullptr, 0);
+  void sleep(Worker* worker, uint32_t last) {
+    worker->sleep.store(asleep, std::memory_order_seq_cst);
+    if (!wants(state_.load(std::memory_order_seq_cst), *worker, last))
+      syscall(SYS_futex, &worker->sleep, FUTEX_WAIT_PRIVATE, asleep, nullptr, nullptr, 0);
     uint32_t expected = asleep;
-    if (helper->sleep.compare_exchange_strong(expected, awake, std::memory_order_acq_rel)) return;  // by itself
-    while (helper->sleep.load(std::memory_order_acquire) != awake) sched_yield();
-    if (helper->kept_off) sched_setaffinity(0, sizeof helper->allowed, &helper->allowed);
+    if (worker->sleep.compare_exchange_strong(expected, awake, std::memory_order_acq_rel)) return;  // by itself
+    while (worker->sleep.load(std::memory_order_acquire) != awake) sched_yield();
+    if (worker->kept_off) sched_setaffinity(0, sizeof worker->allowed, &worker->allowed);
   }
 
   // The system likes to wake a thread on the CPU of the one that wakes it, where it would wait for some milliseconds,
   // as the caller goes on there: so it is kept off that CPU until it runs.
-  void wake(Helper* helper) {
-    if (helper->sleep.load(std::memory_order_seq_cst) == awake) return;
+  void wake(Worker* worker) {
+    if (worker->sleep.load(std::memory_order_seq_cst) == awake) return;
     uint32_t expected = asleep;
-    if (!helper->sleep.compare_exchange_strong(expected, being_woken, std::memory_order_acq_rel)) return;
-    helper->kept_off = keep_off(helper->id.load(std::memory_order_relaxed), caller_cpu_.load(std::memory_order_relaxed),
-                                &helper->allowed);
-    helper->sleep.store(awake, std::memory_order_release);
-    syscall(SYS_futex, &helper->sleep, FUTEX_WAKE_PRIVATE, 1, nullptr, nullptr, 0);
+    if (!worker->sleep.compare_exchange_strong(expected, being_woken, std::memory_order_acq_rel)) return;
+    worker->kept_off = keep_off(worker->id.load(std::memory_order_relaxed), caller_cpu_.load(std::memory_order_relaxed),
+                                &worker->allowed);
+    worker->sleep.store(awake, std::memory_order_release);
+    syscall(SYS_futex, &worker->sleep, FUTEX_WAKE_PRIVATE, 1, nullptr, nullptr, 0);
   }
 
   // Takes a CPU away from a thread (0: this one), and says what it may use otherwise; false where it has no other.
@@ -190,7 +193,7 @@ class Crew {
     return CPU_COUNT(&others) > 0 && sched_setaffinity(id, sizeof others, &others) == 0;
   }
 
-  // Where a neighbour keeps the other CPUs busy the system may put a helper on the caller's, of which it would take
+  // Where a neighbour keeps the other CPUs busy the system may put a worker on the caller's, of which it would take
   // half. It goes to another one, where it has its turns beside the neighbour; false where it may not.
   bool has_cpu_of_its_own() {
     const int cpu = sched_getcpu();
@@ -202,23 +205,23 @@ class Crew {
   }
 
   alignas(64) std::atomic<State> state_{closed};
-  // Written by a caller while the state is closed, read by helpers inside.
+  // Written by a caller while the state is closed, read by workers inside.
   alignas(64) void (*take_part_)(const void*, int) = nullptr;
   const void* context_ = nullptr;
   std::atomic<int> caller_cpu_{-1};
   alignas(64) std::atomic<bool> taken_{false};
-  int helpers_ = 0;
+  int workers_ = 0;
   int64_t refused_at_ = 0;
-  Helper helper_[most_helpers] = {};
+  Worker worker_[most_workers] = {};
 };
 
-// Never unmade: helpers look at it until the process ends.
+// Never unmade: workers look at it until the process ends.
 Crew crew;
 static_assert(std::is_trivially_destructible_v<Crew>);
 
 }  // namespace
 
-bool with_helpers(int team, void (*take_part)(const void*, int), const void* context) {
+bool with_workers(int team, void (*take_part)(const void*, int), const void* context) {
   return crew.run(team, take_part, context);
 }
 

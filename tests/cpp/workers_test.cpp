@@ -1,5 +1,5 @@
 // Threads that take part in calls: who is called, as which thread, and that nobody is inside when a call is over.
-#include "helpers.h"
+#include "workers.h"
 
 #include <gtest/gtest.h>
 
@@ -18,8 +18,8 @@ using std::chrono::milliseconds;
 using std::chrono::steady_clock;
 
 template <class TakePart>
-bool with_helpers(int team, const TakePart& take_part) {
-  return pointwise::with_helpers(
+bool with_workers(int team, const TakePart& take_part) {
+  return pointwise::with_workers(
       team, [](const void* context, int thread) { (*static_cast<const TakePart*>(context))(thread); }, &take_part);
 }
 
@@ -34,7 +34,7 @@ bool reaches(const std::atomic<int>& count, int wanted) {
 std::array<int, 8> gather(int threads) {
   std::array<std::atomic<int>, 8> parts{};
   std::atomic<int> inside{0};
-  EXPECT_TRUE(with_helpers(threads, [&](int thread) {
+  EXPECT_TRUE(with_workers(threads, [&](int thread) {
     ++parts[static_cast<size_t>(thread)];
     ++inside;
     EXPECT_TRUE(reaches(inside, threads)) << "thread " << thread;
@@ -44,7 +44,7 @@ std::array<int, 8> gather(int threads) {
   return found;
 }
 
-TEST(Helpers, EachOfATeamTakesPartOnce) {
+TEST(Workers, EachOfATeamTakesPartOnce) {
   for (const int threads : {2, 4, 3, 8, 2})
     for (int i = 0; i < 20; ++i) {
       const std::array<int, 8> parts = gather(threads);
@@ -53,7 +53,7 @@ TEST(Helpers, EachOfATeamTakesPartOnce) {
     }
 }
 
-TEST(Helpers, AreWokenWhenTheySleep) {
+TEST(Workers, AreWokenWhenTheySleep) {
   for (const int pause : {2, 4, 20}) {
     std::this_thread::sleep_for(milliseconds(pause));
     EXPECT_EQ(gather(3)[2], 1);
@@ -62,11 +62,11 @@ TEST(Helpers, AreWokenWhenTheySleep) {
 
 // A caller that has nothing left to do waits for nobody who is not inside, and afterwards nobody comes: what the call's
 // stack held is gone then.
-TEST(Helpers, ComeInTimeOrNotAtAll) {
+TEST(Workers, ComeInTimeOrNotAtAll) {
   std::atomic<int> open{-1}, strangers{0}, parts{0};
   for (int call = 0; call < 20000; ++call) {
     open = call;
-    EXPECT_TRUE(with_helpers(3, [&, call](int) {
+    EXPECT_TRUE(with_workers(3, [&, call](int) {
       ++parts;
       if (open != call) ++strangers;
     }));
@@ -77,19 +77,19 @@ TEST(Helpers, ComeInTimeOrNotAtAll) {
   EXPECT_GE(parts, 20000);
 }
 
-TEST(Helpers, AreOfOneCallAtATime) {
+TEST(Workers, AreOfOneCallAtATime) {
   bool refused = false;
   std::atomic<int> others{0};
-  EXPECT_TRUE(with_helpers(2, [&](int thread) {
-    if (thread == 0) refused = !with_helpers(2, [&](int) { ++others; });
+  EXPECT_TRUE(with_workers(2, [&](int thread) {
+    if (thread == 0) refused = !with_workers(2, [&](int) { ++others; });
   }));
   EXPECT_TRUE(refused);
   EXPECT_EQ(others, 0);
   EXPECT_EQ(gather(2)[1], 1) << "and free again";
 }
 
-// Calls that find the helpers taken have teams of OpenMP's; those that do not are closed and opened all the time.
-TEST(Helpers, ManyCallersDoTheirPiecesOnce) {
+// Calls that find the workers busy have teams of OpenMP; the others are closed and opened all the time.
+TEST(Workers, ManyCallersDoTheirPiecesOnce) {
   std::atomic<int> wrong{0};
   std::vector<std::thread> callers;
   for (int c = 0; c < 4; ++c)
