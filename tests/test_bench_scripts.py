@@ -7,6 +7,7 @@ import pathlib
 import subprocess
 
 import numpy as np
+import pointwise as pw
 import pytest
 from children import PYTHON
 
@@ -18,6 +19,61 @@ def test_threads():
     lines = run.stdout.splitlines()
     assert [line.split(":")[0] for line in lines] == ["NCHW", "NHWC"]
     assert all("geometric mean of 6 layers above 205 MFLOP" in line for line in lines)
+
+
+TINY = """network,layer,n,cin,cout,h,w,stride,groups
+tiny,plain,1,8,16,6,5,1,1
+tiny,grouped,2,12,8,5,5,2,4
+"""
+
+
+def compare(folder, *argv):
+    command = [*PYTHON, BENCH / "compare.py", *argv]
+    return subprocess.run(command, cwd=folder, capture_output=True, text=True)
+
+
+def test_compare_two_builds(tmp_path):
+    (tmp_path / "tiny.csv").write_text(TINY)
+    build = str(pathlib.Path(pw.__file__).parent.parent)
+    run = compare(tmp_path, build, build, "--layers", "tiny.csv", "--rounds", "2", "--threads", "2")
+    assert run.returncode == 0, run.stderr
+    assert "other bits" not in run.stdout
+    assert run.stdout.startswith(f"{pw.__path__[0]} ({pw.isa()}) -> ")
+    for words in ("tiny plain", "tiny grouped", "NCHW: the second is", "NHWC: the second is", "of 2 layers"):
+        assert words in run.stdout
+
+
+def test_compare_finds_a_wrong_result(tmp_path):
+    """A build whose results are off is not timed."""
+    package = tmp_path / "wrong" / "pointwise"
+    package.mkdir(parents=True)
+    (package / "__init__.py").write_text(
+        "import numpy as np\n"
+        "isa = lambda: 'wrong'\n"
+        "set_num_threads = lambda n: None\n"
+        "Conv = lambda weight, bias, **options: lambda x: np.zeros((1, 16, 6, 5), np.float32)\n"
+    )
+    (tmp_path / "tiny.csv").write_text(TINY)
+    run = compare(tmp_path, "wrong", "wrong", "--layers", "tiny.csv")
+    assert run.returncode == 1
+    assert "wrong result: tiny plain NCHW" in run.stderr
+
+
+def test_compare_two_files(tmp_path):
+    def write(name, seconds):
+        rows = [{"network": "n", "layer": k, "layout": "NCHW", "seconds": {"pointwise": s}} for k, s in seconds.items()]
+        (tmp_path / name).write_text(json.dumps({"results": rows}))
+
+    write("a.json", {"one": 4.0, "two": 1.0})
+    write("b.json", {"one": 1.0, "two": 1.0, "three": 1.0})
+    run = compare(tmp_path, "a.json", "b.json")
+    assert run.returncode == 0, run.stderr
+    assert "only in one of them: n three NCHW" in run.stdout
+    assert (
+        "NCHW: the second is 2.000 times as fast as the first (geometric mean of 2 layers), at least 1.000 (n two)"
+        in (run.stdout)
+    )
+    assert compare(tmp_path, "a.json", ".").returncode == 2
 
 
 @pytest.fixture

@@ -175,6 +175,7 @@ std::string Layer::explain(const Shape& src_shape) const {
     throw Error(Argument::src, "must be an array that memory can hold, and so must the result of shape " +
                                    to_string(dst_shape) + ", got shape " + to_string(src_shape));
   }
+  find_other_openmp(monotonic_nanoseconds());  // its limit holds, too
   const int threads = openmp_limit(thread_count());
   const Lowered lowered = lower(impl_->layout, impl_->window, impl_->options.groups, src, dst, nullptr);
   return explain_plan(make_plan(lowered, impl_->options.dtype, threads), impl_->options.dtype, threads);

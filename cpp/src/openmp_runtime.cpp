@@ -1,3 +1,5 @@
+#include "openmp_runtime.h"
+
 #include <dlfcn.h>
 #include <link.h>
 
@@ -10,7 +12,6 @@
 #include <string>
 #include <vector>
 
-#include "openmp_runtime.h"
 #include "parallel.h"
 
 namespace pointwise {
@@ -40,7 +41,7 @@ Library read_library(const dl_phdr_info& info) {
   const ElfW(Dyn)* dynamic = nullptr;
   const auto here = reinterpret_cast<ElfW(Addr)>(&is_runtime);
   for (int i = 0; i < info.dlpi_phnum; ++i) {
-    const ElfW(Phdr)& header = info.dlpi_phdr[i];
+    const ElfW(Phdr) & header = info.dlpi_phdr[i];
     const ElfW(Addr) begin = info.dlpi_addr + header.p_vaddr;
     if (header.p_type == PT_DYNAMIC) dynamic = reinterpret_cast<const ElfW(Dyn)*>(begin);
     if (header.p_type == PT_LOAD && begin <= here && here < begin + header.p_memsz) library.own = true;
@@ -127,7 +128,7 @@ std::unique_ptr<const OpenMPRuntime> search() {
 constexpr int64_t look_again = 20000000;
 
 std::atomic<const OpenMPRuntime*> known{nullptr};
-std::atomic<uint64_t> looked_at{0};   // count_changes() when `known` was searched
+std::atomic<uint64_t> looked_at{0};  // count_changes() when `known` was searched
 std::atomic<int64_t> next_look{0};
 std::atomic<bool> searching{false};
 
@@ -145,9 +146,11 @@ uint64_t count_changes() {
 
 }  // namespace
 
-const OpenMPRuntime* other_openmp(int64_t now) {
-  if (now < next_look.load(std::memory_order_relaxed)) return known.load(std::memory_order_acquire);
-  if (searching.exchange(true, std::memory_order_acquire)) return known.load(std::memory_order_acquire);
+const OpenMPRuntime* other_openmp() { return known.load(std::memory_order_acquire); }
+
+const OpenMPRuntime* find_other_openmp(int64_t now) {
+  if (now < next_look.load(std::memory_order_relaxed)) return other_openmp();
+  if (searching.exchange(true, std::memory_order_acquire)) return other_openmp();
   const uint64_t count = count_changes();
   if (count != looked_at.load(std::memory_order_relaxed)) {
     try {
@@ -162,7 +165,7 @@ const OpenMPRuntime* other_openmp(int64_t now) {
   }
   next_look.store(now + look_again, std::memory_order_relaxed);
   searching.store(false, std::memory_order_release);
-  return known.load(std::memory_order_acquire);
+  return other_openmp();
 }
 
 }  // namespace pointwise

@@ -6,6 +6,7 @@
 // repaired wheel carries its own; it is called through pointers.
 #pragma once
 
+#include <cstdint>
 #include <string>
 
 namespace pointwise {
@@ -21,9 +22,12 @@ struct OpenMPRuntime {
   std::string user;      // the file name of a library that uses it; empty where it was loaded by name
 };
 
-// Returns the runtime that was loaded last among those that another library uses, or null where there is none.
-// `now` is monotonic_nanoseconds(): the loaded libraries are looked at again when 20 ms have passed and one
-// was loaded or unloaded. The object stays valid, and its library loaded, until the process ends.
-const OpenMPRuntime* other_openmp(int64_t now);
+// Returns the runtime that was loaded last among those that another library uses, or null where there is none: as
+// find_other_openmp saw it last. The object stays valid, and its library loaded, until the process ends.
+const OpenMPRuntime* other_openmp();
+
+// The same, as it is now. `now` is monotonic_nanoseconds(): the loaded libraries are looked at again when 20 ms have
+// passed and one was loaded or unloaded.
+const OpenMPRuntime* find_other_openmp(int64_t now);
 
 }  // namespace pointwise

@@ -119,7 +119,7 @@ ThreadingChoice threading(int64_t now) {
     if (std::string(text) == "openmp") return Word::openmp;
     throw std::runtime_error(std::string("POINTWISE_THREADING=") + text + ": expected workers or openmp");
   });
-  const OpenMPRuntime* const runtime = other_openmp(now);
+  const OpenMPRuntime* const runtime = find_other_openmp(now);
   const bool openmp = word == Word::openmp || (word == Word::none && runtime != nullptr);
   return {openmp ? Threading::openmp : Threading::workers, word != Word::none, runtime};
 }
@@ -131,13 +131,13 @@ int64_t monotonic_nanoseconds() {
 }
 
 int openmp_limit(int wanted) {
-  if (forked.load(std::memory_order_relaxed) || omp_in_parallel()) return 1;
+  if (wanted <= 1 || forked.load(std::memory_order_relaxed) || omp_in_parallel()) return 1;
   int team = std::min(wanted, most_threads);
   const auto cap = [&team](int limit, int at_start) {
     if (limit != at_start) team = std::min(team, limit);
   };
   cap(omp_get_max_threads(), openmp_at_start);
-  if (const OpenMPRuntime* const other = threading(monotonic_nanoseconds()).runtime) {
+  if (const OpenMPRuntime* const other = other_openmp()) {
     if (other->in_parallel()) return 1;
     cap(other->max_threads(), other->threads_at_start);
   }

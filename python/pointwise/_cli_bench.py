@@ -84,11 +84,11 @@ def register(commands: Commands) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Run the command."""
+    if args.company:
+        _company.check_arguments(args)
     check_options(args)
     if args.neighbour:
         _neighbour.check_arguments(args.threads, args.plot)
-    if args.company:
-        _company.check_arguments(args.plot, args.vs)
     args.threads = args.threads or (2 if args.neighbour or args.company else 1)
     epilogue = Epilogue(args.activation or RELU, args.residual)
     cases = [case.with_epilogue(epilogue) for case in _cases(args)]

@@ -21,6 +21,7 @@ from ._config import show_config
 from ._threads import num_threads
 
 if TYPE_CHECKING:
+    import argparse
     from collections.abc import Callable, Iterator, Sequence
 
 PRODUCT = 384  # rows, columns and terms of NumPy's matrix product
@@ -80,12 +81,22 @@ class Company:
         return self.together / self.without if self.library == "numpy" else self.without / self.together
 
 
-def check_arguments(plot: str | None, vs: str | None) -> None:
+def check_arguments(args: argparse.Namespace) -> None:
     """Raise a `CommandError` for options that the benchmark in company does not take."""
-    if plot is not None:
-        raise CommandError("--plot draws a roofline, which --company has none of: use --json")
-    if vs is not None:
-        raise CommandError("--vs does not go with --company, which takes NumPy, and PyTorch where it is installed")
+    given = {
+        "--network": args.network,
+        "--layers": args.layers,
+        "--batch": args.batch,
+        "--vs": args.vs,
+        "--activation": args.activation,
+        "--residual": args.residual,
+        "--neighbour": args.neighbour,
+        "--explain": args.explain,
+        "--plot": args.plot,
+    }
+    for option, value in given.items():
+        if value:
+            raise CommandError(f"{option} does not go with --company, which has its own layers and libraries")
 
 
 def steps(layouts: Sequence[str], schedule: Schedule) -> int:
