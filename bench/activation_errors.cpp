@@ -15,8 +15,8 @@
 #include <string>
 #include <vector>
 
-#include "dispatch.h"
-#include "reference.h"
+#include "convolution/reference.h"
+#include "kernels/registry.h"
 
 namespace {
 

@@ -3,10 +3,10 @@
 #include <vector>
 
 #include "bench.h"
-#include "dispatch.h"
-#include "packing.h"
-#include "peak.h"
-#include "reference.h"
+#include "convolution/reference.h"
+#include "kernels/registry.h"
+#include "measure/peak.h"
+#include "product/packing.h"
 
 namespace pointwise_bench {
 namespace {

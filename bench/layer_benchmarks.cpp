@@ -6,9 +6,9 @@
 #include <vector>
 
 #include "bench.h"
+#include "convolution/reference.h"
 #include "layer_table.h"
-#include "peak.h"
-#include "reference.h"
+#include "measure/peak.h"
 
 namespace pointwise_bench {
 namespace {

@@ -2,8 +2,8 @@
 
 #include <memory>
 
-#include "alternatives.h"
 #include "gil.h"
+#include "measure/alternatives.h"
 
 namespace pointwise_python {
 

@@ -1,8 +1,8 @@
 #include "call.h"
 
+#include "convolution/validate.h"
 #include "gil.h"
 #include "results.h"
-#include "validate.h"
 
 namespace pointwise_python {
 

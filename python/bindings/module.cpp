@@ -3,16 +3,16 @@
 #include <pybind11/stl.h>
 
 #define POINTWISE_IMPORTS_NUMPY
-#include "blocking.h"
-#include "buffer_pool.h"
+#include "base/float_environment.h"
 #include "chain_type.h"
-#include "float_environment.h"
 #include "gil.h"
 #include "layer_type.h"
+#include "measure/peak.h"
+#include "memory/result_pool.h"
 #include "options.h"
-#include "parallel.h"
-#include "peak.h"
+#include "product/blocking.h"
 #include "results.h"
+#include "threads/parallel.h"
 
 namespace py = pybind11;
 using namespace pointwise_python;

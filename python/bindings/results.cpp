@@ -3,9 +3,9 @@
 #include <new>
 #include <utility>
 
-#include "buffer_pool.h"
-#include "checked.h"
-#include "validate.h"
+#include "base/checked.h"
+#include "convolution/validate.h"
+#include "memory/result_pool.h"
 
 namespace pointwise_python {
 

@@ -5,9 +5,9 @@
 
 #include <algorithm>
 
-#include "dispatch.h"
+#include "convolution/reference.h"
+#include "kernels/registry.h"
 #include "numbers.h"
-#include "reference.h"
 
 namespace pointwise_tests {
 namespace {

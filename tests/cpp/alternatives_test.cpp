@@ -1,11 +1,11 @@
 // Every way in which a product could run gives the bits of the one that is chosen.
-#include "alternatives.h"
+#include "measure/alternatives.h"
 
 #include <gtest/gtest.h>
 
 #include <set>
 
-#include "dispatch.h"
+#include "kernels/registry.h"
 #include "problem.h"
 
 namespace pointwise_tests {

@@ -2,9 +2,10 @@
 // layout, view and instruction set change nothing. The portable kernels keep the bound only.
 #include <gtest/gtest.h>
 
-#include "blocking.h"
 #include "kernel_case.h"
 #include "problem.h"
+#include "product/blocking.h"
+#include "threads/team_size.h"
 
 namespace pointwise_tests {
 namespace {

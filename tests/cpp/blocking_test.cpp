@@ -1,14 +1,14 @@
 // The choice of kernel row and blocks: pure functions of integers, tested for a machine that stands on this page.
-#include "blocking.h"
+#include "product/blocking.h"
 
 #include <gtest/gtest.h>
 
 #include <algorithm>
 #include <numeric>
 
-#include "checked.h"
-#include "plan.h"
+#include "base/checked.h"
 #include "problem.h"
+#include "product/plan.h"
 
 namespace pointwise_tests {
 namespace {

@@ -7,11 +7,12 @@
 #include <map>
 #include <set>
 
-#include "checked.h"
-#include "driver.h"
+#include "base/checked.h"
+#include "convolution/lowering.h"
+#include "convolution/reference.h"
 #include "guarded.h"
 #include "problem.h"
-#include "reference.h"
+#include "product/driver.h"
 
 namespace pointwise_tests {
 namespace {

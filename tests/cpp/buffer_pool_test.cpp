@@ -1,6 +1,4 @@
 // Recycled buffers: who gets which, and what stays idle. (The pool is the process's own; nobody else uses it here.)
-#include "buffer_pool.h"
-
 #include <gtest/gtest.h>
 
 #include <atomic>
@@ -9,6 +7,8 @@
 #include <new>
 #include <thread>
 #include <vector>
+
+#include "memory/result_pool.h"
 
 namespace pointwise_tests {
 namespace {

@@ -14,12 +14,12 @@
 #include <sstream>
 #include <thread>
 
-#include "blocking.h"
-#include "dispatch.h"
-#include "parallel.h"
-#include "peak.h"
+#include "kernels/registry.h"
+#include "measure/peak.h"
 #include "problem.h"
-#include "workers.h"
+#include "product/blocking.h"
+#include "threads/parallel.h"
+#include "threads/workers.h"
 
 namespace pointwise_tests {
 namespace {

@@ -10,8 +10,8 @@
 #include <thread>
 #include <vector>
 
-#include "buffer_pool.h"
-#include "plan_cache.h"
+#include "memory/result_pool.h"
+#include "product/plan_cache.h"
 
 namespace pointwise_tests {
 namespace {

@@ -8,10 +8,10 @@
 #include <string>
 #include <vector>
 
-#include "dispatch.h"
 #include "guarded.h"
+#include "kernels/registry.h"
 #include "numbers.h"
-#include "packing.h"
+#include "product/packing.h"
 
 namespace pointwise_tests {
 

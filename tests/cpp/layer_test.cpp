@@ -4,8 +4,8 @@
 #include <cstdlib>
 #include <thread>
 
+#include "convolution/reference.h"
 #include "problem.h"
-#include "reference.h"
 
 namespace pointwise_tests {
 namespace {

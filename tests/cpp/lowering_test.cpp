@@ -1,5 +1,5 @@
 // From convolution words to boxes: every output pixel is in one box, and reads what the definition says.
-#include "lowering.h"
+#include "convolution/lowering.h"
 
 #include <gtest/gtest.h>
 

@@ -6,8 +6,8 @@
 #include <iostream>
 #include <string>
 
-#include "dispatch.h"
-#include "parallel.h"
+#include "kernels/registry.h"
+#include "threads/parallel.h"
 
 int main(int argc, char** argv) {
   testing::InitGoogleTest(&argc, argv);

@@ -1,6 +1,4 @@
 // When calls run alone: a function of waits and a clock that stands on this page.
-#include "neighbour.h"
-
 #include <gtest/gtest.h>
 
 #include <array>
@@ -10,7 +8,8 @@
 #include <set>
 #include <thread>
 
-#include "parallel.h"
+#include "threads/contention.h"
+#include "threads/parallel.h"
 
 namespace pointwise_tests {
 namespace {

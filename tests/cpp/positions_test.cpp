@@ -2,8 +2,8 @@
 // nothing else is touched.
 #include <gtest/gtest.h>
 
+#include "convolution/reference.h"
 #include "kernel_case.h"
-#include "reference.h"
 
 namespace pointwise_tests {
 namespace {

@@ -4,10 +4,10 @@
 
 #include <functional>
 
-#include "blocking.h"
-#include "driver.h"
-#include "plan.h"
 #include "problem.h"
+#include "product/blocking.h"
+#include "product/driver.h"
+#include "product/plan.h"
 
 namespace pointwise_tests {
 namespace {

@@ -15,9 +15,9 @@
 #include <thread>
 #include <vector>
 
-#include "buffer_pool.h"
-#include "parallel.h"
+#include "memory/result_pool.h"
 #include "pointwise/pointwise.h"
+#include "threads/parallel.h"
 
 namespace {
 

@@ -1,11 +1,11 @@
 // Arguments: layouts, sizes, counts, and the words of every error.
-#include "validate.h"
+#include "convolution/validate.h"
 
 #include <gtest/gtest.h>
 
 #include <functional>
 
-#include "checked.h"
+#include "base/checked.h"
 #include "problem.h"
 
 namespace pointwise_tests {

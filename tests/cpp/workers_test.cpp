@@ -1,5 +1,5 @@
 // Threads that take part in calls: who is called, as which thread, and that nobody is inside when a call is over.
-#include "workers.h"
+#include "threads/workers.h"
 
 #include <gtest/gtest.h>
 
@@ -9,7 +9,7 @@
 #include <thread>
 #include <vector>
 
-#include "parallel.h"
+#include "threads/parallel.h"
 
 namespace pointwise_tests {
 namespace {

@@ -11,10 +11,12 @@
 #include <optional>
 #include <vector>
 
+#include "base/types.h"
 #include "bytes.h"
-#include "plan.h"
+#include "convolution/lowering.h"
+#include "convolution/reference.h"
 #include "problem.h"
-#include "reference.h"
+#include "product/plan.h"
 
 namespace pointwise_fuzz {
 namespace {

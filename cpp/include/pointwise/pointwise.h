@@ -25,7 +25,7 @@
 
 namespace pointwise {
 
-enum class DType { f32, f64 };
+enum class DType { f32, f64, u8, i8, u16, i16 };
 
 // The arguments that an error can be about. Bindings have their own names for some of them.
 enum class Argument {

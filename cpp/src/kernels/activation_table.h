@@ -1,7 +1,7 @@
 // The functions of activations.h over rows of vectors: what a kernel table points to.
 #pragma once
 
-#include "activations.h"
+#include "kernels/activations.h"
 
 namespace pointwise {
 namespace {

@@ -17,8 +17,8 @@
 //     exponent(z)                            the lowest bits of z as the exponent of a power of two: see exponential()
 #pragma once
 
-#include "activation_fits.h"
-#include "common.h"
+#include "kernels/activation_fits.h"
+#include "kernels/common.h"
 
 namespace pointwise {
 namespace {

@@ -1,7 +1,7 @@
 // The loops over the tiles of one Block, and what happens to tiles whose lanes are not side by side in y.
 #pragma once
 
-#include "tile.h"
+#include "kernels/tile.h"
 
 namespace pointwise {
 namespace {

@@ -13,7 +13,7 @@
 //     load_square(p, step, V (&)[lanes])     the transpose of what lies in rows `step` bytes apart
 #pragma once
 
-#include "kernel.h"
+#include "kernels/kernel.h"
 
 namespace pointwise {
 namespace {

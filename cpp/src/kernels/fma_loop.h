@@ -1,7 +1,7 @@
 // The peak of the CPU's multiply-adds, by the vector type of the kernels.
 #pragma once
 
-#include "common.h"
+#include "kernels/common.h"
 
 namespace pointwise {
 namespace {

@@ -5,7 +5,7 @@
 // store(p, half_first(n)), max(a, b) and fma(a, b, c); and widen(half), whose upper lanes are zeros.
 #pragma once
 
-#include "block.h"
+#include "kernels/block.h"
 
 namespace pointwise {
 namespace {

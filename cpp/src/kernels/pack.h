@@ -1,7 +1,7 @@
 // Pixels and weights into panels, and what is done to panels.
 #pragma once
 
-#include "common.h"
+#include "kernels/common.h"
 
 namespace pointwise {
 namespace {

@@ -15,7 +15,7 @@
 //     load_halves(p, q, mask)                      a half from each, likewise
 #pragma once
 
-#include "halves.h"
+#include "kernels/halves.h"
 
 namespace pointwise {
 namespace {

@@ -1,7 +1,7 @@
 // The register tile, written once over a vector type V.
 #pragma once
 
-#include "activations.h"
+#include "kernels/activations.h"
 
 namespace pointwise {
 namespace {

@@ -2,7 +2,7 @@
 // than the sum.
 #pragma once
 
-#include "common.h"
+#include "kernels/common.h"
 
 namespace pointwise {
 namespace {

@@ -1,0 +1,302 @@
+// Layers in a row, a tile of pixels at a time:
+//
+//     for chunk of pixels:                        handed out to threads
+//       for layer:
+//         the layer's plan for a chunk            src or a buffer -> the other buffer or dst
+//
+// A chunk is so small that what lies between two layers stays in cache. It is computed by each layer as any array would
+// be (a pixel's bits depend on nothing but the pixel), so this file is about chunks and buffers alone.
+#include <algorithm>
+#include <cstdlib>
+#include <optional>
+#include <variant>
+
+#include "base/checked.h"
+#include "base/float_environment.h"
+#include "base/types.h"
+#include "convolution/layer.h"
+#include "machine/cpu.h"
+#include "memory/scratch.h"
+#include "threads/parallel.h"
+
+namespace pointwise {
+namespace {
+
+// Whole tiles of every kernel row whose lanes are pixels.
+constexpr int64_t pixel_unit = 48;
+// Chunks of fewer pixels than this lose more in their layers than they gain between them; and where the weights come
+// from L3 for every chunk, those of fewer than so many do.
+constexpr int64_t least_pixels = 96, least_pixels_for_weights = 384;
+// Chunks of a thread, so that a slow one can take fewer.
+constexpr int64_t chunks_a_thread = 4;
+
+// What a chunk has between two layers, and the src of the first or dst of the second, takes this part of L2 (96 -> 384
+// -> 96 at 56x56 on Zen 4: 288 pixels a chunk and not the 240 of a half, 97.2 -> 97.6% of the peak). Where channels lie
+// side by side it takes twice L2 if it had fewer multiply-adds than this: pixel rows read their weights again for every
+// chunk, and what goes on to L3 comes back in order (16 -> 96 -> 24 channels at 112x112 on Zen 5: 78 -> 88% of the
+// peak, pixels side by side 78 -> 74%; 96 -> 384 -> 96 at 56x56 on Zen 4: 93.9 -> 93.3%).
+constexpr double part_of_l2 = 9.0 / 16;
+constexpr int64_t channels_last_room = 2, few_multiply_adds = 15000000;
+
+// Whether the result, and what lies between layers, has channels side by side.
+bool channels_last(const Lowered& ends, int64_t item) {
+  return ends.channels > 1 && std::abs(ends.dst_channel) == item;
+}
+
+// The plans of all layers for chunks of one size.
+using Stages = std::vector<Plan>;
+
+}  // namespace
+
+struct ChainPlan {
+  Box box;  // all pixels, between src and dst
+  int cut;  // the axis that chunks are parts of; those within it are whole, those around it are images
+  int64_t images, chunks, chunk;  // chunks of an image, and how much of the cut axis one has
+  Stages whole, last;             // of all chunks, and of an image's last one
+  int64_t buffer[2];              // bytes of the two that what is between layers goes through in turn
+  int64_t scratch;                // bytes that the layers work in
+  bool one_by_one;                // one chunk, whose layers have the threads
+  int team;
+};
+
+struct Chain::Impl {
+  std::vector<const Layer*> layers;
+  mutable PlanCache<ChainPlan> plans;
+
+  const Layer::Impl& layer(size_t i) const { return *layers[i]->impl_; }
+  const Layer::Impl& first() const { return layer(0); }
+  std::shared_ptr<const ChainPlan> plan(const View& src, const View& dst, const View* residual, int threads) const;
+
+ private:
+  std::shared_ptr<const ChainPlan> make_plan(const View& src, const View& dst, const View* residual, int threads) const;
+  Stages stages(const ChainPlan& plan, const Lowered& ends, int64_t size, int threads, bool fetch, bool stream,
+                int64_t (&buffer)[2]) const;
+};
+
+Chain::Chain(std::vector<const Layer*> layers) {
+  if (layers.empty()) throw Error(Argument::layers, "must be at least one layer, got none");
+  const auto fail = [&](size_t i, const std::string& expected, const std::string& came) {
+    throw Error(Argument::layers,
+                "must follow each other: layer " + std::to_string(i) + " must " + expected + ", got " + came);
+  };
+  const Layer::Impl& first = *layers[0]->impl_;
+  for (size_t i = 0; i < layers.size(); ++i) {
+    const Layer::Impl& layer = *layers[i]->impl_;
+    if (layer.borrowed) fail(i, "hold its weights", "one that borrows them");
+    if (layer.options.layout != first.options.layout)
+      fail(i, "have the first one's layout " + first.options.layout, layer.options.layout);
+    if (layer.options.dtype != first.options.dtype) fail(i, "have the first one's dtype", "another");
+    if (i > 0 && layer.c_in != layers[i - 1]->c_out())
+      fail(i, "read the " + std::to_string(layers[i - 1]->c_out()) + " channels of the one before it",
+           std::to_string(layer.c_in));
+    for (int axis = 0; axis < layer.layout.spatial; ++axis) {
+      if (layer.window.padding[axis] != 0) fail(i, "have no padding", std::to_string(layer.window.padding[axis]));
+      if (i > 0 && layer.window.stride[axis] != 1)
+        fail(i, "have stride 1, as only the first may have another", std::to_string(layer.window.stride[axis]));
+    }
+  }
+  auto impl = std::make_unique<Impl>();
+  impl->layers = std::move(layers);
+  impl_ = std::move(impl);
+}
+Chain::~Chain() = default;
+Chain::Chain(Chain&&) noexcept = default;
+Chain& Chain::operator=(Chain&&) noexcept = default;
+
+const Options& Chain::options() const { return impl_->layers[0]->options(); }
+
+Shape Chain::output_shape(const Shape& src_shape) const {
+  Shape shape = src_shape;
+  for (const Layer* layer : impl_->layers) shape = layer->output_shape(shape);
+  return shape;
+}
+
+// The plans for chunks that have `size` of the cut axis. `ends` is the chain as if it were one layer: where its src and
+// its dst are.
+Stages Chain::Impl::stages(const ChainPlan& plan, const Lowered& ends, int64_t size, int threads, bool fetch,
+                           bool stream, int64_t (&buffer)[2]) const {
+  const DType dtype = first().options.dtype;
+  const int64_t item = item_size(dtype);
+  const bool channels_last = pointwise::channels_last(ends, item);
+  Box part = ends.box[0];
+  part.axes = plan.box.axes - plan.cut;
+  std::copy(plan.box.axis.begin() + plan.cut, plan.box.axis.begin() + plan.box.axes, part.axis.begin());
+  part.axis[0].size = size;
+  part.src = part.dst = part.residual = 0;
+  int64_t pixels = 1;
+  for (int a = 0; a < part.axes; ++a) pixels = allocation_size(pixels, part.axis[a].size);
+
+  Stages stages;
+  ptrdiff_t src_channel = ends.src_channel, src_pixel = 0;  // of the buffer that a layer reads
+  for (size_t i = 0; i < layers.size(); ++i) {
+    const Layer::Impl& l = layer(i);
+    const bool is_first = i == 0, is_last = i + 1 == layers.size();
+    Lowered lowered{};
+    lowered.groups = l.options.groups;
+    lowered.channels = l.c_out / l.options.groups;
+    lowered.input_channels = l.c_in / l.options.groups;
+    lowered.has_residual = is_last && ends.has_residual;
+    lowered.residual_channel = is_last ? ends.residual_channel : 0;
+    lowered.src_channel = src_channel;
+    const int64_t row = padded_row(allocation_size(channels_last ? l.c_out : pixels, item));
+    const ptrdiff_t dst_pixel = channels_last ? row : item;
+    lowered.dst_channel = is_last ? ends.dst_channel : channels_last ? item : row;
+    if (!is_last) buffer[i % 2] = std::max(buffer[i % 2], allocation_size(channels_last ? pixels : l.c_out, row));
+    Box box = part;
+    box.input_channels = lowered.input_channels;
+    ptrdiff_t inner = 1;  // pixels in a step of the axis
+    for (int a = part.axes - 1; a >= 0; --a) {
+      Axis& axis = box.axis[a];
+      if (!is_first) axis.src = inner * src_pixel;
+      if (!is_last) {
+        axis.dst = inner * dst_pixel;
+        axis.residual = 0;
+      }
+      inner *= axis.size;
+    }
+    merge_axes(&box);
+    if (lowered.channels > 0) lowered.box[lowered.boxes++] = box;
+    stages.push_back(pointwise::make_plan(lowered, dtype, threads));
+    if (is_first) stages.back().fetch = fetch;
+    if (is_last) stages.back().stream = stream;
+    src_channel = lowered.dst_channel;
+    src_pixel = dst_pixel;
+  }
+  return stages;
+}
+
+std::shared_ptr<const ChainPlan> Chain::Impl::make_plan(const View& src, const View& dst, const View* residual,
+                                                        int threads) const {
+  const FloatEnvironment environment;  // the cost model rounds
+  auto plan = std::make_shared<ChainPlan>();
+  validate_bytes(Argument::src, src.shape, first().options.dtype);
+  validate_bytes(Argument::dst, dst.shape, first().options.dtype);
+  const Lowered ends = lower(first().layout, first().window, 1, src, dst, residual);
+  if (ends.boxes == 0) return plan;  // nothing to compute
+  const int64_t item = item_size(first().options.dtype);
+  plan->box = ends.box[0];
+  const Box& box = plan->box;
+
+  int64_t pixels = 1;
+  for (int a = 0; a < box.axes; ++a) pixels *= box.axis[a].size;
+  int64_t widest = 1;
+  double multiply_adds = 0;  // of a pixel
+  bool from_l3 = false;
+  for (size_t i = 0; i < layers.size(); ++i) {
+    const Layer::Impl& l = layer(i);
+    widest = std::max(widest, l.c_in + l.c_out);
+    const int64_t weights = l.c_out * (l.c_in / l.options.groups);
+    multiply_adds += static_cast<double>(weights);
+    from_l3 = from_l3 || weights * item > l2_cache_size() / 2;
+  }
+  int64_t room = static_cast<int64_t>(static_cast<double>(l2_cache_size()) * part_of_l2);
+  if (!from_l3 && channels_last(ends, item) &&
+      static_cast<double>(room / allocation_size(widest, item)) * multiply_adds < few_multiply_adds)
+    room = channels_last_room * l2_cache_size();
+  int64_t most = std::max(room / allocation_size(widest, item), from_l3 ? least_pixels_for_weights : least_pixels);
+  const int64_t fair = pixels / (chunks_a_thread * threads);
+  const bool all = pixels <= most || (threads > 1 && fair < least_pixels);
+  if (threads > 1) most = std::min(most, fair);
+  plan->one_by_one = all;
+  const int last = box.axes - 1;
+  plan->cut = all ? 0 : last > 0 && 2 * box.axis[last].size <= most ? last - 1 : last;
+  const int64_t size = box.axis[plan->cut].size;
+  if (all) {
+    plan->chunk = size;
+  } else {
+    const int64_t within = plan->cut == last ? 1 : box.axis[last].size;
+    const int64_t unit = plan->cut == last ? pixel_unit : 1;
+    const int64_t limit = std::max<int64_t>(unit, most / within / unit * unit);
+    plan->chunk = fewest_parts(size, unit, limit).largest();
+  }
+  plan->chunks = ceil_div(size, plan->chunk);
+  plan->images = 1;
+  for (int a = 0; a < plan->cut; ++a) plan->images *= box.axis[a].size;
+
+  // Layer by layer src stays in L3 between calls; beside a chain's buffers it is worth fetching (16 -> 96 -> 24
+  // channels at 112x112, 8 images in NCHW: 82 -> 85% of the peak).
+  const double channel = static_cast<double>(pixels) * static_cast<double>(item);
+  const bool fetch = channel * static_cast<double>(box.input_channels) > static_cast<double>(l2_cache_size());
+  const bool stream = goes_past_caches(channel * static_cast<double>(ends.channels));
+  const int stage_threads = all ? threads : 1;
+  plan->whole = stages(*plan, ends, plan->chunk, stage_threads, fetch, stream, plan->buffer);
+  plan->last = stages(*plan, ends, size - (plan->chunks - 1) * plan->chunk, stage_threads, fetch, stream, plan->buffer);
+  for (int64_t& bytes : plan->buffer) bytes = allocation_sum(round_up(bytes, 64), 64);
+  double cycles = 0;
+  for (const Plan& stage : plan->whole) {
+    if (stage.lowered.boxes > 0) cycles += stage.blocking[0].cycles;
+    plan->scratch = std::max(plan->scratch, round_up(stage.scratch, 64));
+  }
+  for (const Plan& stage : plan->last) plan->scratch = std::max(plan->scratch, round_up(stage.scratch, 64));
+  const int64_t count = plan->images * plan->chunks;
+  plan->team = all ? 1 : team_size(cycles * static_cast<double>(count), count, threads);
+  return plan;
+}
+
+std::shared_ptr<const ChainPlan> Chain::Impl::plan(const View& src, const View& dst, const View* residual,
+                                                   int threads) const {
+  const PlanKey key = key_of(src, dst, residual, nullptr, threads);
+  std::shared_ptr<const ChainPlan> found = plans.find(key);
+  if (!found) {
+    found = make_plan(src, dst, residual, threads);
+    plans.insert(key, found);
+  }
+  return found;
+}
+
+void Chain::operator()(const View& src, const View& dst, const View* residual, int threads) const {
+  const Impl& chain = *impl_;
+  const Shape expected = output_shape(src.shape);
+  validate_shape(Argument::dst, dst.shape, expected);
+  if (residual) validate_shape(Argument::residual, residual->shape, expected);
+  const int wanted = openmp_limit(threads > 0 ? threads : thread_count());
+  const std::shared_ptr<const ChainPlan> plan = chain.plan(src, dst, residual, wanted);
+  if (plan->whole.empty()) return;
+
+  thread_local Scratch scratch;
+  const int64_t bytes = allocation_sum(allocation_sum(plan->buffer[0], plan->buffer[1]), plan->scratch);
+  char* const buffers = scratch.get(allocation_size(bytes, plan->team));
+  const Box& box = plan->box;
+  const bool flushes = chain.first().options.flush_subnormals;
+  const auto work = [&](int64_t index, int thread) {
+    const bool last = index % plan->chunks == plan->chunks - 1;
+    const Stages& stages = last ? plan->last : plan->whole;
+    const int64_t at = index % plan->chunks * plan->chunk;
+    int64_t image = index / plan->chunks;
+    const Axis& cut = box.axis[plan->cut];
+    const char* from = static_cast<const char*>(src.data) + box.src + at * cut.src;
+    char* to = static_cast<char*>(dst.data) + box.dst + at * cut.dst;
+    const char* added =
+        residual ? static_cast<const char*>(residual->data) + box.residual + at * cut.residual : nullptr;
+    for (int a = plan->cut - 1; a >= 0; --a) {
+      const Axis& axis = box.axis[a];
+      const int64_t i = image % axis.size;
+      image /= axis.size;
+      from += i * axis.src;
+      to += i * axis.dst;
+      if (residual) added += i * axis.residual;
+    }
+    char* const buffer[2] = {buffers + thread * bytes, buffers + thread * bytes + plan->buffer[0]};
+    for (size_t i = 0; i < stages.size(); ++i) {
+      const bool is_last = i + 1 == stages.size();
+      const Arrays arrays{i == 0 ? from : buffer[(i + 1) % 2], is_last ? to : buffer[i % 2], is_last ? added : nullptr};
+      if (plan->one_by_one) {
+        run_layer(stages[i], chain.layer(i).weights, arrays, stages[i].team);
+        continue;
+      }
+      const bool layer_flushes = chain.layer(i).options.flush_subnormals;
+      std::optional<FloatEnvironment> own;  // of a layer that is not as the first one
+      if (layer_flushes != flushes) own.emplace(layer_flushes);
+      std::visit([&](const auto& w) { run_serially(stages[i], w, arrays, buffer[1] + plan->buffer[1]); },
+                 chain.layer(i).weights);
+    }
+  };
+  const int64_t pieces = plan->images * plan->chunks;
+  if (plan->one_by_one)
+    work(0, 0);
+  else
+    parallel(plan->team, pieces, EvenRuns{pieces}, work, flushes);
+  scratch.trim();
+}
+
+}  // namespace pointwise

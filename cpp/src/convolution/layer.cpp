@@ -1,0 +1,197 @@
+// The public class: validates, finds the plan, runs it.
+#include "convolution/layer.h"
+
+#include <cstddef>
+#include <cstring>
+#include <memory>
+#include <variant>
+
+#include "base/checked.h"
+#include "base/lazy.h"
+#include "base/types.h"
+#include "product/explain.h"
+#include "threads/parallel.h"
+
+namespace pointwise {
+void run_layer(const Plan& plan, const Weights& weights, const Arrays& arrays, int team) {
+  std::visit([&](const auto& w) { run_plan(plan, w, arrays, team); }, weights);
+}
+
+Layer::Impl::Impl(const View& weights_view, const View* bias, const Options& given, bool borrows)
+    : options(given),
+      layout(parse_layout(given.layout)),
+      window(validate_window(given, layout)),
+      c_in(validate_weights(weights_view.shape, given.groups)),
+      c_out(weights_view.shape[0]),
+      has_bias(bias != nullptr),
+      borrowed(borrows) {
+  validate_bytes(Argument::weights, weights_view.shape, given.dtype);
+  validate_activation(given.activation, given.dtype);
+  if (bias) validate_shape(Argument::bias, bias->shape, {c_out});
+  weights = borrowed ? borrow_weights(weights_view, bias, options) : pack_weights(weights_view, bias, options);
+}
+
+namespace {
+
+// With the sizes checked whose products a plan is made of: once for a plan, not in every call.
+Lowered lower_call(const Layer::Impl& layer, const View& src, const View& dst, const View* residual,
+                   const View* input_scale) {
+  validate_bytes(Argument::src, src.shape, layer.options.dtype);
+  validate_bytes(Argument::dst, dst.shape, layer.options.dtype);
+  return lower(layer.layout, layer.window, layer.options.groups, src, dst, residual, input_scale);
+}
+
+std::shared_ptr<const Plan> plan_for(const Layer::Impl& layer, const View& src, const View& dst, const View* residual,
+                                     const View* input_scale, int threads) {
+  const PlanKey key = key_of(src, dst, residual, input_scale, threads);
+  std::shared_ptr<const Plan> plan = layer.plans.find(key);
+  if (!plan) {
+    const Lowered lowered = lower_call(layer, src, dst, residual, input_scale);
+    plan = std::make_shared<const Plan>(make_plan(lowered, layer.options.dtype, threads));
+    layer.plans.insert(key, plan);
+  }
+  return plan;
+}
+
+// What the plan of a borrowing layer depends on.
+struct BorrowedKey {
+  Lowered lowered{};
+  DType dtype{};
+  int threads = 0;
+  bool forced = false;
+  bool operator==(const BorrowedKey& o) const {
+    const size_t used = offsetof(Lowered, box) + static_cast<size_t>(lowered.boxes) * sizeof(Box);
+    return dtype == o.dtype && threads == o.threads && forced == o.forced &&
+           std::memcmp(&lowered, &o.lowered, used) == 0;  // bytes between fields that differ make a plan anew
+  }
+};
+
+struct BorrowedPlan {
+  bool packs_first;  // into panels, and the plan is of those
+  Plan plan;
+};
+
+using BorrowedPlans = PlanCache<BorrowedPlan, BorrowedKey>;
+
+// Borrowing layers live for a call, so all of the process share the last plans: planning takes as long as a small
+// product.
+std::shared_ptr<const BorrowedPlan> borrowed_plan(const Lowered& lowered, DType dtype, int threads) {
+  static Lazy<std::unique_ptr<BorrowedPlans>> plans;
+  BorrowedPlans& cache = *plans.get([] { return std::make_unique<BorrowedPlans>(); });
+  const BorrowedKey key{lowered, dtype, threads, teams_are_forced()};
+  std::shared_ptr<const BorrowedPlan> found = cache.find(key);
+  if (!found) {
+    const std::optional<Plan> plan = make_borrowing_plan(lowered, dtype, threads);
+    found = std::make_shared<const BorrowedPlan>(plan ? BorrowedPlan{false, *plan}
+                                                      : BorrowedPlan{true, make_plan(lowered, dtype, threads)});
+    cache.insert(key, found);
+  }
+  return found;
+}
+
+// A borrowing layer's only call.
+void run_borrowing(const Layer::Impl& layer, const View& src, const View& dst, const View* residual,
+                   const View* input_scale, const Arrays& arrays, int threads) {
+  const Lowered lowered = lower_call(layer, src, dst, residual, input_scale);
+  const std::shared_ptr<const BorrowedPlan> borrowed = borrowed_plan(lowered, layer.options.dtype, threads);
+  if (!borrowed->packs_first) {
+    run_layer(borrowed->plan, layer.weights, arrays, borrowed->plan.team);
+    return;
+  }
+  const Weights packed = std::visit([](const auto& w) -> Weights { return pack_borrowed(w); }, layer.weights);
+  run_layer(borrowed->plan, packed, arrays, borrowed->plan.team);
+}
+
+// The scales as rows of input channels side by side, one for each image. `copy` holds them where they are not.
+View scale_rows(const View& scale, DType dtype, AlignedBytes* copy) {
+  const bool batched = scale.shape.rank == 2;
+  const int64_t images = batched ? scale.shape[0] : 1, channels = scale.shape[scale.shape.rank - 1];
+  const int64_t item = item_size(dtype), step = scale.strides[scale.shape.rank - 1];
+  View rows(scale.data, dtype, {images, channels});
+  rows.strides[0] = batched ? scale.strides[0] : 0;
+  if (step == item) return rows;
+  *copy = allocate_aligned(allocation_size(allocation_size(images, channels), item));
+  char* to = copy->get();
+  for (int64_t n = 0; n < images; ++n)
+    for (int64_t c = 0; c < channels; ++c, to += item)
+      std::memcpy(to, static_cast<const char*>(scale.data) + n * rows.strides[0] + c * step, static_cast<size_t>(item));
+  return View(copy->get(), dtype, {images, channels});
+}
+
+}  // namespace
+
+Layer::Layer(const View& weights, const View* bias, const Options& options)
+    : impl_(std::make_unique<const Impl>(weights, bias, options, false)) {}
+Layer::Layer(std::unique_ptr<const Impl> impl) : impl_(std::move(impl)) {}
+Layer Layer::borrowing(const View& weights, const View* bias, const Options& options) {
+  return Layer(std::make_unique<const Impl>(weights, bias, options, true));
+}
+Layer::~Layer() = default;
+Layer::Layer(Layer&&) noexcept = default;
+Layer& Layer::operator=(Layer&&) noexcept = default;
+
+const Options& Layer::options() const { return impl_->options; }
+int64_t Layer::c_in() const { return impl_->c_in; }
+int64_t Layer::c_out() const { return impl_->c_out; }
+bool Layer::has_bias() const { return impl_->has_bias; }
+
+Shape Layer::output_shape(const Shape& src_shape) const {
+  return validate_src(src_shape, impl_->layout, impl_->window, impl_->c_in, impl_->c_out);
+}
+
+void Layer::operator()(const View& src, const View& dst, const View* residual, int threads,
+                       const View* input_scale) const {
+  const Impl& layer = *impl_;
+  const Shape expected = output_shape(src.shape);
+  validate_shape(Argument::dst, dst.shape, expected);
+  if (residual) validate_shape(Argument::residual, residual->shape, expected);
+  const int wanted = openmp_limit(threads > 0 ? threads : thread_count());
+  Arrays arrays{static_cast<const char*>(src.data), static_cast<char*>(dst.data),
+                residual ? static_cast<const char*>(residual->data) : nullptr};
+  AlignedBytes copy;
+  View scale;
+  if (input_scale) {
+    const bool batched = layer.layout.batch >= 0;
+    validate_shape(Argument::input_scale, input_scale->shape,
+                   batched ? Shape{src.shape[layer.layout.batch], layer.c_in} : Shape{layer.c_in});
+    scale = scale_rows(*input_scale, layer.options.dtype, &copy);
+    input_scale = &scale;
+    arrays.scale = static_cast<const char*>(scale.data);
+  }
+  if (layer.borrowed) {
+    run_borrowing(layer, src, dst, residual, input_scale, arrays, wanted);
+    return;
+  }
+  const std::shared_ptr<const Plan> plan = plan_for(layer, src, dst, residual, input_scale, wanted);
+  run_layer(*plan, layer.weights, arrays, plan->team);
+}
+
+std::string Layer::explain(const Shape& src_shape) const {
+  View src, dst;
+  const Shape dst_shape = output_shape(src_shape);
+  try {
+    src = View(nullptr, impl_->options.dtype, src_shape);
+    dst = View(nullptr, impl_->options.dtype, dst_shape);
+  } catch (const std::bad_alloc&) {
+    throw Error(Argument::src, "must be an array that memory can hold, and so must the result of shape " +
+                                   to_string(dst_shape) + ", got shape " + to_string(src_shape));
+  }
+  find_other_openmp(monotonic_nanoseconds());  // its limit holds, too
+  const int threads = openmp_limit(thread_count());
+  const Lowered lowered = lower(impl_->layout, impl_->window, impl_->options.groups, src, dst, nullptr);
+  return explain_plan(make_plan(lowered, impl_->options.dtype, threads), impl_->options.dtype, threads);
+}
+
+void Layer::copy_weights(void* to) const {
+  std::visit([to](const auto& w) { unpack_weights(w, static_cast<std::decay_t<decltype(*w.bias(0))>*>(to)); },
+             impl_->weights);
+}
+
+void Layer::copy_bias(void* to) const {
+  std::visit([to](const auto& w) { unpack_bias(w, static_cast<std::decay_t<decltype(*w.bias(0))>*>(to)); },
+             impl_->weights);
+}
+
+const char* version() { return POINTWISE_VERSION; }
+
+}  // namespace pointwise

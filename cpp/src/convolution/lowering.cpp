@@ -1,0 +1,79 @@
+#include "convolution/lowering.h"
+
+#include <algorithm>
+#include <cstdlib>
+
+namespace pointwise {
+
+namespace {
+
+// The step behind the only channel. Kernels add it to a pointer that they do not use any more, which must not overflow.
+int64_t step_not_taken(int64_t stride) {
+  constexpr int64_t most = int64_t{1} << 40;
+  return -most < stride && stride < most ? stride : 0;
+}
+
+}  // namespace
+
+Lowered lower(const Layout& layout, const Window& window, int64_t groups, const View& src, const View& dst,
+              const View* residual, const View* input_scale) {
+  Lowered lowered{};
+  const int c = layout.channels;
+  lowered.groups = groups;
+  lowered.channels = dst.shape[c] / groups;
+  lowered.input_channels = src.shape[c] / groups;
+  lowered.src_channel = src.shape[c] > 1 ? src.strides[c] : step_not_taken(src.strides[c]);
+  lowered.dst_channel = dst.strides[c];
+  lowered.residual_channel = residual ? residual->strides[c] : 0;
+  lowered.has_residual = residual != nullptr;
+  lowered.has_scale = input_scale != nullptr;
+  if (lowered.channels == 0) return lowered;
+
+  const auto residual_stride = [&](int axis) { return residual ? residual->strides[axis] : 0; };
+  std::array<Inside, max_spatial> in{};
+  for (int i = 0; i < layout.spatial; ++i) {
+    const int axis = layout.spatial_axis[i];
+    in[i] = inside(src.shape[axis], window.stride[i], window.padding[i]);
+    if (in[i].count == 0) in[i].begin = dst.shape[axis];  // all of it lies before the inside
+  }
+
+  // The box [begin, begin + count) along the spatial axes; `inside` where every pixel of it lies in the image.
+  const auto add_box = [&](const std::array<Inside, max_spatial>& range, bool inside) {
+    const bool reads = inside && lowered.input_channels > 0;  // an image without elements may have any strides
+    if (layout.batch >= 0 && dst.shape[layout.batch] == 0) return;
+    for (int i = 0; i < layout.spatial; ++i)
+      if (range[i].count == 0) return;
+    Box box{};
+    box.input_channels = reads ? lowered.input_channels : 0;
+    if (layout.batch >= 0)
+      box.axis[box.axes++] = {dst.shape[layout.batch], reads ? src.strides[layout.batch] : 0, dst.strides[layout.batch],
+                              residual_stride(layout.batch), reads && input_scale ? input_scale->strides[0] : 0};
+    for (int i = 0; i < layout.spatial; ++i) {
+      const int axis = layout.spatial_axis[i];
+      // A stride beyond the image has one pixel at most: its step is never taken, and could overflow.
+      const bool steps = reads && range[i].count > 1;
+      box.axis[box.axes++] = {range[i].count, steps ? window.stride[i] * src.strides[axis] : 0, dst.strides[axis],
+                              residual_stride(axis), 0};
+      if (reads) box.src += range[i].source * src.strides[axis];
+      box.dst += range[i].begin * dst.strides[axis];
+      box.residual += range[i].begin * residual_stride(axis);
+    }
+    merge_axes(&box);
+    lowered.box[lowered.boxes++] = box;
+  };
+
+  add_box(in, true);
+  // Around it: below and above the inside along each axis, all of the axes after it, the inside of those before.
+  std::array<Inside, max_spatial> range = in;
+  for (int i = layout.spatial - 1; i >= 0; --i) {
+    const int64_t output = dst.shape[layout.spatial_axis[i]], end = in[i].begin + in[i].count;
+    for (int k = 0; k < layout.spatial; ++k) range[k] = k < i ? in[k] : Inside{0, dst.shape[layout.spatial_axis[k]], 0};
+    range[i] = {0, in[i].begin, 0};
+    add_box(range, false);
+    range[i] = {end, output - end, 0};
+    add_box(range, false);
+  }
+  return lowered;
+}
+
+}  // namespace pointwise

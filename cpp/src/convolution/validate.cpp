@@ -1,0 +1,197 @@
+#include "convolution/validate.h"
+
+#include <algorithm>
+#include <cmath>
+#include <sstream>
+
+#include "base/checked.h"
+#include "base/float_environment.h"
+#include "base/types.h"
+
+namespace pointwise {
+namespace {
+
+constexpr Layout layouts[] = {
+    {"NCHW", 4, 0, 1, 2, {2, 3, 0}},  {"NHWC", 4, 0, 3, 2, {1, 2, 0}},  {"NCW", 3, 0, 1, 1, {2, 0, 0}},
+    {"NWC", 3, 0, 2, 1, {1, 0, 0}},   {"NCDHW", 5, 0, 1, 3, {2, 3, 4}}, {"NDHWC", 5, 0, 4, 3, {1, 2, 3}},
+    {"NC", 2, 0, 1, 0, {0, 0, 0}},    {"CHW", 3, -1, 0, 2, {1, 2, 0}},  {"HWC", 3, -1, 2, 2, {0, 1, 0}},
+    {"CW", 2, -1, 0, 1, {1, 0, 0}},   {"WC", 2, -1, 1, 1, {0, 0, 0}},   {"CDHW", 4, -1, 0, 3, {1, 2, 3}},
+    {"DHWC", 4, -1, 3, 3, {0, 1, 2}}, {"C", 1, -1, 0, 0, {0, 0, 0}},
+};
+
+const char* name_of(Argument argument) {
+  switch (argument) {
+    case Argument::src: return "src";
+    case Argument::weights: return "weights";
+    case Argument::bias: return "bias";
+    case Argument::residual: return "residual";
+    case Argument::dst: return "dst";
+    case Argument::layout: return "layout";
+    case Argument::stride: return "stride";
+    case Argument::padding: return "padding";
+    case Argument::groups: return "groups";
+    case Argument::activation: return "activation";
+    case Argument::dtype: return "dtype";
+    case Argument::input_scale: return "input_scale";
+    case Argument::layers: return "layers";
+  }
+  return "";
+}
+
+std::string number_text(double value) {
+  std::ostringstream text;
+  text << value;
+  return text.str();
+}
+
+std::string tuple_text(const int64_t* values, size_t count) {
+  std::string text = "(";
+  for (size_t i = 0; i < count; ++i) text += (i ? ", " : "") + std::to_string(values[i]);
+  return text + (count == 1 ? ",)" : ")");
+}
+
+// One value per spatial axis, each at least `least`.
+std::array<int64_t, max_spatial> per_axis(Argument argument, const std::vector<int64_t>& values, int64_t least,
+                                          int64_t otherwise, const Layout& layout) {
+  const int count = static_cast<int>(values.size());
+  if (count != 1 && count != layout.spatial)
+    throw Error(argument, "must be one integer, or one for each of the " + std::to_string(layout.spatial) +
+                              " spatial axes of " + layout.name + ", got " + tuple_text(values.data(), values.size()));
+  for (const int64_t value : values)
+    if (value < least)
+      throw Error(argument, "must be at least " + std::to_string(least) + ", got " +
+                                (count == 1 ? std::to_string(value) : tuple_text(values.data(), values.size())));
+  std::array<int64_t, max_spatial> result{};
+  result.fill(otherwise);
+  for (int i = 0; i < layout.spatial; ++i) result[i] = values[count == 1 ? 0 : i];
+  return result;
+}
+
+}  // namespace
+
+Error::Error(Argument argument, const std::string& detail)
+    : std::invalid_argument(std::string(name_of(argument)) + " " + detail), argument_(argument), detail_(detail) {}
+
+Shape::Shape(std::initializer_list<int64_t> sizes) : rank(static_cast<int>(sizes.size())) {
+  if (sizes.size() > max_rank) throw std::length_error("a shape has at most 5 axes");
+  std::copy(sizes.begin(), sizes.end(), size.begin());
+}
+
+std::string to_string(const Shape& shape) { return tuple_text(shape.size.data(), shape.rank); }
+
+View::View(const void* data_, DType dtype, const Shape& shape_) : data(const_cast<void*>(data_)), shape(shape_) {
+  int64_t bytes = item_size(dtype);
+  for (int i = shape.rank - 1; i >= 0; --i) {
+    strides[i] = bytes;
+    bytes = allocation_size(bytes, shape[i] > 0 ? shape[i] : 1);
+  }
+}
+
+const Layout& parse_layout(const std::string& name) {
+  for (const Layout& layout : layouts)
+    if (name == layout.name) return layout;
+  throw Error(Argument::layout, "must be one of " + layout_names() + ", got \"" + name + "\"");
+}
+
+int spatial_axes(const std::string& layout) { return parse_layout(layout).spatial; }
+
+std::string layout_names() {
+  std::string names;
+  for (const Layout& layout : layouts) names += (names.empty() ? "" : ", ") + std::string(layout.name);
+  return names;
+}
+
+Window validate_window(const Options& options, const Layout& layout) {
+  return {per_axis(Argument::stride, options.stride, 1, 1, layout),
+          per_axis(Argument::padding, options.padding, 0, 0, layout)};
+}
+
+void validate_groups(int64_t groups, int64_t c_out) {
+  if (groups < 1) throw Error(Argument::groups, "must be at least 1, got " + std::to_string(groups));
+  if (c_out % groups != 0)
+    throw Error(Argument::groups,
+                "must divide the " + std::to_string(c_out) + " output channels, got " + std::to_string(groups));
+}
+
+int64_t validate_weights(const Shape& weights, int64_t groups) {
+  if (weights.rank != 2 || weights[0] < 0 || weights[1] < 0)
+    throw Error(Argument::weights,
+                "must have shape (output channels, input channels / groups), got " + to_string(weights));
+  validate_groups(groups, weights[0]);
+  int64_t c_in;
+  if (!checked_multiply(weights[1], groups, &c_in))
+    throw Error(Argument::groups,
+                "must leave the input channels within the range of int64, got " + std::to_string(groups));
+  return c_in;
+}
+
+Inside inside(int64_t size, int64_t stride, int64_t padding) {
+  const int64_t rest = padding % stride;
+  const int64_t source = rest == 0 ? 0 : stride - rest;  // begin * stride - padding, which could overflow
+  if (source >= size) return {0, 0, 0};
+  return {ceil_div(padding, stride), (size - 1 - source) / stride + 1, source};
+}
+
+void validate_activation(const Activation& activation, DType dtype) {
+  const FloatEnvironment environment;
+  // As the kernels have them.
+  const auto rounded = [dtype](double v) {
+    return dtype == DType::f32 ? static_cast<double>(static_cast<float>(v)) : v;
+  };
+  const double a = rounded(activation.a), b = rounded(activation.b);
+  switch (activation.kind) {
+    case Activation::Kind::clip:
+      if (!(a <= b))
+        throw Error(Argument::activation, "clip must have bounds lo <= hi that are numbers, got " +
+                                              number_text(activation.a) + " and " + number_text(activation.b));
+      break;
+    case Activation::Kind::leaky_relu:
+    case Activation::Kind::elu:
+      if (!std::isfinite(a))
+        throw Error(Argument::activation,
+                    std::string(activation.kind == Activation::Kind::elu ? "elu's alpha" : "leaky_relu's slope") +
+                        " must be a finite number of the dtype, got " + number_text(activation.a));
+      break;
+    default: break;
+  }
+}
+
+int64_t output_size(int64_t size, int64_t stride, int64_t padding) {
+  int64_t padded;
+  if (!checked_multiply(padding, 2, &padded) || !checked_add(padded, size, &padded))
+    throw Error(Argument::padding, "must leave the image within the range of int64, got " + std::to_string(padding));
+  if (stride == 1) return padded;  // without a division
+  return padded == 0 ? 0 : (padded - 1) / stride + 1;
+}
+
+Shape validate_src(const Shape& src_shape, const Layout& layout, const Window& window, int64_t c_in, int64_t c_out) {
+  if (src_shape.rank != layout.rank)
+    throw Error(Argument::src, "must have the " + std::to_string(layout.rank) + " axes of layout " + layout.name +
+                                   ", got shape " + to_string(src_shape));
+  for (int i = 0; i < src_shape.rank; ++i)
+    if (src_shape[i] < 0) throw Error(Argument::src, "must have no negative size, got shape " + to_string(src_shape));
+  if (src_shape[layout.channels] != c_in)
+    throw Error(Argument::src, "must have " + std::to_string(c_in) + " channels (axis " +
+                                   std::to_string(layout.channels) + " of " + layout.name + "), got shape " +
+                                   to_string(src_shape));
+  Shape shape = src_shape;
+  shape[layout.channels] = c_out;
+  for (int i = 0; i < layout.spatial; ++i) {
+    const int axis = layout.spatial_axis[i];
+    shape[axis] = output_size(src_shape[axis], window.stride[i], window.padding[i]);
+  }
+  return shape;
+}
+
+void validate_bytes(Argument argument, const Shape& shape, DType dtype) {
+  int64_t bytes = item_size(dtype);
+  for (int i = 0; i < shape.rank; ++i)
+    if (shape[i] > 0 && !checked_multiply(bytes, shape[i], &bytes))
+      throw Error(argument, "must have a size in bytes within the range of int64, got shape " + to_string(shape));
+}
+
+void validate_shape(Argument argument, const Shape& shape, const Shape& expected) {
+  if (shape != expected) throw Error(argument, "must have shape " + to_string(expected) + ", got " + to_string(shape));
+}
+
+}  // namespace pointwise

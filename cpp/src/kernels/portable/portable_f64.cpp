@@ -1,0 +1,25 @@
+// Any CPU, float64. 16 registers are assumed: 8 accumulators.
+#include "kernels/portable/portable_vec.h"
+
+namespace pointwise {
+namespace {
+
+using Vec = PortableVec<double>;
+
+constexpr KernelRow<double> rows[] = {
+    {"gemm_f64_4x4_channels_portable", Rows::channels, 4, 2, 2, run_channel_rows<Vec, 4, 2>},
+    {"gemm_f64_4x4_pixels_portable", Rows::pixels, 4, 2, 2, run_pixel_rows<Vec, 4, 2>},
+};
+
+}  // namespace
+
+const KernelTable<double> portable_f64 = {rows,
+                                          sizeof(rows) / sizeof(rows[0]),
+                                          pack_pixels<Vec>,
+                                          scale_numbers<Vec>,
+                                          pack_weights_panel<Vec>,
+                                          multiply_unpacked<Vec>,
+                                          activations<Vec>,
+                                          fma_loop<Vec>};
+
+}  // namespace pointwise

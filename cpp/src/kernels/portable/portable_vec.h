@@ -1,0 +1,93 @@
+// The vector type of the portable kernels: 16 bytes, in the compiler's own vector extension, so that it is SSE2 on any
+// x86-64, NEON on ARM and plain scalar code elsewhere. Multiply and add are rounded separately: a fused one would be a
+// library call here. (Users are promised the error bound, not the bits, of these kernels.)
+#pragma once
+
+#include "kernels/activation_table.h"
+#include "kernels/block.h"
+#include "kernels/fma_loop.h"
+#include "kernels/pack.h"
+#include "kernels/unpacked.h"
+
+namespace pointwise {
+namespace {
+
+// The bits of a number.
+template <class T>
+struct WordOf;
+template <>
+struct WordOf<float> {
+  using Type = uint32_t;
+  static constexpr int digits = 23;  // that are stored
+};
+template <>
+struct WordOf<double> {
+  using Type = uint64_t;
+  static constexpr int digits = 52;
+};
+
+template <class T>
+struct PortableVec {
+  using Number = T;
+  using Word = typename WordOf<T>::Type;
+  using Mask = int;
+  static constexpr int lanes = 16 / static_cast<int>(sizeof(T));
+  static constexpr bool has_halves = false;
+  typedef T Native __attribute__((vector_size(16)));
+  typedef Word Words __attribute__((vector_size(16)));
+  Native v;
+
+  static PortableVec fill(T number) { return {number - Native{}}; }
+  static PortableVec broadcast(const char* p) { return fill(read<T>(p)); }
+  static Mask first(int n) { return n; }
+  static PortableVec load(const char* p) { return {read<Native>(p)}; }
+  static PortableVec load(const char* p, Mask n) {
+    PortableVec r{};
+    for (int i = 0; i < n; ++i) r.v[i] = read<T>(p + i * sizeof(T));
+    return r;
+  }
+  void store(char* p) const { __builtin_memcpy(p, &v, sizeof(v)); }
+  void store(char* p, Mask n) const { __builtin_memcpy(p, &v, n * sizeof(T)); }
+  void stream(char* p) const { store(p); }
+  static void fence() {}
+  static PortableVec fma(PortableVec a, PortableVec b, PortableVec c) { return {a.v * b.v + c.v}; }
+  static PortableVec add(PortableVec a, PortableVec b) { return {a.v + b.v}; }
+  static PortableVec max(PortableVec a, PortableVec b) { return {a.v > b.v ? a.v : b.v}; }
+
+  static PortableVec sub(PortableVec a, PortableVec b) { return {a.v - b.v}; }
+  static PortableVec mul(PortableVec a, PortableVec b) { return {a.v * b.v}; }
+  static PortableVec div(PortableVec a, PortableVec b) { return {a.v / b.v}; }
+  static PortableVec min(PortableVec a, PortableVec b) { return {a.v < b.v ? a.v : b.v}; }
+  static PortableVec select_less(PortableVec a, PortableVec b, PortableVec x, PortableVec y) {
+    return {a.v < b.v ? x.v : y.v};
+  }
+  static constexpr Word sign_bit = Word(1) << (8 * sizeof(T) - 1);
+  static PortableVec abs(PortableVec a) { return {(Native)((Words)a.v & ~sign_bit)}; }
+  static PortableVec copysign(PortableVec a, PortableVec sign) {
+    return {(Native)((Words)abs(a).v | ((Words)sign.v & sign_bit))};
+  }
+  static PortableVec exponent(PortableVec z) { return {(Native)((Words)z.v << WordOf<T>::digits)}; }
+
+  // Dekker's product: halves of the factors, whose products are exact.
+  static Native upper_half(Native a) {
+    const Native c = a * static_cast<T>((Word(1) << (WordOf<T>::digits + 2) / 2) + 1);
+    return c - (c - a);
+  }
+  static PortableVec rest(PortableVec a, PortableVec b, PortableVec ab) {
+    const Native a1 = upper_half(a.v), a2 = a.v - a1, b1 = upper_half(b.v), b2 = b.v - b1;
+    return {a1 * b1 - ab.v + a1 * b2 + a2 * b1 + a2 * b2};
+  }
+
+  static void transpose(PortableVec (&m)[lanes]) {
+    for (int i = 0; i < lanes; ++i)
+      for (int j = 0; j < i; ++j) {
+        const T t = m[i].v[j];
+        m[i].v[j] = m[j].v[i];
+        m[j].v[i] = t;
+      }
+  }
+  static void load_square(const char* p, ptrdiff_t step, PortableVec (&m)[lanes]) { load_and_transpose(p, step, m); }
+};
+
+}  // namespace
+}  // namespace pointwise

@@ -1,0 +1,62 @@
+#include "kernels/registry.h"
+
+#include <cstdlib>
+#include <stdexcept>
+
+#include "base/lazy.h"
+#include "machine/cpu.h"
+#include "pointwise/pointwise.h"
+
+namespace pointwise {
+
+static_assert(activation_kinds == Activation::kinds, "kernels have one entry for each");
+
+const std::vector<Isa>& all_isas() {
+  static Lazy<std::vector<Isa>> isas;
+  return isas.get([] {
+    return std::vector<Isa>{
+#if defined(__x86_64__)
+        {"avx512", cpu_has_avx512, &avx512_f32, &avx512_f64},
+        {"avx2", cpu_has_avx2, &avx2_f32, &avx2_f64},
+#endif
+        {"portable", [] { return true; }, &portable_f32, &portable_f64},
+    };
+  });
+}
+
+namespace {
+
+const Isa& select() {
+  const char* forced = std::getenv("POINTWISE_ISA");
+  if (forced == nullptr || *forced == '\0') {
+    for (const Isa& isa : all_isas())
+      if (isa.supported()) return isa;
+  }
+  std::string names;
+  for (const Isa& isa : all_isas()) {
+    if (std::string(forced) == isa.name) {
+      if (isa.supported()) return isa;
+      throw std::runtime_error(std::string("POINTWISE_ISA=") + forced + ": this CPU does not support it");
+    }
+    names += (names.empty() ? "" : ", ") + std::string(isa.name);
+  }
+  throw std::runtime_error(std::string("POINTWISE_ISA=") + forced + ": expected one of " + names);
+}
+
+}  // namespace
+
+const Isa& selected_isa() {
+  static Lazy<Isa> isa;
+  return isa.get(select);
+}
+
+std::string isa() { return selected_isa().name; }
+
+std::vector<std::string> supported_isas() {
+  std::vector<std::string> names;
+  for (const Isa& isa : all_isas())
+    if (isa.supported()) names.push_back(isa.name);
+  return names;
+}
+
+}  // namespace pointwise

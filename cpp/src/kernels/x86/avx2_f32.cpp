@@ -1,0 +1,106 @@
+// AVX2 and FMA, float32. 16 registers: up to 12 accumulators.
+#include <immintrin.h>
+
+#include "kernels/activation_table.h"
+#include "kernels/block.h"
+#include "kernels/fma_loop.h"
+#include "kernels/pack.h"
+#include "kernels/unpacked.h"
+
+namespace pointwise {
+namespace {
+
+struct Vec {
+  using Number = float;
+  using Mask = __m256i;
+  static constexpr int lanes = 8;
+  static constexpr bool has_halves = false;
+  __m256 v;
+
+  static Vec fill(float number) { return {_mm256_set1_ps(number)}; }
+  static Vec broadcast(const char* p) { return {_mm256_set1_ps(read<float>(p))}; }
+  static Mask first(int n) {
+    return _mm256_cmpgt_epi32(_mm256_set1_epi32(n), _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7));
+  }
+  static Vec load(const char* p) { return {_mm256_loadu_ps(reinterpret_cast<const float*>(p))}; }
+  static Vec load(const char* p, Mask mask) { return {_mm256_maskload_ps(reinterpret_cast<const float*>(p), mask)}; }
+  void store(char* p) const { _mm256_storeu_ps(reinterpret_cast<float*>(p), v); }
+  void store(char* p, Mask mask) const { _mm256_maskstore_ps(reinterpret_cast<float*>(p), mask, v); }
+  void stream(char* p) const { _mm256_stream_ps(reinterpret_cast<float*>(p), v); }
+  static void fence() { _mm_sfence(); }
+  static Vec fma(Vec a, Vec b, Vec c) { return {_mm256_fmadd_ps(a.v, b.v, c.v)}; }
+  static Vec add(Vec a, Vec b) { return {_mm256_add_ps(a.v, b.v)}; }
+  static Vec max(Vec a, Vec b) { return {_mm256_max_ps(a.v, b.v)}; }
+
+  static Vec sub(Vec a, Vec b) { return {_mm256_sub_ps(a.v, b.v)}; }
+  static Vec mul(Vec a, Vec b) { return {_mm256_mul_ps(a.v, b.v)}; }
+  static Vec div(Vec a, Vec b) { return {_mm256_div_ps(a.v, b.v)}; }
+  static Vec min(Vec a, Vec b) { return {_mm256_min_ps(a.v, b.v)}; }
+  static Vec rest(Vec a, Vec b, Vec ab) { return {_mm256_fmsub_ps(a.v, b.v, ab.v)}; }
+  static Vec select_less(Vec a, Vec b, Vec x, Vec y) {
+    return {_mm256_blendv_ps(y.v, x.v, _mm256_cmp_ps(a.v, b.v, _CMP_LT_OQ))};
+  }
+  static Vec abs(Vec a) { return {_mm256_andnot_ps(fill(-0.0f).v, a.v)}; }
+  static Vec copysign(Vec a, Vec sign) { return {_mm256_or_ps(abs(a).v, _mm256_and_ps(fill(-0.0f).v, sign.v))}; }
+  static Vec exponent(Vec z) { return {_mm256_castsi256_ps(_mm256_slli_epi32(_mm256_castps_si256(z.v), 23))}; }
+
+  // 2x2 blocks of 1, 2 and 4 numbers change places in turn.
+  static void transpose(Vec (&m)[8]) {
+    __m256 a[8], b[8];
+    for (int i = 0; i < 8; i += 2) {
+      a[i] = _mm256_unpacklo_ps(m[i].v, m[i + 1].v);
+      a[i + 1] = _mm256_unpackhi_ps(m[i].v, m[i + 1].v);
+    }
+    for (int i = 0; i < 8; i += 4)
+      for (int k = 0; k < 2; ++k) {
+        b[i + 2 * k] = _mm256_shuffle_ps(a[i + k], a[i + k + 2], 0x44);
+        b[i + 2 * k + 1] = _mm256_shuffle_ps(a[i + k], a[i + k + 2], 0xee);
+      }
+    for (int k = 0; k < 4; ++k) {
+      m[k].v = _mm256_permute2f128_ps(b[k], b[k + 4], 0x20);
+      m[k + 4].v = _mm256_permute2f128_ps(b[k], b[k + 4], 0x31);
+    }
+  }
+
+  // Halves of rows r and r + 4 share a register, so that no number changes halves: 16 shuffles, not 24.
+  static void load_square(const char* p, ptrdiff_t step, Vec (&m)[8]) {
+    POINTWISE_UNROLL
+    for (int half = 0; half < 2; ++half) {
+      __m256 a[4], b[4];
+      POINTWISE_UNROLL
+      for (int r = 0; r < 4; ++r) {
+        const char* row = p + r * step + half * 16;
+        a[r] = _mm256_insertf128_ps(_mm256_castps128_ps256(_mm_loadu_ps(reinterpret_cast<const float*>(row))),
+                                    _mm_loadu_ps(reinterpret_cast<const float*>(row + 4 * step)), 1);
+      }
+      for (int r = 0; r < 4; r += 2) {
+        b[r] = _mm256_unpacklo_ps(a[r], a[r + 1]);
+        b[r + 1] = _mm256_unpackhi_ps(a[r], a[r + 1]);
+      }
+      for (int k = 0; k < 2; ++k) {
+        m[4 * half + 2 * k].v = _mm256_shuffle_ps(b[k], b[k + 2], 0x44);
+        m[4 * half + 2 * k + 1].v = _mm256_shuffle_ps(b[k], b[k + 2], 0xee);
+      }
+    }
+  }
+};
+
+constexpr KernelRow<float> rows[] = {
+    {"gemm_f32_4x24_channels_avx2", Rows::channels, 4, 3, 8, run_channel_rows<Vec, 4, 3>},
+    {"gemm_f32_6x16_pixels_avx2", Rows::pixels, 6, 2, 8, run_pixel_rows<Vec, 6, 2>},
+    {"gemm_f32_12x8_pixels_avx2", Rows::pixels, 12, 1, 8, run_pixel_rows<Vec, 12, 1>},
+    {"gemm_f32_1x64_pixels_avx2", Rows::pixels, 1, 8, 8, run_pixel_rows<Vec, 1, 8>},
+};
+
+}  // namespace
+
+const KernelTable<float> avx2_f32 = {rows,
+                                     sizeof(rows) / sizeof(rows[0]),
+                                     pack_pixels<Vec>,
+                                     scale_numbers<Vec>,
+                                     pack_weights_panel<Vec>,
+                                     multiply_unpacked<Vec>,
+                                     activations<Vec>,
+                                     fma_loop<Vec>};
+
+}  // namespace pointwise

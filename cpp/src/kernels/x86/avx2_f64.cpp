@@ -1,0 +1,75 @@
+// AVX2 and FMA, float64. 16 registers: up to 12 accumulators.
+#include <immintrin.h>
+
+#include "kernels/activation_table.h"
+#include "kernels/block.h"
+#include "kernels/fma_loop.h"
+#include "kernels/pack.h"
+#include "kernels/unpacked.h"
+
+namespace pointwise {
+namespace {
+
+struct Vec {
+  using Number = double;
+  using Mask = __m256i;
+  static constexpr int lanes = 4;
+  static constexpr bool has_halves = false;
+  __m256d v;
+
+  static Vec fill(double number) { return {_mm256_set1_pd(number)}; }
+  static Vec broadcast(const char* p) { return {_mm256_set1_pd(read<double>(p))}; }
+  static Mask first(int n) { return _mm256_cmpgt_epi64(_mm256_set1_epi64x(n), _mm256_setr_epi64x(0, 1, 2, 3)); }
+  static Vec load(const char* p) { return {_mm256_loadu_pd(reinterpret_cast<const double*>(p))}; }
+  static Vec load(const char* p, Mask mask) { return {_mm256_maskload_pd(reinterpret_cast<const double*>(p), mask)}; }
+  void store(char* p) const { _mm256_storeu_pd(reinterpret_cast<double*>(p), v); }
+  void store(char* p, Mask mask) const { _mm256_maskstore_pd(reinterpret_cast<double*>(p), mask, v); }
+  void stream(char* p) const { _mm256_stream_pd(reinterpret_cast<double*>(p), v); }
+  static void fence() { _mm_sfence(); }
+  static Vec fma(Vec a, Vec b, Vec c) { return {_mm256_fmadd_pd(a.v, b.v, c.v)}; }
+  static Vec add(Vec a, Vec b) { return {_mm256_add_pd(a.v, b.v)}; }
+  static Vec max(Vec a, Vec b) { return {_mm256_max_pd(a.v, b.v)}; }
+
+  static Vec sub(Vec a, Vec b) { return {_mm256_sub_pd(a.v, b.v)}; }
+  static Vec mul(Vec a, Vec b) { return {_mm256_mul_pd(a.v, b.v)}; }
+  static Vec div(Vec a, Vec b) { return {_mm256_div_pd(a.v, b.v)}; }
+  static Vec min(Vec a, Vec b) { return {_mm256_min_pd(a.v, b.v)}; }
+  static Vec rest(Vec a, Vec b, Vec ab) { return {_mm256_fmsub_pd(a.v, b.v, ab.v)}; }
+  static Vec select_less(Vec a, Vec b, Vec x, Vec y) {
+    return {_mm256_blendv_pd(y.v, x.v, _mm256_cmp_pd(a.v, b.v, _CMP_LT_OQ))};
+  }
+  static Vec abs(Vec a) { return {_mm256_andnot_pd(fill(-0.0f).v, a.v)}; }
+  static Vec copysign(Vec a, Vec sign) { return {_mm256_or_pd(abs(a).v, _mm256_and_pd(fill(-0.0f).v, sign.v))}; }
+  static Vec exponent(Vec z) { return {_mm256_castsi256_pd(_mm256_slli_epi64(_mm256_castpd_si256(z.v), 52))}; }
+
+  // 2x2 blocks of 1 and 2 numbers change places in turn.
+  static void transpose(Vec (&m)[4]) {
+    const __m256d a = _mm256_unpacklo_pd(m[0].v, m[1].v), b = _mm256_unpackhi_pd(m[0].v, m[1].v);
+    const __m256d c = _mm256_unpacklo_pd(m[2].v, m[3].v), d = _mm256_unpackhi_pd(m[2].v, m[3].v);
+    m[0].v = _mm256_permute2f128_pd(a, c, 0x20);
+    m[1].v = _mm256_permute2f128_pd(b, d, 0x20);
+    m[2].v = _mm256_permute2f128_pd(a, c, 0x31);
+    m[3].v = _mm256_permute2f128_pd(b, d, 0x31);
+  }
+  static void load_square(const char* p, ptrdiff_t step, Vec (&m)[lanes]) { load_and_transpose(p, step, m); }
+};
+
+constexpr KernelRow<double> rows[] = {
+    {"gemm_f64_4x12_channels_avx2", Rows::channels, 4, 3, 4, run_channel_rows<Vec, 4, 3>},
+    {"gemm_f64_6x8_pixels_avx2", Rows::pixels, 6, 2, 4, run_pixel_rows<Vec, 6, 2>},
+    {"gemm_f64_12x4_pixels_avx2", Rows::pixels, 12, 1, 4, run_pixel_rows<Vec, 12, 1>},
+    {"gemm_f64_1x32_pixels_avx2", Rows::pixels, 1, 8, 4, run_pixel_rows<Vec, 1, 8>},
+};
+
+}  // namespace
+
+const KernelTable<double> avx2_f64 = {rows,
+                                      sizeof(rows) / sizeof(rows[0]),
+                                      pack_pixels<Vec>,
+                                      scale_numbers<Vec>,
+                                      pack_weights_panel<Vec>,
+                                      multiply_unpacked<Vec>,
+                                      activations<Vec>,
+                                      fma_loop<Vec>};
+
+}  // namespace pointwise

@@ -1,0 +1,91 @@
+// AVX-512, float64. 32 registers: up to 28 accumulators.
+#include <immintrin.h>
+
+#include "kernels/activation_table.h"
+#include "kernels/block.h"
+#include "kernels/fma_loop.h"
+#include "kernels/pack.h"
+#include "kernels/unpacked.h"
+
+namespace pointwise {
+namespace {
+
+struct Vec {
+  using Number = double;
+  using Mask = __mmask8;
+  static constexpr int lanes = 8;
+  __m512d v;
+
+  static Vec fill(double number) { return {_mm512_set1_pd(number)}; }
+  static Vec broadcast(const char* p) { return {_mm512_set1_pd(read<double>(p))}; }
+  static Mask first(int n) { return static_cast<Mask>((1u << n) - 1); }
+  static Vec load(const char* p) { return {_mm512_loadu_pd(p)}; }
+  static Vec load(const char* p, Mask mask) { return {_mm512_maskz_loadu_pd(mask, p)}; }
+  void store(char* p) const { _mm512_storeu_pd(p, v); }
+  void store(char* p, Mask mask) const { _mm512_mask_storeu_pd(p, mask, v); }
+  void stream(char* p) const { _mm512_stream_pd(reinterpret_cast<double*>(p), v); }
+  static void fence() { _mm_sfence(); }
+  static Vec fma(Vec a, Vec b, Vec c) { return {_mm512_fmadd_pd(a.v, b.v, c.v)}; }
+  static constexpr bool has_halves = true;
+  // Of the lower half, by the number at p, loaded once more (see avx512_f32.cpp); the upper one is of no use.
+  static Vec fma_half(const char* p, Vec b, Vec c) {
+    asm volatile("" ::: "memory");
+    const auto half = [](Vec v) { return _mm512_castpd512_pd256(v.v); };
+    return {_mm512_castpd256_pd512(_mm256_fmadd_pd(_mm256_set1_pd(read<double>(p)), half(b), half(c)))};
+  }
+  static Vec add(Vec a, Vec b) { return {_mm512_add_pd(a.v, b.v)}; }
+  static Vec max(Vec a, Vec b) { return {_mm512_max_pd(a.v, b.v)}; }
+
+  static Vec sub(Vec a, Vec b) { return {_mm512_sub_pd(a.v, b.v)}; }
+  static Vec mul(Vec a, Vec b) { return {_mm512_mul_pd(a.v, b.v)}; }
+  static Vec div(Vec a, Vec b) { return {_mm512_div_pd(a.v, b.v)}; }
+  static Vec min(Vec a, Vec b) { return {_mm512_min_pd(a.v, b.v)}; }
+  static Vec rest(Vec a, Vec b, Vec ab) { return {_mm512_fmsub_pd(a.v, b.v, ab.v)}; }
+  static Vec select_less(Vec a, Vec b, Vec x, Vec y) {
+    return {_mm512_mask_blend_pd(_mm512_cmp_pd_mask(a.v, b.v, _CMP_LT_OQ), y.v, x.v)};
+  }
+  static Vec abs(Vec a) { return {_mm512_andnot_pd(fill(-0.0f).v, a.v)}; }
+  static Vec copysign(Vec a, Vec sign) { return {_mm512_or_pd(abs(a).v, _mm512_and_pd(fill(-0.0f).v, sign.v))}; }
+  static Vec exponent(Vec z) { return {_mm512_castsi512_pd(_mm512_slli_epi64(_mm512_castpd_si512(z.v), 52))}; }
+
+  // 2x2 blocks of 1, 2 and 4 numbers change places in turn.
+  static void transpose(Vec (&m)[8]) {
+    __m512d a[8], b[8];
+    for (int i = 0; i < 8; i += 2) {
+      a[i] = _mm512_unpacklo_pd(m[i].v, m[i + 1].v);
+      a[i + 1] = _mm512_unpackhi_pd(m[i].v, m[i + 1].v);
+    }
+    for (int i = 0; i < 8; i += 4)
+      for (int k = 0; k < 2; ++k) {
+        b[i + k] = _mm512_shuffle_f64x2(a[i + k], a[i + k + 2], 0x88);
+        b[i + k + 2] = _mm512_shuffle_f64x2(a[i + k], a[i + k + 2], 0xdd);
+      }
+    for (int k = 0; k < 4; ++k) {
+      m[k].v = _mm512_shuffle_f64x2(b[k], b[k + 4], 0x88);
+      m[k + 4].v = _mm512_shuffle_f64x2(b[k], b[k + 4], 0xdd);
+    }
+  }
+  static void load_square(const char* p, ptrdiff_t step, Vec (&m)[lanes]) { load_and_transpose(p, step, m); }
+};
+
+constexpr KernelRow<double> rows[] = {
+    {"gemm_f64_8x24_channels_avx512", Rows::channels, 8, 3, 8, run_channel_rows<Vec, 8, 3>},
+    {"gemm_f64_6x32_pixels_avx512", Rows::pixels, 6, 4, 8, run_pixel_rows<Vec, 6, 4>},
+    {"gemm_f64_8x24_pixels_avx512", Rows::pixels, 8, 3, 8, run_pixel_rows<Vec, 8, 3>},
+    {"gemm_f64_12x16_pixels_avx512", Rows::pixels, 12, 2, 8, run_pixel_rows<Vec, 12, 2>},
+    {"gemm_f64_28x8_pixels_avx512", Rows::pixels, 28, 1, 8, run_pixel_rows<Vec, 28, 1>},
+    {"gemm_f64_2x64_pixels_avx512", Rows::pixels, 2, 8, 8, run_pixel_rows<Vec, 2, 8>},
+};
+
+}  // namespace
+
+const KernelTable<double> avx512_f64 = {rows,
+                                        sizeof(rows) / sizeof(rows[0]),
+                                        pack_pixels<Vec>,
+                                        scale_numbers<Vec>,
+                                        pack_weights_panel<Vec>,
+                                        multiply_unpacked<Vec>,
+                                        activations<Vec>,
+                                        fma_loop<Vec>};
+
+}  // namespace pointwise

@@ -1,0 +1,76 @@
+#include "machine/cpu.h"
+
+#if defined(__x86_64__)
+#include <cpuid.h>
+#endif
+#include <unistd.h>
+
+#include <fstream>
+
+#include "base/lazy.h"
+
+namespace pointwise {
+
+#if defined(__x86_64__)
+// __builtin_cpu_supports also asks the operating system (XGETBV) whether it keeps the wide registers.
+bool cpu_has_avx2() { return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma"); }
+
+bool cpu_has_avx512() {
+  return cpu_has_avx2() && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
+         __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl");
+}
+
+// Zen 4 does, the AVX-512 of AMD's family 0x19. Others are taken for full-width.
+bool cpu_halves_avx512() {
+  static Lazy<bool> halves;
+  return halves.get([] {
+    unsigned eax = 0, ebx = 0, ecx = 0, edx = 0;
+    return cpu_has_avx512() && __builtin_cpu_is("amd") && __get_cpuid(1, &eax, &ebx, &ecx, &edx) != 0 &&
+           (eax >> 8 & 0xf) + (eax >> 20 & 0xff) == 0x19;
+  });
+}
+#else
+bool cpu_has_avx2() { return false; }
+bool cpu_has_avx512() { return false; }
+bool cpu_halves_avx512() { return false; }
+#endif
+
+namespace {
+
+// What the system says, where it says it.
+int64_t cache_size(int name, int64_t otherwise) {
+  const int64_t bytes = name >= 0 ? sysconf(name) : 0;
+  return bytes > 0 ? bytes : otherwise;
+}
+
+#if defined(_SC_LEVEL1_DCACHE_SIZE)
+constexpr int l1 = _SC_LEVEL1_DCACHE_SIZE, l2 = _SC_LEVEL2_CACHE_SIZE, l3 = _SC_LEVEL3_CACHE_SIZE;
+#else
+constexpr int l1 = -1, l2 = -1, l3 = -1;
+#endif
+
+}  // namespace
+
+int64_t l1_cache_size() {
+  static Lazy<int64_t> size;
+  return size.get([] { return cache_size(l1, int64_t{32} << 10); });
+}
+
+int64_t l2_cache_size() {
+  static Lazy<int64_t> size;
+  return size.get([] { return cache_size(l2, int64_t{1} << 20); });
+}
+
+int64_t l3_cache_size() {
+  static Lazy<int64_t> size;
+  return size.get([] {
+    // What this CPU shares: sysconf may count the whole package (402 MB on an EPYC whose cores share 32 MiB).
+    std::ifstream file("/sys/devices/system/cpu/cpu0/cache/index3/size");
+    int64_t number = 0;
+    char unit = 0;
+    if (file >> number >> unit && number > 0 && unit == 'K') return number << 10;
+    return cache_size(l3, int64_t{32} << 20);
+  });
+}
+
+}  // namespace pointwise

@@ -1,0 +1,75 @@
+#include "measure/alternatives.h"
+
+#include <algorithm>
+
+#include "base/checked.h"
+#include "base/float_environment.h"
+#include "base/types.h"
+#include "convolution/lowering.h"
+#include "product/driver.h"
+#include "product/explain.h"
+
+namespace pointwise {
+namespace {
+
+// A layer keeps its own packed weights to itself: these are packed again.
+Weights weights_of(const Layer& layer) {
+  const Options& options = layer.options();
+  const int64_t inputs = layer.c_in() / options.groups, item = item_size(options.dtype);
+  const AlignedBytes weights = allocate_aligned(allocation_size(allocation_size(layer.c_out(), inputs), item));
+  const AlignedBytes bias = allocate_aligned(allocation_size(layer.c_out(), item));
+  layer.copy_weights(weights.get());
+  layer.copy_bias(bias.get());  // zeros where there is none
+  const View bias_view(bias.get(), options.dtype, {layer.c_out()});
+  return pack_weights(View(weights.get(), options.dtype, {layer.c_out(), inputs}), &bias_view, options);
+}
+
+std::string words_of(const Box& box, const Blocking& b, const std::vector<RowShape>& rows) {
+  const std::string words = std::string(rows[b.row].name) + ", " + packing_words(b.packing);
+  if (box.axes == 1) return words;
+  return words + ", " + std::to_string(b.images) + " x " + std::to_string(b.pixels) + " pixels";
+}
+
+bool same_way(const Blocking& a, const Blocking& b) {
+  return a.row == b.row && a.packing == b.packing && a.pixel_axes == b.pixel_axes;
+}
+
+// The box that reads src; the first one where none does.
+int main_box(const Lowered& lowered) {
+  for (int i = 0; i < lowered.boxes; ++i)
+    if (lowered.box[i].input_channels > 0) return i;
+  return 0;
+}
+
+}  // namespace
+
+Alternatives::Alternatives(const Layer& layer, const Shape& src_shape)
+    : options_(layer.options()), dst_shape_(layer.output_shape(src_shape)), weights_(weights_of(layer)) {
+  const FloatEnvironment environment;  // the cost model rounds
+  const Layout& layout = parse_layout(options_.layout);
+  const View src(nullptr, options_.dtype, src_shape), dst(nullptr, options_.dtype, dst_shape_);
+  const Lowered lowered = lower(layout, validate_window(options_, layout), options_.groups, src, dst, nullptr);
+  if (lowered.boxes == 0) return;
+
+  const std::vector<RowShape>& rows = row_shapes(options_.dtype);
+  const Plan chosen = make_uncut_plan(lowered, options_.dtype, 1);
+  const int main = main_box(lowered);
+  const auto add = [&](const Blocking& b) {
+    std::array<Blocking, max_boxes> blocking = chosen.blocking;
+    blocking[main] = b;
+    all_.push_back({words_of(lowered.box[main], b, rows), b.cycles, plan_of(lowered, blocking, options_.dtype, 1)});
+  };
+  add(chosen.blocking[main]);
+  for (const Candidate& c : candidates(work_of(lowered, lowered.box[main], options_.dtype, 1), rows))
+    if (c.refused == nullptr && !same_way(c.blocking, chosen.blocking[main])) add(c.blocking);
+}
+
+void Alternatives::run(size_t index, const void* src, void* dst) const {
+  std::visit(
+      [&](const auto& weights) {
+        run_plan(all_.at(index).plan, weights, {static_cast<const char*>(src), static_cast<char*>(dst)}, 1);
+      },
+      weights_);
+}
+
+}  // namespace pointwise

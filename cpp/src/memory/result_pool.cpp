@@ -1,0 +1,169 @@
+#include "memory/result_pool.h"
+
+#include <sys/mman.h>
+
+#include <array>
+#include <atomic>
+#include <cstdlib>
+#include <new>
+#include <type_traits>
+
+#include "base/checked.h"
+
+namespace pointwise {
+namespace {
+
+constexpr int64_t huge_page = int64_t{2} << 20, page = 4096;
+
+// From a huge page on, memory is mapped by itself, aligned so that the system can use huge pages; and it goes back to
+// the system when it is freed, whatever the allocator's policy is.
+bool is_mapped(int64_t capacity) { return capacity >= huge_page; }
+
+char* map(int64_t capacity) {
+  int64_t padded;
+  if (!checked_add(capacity, huge_page, &padded)) return nullptr;
+  void* p = mmap(nullptr, static_cast<size_t>(padded), PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+  if (p == MAP_FAILED) return nullptr;
+  char* begin = static_cast<char*>(p);
+  const int64_t before = (huge_page - static_cast<int64_t>(reinterpret_cast<uintptr_t>(p) % huge_page)) % huge_page;
+  if (before > 0) munmap(begin, static_cast<size_t>(before));
+  munmap(begin + before + capacity, static_cast<size_t>(huge_page - before));
+#if defined(MADV_HUGEPAGE)
+  madvise(begin + before, static_cast<size_t>(capacity), MADV_HUGEPAGE);
+#endif
+  return begin + before;
+}
+
+char* system_allocate(int64_t capacity) {
+  if (is_mapped(capacity)) return map(capacity);
+  return static_cast<char*>(std::aligned_alloc(64, static_cast<size_t>(capacity)));
+}
+
+void system_free(Buffer buffer) noexcept {
+  if (is_mapped(buffer.capacity))
+    munmap(buffer.data, static_cast<size_t>(buffer.capacity));
+  else
+    std::free(buffer.data);
+}
+
+// Sizes that differ little share buffers.
+int64_t capacity_for(int64_t bytes) {
+  int64_t padded;
+  if (!checked_add(bytes, page, &padded)) throw std::bad_alloc();
+  return round_up(bytes, page);
+}
+
+// A lock that is tried, never waited for.
+class TryLock {
+ public:
+  explicit TryLock(std::atomic<bool>* locked, int tries = 100) : locked_(locked) {  // it is held for some 10 ns
+    for (int i = 0; i < tries && !owns_; ++i) owns_ = !locked_->exchange(true, std::memory_order_acquire);
+  }
+  ~TryLock() {
+    if (owns_) locked_->store(false, std::memory_order_release);
+  }
+  TryLock(const TryLock&) = delete;
+  TryLock& operator=(const TryLock&) = delete;
+  explicit operator bool() const { return owns_; }
+
+ private:
+  std::atomic<bool>* locked_;
+  bool owns_ = false;
+};
+
+class Pool {
+ public:
+  // An idle buffer that is large enough and not wasteful, or none.
+  Buffer take(int64_t capacity) {
+    const TryLock lock(&locked_);
+    if (!lock) return {};
+    for (int i = count_ - 1; i >= 0; --i) {
+      if (idle_[i].capacity < capacity || idle_[i].capacity - capacity > capacity / 8) continue;
+      const Buffer found = idle_[i];
+      remove(i);
+      return found;
+    }
+    return {};
+  }
+
+  void give(Buffer buffer) {
+    std::array<Buffer, most_idle + 1> over;
+    int overs = 0;
+    {
+      const TryLock lock(&locked_);
+      if (!lock || buffer.capacity > limit_) {
+        over[overs++] = buffer;
+      } else {
+        while (count_ == most_idle || (count_ > 0 && bytes_ + buffer.capacity > limit_)) {
+          over[overs++] = idle_[0];
+          remove(0);
+        }
+        idle_[count_++] = buffer;
+        bytes_ += buffer.capacity;
+      }
+    }
+    for (int i = 0; i < overs; ++i) system_free(over[i]);
+  }
+
+  // Asked for by name, so it tries long enough for anybody who is at work here; one lost in a fork never answers.
+  void shrink(int64_t limit) {
+    std::array<Buffer, most_idle> over;
+    int overs = 0;
+    {
+      const TryLock lock(&locked_, 1 << 20);
+      if (!lock) return;
+      while (count_ > 0 && bytes_ > limit) {
+        over[overs++] = idle_[0];
+        remove(0);
+      }
+    }
+    for (int i = 0; i < overs; ++i) system_free(over[i]);
+  }
+
+  void set_limit(int64_t limit) {
+    limit_ = limit;
+    shrink(limit);
+  }
+
+  int64_t bytes() const { return bytes_; }
+
+ private:
+  static constexpr int most_idle = 64;
+
+  void remove(int i) {
+    bytes_ -= idle_[i].capacity;
+    for (--count_; i < count_; ++i) idle_[i] = idle_[i + 1];
+  }
+
+  std::atomic<bool> locked_{false};
+  std::array<Buffer, most_idle> idle_;  // the longest unused first
+  int count_ = 0;
+  std::atomic<int64_t> bytes_{0}, limit_{int64_t{128} << 20};
+};
+
+// Not for a moment unmade, and never destroyed: arrays may die after static objects do.
+Pool the_pool;
+static_assert(std::is_trivially_destructible_v<Pool>);
+Pool& pool() { return the_pool; }
+
+}  // namespace
+
+Buffer take_buffer(int64_t bytes) {
+  const int64_t capacity = capacity_for(bytes);
+  Buffer buffer = pool().take(capacity);
+  if (buffer.data != nullptr) return buffer;
+  buffer = {system_allocate(capacity), capacity};
+  if (buffer.data == nullptr) {
+    release_idle_buffers();
+    buffer.data = system_allocate(capacity);
+  }
+  if (buffer.data == nullptr) throw std::bad_alloc();
+  return buffer;
+}
+
+void give_buffer(Buffer buffer) noexcept { pool().give(buffer); }
+void release_idle_buffers() noexcept { pool().shrink(0); }
+void set_idle_limit(int64_t bytes) noexcept { pool().set_limit(bytes); }
+int64_t idle_bytes() noexcept { return pool().bytes(); }
+
+}  // namespace pointwise

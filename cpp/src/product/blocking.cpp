@@ -1,0 +1,297 @@
+#include "product/blocking.h"
+
+#include <algorithm>
+#include <cassert>
+#include <cmath>
+#include <limits>
+
+#include "base/checked.h"
+#include "product/cycle_model.h"
+#include "threads/team_size.h"
+
+namespace pointwise {
+namespace {
+
+constexpr double call_cycles = 30;           // a kernel call
+constexpr double transpose_cycles = 6;       // a vector that goes through the transposing store
+constexpr double scatter_cycles = 2;         // a number that is stored alone
+constexpr double copy_cycles = 2;            // a vector that is packed
+constexpr double run_cycles = 3;             // a run of pixels side by side, in each channel
+constexpr double gather_cycles = 1;          // a number that is packed alone
+constexpr double transposed_cycles = 0.3;    // a number that is packed in a square that is transposed
+constexpr double part_of_square_cycles = 6;  // a pixel's share of a square that is not full, or is partly done again
+constexpr double copied_pixel_cycles = 1.5;  // the least that a pixel takes which is packed as it lies
+constexpr double scale_cycles = 0.7;         // a vector of packed pixels that is scaled
+constexpr double second_cycles = 0.7;        // a number that is packed where every second one is, in short rows
+// Where CPUs compute 64-byte vectors half by half, a cycle of the model is two of theirs; these copies fit in between
+// (64 -> 128 channels at 112x112 with stride 2 in NCHW: 82 -> 88% of the peak; generated layers in NHWC: 1.049 -> 1.034
+// times the best way).
+constexpr double half_width_copies = 0.65;
+// 3 us of work a thread, below which a second one does not pay (a parallel region costs 1 to 2 us).
+constexpr double least_cycles_a_thread = 12000;
+// Pieces of each thread, at most: enough that a slow core can take fewer.
+constexpr int rounds_to_weigh[] = {1, 2, 3, 4, 8};
+constexpr int most_rounds = 8;
+// What fits the times of all layers of bench/layers above 5 MFLOP, cut in every way for two threads (times over the
+// best cut: 1.018; with no wait for a late piece 1.020; whole tiles as units, 1.05). A piece costs its hand-out, a
+// kernel call and what it finds in another core's cache; a last piece that starts late is waited for; a cut across what
+// the tiles of a row stream over makes each piece stream it again.
+constexpr double piece_cycles = 2400, late_piece = 0.02, cut_across = 1.02;
+// A piece of more than 0.2 ms is too long to wait for where its core is slow (1.019 times the best cut with this).
+constexpr double long_piece_cycles = 8e5, late_long_piece = 0.25;
+// Where the channels of a pixel's results lie side by side, two threads that write different ones share a line of 64
+// bytes a pixel. It costs nothing where they are far apart, and 100 to 200 cycles where they go side by side (16 -> 96
+// channels at 112x112 in NHWC: 84 us cut by pixels, 291 by channels); this fits (1.056 times the best cut without it).
+constexpr double shared_line_cycles = 20;
+// A sum over more channels than this is split: the tile's pixels leave L1 and the TLB before the next tile reads them
+// (8192 -> 64 channels at 28x28 in NCHW: 50 GFLOP/s whole, 162 split; 4096 -> 64: 133 and 193).
+constexpr int64_t most_input_channels = 1536, input_channels_a_call = 1024;
+// Pixels, and channels, of a kernel call: it multiplies such counts with each other.
+constexpr int64_t most_of_a_call = int64_t{1} << 30;
+
+// Cuts each image and group into pieces, by pixels, by channels or both ways. What is weighed: rounds of pieces as
+// long as the largest, until the slowest thread is done. Borrowed weights are packed once: by channels alone.
+void split(const Work& work, const RowShape& row, Blocking* b) {
+  const bool channel_rows = row.rows == Rows::channels;
+  const bool shares_lines = work.dst_channel == work.item;
+  const int64_t panel = 64 / work.item, units = b->images * work.groups;
+  b->pixel_blocks = {b->pixels, channel_rows ? row.lanes : row.half == Half::shared ? row.mr : 1, 1};
+  b->channel_blocks = {work.channels, panel, 1};
+  const int team = teams_are_forced()
+                       ? work.threads
+                       : static_cast<int>(std::min<double>(work.threads, b->cycles / least_cycles_a_thread));
+  if (team > 1 && units < int64_t{most_rounds} * team) {
+    const double whole = compute_cycles(work, row, b->pixels, work.channels, b->indirect);
+    const double scale = (b->cycles / static_cast<double>(units) - b->pack) / whole;
+    double best = std::numeric_limits<double>::infinity();
+    Parts pixels = b->pixel_blocks, channels = b->channel_blocks;
+    const auto weigh = [&](int64_t pixel_parts, int64_t channel_parts) {
+      pixels.count = work.borrowed ? 1 : std::min(pixel_parts, pixels.units());
+      channels.count = std::min(channel_parts, channels.units());
+      const bool across = (channel_rows ? channels : pixels).count > 1;
+      // Every piece packs its pixels, whoever else packs them too.
+      const double largest =
+          scale * compute_cycles(work, row, pixels.largest(), channels.largest(), b->indirect) *
+              (across ? cut_across : 1) +
+          (shares_lines && channels.count > 1 ? shared_line_cycles : 0) * static_cast<double>(pixels.largest()) +
+          b->pack / static_cast<double>(pixels.count);
+      const int64_t rounds = ceil_div(units * pixels.count * channels.count, team);
+      const double price = static_cast<double>(rounds) * (largest + piece_cycles) + late_piece * largest +
+                           late_long_piece * std::max(0.0, largest - long_piece_cycles);
+      if (price >= best) return;
+      best = price;
+      b->pixel_blocks = pixels;
+      b->channel_blocks = channels;
+    };
+    for (const int rounds : rounds_to_weigh) {
+      const int64_t parts = std::max<int64_t>(1, int64_t{rounds} * team / units);
+      for (int64_t few = 1; few * few <= parts; ++few) {
+        weigh(few, parts / few);
+        if (few < parts / few) weigh(parts / few, few);
+      }
+    }
+    // L3 is shared: what comes from it takes as long for all threads as for one.
+    const double weights = static_cast<double>(work.input_channels) * static_cast<double>(work.channels * work.item);
+    const double l3 = weights > work.l2 / 2 ? static_cast<double>(units) * weights / l3_bytes_per_cycle : 0;
+    b->makespan = best + l3 * (1 - 1.0 / team);
+  }
+  b->pieces = units * b->pixel_blocks.count * b->channel_blocks.count;
+}
+
+// Cache blocks. Beyond these sizes the order of the loops hardly matters (under 1%): they bound scratch memory and keep
+// what is streamed many times out of L3.
+void chunk(const Work& work, const RowShape& row, Blocking* b) {
+  const bool channel_rows = row.rows == Rows::channels;
+  const int64_t unit = channel_rows ? int64_t{row.nr} * row.lanes : row.mr, panel = 64 / work.item;
+  const int64_t inputs = std::max<int64_t>(work.input_channels, 1);
+  b->input_chunk = inputs <= most_input_channels ? inputs : ceil_div(inputs, ceil_div(inputs, input_channels_a_call));
+  const bool split_inputs = b->input_chunk < inputs;
+  const int64_t bytes = b->input_chunk * work.item;
+
+  b->channel_chunk = std::min(b->channel_blocks.largest(), most_of_a_call);
+  if (channel_rows || split_inputs)
+    b->channel_chunk = std::min(b->channel_chunk, std::max<int64_t>(1, work.l2 / 2 / bytes / panel) * panel);
+  if (work.borrowed) {
+    b->channel_chunk =
+        std::min(b->channel_chunk, std::max<int64_t>(1, work.l2 / 2 / (inputs * work.item) / panel) * panel);
+    b->weights = allocation_size(allocation_size(round_up(b->channel_chunk, panel), work.input_channels), work.item);
+  }
+  b->pixel_chunk = b->pixel_blocks.largest();
+  const auto most_pixels = [&](int64_t pixels) {
+    b->pixel_chunk = std::min(b->pixel_chunk, std::max<int64_t>(1, pixels / unit) * unit);
+  };
+  most_pixels(most_of_a_call);
+  if (!channel_rows) most_pixels(work.l2 / 4 / bytes);
+  // Packed pixels that a single row of tiles reads stay in L1 (64 -> 1 channels, 200 pixels in NHWC: 1.8 -> 1.5 us).
+  const bool once = b->packing == Packing::channels && work.channels <= row.mr;
+  if (b->packing != Packing::none) most_pixels((once ? work.l1 : work.l2) / 4 / (inputs * work.item));
+  if (split_inputs) most_pixels(work.l2 / 4 / (b->channel_chunk * work.item));
+  if (!b->even || b->packing != Packing::none) most_pixels(2048);
+
+  if (b->packing == Packing::channels) {
+    b->packed_step = padded_row(b->pixel_chunk * work.item);
+    b->packed = allocation_size(b->packed_step, inputs);
+  } else if (b->packing == Packing::pixels) {
+    b->packed_step = padded_row(inputs * work.item);
+    b->packed = allocation_size(b->packed_step, b->pixel_chunk);
+  }
+  if (copies_pixels(work, row, b->input_chunk))
+    b->copy = allocation_size(b->input_chunk, int64_t{row.nr} * row.lanes * work.item);
+  if (split_inputs) {  // whole tiles
+    const int64_t tile = std::max<int64_t>(panel, channel_rows ? row.mr : row.nr * row.lanes);
+    const int64_t pixels = round_up(b->pixel_chunk, unit), channels = round_up(b->channel_chunk, tile);
+    b->sums_row = padded_row((channel_rows ? pixels : channels) * work.item);
+    b->sums = allocation_size(b->sums_row, channel_rows ? channels : pixels);
+  }
+}
+
+// Of what a copy takes: all of it, or less.
+double copies_share(const Work& work, const RowShape& row) {
+  return work.half_width && row.lanes * work.item == 64 ? half_width_copies : 1;
+}
+
+// Packs a pixel whose channels lie side by side, in squares of `lanes` of both; or a channel whose pixels do.
+double transpose_pixel_cycles(const Work& work, const RowShape& row, int64_t channels) {
+  const int64_t rest = channels % row.lanes;
+  const double cycles =
+      static_cast<double>(channels - rest) * transposed_cycles + (rest > 0 ? part_of_square_cycles : 0);
+  return cycles * copies_share(work, row);
+}
+
+Candidate consider(const Work& work, const RowShape& row, int index, int pixel_axes, Packing packing) {
+  Candidate candidate{};
+  Blocking& b = candidate.blocking;
+  b.row = index;
+  b.pixel_axes = pixel_axes;
+  b.packing = packing;
+  b.images = b.pixels = 1;
+  for (int i = 0; i < work.axes; ++i) (i < work.axes - pixel_axes ? b.images : b.pixels) *= work.axis[i].size;
+  const Axis& inner = work.axis[work.axes - 1];
+  b.even = true;
+  bool even_src = true;
+  int64_t runs = 1, outside = 1;  // of pixels that step evenly; of what is outside of an axis
+  for (int i = work.axes - pixel_axes; i + 1 < work.axes; ++i) {
+    const Axis &outer = work.axis[i], &next = work.axis[i + 1];
+    const bool even = outer.src == next.size * next.src;
+    outside *= outer.size;
+    if (!even) runs = outside;
+    even_src = even_src && even;
+    b.even = b.even && outer.dst == next.size * next.dst && outer.residual == next.size * next.residual;
+  }
+  const bool channel_rows = row.rows == Rows::channels, reads = work.input_channels > 0;
+  if (packing == Packing::none && reads) {
+    if (work.scaled) candidate.refused = "input channels are scaled where they are packed";
+    if (!even_src) candidate.refused = "pixels of the source do not step evenly";
+    if (channel_rows && inner.src != work.item && b.pixels > 1)
+      candidate.refused = "pixels of the source are not side by side";
+  }
+  const bool transposes = work.src_channel != work.item;  // where pixels are packed that lie side by side
+  if (packing == Packing::pixels && channel_rows)
+    candidate.refused = "its pixels must be side by side";
+  else if (packing == Packing::pixels && transposes && (inner.src != work.item || !even_src))
+    candidate.refused = "neither channels nor pixels are side by side";
+  const int64_t rest = work.channels % row.lanes;
+  const bool half_left = rest > 0 && rest <= row.lanes / 2;
+  if (row.half == Half::narrow && !half_left) candidate.refused = "channels leave no half of a vector";
+  if (row.half == Half::shared && (!half_left || work.channels < row.lanes))
+    candidate.refused = "channels leave no half of a vector behind a whole one";
+  if (packing != Packing::none && !reads) candidate.refused = "nothing to pack";
+  if (candidate.refused != nullptr) return candidate;
+
+  // How a vector of results gets to dst.
+  const bool pixels_adjacent = b.even && (inner.dst == work.item || b.pixels == 1) &&
+                               (!work.residual || inner.residual == work.item || b.pixels == 1);
+  const bool channels_adjacent = (work.dst_channel == work.item || work.channels == 1) &&
+                                 (!work.residual || work.residual_channel == work.item || work.channels == 1) && b.even;
+  const bool direct = channel_rows ? pixels_adjacent : channels_adjacent;
+  const bool transposed = channel_rows ? channels_adjacent : pixels_adjacent;
+  if (row.half != Half::padded && !direct) {
+    candidate.refused = "channels of the result are not side by side";
+    return candidate;
+  }
+  // A square takes as long where few channels leave more than half of it empty (1 -> 2 channels at 11x12 in NHWC: 0.37
+  // us so, 0.23 otherwise).
+  const double squares = channel_rows ? std::max(1.0, row.lanes / 2.0 / static_cast<double>(work.channels)) : 1;
+  b.indirect = direct ? 0 : transposed ? squares * transpose_cycles : scatter_cycles * row.lanes;
+
+  double cycles = call_cycles + compute_cycles(work, row, b.pixels, work.channels, b.indirect);
+  if (packing == Packing::none && reads && !channel_rows) cycles *= thrash_factor(row, inner.src, b.pixels);
+  if (packing != Packing::pixels && !channel_rows && inner.src == work.item && b.pixels > 1)
+    cycles *= scattered_factor(work, row, packing == Packing::channels);
+  const double inputs = static_cast<double>(work.input_channels), pixels = static_cast<double>(b.pixels);
+  const double vectors = inputs * pixels * work.item / 32.0;
+  if (packing == Packing::channels) {
+    b.pack = work.src_channel == work.item ? pixels * transpose_pixel_cycles(work, row, work.input_channels)
+             : inner.src == work.item ? std::max(vectors * copy_cycles, inputs * static_cast<double>(runs) * run_cycles)
+             : inner.src == 2 * work.item ? inputs * pixels * second_cycles * copies_share(work, row)
+                                          : inputs * pixels * gather_cycles;
+  } else if (packing == Packing::pixels) {
+    b.pack = transposes ? inputs * transpose_pixel_cycles(work, row, b.pixels)
+                        : std::max(vectors * copy_cycles, pixels * copied_pixel_cycles);
+  }
+  if (work.scaled) b.pack += vectors * scale_cycles;
+  b.cycles = b.makespan = (cycles + b.pack) * b.images * work.groups;
+  return candidate;
+}
+
+// The ways in which rows can run, without their pieces.
+template <class Take>
+void consider_all(const Work& work, const std::vector<RowShape>& rows, const Take& take) {
+  for (int index = 0; index < static_cast<int>(rows.size()); ++index)
+    for (const int pixel_axes : {1, work.axes}) {
+      for (const Packing packing : {Packing::none, Packing::channels, Packing::pixels})
+        take(consider(work, rows[index], index, pixel_axes, packing));
+      if (work.axes == 1) break;
+    }
+}
+
+void cut_up(const Work& work, const RowShape& row, Blocking* b) {
+  split(work, row, b);
+  chunk(work, row, b);
+}
+
+}  // namespace
+
+std::vector<Candidate> candidates(const Work& work, const std::vector<RowShape>& rows) {
+  std::vector<Candidate> all;
+  consider_all(work, rows, [&](Candidate candidate) {
+    if (candidate.refused == nullptr) cut_up(work, rows[candidate.blocking.row], &candidate.blocking);
+    all.push_back(candidate);
+  });
+  return all;
+}
+
+Blocking choose_blocking(const Work& work, const std::vector<RowShape>& rows) {
+  Blocking best{};
+  bool any = false;
+  consider_all(work, rows, [&](const Candidate& candidate) {
+    if (candidate.refused != nullptr || (any && candidate.blocking.cycles >= best.cycles)) return;
+    best = candidate.blocking;
+    any = true;
+  });
+  assert(any);
+  const double cycles = best.cycles;
+  cut_up(work, rows[best.row], &best);
+  if (work.threads == 1) return best;
+  // A way that takes a little longer on one thread may come out more even on several.
+  consider_all(work, rows, [&](Candidate candidate) {
+    const Blocking& b = candidate.blocking;
+    if (candidate.refused != nullptr || b.cycles > 1.1 * cycles || b.cycles >= best.makespan * work.threads) return;
+    cut_up(work, rows[candidate.blocking.row], &candidate.blocking);
+    if (candidate.blocking.makespan < best.makespan) best = candidate.blocking;
+  });
+  return best;
+}
+
+ptrdiff_t padded_row(int64_t bytes) {
+  const int64_t step = round_up(bytes, 64);
+  return step % 1024 == 0 ? step + 64 : step;
+}
+
+int team_size(double cycles, int64_t pieces, int threads) {
+  if (teams_are_forced()) return threads;
+  const double useful = std::min<double>(cycles / least_cycles_a_thread, static_cast<double>(pieces));
+  return static_cast<int>(std::max(1.0, std::min<double>(threads, useful)));
+}
+
+}  // namespace pointwise

@@ -1,0 +1,296 @@
+// The loop nest. In the end it equals, for every image, group, output channel o and pixel p:
+//
+//     acc = bias[o]
+//     for i in input channels:  acc = fma(weights[o][i], src[i][p], acc)
+//     dst[o][p] = activation(acc + residual[o][p])
+//
+// cut into the pieces of the plan. A piece belongs to one thread; no element is in two.
+#include "product/driver.h"
+
+#include <algorithm>
+#include <cstring>
+#include <limits>
+
+#include "base/checked.h"
+#include "kernels/registry.h"
+#include "memory/scratch.h"
+#include "threads/parallel.h"
+
+namespace pointwise {
+namespace {
+
+// Walks the pixels of a block in order and notes where each lies in one of the arrays, whose steps `step` names.
+void pixel_offsets(const Axis* axis, int axes, int64_t begin, int64_t count, ptrdiff_t Axis::* step, ptrdiff_t* to) {
+  std::array<int64_t, max_axes> at{};
+  ptrdiff_t offset = 0;
+  for (int i = axes - 1; i >= 0; --i) {
+    at[i] = begin % axis[i].size;
+    begin /= axis[i].size;
+    offset += at[i] * axis[i].*step;
+  }
+  const Axis& inner = axis[axes - 1];
+  for (int64_t k = 0, run; k < count; k += run) {  // a run along the innermost axis at a time
+    run = std::min(count - k, inner.size - at[axes - 1]);
+    for (int64_t j = 0; j < run; ++j) to[k + j] = offset + j * inner.*step;
+    offset += run * inner.*step;
+    at[axes - 1] += run;
+    for (int i = axes - 1; i > 0 && at[i] == axis[i].size; --i) {
+      offset += axis[i - 1].*step - axis[i].size * axis[i].*step;
+      at[i] = 0;
+      ++at[i - 1];
+    }
+  }
+}
+
+template <class T>
+class Run {
+ public:
+  Run(const Plan& plan, const PackedWeights<T>& weights, const Arrays& arrays, char* scratch)
+      : plan_(plan), weights_(weights), arrays_(arrays), scratch_(scratch) {}
+
+  void piece(int64_t index, int thread) const {
+    int i = 0;
+    while (index >= plan_.blocking[i].pieces) index -= plan_.blocking[i++].pieces;
+    const Box& box = plan_.lowered.box[i];
+    const Blocking& b = plan_.blocking[i];
+    const int64_t channel_part = index % b.channel_blocks.count;
+    index /= b.channel_blocks.count;
+    const int64_t pixel_part = index % b.pixel_blocks.count;
+    index /= b.pixel_blocks.count;
+    const int64_t pixel = b.pixel_blocks.begin(pixel_part), channel = b.channel_blocks.begin(channel_part);
+    run_block(box, b, index / plan_.lowered.groups, index % plan_.lowered.groups, pixel,
+              b.pixel_blocks.begin(pixel_part + 1) - pixel, channel, b.channel_blocks.begin(channel_part + 1) - channel,
+              scratch_ + thread * plan_.scratch);
+  }
+
+ private:
+  void run_block(const Box& box, const Blocking& b, int64_t image, int64_t group, int64_t pixel, int64_t pixels,
+                 int64_t channel, int64_t channels, char* scratch) const {
+    const Lowered& lowered = plan_.lowered;
+    const int image_axes = box.axes - b.pixel_axes;
+    const int64_t group_input = group * lowered.input_channels, first = group * lowered.channels + channel;
+    const char* src = arrays_.src + box.src + group_input * lowered.src_channel;
+    char* dst = arrays_.dst + box.dst + first * lowered.dst_channel;
+    const char* residual =
+        arrays_.residual ? arrays_.residual + box.residual + first * lowered.residual_channel : nullptr;
+    const char* scale =
+        arrays_.scale ? arrays_.scale + box.scale + group_input * static_cast<ptrdiff_t>(sizeof(T)) : nullptr;
+    for (int i = image_axes - 1; i >= 0; --i) {
+      const Axis& axis = box.axis[i];
+      const int64_t at = image % axis.size;
+      image /= axis.size;
+      src += at * axis.src;
+      dst += at * axis.dst;
+      if (residual) residual += at * axis.residual;
+      if (scale) scale += at * axis.scale;
+    }
+
+    constexpr int64_t width = panel_width<T>();
+    const Axis& inner = box.axis[box.axes - 1];
+    Block<T> block{};
+    block.input_channels = box.input_channels;
+    block.epilogue = weights_.epilogue;
+    // A single pixel, or channel, lies side by side with itself.
+    block.y_pixel = b.pixels == 1 ? static_cast<ptrdiff_t>(sizeof(T)) : inner.dst;
+    block.residual_pixel = b.pixels == 1 ? static_cast<ptrdiff_t>(sizeof(T)) : inner.residual;
+    block.y_channel = lowered.channels == 1 ? static_cast<ptrdiff_t>(sizeof(T)) : lowered.dst_channel;
+    block.residual_channel = lowered.channels == 1 ? static_cast<ptrdiff_t>(sizeof(T)) : lowered.residual_channel;
+    block.fetch = plan_.fetch && b.packing == Packing::none;
+    block.panel = width * lowered.input_channels * static_cast<ptrdiff_t>(sizeof(T));
+    const bool packs = weights_.borrowed && box.input_channels > 0;
+    const T* weights =
+        weights_.borrowed ? nullptr : weights_.weights(group) + channel / width * width * lowered.input_channels;
+    const T* bias = weights_.bias(group) + channel;
+
+    char* sums = scratch + plan_.packed;
+    char* copy = sums + plan_.sums;
+    T* panels = reinterpret_cast<T*>(copy + plan_.copy);
+    block.copy = b.copy > 0 ? copy : nullptr;
+    ptrdiff_t* src_offsets = reinterpret_cast<ptrdiff_t*>(copy + plan_.copy + plan_.weights);
+    const int64_t most_offsets =
+        b.packing != Packing::none || !b.even ? b.pixel_chunk : 0;  // else there may be no scratch
+    ptrdiff_t* dst_offsets = src_offsets + most_offsets;
+    ptrdiff_t* residual_offsets = dst_offsets + most_offsets;
+    ptrdiff_t* scale_offsets = residual_offsets + most_offsets;
+    const auto offsets = [&](int64_t begin, int64_t count, ptrdiff_t Axis::* step, ptrdiff_t* to) {
+      pixel_offsets(box.axis.data() + image_axes, b.pixel_axes, begin, count, step, to);
+    };
+    const Parts pixel_chunks = fewest_parts(pixels, b.pixel_blocks.unit, b.pixel_chunk);
+    const Parts channel_chunks = fewest_parts(channels, panel_width<T>(), b.channel_chunk);
+    for (int64_t i = 0; i < pixel_chunks.count; ++i) {
+      const int64_t begin = pixel + pixel_chunks.begin(i);
+      block.pixels = pixel + pixel_chunks.begin(i + 1) - begin;
+      if (b.packing != Packing::none) offsets(begin, block.pixels, &Axis::src, src_offsets);
+      if (!b.even) {
+        offsets(begin, block.pixels, &Axis::dst, dst_offsets);
+        if (residual) offsets(begin, block.pixels, &Axis::residual, residual_offsets);
+      }
+      set_source(b, lowered, inner, src, begin, src_offsets, scratch, &block);
+      if (scale && block.input_channels > 0) {
+        offsets(begin, block.pixels, &Axis::scale, scale_offsets);
+        scale_packed(b, scale, scale_offsets, block, scratch);
+      }
+      const ptrdiff_t dst_at = b.even ? begin * inner.dst : 0, residual_at = b.even ? begin * inner.residual : 0;
+      block.y_offsets = b.even ? nullptr : dst_offsets;
+      block.residual_offsets = b.even ? nullptr : residual_offsets;
+      for (int64_t k = 0; k < channel_chunks.count; ++k) {
+        const int64_t from = channel_chunks.begin(k);
+        block.channels = channel_chunks.begin(k + 1) - from;
+        block.bias = bias + from;
+        block.weights = weights_.borrowed ? panels : weights + from * lowered.input_channels;
+        block.y = dst + dst_at + from * lowered.dst_channel;
+        block.residual = residual ? residual + residual_at + from * lowered.residual_channel : nullptr;
+        const ptrdiff_t row = kernels<T>().rows[b.row].rows == Rows::channels ? block.y_channel : block.y_pixel;
+        block.stream = plan_.stream && (reinterpret_cast<uintptr_t>(block.y) | static_cast<uintptr_t>(row)) % 64 == 0;
+        const int64_t given_channel = group * lowered.channels + channel + from;
+        if (packs && multiplies_unpacked(b, block)) {
+          run_unpacked(b, block, given_channel, panels);
+        } else {
+          if (packs) pack_panels(weights_, group, channel + from, block.channels, panels);
+          run_kernel(b, block, sums);
+        }
+      }
+    }
+  }
+
+  // Whether borrowed weights, each of which is used once, are left where they are.
+  bool multiplies_unpacked(const Blocking& b, const Block<T>& block) const {
+    return block.pixels == 1 && kernels<T>().rows[b.row].rows == Rows::pixels &&
+           block.input_channels >= panel_width<T>() &&  // so that panels have room for the sums of whole tiles
+           weights_.given.strides[1] == static_cast<int64_t>(sizeof(T));
+  }
+
+  // Sums of the weights from a channel on, and a kernel call that only finishes them.
+  void run_unpacked(const Blocking& b, Block<T> block, int64_t channel, T* sums) const {
+    const View& given = weights_.given;
+    kernels<T>().multiply_unpacked(static_cast<const char*>(given.data) + channel * given.strides[0], given.strides[0],
+                                   block.channels, block.input_channels, block.x, block.x_channel, block.bias, sums);
+    block.input_channels = 0;
+    block.sums = reinterpret_cast<const char*>(sums);
+    block.sums_row = 0;
+    kernels<T>().rows[b.row].run(block);
+  }
+
+  // Runs a block, its input channels in the plan's chunks: every call but the last leaves its sums in scratch memory,
+  // every call but the first goes on from them.
+  void run_kernel(const Blocking& b, const Block<T>& block, char* sums) const {
+    const KernelRow<T>& row = kernels<T>().rows[b.row];
+    if (block.input_channels <= b.input_chunk) {
+      row.run(block);
+      return;
+    }
+    constexpr ptrdiff_t item = sizeof(T);
+    const bool channel_rows = row.rows == Rows::channels;
+    for (int64_t i = 0; i < block.input_channels; i += b.input_chunk) {
+      Block<T> part = block;
+      part.input_channels = std::min(b.input_chunk, block.input_channels - i);
+      part.x = block.x + i * block.x_channel;
+      part.weights = block.weights + i * panel_width<T>();
+      if (i > 0) {
+        part.sums = sums;
+        part.sums_row = b.sums_row;
+      }
+      if (i + b.input_chunk < block.input_channels) {
+        part.y = sums;
+        part.y_pixel = channel_rows ? item : b.sums_row;
+        part.y_channel = channel_rows ? b.sums_row : item;
+        part.y_offsets = nullptr;
+        part.residual = nullptr;
+        part.epilogue = {-std::numeric_limits<T>::infinity(), nullptr, Inline::no, {}};
+        part.stream = false;
+      }
+      row.run(part);
+    }
+  }
+
+  // Points the block at its pixels of src, packing them where the plan says so.
+  void set_source(const Blocking& b, const Lowered& lowered, const Axis& inner, const char* src, int64_t begin,
+                  const ptrdiff_t* offsets, char* packed, Block<T>* block) const {
+    switch (b.packing) {
+      case Packing::none:
+        block->x = src + begin * inner.src;
+        block->x_pixel = inner.src;
+        block->x_channel = lowered.src_channel;
+        break;
+      case Packing::channels:
+        kernels<T>().pack(src, lowered.src_channel, offsets, block->pixels, block->input_channels, packed,
+                          b.packed_step);
+        block->x = packed;
+        block->x_pixel = sizeof(T);
+        block->x_channel = b.packed_step;
+        break;
+      case Packing::pixels:
+        if (lowered.src_channel == static_cast<ptrdiff_t>(sizeof(T)))
+          for (int64_t k = 0; k < block->pixels; ++k)
+            std::memcpy(packed + k * b.packed_step, src + offsets[k], block->input_channels * sizeof(T));
+        else
+          transpose_source(src + offsets[0], lowered.src_channel, *block, packed, b.packed_step);
+        block->x = packed;
+        block->x_pixel = b.packed_step;
+        block->x_channel = sizeof(T);
+        break;
+    }
+  }
+
+  // Packs pixels that lie side by side so that their channels do: for the table's function pixels are channels.
+  static void transpose_source(const char* src, ptrdiff_t src_channel, const Block<T>& block, char* packed,
+                               ptrdiff_t packed_step) {
+    constexpr int64_t together = 64;
+    ptrdiff_t offsets[together];
+    for (int64_t k = 0; k < together; ++k) offsets[k] = k * src_channel;
+    for (int64_t i = 0; i < block.input_channels; i += together)
+      kernels<T>().pack(src + i * src_channel, sizeof(T), offsets, std::min(together, block.input_channels - i),
+                        block.pixels, packed + i * static_cast<ptrdiff_t>(sizeof(T)), packed_step);
+  }
+
+  // Multiplies packed pixels by the scales of their images.
+  void scale_packed(const Blocking& b, const char* scale, const ptrdiff_t* offsets, const Block<T>& block,
+                    char* packed) const {
+    const bool by_column = b.packing == Packing::pixels;
+    for (int64_t begin = 0, end; begin < block.pixels; begin = end) {
+      end = begin + 1;
+      while (end < block.pixels && offsets[end] == offsets[begin]) ++end;
+      const char* factors = scale + offsets[begin];
+      if (by_column)
+        kernels<T>().scale(packed + begin * b.packed_step, b.packed_step, end - begin, block.input_channels, factors,
+                           true);
+      else
+        kernels<T>().scale(packed + begin * static_cast<ptrdiff_t>(sizeof(T)), b.packed_step, block.input_channels,
+                           end - begin, factors, false);
+    }
+  }
+
+  const Plan& plan_;
+  const PackedWeights<T>& weights_;
+  const Arrays arrays_;
+  char* scratch_;
+};
+
+}  // namespace
+
+template <class T>
+void run_plan(const Plan& plan, const PackedWeights<T>& weights, const Arrays& arrays, int team) {
+  const auto run_on = [&](char* scratch) {
+    const Run<T> run(plan, weights, arrays, scratch);
+    parallel(
+        team, plan.pieces, [&plan](int part, int parts) { return plan.first_piece(part, parts); },
+        [&run](int64_t piece, int thread) { run.piece(piece, thread); }, weights.flush_subnormals);
+  };
+  if (plan.scratch == 0) return run_on(nullptr);
+  thread_local Scratch scratch;
+  run_on(scratch.get(allocation_size(plan.scratch, team)));
+  scratch.trim();
+}
+
+template <class T>
+void run_serially(const Plan& plan, const PackedWeights<T>& weights, const Arrays& arrays, char* scratch) {
+  const Run<T> run(plan, weights, arrays, scratch);
+  for (int64_t piece = 0; piece < plan.pieces; ++piece) run.piece(piece, 0);
+}
+
+template void run_serially(const Plan&, const PackedWeights<float>&, const Arrays&, char*);
+template void run_serially(const Plan&, const PackedWeights<double>&, const Arrays&, char*);
+template void run_plan(const Plan&, const PackedWeights<float>&, const Arrays&, int);
+template void run_plan(const Plan&, const PackedWeights<double>&, const Arrays&, int);
+
+}  // namespace pointwise

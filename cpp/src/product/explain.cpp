@@ -1,0 +1,81 @@
+#include "product/explain.h"
+
+#include <algorithm>
+#include <iomanip>
+#include <sstream>
+
+#include "base/float_environment.h"
+#include "kernels/registry.h"
+#include "machine/cpu.h"
+
+namespace pointwise {
+
+const char* packing_words(Packing packing) {
+  switch (packing) {
+    case Packing::none: return "source in place";
+    case Packing::channels: return "source packed by channels";
+    case Packing::pixels: return "source packed by pixels";
+  }
+  return "";
+}
+
+namespace {
+
+std::string size_words(int64_t bytes) {
+  return bytes < 1 << 20 ? std::to_string(bytes >> 10) + " KiB" : std::to_string(bytes >> 20) + " MiB";
+}
+
+void explain_box(std::ostream& out, const Plan& plan, int index, DType dtype, int threads) {
+  const Lowered& lowered = plan.lowered;
+  const Box& box = lowered.box[index];
+  const Blocking& b = plan.blocking[index];
+  const std::vector<RowShape>& rows = row_shapes(dtype);
+  out << (box.input_channels == 0 && lowered.input_channels > 0 ? "padding" : "product") << ": " << b.images
+      << " image(s) x " << lowered.groups << " group(s) of " << b.pixels << " pixels, " << box.input_channels << " -> "
+      << lowered.channels << " channels\n";
+  out << "  kernel " << rows[b.row].name << ", " << packing_words(b.packing) << ", about " << b.cycles
+      << " cycles on one thread\n";
+  out << "  pieces " << b.pieces << " of " << b.pixel_blocks.largest() << " pixels x " << b.channel_blocks.largest()
+      << " channels; kernel calls of " << b.pixel_chunk << " pixels x " << b.channel_chunk << " channels\n";
+  if (b.packed > 0) out << "  packed source " << size_words(b.packed) << " a thread\n";
+  if (b.sums > 0)
+    out << "  sums of " << b.input_chunk << " input channels at a time, kept in " << size_words(b.sums)
+        << " a thread\n";
+
+  // Of each other row the best way that it can run, or why it cannot.
+  const std::vector<Candidate> all = candidates(work_of(lowered, box, dtype, threads), rows);
+  for (int row = 0; row < static_cast<int>(rows.size()); ++row) {
+    if (row == b.row) continue;
+    const Candidate* best = nullptr;
+    const char* refused = nullptr;
+    for (const Candidate& c : all) {
+      if (c.blocking.row != row) continue;
+      if (c.refused != nullptr)
+        refused = c.refused;
+      else if (best == nullptr || c.blocking.cycles < best->blocking.cycles)
+        best = &c;
+    }
+    out << "  not " << rows[row].name << ": ";
+    if (best == nullptr)
+      out << refused << "\n";
+    else
+      out << packing_words(best->blocking.packing) << ", about " << best->blocking.cycles << " cycles ("
+          << 100 * (best->blocking.cycles / b.cycles - 1) << "% more)\n";
+  }
+}
+
+}  // namespace
+
+std::string explain_plan(const Plan& plan, DType dtype, int threads) {
+  const FloatEnvironment environment;
+  std::ostringstream out;
+  out << std::fixed << std::setprecision(0) << "isa " << selected_isa().name << "; L2 cache "
+      << size_words(l2_cache_size()) << "; " << plan.team << " of " << threads << " thread(s)";
+  if (plan.team < threads) out << (plan.pieces < threads ? " (no more pieces)" : " (more would not pay)");
+  out << "\n";
+  for (int i = 0; i < plan.lowered.boxes; ++i) explain_box(out, plan, i, dtype, threads);
+  if (plan.lowered.boxes == 0) out << "empty result: nothing to compute\n";
+  return out.str();
+}
+
+}  // namespace pointwise

@@ -1,0 +1,43 @@
+// What a call does, decided once for a shape: the boxes of pixels, the kernel row and the pieces of each.
+#pragma once
+
+#include <array>
+#include <optional>
+#include <vector>
+
+#include "product/blocking.h"
+
+namespace pointwise {
+
+struct Plan {
+  Lowered lowered;
+  std::array<Blocking, max_boxes> blocking;     // of each box
+  int64_t pieces;                               // of all boxes
+  std::array<int64_t, max_boxes> piece_cycles;  // what the cost model expects of a piece of each box
+  int team;                                     // threads that pay
+  bool fetch;                                   // src comes from memory, and is fetched ahead
+  bool stream;                                  // results go past the caches, where dst lies so that they can
+  // Bytes of scratch memory a thread: packed src, then sums, then the copy of a tile's src, then panels of borrowed
+  // weights, then offsets of pixels.
+  int64_t scratch, packed, sums, copy, weights;
+
+  // The first piece of one of so many parts that take about as long as each other.
+  int64_t first_piece(int part, int parts) const;
+};
+
+Work work_of(const Lowered& lowered, const Box& box, DType dtype, int threads, bool borrowed = false);
+const std::vector<RowShape>& row_shapes(DType dtype);  // of the kernels in use
+
+// Whether results of so many bytes are stored past the caches.
+bool goes_past_caches(double bytes);
+
+// The plan in which each box is computed as its blocking says.
+Plan plan_of(const Lowered& lowered, const std::array<Blocking, max_boxes>& blocking, DType dtype, int threads);
+Plan make_plan(const Lowered& lowered, DType dtype, int threads);
+Plan make_uncut_plan(const Lowered& lowered, DType dtype, int threads);  // with the boxes of the lowering
+
+// For weights that are packed when they are used. None where they would be packed more than once: then they are
+// better packed beforehand.
+std::optional<Plan> make_borrowing_plan(const Lowered& lowered, DType dtype, int threads);
+
+}  // namespace pointwise

@@ -1,0 +1,71 @@
+// The last plans of a layer or a chain, by what they depend on. Bounded and thread-safe.
+//
+// Nobody waits for the lock: a child forked while another thread held it would wait for ever. Who does not get it plans
+// again, which takes a few microseconds.
+#pragma once
+
+#include <array>
+#include <memory>
+#include <mutex>
+
+#include "product/plan.h"
+
+namespace pointwise {
+
+struct PlanKey {
+  Shape src;  // the other shapes follow from it
+  Sizes src_strides{}, dst_strides{}, residual_strides{};
+  int64_t scale_stride = 0;
+  bool residual = false, scaled = false;
+  int threads = 0;
+  bool operator==(const PlanKey& o) const {
+    return src == o.src && threads == o.threads && residual == o.residual && scaled == o.scaled &&
+           scale_stride == o.scale_stride && same(src_strides, o.src_strides) && same(dst_strides, o.dst_strides) &&
+           same(residual_strides, o.residual_strides);
+  }
+};
+
+inline PlanKey key_of(const View& src, const View& dst, const View* residual, const View* input_scale, int threads) {
+  PlanKey key;
+  key.src = src.shape;
+  key.src_strides = src.strides;
+  key.dst_strides = dst.strides;
+  if (residual) {
+    key.residual = true;
+    key.residual_strides = residual->strides;
+  }
+  if (input_scale) {
+    key.scaled = true;
+    key.scale_stride = input_scale->strides[0];
+  }
+  key.threads = threads;
+  return key;
+}
+
+// Of Plans, or of what a chain has instead.
+template <class P, class Key = PlanKey>
+class PlanCache {
+ public:
+  std::shared_ptr<const P> find(const Key& key) const {
+    const std::unique_lock<std::mutex> lock(mutex_, std::try_to_lock);
+    if (!lock.owns_lock()) return nullptr;
+    for (const Entry& entry : entries_)
+      if (entry.plan && entry.key == key) return entry.plan;
+    return nullptr;
+  }
+  void insert(const Key& key, std::shared_ptr<const P> plan) {
+    const std::unique_lock<std::mutex> lock(mutex_, std::try_to_lock);
+    if (lock.owns_lock()) entries_[next_++ % entries_.size()] = {key, std::move(plan)};
+  }
+
+ private:
+  struct Entry {
+    Key key;
+    std::shared_ptr<const P> plan;
+  };
+  mutable std::mutex mutex_;
+  std::array<Entry, 8> entries_;
+  size_t next_ = 0;
+};
+
+}  // namespace pointwise

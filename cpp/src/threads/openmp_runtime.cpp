@@ -1,0 +1,171 @@
+#include "threads/openmp_runtime.h"
+
+#include <dlfcn.h>
+#include <link.h>
+
+#include <algorithm>
+#include <atomic>
+#include <cstdint>
+#include <cstring>
+#include <memory>
+#include <new>
+#include <string>
+#include <vector>
+
+#include "threads/team_size.h"
+
+namespace pointwise {
+namespace {
+
+struct Library {
+  std::string path, name;           // as it was loaded; its SONAME, else its file name
+  std::vector<std::string> needed;  // SONAMEs
+  bool own = false;                 // the library or program that this code is part of
+};
+
+std::string file_name(const std::string& path) { return path.substr(path.find_last_of('/') + 1); }
+
+// Whether a SONAME is that of an OpenMP runtime: libgomp.so.1, libgomp-a34b3233.so.1.0.0, libiomp5.so.
+bool is_runtime(const std::string& name) {
+  for (const char* const runtime : {"libgomp", "libomp", "libiomp5"}) {
+    const size_t length = std::strlen(runtime);
+    if (name.compare(0, length, runtime) == 0 && (name[length] == '.' || name[length] == '-')) return true;
+  }
+  return false;
+}
+
+// Reads what the dynamic section of a loaded object says.
+Library read_library(const dl_phdr_info& info) {
+  Library library;
+  library.path = info.dlpi_name;
+  const ElfW(Dyn)* dynamic = nullptr;
+  const auto here = reinterpret_cast<ElfW(Addr)>(&is_runtime);
+  for (int i = 0; i < info.dlpi_phnum; ++i) {
+    const ElfW(Phdr) & header = info.dlpi_phdr[i];
+    const ElfW(Addr) begin = info.dlpi_addr + header.p_vaddr;
+    if (header.p_type == PT_DYNAMIC) dynamic = reinterpret_cast<const ElfW(Dyn)*>(begin);
+    if (header.p_type == PT_LOAD && begin <= here && here < begin + header.p_memsz) library.own = true;
+  }
+  if (dynamic == nullptr) return library;
+  const char* strings = nullptr;
+  for (const ElfW(Dyn)* entry = dynamic; entry->d_tag != DT_NULL; ++entry)
+    if (entry->d_tag == DT_STRTAB) {
+      // glibc adds the object's address to the entry, but for the kernel's vDSO.
+      const ElfW(Addr) table = entry->d_un.d_ptr;
+      strings = reinterpret_cast<const char*>(table < info.dlpi_addr ? info.dlpi_addr + table : table);
+    }
+  if (strings == nullptr) return library;
+  for (const ElfW(Dyn)* entry = dynamic; entry->d_tag != DT_NULL; ++entry) {
+    if (entry->d_tag == DT_SONAME) library.name = strings + entry->d_un.d_val;
+    if (entry->d_tag == DT_NEEDED) library.needed.emplace_back(strings + entry->d_un.d_val);
+  }
+  if (library.name.empty()) library.name = file_name(library.path);
+  return library;
+}
+
+std::vector<Library> loaded_libraries() {
+  std::vector<Library> libraries;
+  dl_iterate_phdr(
+      [](dl_phdr_info* info, size_t, void* found) {
+        static_cast<std::vector<Library>*>(found)->push_back(read_library(*info));
+        return 0;
+      },
+      &libraries);
+  return libraries;
+}
+
+template <class Function>
+bool find_function(void* library, const char* name, Function* function) {
+  *function = reinterpret_cast<Function>(dlsym(library, name));
+  return *function != nullptr;
+}
+
+// Fills the pointers, and keeps the library loaded; false where the file is no runtime that can be called.
+bool open_runtime(OpenMPRuntime* runtime) {
+  void* const library = dlopen(runtime->path.c_str(), RTLD_NOLOAD | RTLD_LAZY | RTLD_LOCAL);
+  if (library == nullptr) return false;
+  int (*num_procs)();
+  if (find_function(library, "GOMP_parallel", &runtime->parallel) &&
+      find_function(library, "omp_get_thread_num", &runtime->thread_num) &&
+      find_function(library, "omp_get_max_threads", &runtime->max_threads) &&
+      find_function(library, "omp_in_parallel", &runtime->in_parallel) &&
+      find_function(library, "omp_get_num_procs", &num_procs)) {
+    runtime->threads_at_start = openmp_threads_at_start(num_procs());
+    return true;
+  }
+  dlclose(library);
+  return false;
+}
+
+// Paths of runtimes that this file keeps loaded, and whose users may be gone. Guarded by `searching`; never destroyed.
+std::vector<std::string>& kept = *new std::vector<std::string>;
+
+std::unique_ptr<const OpenMPRuntime> search() {
+  const std::vector<Library> libraries = loaded_libraries();
+  for (auto runtime = libraries.rbegin(); runtime != libraries.rend(); ++runtime) {
+    if (!is_runtime(runtime->name)) continue;
+    bool own = false;
+    OpenMPRuntime found{};
+    for (const Library& library : libraries) {
+      if (is_runtime(library.name)) continue;
+      if (std::find(library.needed.begin(), library.needed.end(), runtime->name) == library.needed.end()) continue;
+      if (library.own)
+        own = true;
+      else
+        found.user = file_name(library.path);
+    }
+    // A runtime that no library needs was loaded by name, as MKL does, unless only this file keeps it.
+    const bool is_kept = std::find(kept.begin(), kept.end(), runtime->path) != kept.end();
+    if (found.user.empty() && (own || is_kept)) continue;
+    found.path = runtime->path;
+    if (!open_runtime(&found)) continue;
+    if (!is_kept && !found.user.empty()) kept.push_back(runtime->path);
+    return std::make_unique<const OpenMPRuntime>(found);
+  }
+  return nullptr;
+}
+
+constexpr int64_t look_again = 20000000;
+
+std::atomic<const OpenMPRuntime*> known{nullptr};
+std::atomic<uint64_t> looked_at{0};  // count_changes() when `known` was searched
+std::atomic<int64_t> next_look{0};
+std::atomic<bool> searching{false};
+
+// How many libraries the process has loaded and unloaded.
+uint64_t count_changes() {
+  uint64_t count = 0;
+  dl_iterate_phdr(
+      [](dl_phdr_info* info, size_t, void* result) {
+        *static_cast<uint64_t*>(result) = info->dlpi_adds + info->dlpi_subs;
+        return 1;  // the first object says it
+      },
+      &count);
+  return count;
+}
+
+}  // namespace
+
+const OpenMPRuntime* other_openmp() { return known.load(std::memory_order_acquire); }
+
+const OpenMPRuntime* find_other_openmp(int64_t now) {
+  if (now < next_look.load(std::memory_order_relaxed)) return other_openmp();
+  if (searching.exchange(true, std::memory_order_acquire)) return other_openmp();
+  const uint64_t count = count_changes();
+  if (count != looked_at.load(std::memory_order_relaxed)) {
+    try {
+      std::unique_ptr<const OpenMPRuntime> found = search();
+      const OpenMPRuntime* const before = known.load(std::memory_order_relaxed);
+      // An object that was returned once is never deleted: another thread may be about to call it.
+      if (found == nullptr || before == nullptr || found->path != before->path || found->user != before->user)
+        known.store(found.release(), std::memory_order_release);
+      looked_at.store(count, std::memory_order_relaxed);
+    } catch (const std::bad_alloc&) {  // the search is repeated in 20 ms
+    }
+  }
+  next_look.store(now + look_again, std::memory_order_relaxed);
+  searching.store(false, std::memory_order_release);
+  return other_openmp();
+}
+
+}  // namespace pointwise

@@ -1,0 +1,166 @@
+#include "threads/team_size.h"
+
+#include <omp.h>
+#include <pthread.h>
+#include <sched.h>
+
+#include <algorithm>
+#include <atomic>
+#include <climits>
+#include <cstdlib>
+#include <fstream>
+#include <memory>
+#include <new>
+#include <string>
+
+#include "base/clock.h"
+#include "base/float_environment.h"
+#include "base/lazy.h"
+#include "pointwise/pointwise.h"
+#include "threads/openmp_runtime.h"
+
+namespace pointwise {
+namespace {
+
+// The number at the head of OMP_NUM_THREADS ("4", "4,2"), or 0.
+int omp_num_threads_variable() {
+  const char* text = std::getenv("OMP_NUM_THREADS");
+  if (text == nullptr) return 0;
+  char* end;
+  const long n = std::strtol(text, &end, 10);
+  const bool ends = *end == '\0' || *end == ',' || *end == ' ';
+  return ends && n > 0 && n < 1 << 16 ? static_cast<int>(n) : 0;
+}
+
+// What OpenMP starts with, read when the library is loaded, as OpenMP reads it. A limit that differs from it was set.
+// (A limit that equals it cannot be told from none.)
+const int variable_at_start = omp_num_threads_variable();
+const int openmp_at_start = openmp_threads_at_start(omp_get_num_procs());
+
+int affinity_count() {
+  cpu_set_t set;
+  if (sched_getaffinity(0, sizeof(set), &set) != 0) return omp_get_num_procs();  // more than 1024 CPUs
+  return CPU_COUNT(&set);
+}
+
+// CPUs that the container's quota pays for, rounded up; 0 where there is no quota.
+int cgroup_quota() {
+  double quota = 0, period = 0;
+  std::string path;  // of this process in the version 2 hierarchy: the line "0::/path"
+  std::ifstream cgroup("/proc/self/cgroup");
+  for (std::string line; std::getline(cgroup, line);)
+    if (line.compare(0, 3, "0::") == 0) path = line.substr(3);
+  double least = 0;
+  const auto consider = [&] {
+    if (quota > 0 && period > 0 && (least == 0 || quota / period < least)) least = quota / period;
+  };
+  for (;; path.erase(path.find_last_of('/'))) {  // a parent's quota holds for its children
+    std::ifstream file("/sys/fs/cgroup" + path + "/cpu.max");
+    quota = period = 0;
+    if (file >> quota >> period) consider();  // "max 100000" does not read as a number
+    if (path.empty() || path.find('/') == std::string::npos) break;
+  }
+  quota = period = 0;
+  std::ifstream v1_quota("/sys/fs/cgroup/cpu/cpu.cfs_quota_us"), v1_period("/sys/fs/cgroup/cpu/cpu.cfs_period_us");
+  if (v1_quota >> quota && v1_period >> period) consider();
+  const int cpus = static_cast<int>(least);
+  return least > cpus ? cpus + 1 : cpus;
+}
+
+int default_threads() {
+  static Lazy<int> threads;
+  return threads.get([] {
+    if (variable_at_start > 0) return variable_at_start;
+    const FloatEnvironment environment;  // a quota is a fraction
+    const int cpus = affinity_count(), quota = cgroup_quota();
+    return quota > 0 && quota < cpus ? quota : cpus;
+  });
+}
+
+std::atomic<bool> teams_forced{false};
+std::atomic<int> process_setting{0};
+thread_local int thread_setting = 0;
+
+// libgomp's threads do not live on in a forked child, where it would wait for them for ever.
+std::atomic<bool> forked{false};
+const int fork_handler = pthread_atfork(nullptr, nullptr, [] { forked.store(true, std::memory_order_relaxed); });
+
+// How many of `wanted` threads the system starts, all of which live at once and end.
+int try_threads(int wanted) {
+  pthread_mutex_t all_started = PTHREAD_MUTEX_INITIALIZER;
+  const auto wait = [](void* mutex) -> void* {
+    pthread_mutex_lock(static_cast<pthread_mutex_t*>(mutex));
+    pthread_mutex_unlock(static_cast<pthread_mutex_t*>(mutex));
+    return nullptr;
+  };
+  const std::unique_ptr<pthread_t[]> threads(new (std::nothrow) pthread_t[static_cast<size_t>(wanted)]);
+  if (threads == nullptr) return 0;
+  int started = 0;
+  pthread_mutex_lock(&all_started);
+  while (started < wanted && pthread_create(&threads[started], nullptr, wait, &all_started) == 0) ++started;
+  pthread_mutex_unlock(&all_started);
+  for (int i = 0; i < started; ++i) pthread_join(threads[i], nullptr);
+  return started;
+}
+
+}  // namespace
+
+const int most_threads = std::max(64, 4 * omp_get_num_procs());
+
+int openmp_threads_at_start(int cpus) { return variable_at_start > 0 ? variable_at_start : cpus; }
+
+int openmp_limit(int wanted) {
+  if (wanted <= 1 || forked.load(std::memory_order_relaxed) || omp_in_parallel()) return 1;
+  int team = std::min(wanted, most_threads);
+  const auto cap = [&team](int limit, int at_start) {
+    if (limit != at_start) team = std::min(team, limit);
+  };
+  cap(omp_get_max_threads(), openmp_at_start);
+  if (const OpenMPRuntime* const other = other_openmp()) {
+    if (other->in_parallel()) return 1;
+    cap(other->max_threads(), other->threads_at_start);
+  }
+  return team;
+}
+
+// Kept for each calling thread, as OpenMP's threads are its own. What the system refused is asked for again in a
+// second.
+int startable_team(int team, const OpenMPRuntime* runtime) {
+  thread_local int started = 1, most = INT_MAX;
+  thread_local int64_t ask_again = 0;
+  thread_local const OpenMPRuntime* tried = nullptr;
+  if (runtime != tried) {
+    tried = runtime;
+    started = 1;
+    most = INT_MAX;
+  }
+  if (team <= started) return team;
+  if (most < INT_MAX && monotonic_nanoseconds() < ask_again) return std::min(team, most);
+  const int more = team - started, found = try_threads(more);
+  started += found;
+  most = INT_MAX;
+  if (found < more) {
+    most = started;
+    ask_again = monotonic_nanoseconds() + int64_t{1000000000};
+  }
+  return std::min(team, started);
+}
+
+void force_teams(bool forced) { teams_forced.store(forced, std::memory_order_relaxed); }
+bool teams_are_forced() { return teams_forced.load(std::memory_order_relaxed); }
+
+int thread_count() {
+  if (thread_setting > 0) return thread_setting;
+  const int set = process_setting.load(std::memory_order_relaxed);
+  return set > 0 ? set : default_threads();
+}
+
+void set_thread_count(int threads) { process_setting.store(threads, std::memory_order_relaxed); }
+
+int set_calling_thread_count(int threads) {
+  const int before = thread_setting;
+  thread_setting = threads;
+  return before;
+}
+
+}  // namespace pointwise
