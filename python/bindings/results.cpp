@@ -4,6 +4,7 @@
 #include <utility>
 
 #include "base/checked.h"
+#include "base/types.h"
 #include "convolution/validate.h"
 #include "memory/result_pool.h"
 
