@@ -95,10 +95,14 @@ def _gelu(v):
 
 def exact(activation, v):
     """Return the activation of v, which is float32 or float64, in the wider type."""
+    return computed(activation, v.astype(wider(v.dtype)), v.dtype)
+
+
+def computed(activation, v, dtype):
+    """Return the activation of v, computed in v's type. Its parameters are rounded to `dtype` first."""
     name, *given = (activation,) if isinstance(activation, str) else activation
     given = given or {"leaky_relu": [0.01], "elu": [1]}.get(name, [])
-    a, b = (v.dtype.type(parameter).astype(wider(v.dtype)) for parameter in (*given, 0, 0)[:2])  # as x's type has them
-    v = v.astype(wider(v.dtype))
+    a, b = (np.dtype(dtype).type(parameter).astype(v.dtype) for parameter in (*given, 0, 0)[:2])
     with np.errstate(all="ignore"):
         return {
             "relu": lambda: np.where(v < 0, 0, v),
@@ -163,6 +167,8 @@ def points(rng, dtype, count=3000):
     return np.concatenate(parts).astype(dtype)
 
 
+# Bounds of the derivatives: how far an activation stretches an error of its argument. Of the others it is 1.
+LIPSCHITZ = {"hardswish": 1.5, "gelu": 1.13, "gelu_tanh": 1.13, "silu": 1.1, "mish": 1.09}
 ULPS = {"gelu": 4, "gelu_tanh": 4, "mish": 4, "softplus": 4}  # in float32; of the others 2
 
 

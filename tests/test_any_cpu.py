@@ -8,19 +8,19 @@ The ones of this file are those that other files lack; each kernel of the instru
 
 import re
 
+import definitions
 import numpy as np
 import pointwise as pw
 import pytest
 import reference
 from children import EMULATOR
-from pointwise import _activation_reference
-from pointwise._activations import NAMES
-from pointwise._epilogue import Activation
 
 pytestmark = pytest.mark.any_cpu
 
 # The emulated CPUs, and what runs there, the best first.
 ISAS = {"Nehalem": ["portable"], "Haswell": ["avx2", "portable"]}
+ACTIVATIONS = [{"clip": ("clip", -1.5, 2.5)}.get(name, name) for name in definitions.NAMES]
+ACTIVATIONS += [("leaky_relu", 0.25), ("elu", 0.75)]
 CPU = re.search(r"-cpu (\w+)", " ".join(EMULATOR))
 
 
@@ -59,17 +59,16 @@ def test_bound(layout, c_in, c_out, groups, dtype, rng):
     reference.assert_within_bound(pw.conv(x, weight, bias, **how), value, bound)
 
 
-@pytest.mark.parametrize("name", NAMES)
-def test_activations(name, dtype, rng):
+@pytest.mark.parametrize("activation", ACTIVATIONS, ids=definitions.label)
+def test_activations(activation, dtype, rng):
     """Near enough that no other function could be meant; their accuracy has tests of its own."""
-    parameters = {"clip": (-1.5, 2.5), "leaky_relu": (0.25,), "elu": (0.75,)}.get(name, ())
     x = np.concatenate([rng.uniform(-20, 20, 500), rng.uniform(-1, 1, 100), [0.0, -0.0]]).astype(dtype)[:, None]
     weight = np.ones((21, 1), dtype)
-    expected = _activation_reference.define(Activation(name, parameters)).function(x.astype(np.float64))
-    y = pw.conv(x, weight, layout="NC", activation=(name, *parameters))
+    expected = definitions.exact(activation, x).astype(np.float64)
+    y = pw.conv(x, weight, layout="NC", activation=activation)
     tolerance = 2.0**-20 if dtype == np.float32 else 1e-10
     np.testing.assert_allclose(y, np.broadcast_to(expected, y.shape), rtol=tolerance, atol=tolerance / 4)
-    assert np.isnan(pw.conv(np.full((3, 1), np.nan, dtype), weight, layout="NC", activation=(name, *parameters))).all()
+    assert np.isnan(pw.conv(np.full((3, 1), np.nan, dtype), weight, layout="NC", activation=activation)).all()
 
 
 def test_a_chain_is_its_layers(dtype, rng):

@@ -15,7 +15,7 @@ import numpy as np
 import pointwise as pw
 import pytest
 from children import PYTHON
-from pointwise import _bench, _cli, _cli_bench, _contenders, _machine, _report, _tables, _turns
+from pointwise import bench, cli
 from pointwise.__main__ import main
 
 HEADER = "network,layer,n,cin,cout,h,w,stride,groups"
@@ -26,13 +26,13 @@ tiny,grouped,2,12,8,5,5,2,4
 tiny,[red]large,1,64,64,16,16,1,1
 """
 CASES = [
-    _tables.Case("t", "plain", 2, 8, 16, 6, 5, 1, 1),
-    _tables.Case("t", "strided", 2, 8, 4, 7, 6, 3, 1),
-    _tables.Case("t", "grouped", 3, 12, 8, 5, 4, 1, 4),
-    _tables.Case("t", "grouped and strided", 2, 12, 8, 5, 5, 2, 2),
+    bench.layers.Case("t", "plain", 2, 8, 16, 6, 5, 1, 1),
+    bench.layers.Case("t", "strided", 2, 8, 4, 7, 6, 3, 1),
+    bench.layers.Case("t", "grouped", 3, 12, 8, 5, 4, 1, 4),
+    bench.layers.Case("t", "grouped and strided", 2, 12, 8, 5, 5, 2, 2),
 ]
 ROOT = pathlib.Path(__file__).parent.parent
-FLEETING = _bench.Effort(seconds=0.0, block=1e-4, rounds=1)
+FLEETING = bench.timing.Effort(seconds=0.0, block=1e-4, rounds=1)
 
 
 def command(line):
@@ -44,10 +44,10 @@ def command(line):
 def tiny(tmp_path, monkeypatch):
     """A table in the working directory, a machine of round figures, and hardly any time for each layer."""
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(_cli_bench, "fma_peak", lambda threads: 50e9 * threads)
-    monkeypatch.setattr(_cli_bench, "copy_bandwidth", lambda threads: 10e9)
-    monkeypatch.setattr(_turns, "fma_peak", lambda threads, blocks, block: 40e9)
-    monkeypatch.setattr(_cli_bench, "QUICK", FLEETING)
+    monkeypatch.setattr(bench.command, "fma_peak", lambda threads: 50e9 * threads)
+    monkeypatch.setattr(bench.command, "copy_bandwidth", lambda threads: 10e9)
+    monkeypatch.setattr(bench.processes, "fma_peak", lambda threads, blocks, block: 40e9)
+    monkeypatch.setattr(bench.command, "QUICK", FLEETING)
     (tmp_path / "tiny.csv").write_text(TINY)
     return tmp_path
 
@@ -56,8 +56,8 @@ def tiny(tmp_path, monkeypatch):
 def refused(capsys, tmp_path, monkeypatch):
     """Run a benchmark that must be refused in one line before anything is measured, and return that line."""
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(_cli_bench, "measure", lambda *arguments: pytest.fail("the run has started"))
-    monkeypatch.setattr(_cli_bench, "fma_peak", lambda threads: pytest.fail("the run has started"))
+    monkeypatch.setattr(bench.command, "measure", lambda *arguments: pytest.fail("the run has started"))
+    monkeypatch.setattr(bench.command, "fma_peak", lambda threads: pytest.fail("the run has started"))
 
     def run(*argv):
         before = sorted(os.listdir())
@@ -91,7 +91,7 @@ def test_everything_is_written(tiny, capsys):
     assert machine["bandwidth"] == 10e9
     assert machine["isa"] == pw.isa()
     assert machine["versions"]["numpy"] == np.__version__
-    for library, kernels in _machine.blas_kernels().items():
+    for library, kernels in bench.machine.blas_kernels().items():
         assert machine["versions"][library] == kernels
     assert machine["versions"]["pointwise"] == pw.__version__
     settings = {"batch": 3, "quick": True, "dtype": "float32", "bias": True, "activation": "relu", "residual": False}
@@ -161,7 +161,7 @@ def test_the_plot_is_a_picture(tiny):
 def test_one_layout_of_an_installed_network(tiny, capsys):
     assert command("bench --network seed --layout NHWC --quick --json out.json") == 0
     found = json.loads((tiny / "out.json").read_text())
-    assert [row["layer"] for row in found["results"]] == [case.layer for case in _tables.read_network("seed")]
+    assert [row["layer"] for row in found["results"]] == [case.layer for case in bench.layers.read_network("seed")]
     assert set(found["summary"]) == {"NHWC"}
     assert "NCHW" not in capsys.readouterr().out
 
@@ -173,11 +173,11 @@ def test_all_networks_are_the_default(tiny, monkeypatch):
         seen.append((cases, tuple(layouts), list(contenders), threads, effort))
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(_cli_bench, "measure", measure)
+    monkeypatch.setattr(bench.command, "measure", measure)
     assert main(["bench"]) == 130
     (cases, layouts, contenders, threads, effort) = seen[0]
-    assert {case.network for case in cases} == set(_tables.networks())
-    assert (layouts, contenders, threads, effort) == (("NCHW", "NHWC"), ["numpy"], 1, _bench.FULL)
+    assert {case.network for case in cases} == set(bench.layers.networks())
+    assert (layouts, contenders, threads, effort) == (("NCHW", "NHWC"), ["numpy"], 1, bench.measure.FULL)
 
 
 def test_a_run_in_a_process_of_its_own(tmp_path):
@@ -195,7 +195,7 @@ def test_blas_without_threadpoolctl_is_told_by_the_environment(tmp_path):
     script = f"""
 import os, sys
 sys.modules["threadpoolctl"] = None
-import pointwise._cli_bench as bench
+import pointwise.bench.command as bench
 from pointwise.__main__ import main
 
 def execve(program, argv, environment):
@@ -212,7 +212,7 @@ print(main())  # the environment is right
     environment = {name: value for name, value in os.environ.items() if not name.endswith("_NUM_THREADS")}
     done = subprocess.run([*PYTHON, "-c", script], capture_output=True, text=True, timeout=120, env=environment)
     assert done.stderr == ""
-    wanted = str(dict.fromkeys(_cli_bench.BLAS_VARIABLES, "2"))
+    wanted = str(dict.fromkeys(bench.command.BLAS_VARIABLES, "2"))
     assert done.stdout.count(wanted) == 1
     assert done.stdout.startswith(wanted)
     assert done.stdout.endswith("\n0\n")
@@ -220,7 +220,7 @@ print(main())  # the environment is right
 
 def test_without_threadpoolctl_a_host_process_is_not_replaced(tiny, monkeypatch, capsys):
     monkeypatch.setitem(sys.modules, "threadpoolctl", None)
-    for name in _cli_bench.BLAS_VARIABLES:
+    for name in bench.command.BLAS_VARIABLES:
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setattr(os, "execve", lambda *arguments: pytest.fail("the process was replaced"))
     assert command("bench --layers tiny.csv --quick") == 2
@@ -235,7 +235,7 @@ def test_threadpoolctl_limits_blas_during_the_run(tiny, monkeypatch):
         seen.extend(i["num_threads"] for i in threadpoolctl.threadpool_info() if i["user_api"] == "blas")
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(_cli_bench, "measure", measure)
+    monkeypatch.setattr(bench.command, "measure", measure)
     with threadpoolctl.threadpool_limits(2, user_api="blas"):
         assert command("bench --layers tiny.csv --quick --threads 1") == 130
     assert seen
@@ -269,13 +269,13 @@ WRONG = {
 @pytest.mark.parametrize("name", ["pointwise", "numpy"])
 @pytest.mark.parametrize("mistake", WRONG)
 def test_a_wrong_result_is_an_error_and_no_figure(tiny, monkeypatch, capsys, name, mistake):
-    right = _contenders.CONTENDERS[name]
+    right = bench.contenders.CONTENDERS[name]
 
     def wrong(case, layout, arrays, threads):
         call = right(case, layout, arrays, threads)
         return lambda: WRONG[mistake](call())
 
-    monkeypatch.setitem(_contenders.CONTENDERS, name, wrong)
+    monkeypatch.setitem(bench.contenders.CONTENDERS, name, wrong)
     assert command("bench --layers tiny.csv --quick --json out.json --plot out.png") == 1
     out, err = capsys.readouterr()
     assert out == ""
@@ -284,11 +284,11 @@ def test_a_wrong_result_is_an_error_and_no_figure(tiny, monkeypatch, capsys, nam
     assert os.listdir() == ["tiny.csv"]
 
 
-@pytest.mark.parametrize("layout", _tables.LAYOUTS)
+@pytest.mark.parametrize("layout", bench.layers.LAYOUTS)
 def test_the_check_has_the_derived_bound(layout):
-    case = _tables.Case("t", "one channel", 1, 1, 1, 2, 2, 1, 1)
+    case = bench.layers.Case("t", "one channel", 1, 1, 1, 2, 2, 1, 1)
     one = np.float32(1)
-    arrays = _contenders.Operands(
+    arrays = bench.operands.Operands(
         np.ones(case.shape(layout), one.dtype), np.ones((1, 1), one.dtype), np.ones(1, one.dtype)
     )
     # |w| |x| + |b| = 2, gamma_3 = 3u/(1 - 3u) with u = 2**-24: 12.0000021 u; results near 2 are 2u apart
@@ -296,10 +296,10 @@ def test_the_check_has_the_derived_bound(layout):
         result = np.full(case.shape(layout), 2 + steps * 2.0**-23, np.float32)
         result[0, 0, 0, 0] = 2
         if right:
-            _bench.check(case, layout, arrays, {"it": lambda result=result: result})
+            bench.verify.check(case, layout, arrays, {"it": lambda result=result: result})
         else:
-            with pytest.raises(_bench.WrongResult, match="3 of 4 elements"):
-                _bench.check(case, layout, arrays, {"it": lambda result=result: result})
+            with pytest.raises(bench.verify.WrongResult, match="3 of 4 elements"):
+                bench.verify.check(case, layout, arrays, {"it": lambda result=result: result})
 
 
 # contenders
@@ -308,12 +308,16 @@ def test_the_check_has_the_derived_bound(layout):
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.layer)
 @pytest.mark.parametrize(
     ("name", "layout"),
-    [pair for pair in itertools.product(_contenders.CONTENDERS, _tables.LAYOUTS) if pair != ("xnnpack", "NCHW")],
+    [
+        pair
+        for pair in itertools.product(bench.contenders.CONTENDERS, bench.layers.LAYOUTS)
+        if pair != ("xnnpack", "NCHW")
+    ],
 )
 def test_contenders_compute_the_layer(case, layout, name):
-    for module in _contenders.MODULES.get(name, ()):
+    for module in bench.contenders.MODULES.get(name, ()):
         pytest.importorskip(module)
-    arrays = _contenders.operands(case, layout)
+    arrays = bench.operands.operands(case, layout)
     x = (arrays.x if layout == "NCHW" else arrays.x.transpose(0, 3, 1, 2)).astype(np.float64)
     x = x[:, :, :: case.stride, :: case.stride]
     dense = np.zeros((case.cout, case.cin))
@@ -324,7 +328,7 @@ def test_contenders_compute_the_layer(case, layout, name):
     expected = np.maximum(np.einsum("oi,nihw->nohw", dense, x) + arrays.bias[:, None, None], 0)
     expected = expected if layout == "NCHW" else expected.transpose(0, 2, 3, 1)
 
-    call = _contenders.CONTENDERS[name](case, layout, arrays, 1)
+    call = bench.contenders.CONTENDERS[name](case, layout, arrays, 1)
     first, second = call(), call()
     assert first.dtype == np.float32
     assert first.shape == expected.shape
@@ -342,14 +346,14 @@ def test_contenders_take_turns():
         return 1e-3 * repetitions
 
     timers = {name: functools.partial(timer, name) for name in "abc"}
-    best = _bench.time_in_turn(timers, 0.0, _bench.Effort(seconds=0, block=0.01, rounds=3))
+    best = bench.timing.time_in_turn(timers, 0.0, bench.timing.Effort(seconds=0, block=0.01, rounds=3))
     assert "".join(order) == "aabbcc" + "abc" * 3  # two to calibrate each, then three rounds
     assert best == dict.fromkeys("abc", pytest.approx(1e-3))
 
 
 def test_a_block_is_warmed_up():
     calls = []
-    assert _turns._time(lambda: calls.append(1), 8) > 0
+    assert bench.timing.time_block(lambda: calls.append(1), 8) > 0
     assert len(calls) == 3 + 8
 
 
@@ -362,7 +366,7 @@ def test_with_threads_contenders_have_processes_of_their_own(tiny, capsys):
 
 
 def test_a_process_runs_only_in_its_turn():
-    with _turns.turns(["pointwise", "numpy"], 2) as (prepare, peak):
+    with bench.processes.turns(["pointwise", "numpy"], 2) as (prepare, peak):
         timers = prepare(CASES[0], "NCHW")
         assert set(timers) == {"pointwise", "numpy"}
         for timer in timers.values():
@@ -381,17 +385,17 @@ def test_a_process_runs_only_in_its_turn():
 
 
 def test_a_process_that_dies_is_named(monkeypatch):
-    with _turns.turns(["pointwise", "numpy"], 2) as (prepare, _):
+    with bench.processes.turns(["pointwise", "numpy"], 2) as (prepare, _):
         timers = prepare(CASES[0], "NCHW")
         for child in multiprocessing.active_children():
             child.kill()
-        with pytest.raises(_cli.CommandError, match="the process of numpy has ended"):
+        with pytest.raises(cli.parser.CommandError, match="the process of numpy has ended"):
             timers["numpy"](1)
 
 
 def test_what_goes_wrong_in_a_process_is_raised_here():
-    impossible = _tables.Case("t", "huge", 1, 1 << 20, 1 << 20, 1 << 11, 1 << 11, 1, 1)
-    with _turns.turns(["pointwise"], 2) as (prepare, _), pytest.raises(MemoryError):
+    impossible = bench.layers.Case("t", "huge", 1, 1 << 20, 1 << 20, 1 << 11, 1 << 11, 1, 1)
+    with bench.processes.turns(["pointwise"], 2) as (prepare, _), pytest.raises(MemoryError):
         prepare(impossible, "NCHW")
 
 
@@ -405,10 +409,10 @@ def test_the_whole_stays_in_time(monkeypatch):
         clock[0] += 25.0 if len(deadlines) == 2 else 10.0
         return dict.fromkeys(timers, 1.0)
 
-    monkeypatch.setattr(_bench.time, "perf_counter", lambda: clock[0])
-    monkeypatch.setattr(_bench, "time_in_turn", time_in_turn)
-    effort = _bench.Effort(seconds=10, block=0, rounds=1)
-    assert len(list(_bench.measure(CASES, ["NCHW"], ["numpy"], 1, effort))) == 4
+    monkeypatch.setattr(bench.measure.time, "perf_counter", lambda: clock[0])
+    monkeypatch.setattr(bench.measure, "time_in_turn", time_in_turn)
+    effort = bench.timing.Effort(seconds=10, block=0, rounds=1)
+    assert len(list(bench.measure.measure(CASES, ["NCHW"], ["numpy"], 1, effort))) == 4
     assert deadlines == [10, 10, 2.5, 0]
 
 
@@ -416,10 +420,10 @@ def test_the_whole_stays_in_time(monkeypatch):
 
 
 def test_installed_tables():
-    assert _tables.networks() == ["googlenet", "mobilenet_v1", "mobilenet_v2", "resnet50", "seed", "squeezenet"]
-    cases = [case for name in _tables.networks() for case in _tables.read_network(name)]
+    assert bench.layers.networks() == ["googlenet", "mobilenet_v1", "mobilenet_v2", "resnet50", "seed", "squeezenet"]
+    cases = [case for name in bench.layers.networks() for case in bench.layers.read_network(name)]
     assert len(cases) == 92
-    assert cases[0] == _tables.Case("googlenet", "conv2/3x3_reduce", 1, 64, 64, 56, 56, 1, 1)
+    assert cases[0] == bench.layers.Case("googlenet", "conv2/3x3_reduce", 1, 64, 64, 56, 56, 1, 1)
 
 
 @pytest.mark.parametrize(
@@ -487,9 +491,9 @@ def test_missing_extras_are_named(refused, monkeypatch, module, argv):
     [("torch", "torch"), ("onnxruntime", "onnx"), ("openvino", "openvino"), ("xnnpack", "ai_edge_litert")],
 )
 def test_missing_contenders_are_named(refused, monkeypatch, contender, module):
-    find_spec = _cli_bench.importlib.util.find_spec
+    find_spec = bench.command.importlib.util.find_spec
     monkeypatch.setattr(
-        _cli_bench.importlib.util, "find_spec", lambda name: None if name == module else find_spec("json")
+        bench.command.importlib.util, "find_spec", lambda name: None if name == module else find_spec("json")
     )
     message = refused("--vs", f"numpy,{contender}")
     package = module.replace("_", "-")
@@ -501,14 +505,14 @@ def test_missing_contenders_are_named(refused, monkeypatch, contender, module):
 
 
 def test_the_lower_bound_is_the_one_that_is_shown():
-    machine = _report.Machine("cpu", {}, "isa", 1, fma_peak=300e9, bandwidth=10e9, versions={})
-    wide = _tables.Case("t", "many channels", 1, 256, 256, 16, 16, 1, 1)
-    thin = _tables.Case("t", "few channels", 1, 2, 2, 16, 16, 1, 1)
+    machine = bench.report.Machine("cpu", {}, "isa", 1, fma_peak=300e9, bandwidth=10e9, versions={})
+    wide = bench.layers.Case("t", "many channels", 1, 256, 256, 16, 16, 1, 1)
+    thin = bench.layers.Case("t", "few channels", 1, 2, 2, 16, 16, 1, 1)
     for case, bound in ((wide, "peak"), (thin, "bandwidth")):
         cost = case.cost()
         least = cost.flops / 100e9 if bound == "peak" else cost.bytes / 10e9
-        result = _bench.Result(case, "NCHW", cost, {"pointwise": 2 * least, "numpy": 6 * least}, peak=100e9)
-        name, fraction = _report.bound_of(result, machine)
+        result = bench.measure.Result(case, "NCHW", cost, {"pointwise": 2 * least, "numpy": 6 * least}, peak=100e9)
+        name, fraction = bench.report.bound_of(result, machine)
         assert name == bound
         assert fraction == pytest.approx(0.5)
         assert result.ratio("numpy") == pytest.approx(3)
@@ -516,21 +520,21 @@ def test_the_lower_bound_is_the_one_that_is_shown():
 
 
 def test_geometric_mean():
-    assert _report.geometric_mean([1.0, 4.0, 16.0]) == pytest.approx(4)
-    assert _report.geometric_mean([]) is None
+    assert bench.report.geometric_mean([1.0, 4.0, 16.0]) == pytest.approx(4)
+    assert bench.report.geometric_mean([]) is None
 
 
 def test_the_machine_is_measured():
-    assert _machine.cpu_name()
-    assert all(size[:-1].isdigit() for size in _machine.caches().values())
+    assert cli.info.cpu_name()
+    assert all(size[:-1].isdigit() for size in cli.info.caches().values())
     for threads in (1, 2):
-        assert 1e8 < _machine.fma_peak(threads) < math.inf
+        assert 1e8 < bench.machine.fma_peak(threads) < math.inf
 
 
 def test_bandwidth_counts_what_is_read_and_written(monkeypatch):
     clock = iter(float(i) for i in range(100))
-    monkeypatch.setattr(_machine.time, "perf_counter", lambda: next(clock))
-    monkeypatch.setattr(_machine, "SMALLEST_COPY", 1 << 20)
-    monkeypatch.setattr(_machine, "caches", lambda: {"L1d": "32K", "L3": "1M"})
+    monkeypatch.setattr(bench.machine.time, "perf_counter", lambda: next(clock))
+    monkeypatch.setattr(bench.machine, "SMALLEST_COPY", 1 << 20)
+    monkeypatch.setattr(bench.machine, "caches", lambda: {"L1d": "32K", "L3": "1M"})
     for threads in (1, 2, 3):  # every copy takes one second of this clock
-        assert _machine.copy_bandwidth(threads, repetitions=2) == 2 * 4 * (1 << 20)
+        assert bench.machine.copy_bandwidth(threads, repetitions=2) == 2 * 4 * (1 << 20)

@@ -10,18 +10,7 @@ import types
 
 import numpy as np
 import pytest
-from pointwise import (
-    _activation_reference,
-    _bench,
-    _cli_bench,
-    _contenders,
-    _epilogue,
-    _numpy_activations,
-    _peers,
-    _plot,
-    _tables,
-    _turns,
-)
+from pointwise import bench
 from pointwise.__main__ import main
 
 TINY = """network,layer,n,cin,cout,h,w,stride,groups
@@ -30,8 +19,8 @@ tiny,strided,1,8,4,7,6,2,1
 tiny,grouped,2,12,8,5,5,2,4
 """
 CASES = [
-    _tables.Case("t", "plain", 2, 8, 16, 6, 5, 1, 1),
-    _tables.Case("t", "grouped and strided", 2, 12, 8, 5, 5, 2, 2),
+    bench.layers.Case("t", "plain", 2, 8, 16, 6, 5, 1, 1),
+    bench.layers.Case("t", "grouped and strided", 2, 12, 8, 5, 5, 2, 2),
 ]
 
 
@@ -80,7 +69,7 @@ DEFINITIONS = {
 
 
 def epilogue(text="relu", residual=False):
-    return _epilogue.Epilogue(_epilogue.parse_activation(text), residual)
+    return bench.epilogue.Epilogue(bench.epilogue.parse_activation(text), residual)
 
 
 def expected_of(case, layout, arrays, text):
@@ -116,10 +105,10 @@ def no_scipy(monkeypatch):
 def tiny(tmp_path, monkeypatch):
     """A table in the working directory, a machine of round figures, and hardly any time for each layer."""
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(_cli_bench, "fma_peak", lambda threads: 50e9 * threads)
-    monkeypatch.setattr(_cli_bench, "copy_bandwidth", lambda threads: 10e9)
-    monkeypatch.setattr(_turns, "fma_peak", lambda threads, blocks, block: 40e9)
-    monkeypatch.setattr(_cli_bench, "QUICK", _bench.Effort(seconds=0.0, block=1e-4, rounds=1))
+    monkeypatch.setattr(bench.command, "fma_peak", lambda threads: 50e9 * threads)
+    monkeypatch.setattr(bench.command, "copy_bandwidth", lambda threads: 10e9)
+    monkeypatch.setattr(bench.processes, "fma_peak", lambda threads, blocks, block: 40e9)
+    monkeypatch.setattr(bench.command, "QUICK", bench.timing.Effort(seconds=0.0, block=1e-4, rounds=1))
     (tmp_path / "tiny.csv").write_text(TINY)
     return tmp_path
 
@@ -147,10 +136,10 @@ def run(line, found="out.json"):
     ],
 )
 def test_activations_are_parsed(text, argument, again):
-    activation = _epilogue.parse_activation(text)
+    activation = bench.epilogue.parse_activation(text)
     assert activation.argument() == argument
     assert str(activation) == again
-    assert _epilogue.parse_activation(again) == activation
+    assert bench.epilogue.parse_activation(again) == activation
 
 
 @pytest.mark.parametrize(
@@ -172,7 +161,7 @@ def test_activations_are_parsed(text, argument, again):
 )
 def test_what_is_no_activation_is_refused(tiny, capsys, text, words):
     with pytest.raises(argparse.ArgumentTypeError):
-        _epilogue.parse_activation(text)
+        bench.epilogue.parse_activation(text)
     assert main(["bench", "--layers", "tiny.csv", f"--activation={text}"]) == 2
     out, err = capsys.readouterr()
     assert out == ""
@@ -193,8 +182,8 @@ def test_what_our_own_layers_lack_is_refused_before_the_run(tiny, monkeypatch, c
     def refuse(weight, activation):
         raise NotImplementedError(f"activation {activation!r} is not built yet")
 
-    monkeypatch.setattr(_cli_bench, "Conv", refuse)
-    monkeypatch.setattr(_cli_bench, "measure", lambda *arguments: pytest.fail("the run has started"))
+    monkeypatch.setattr(bench.command, "Conv", refuse)
+    monkeypatch.setattr(bench.command, "measure", lambda *arguments: pytest.fail("the run has started"))
     assert main(["bench", "--layers", "tiny.csv", "--activation", "elu,2"]) == 2
     assert capsys.readouterr().err == "pointwise bench: activation ('elu', 2.0) is not built yet\n"
 
@@ -221,15 +210,15 @@ def test_the_words_of_headlines(text, residual, words):
 def test_a_run(tiny, capsys, text, residual):
     """Every contender is checked in it; where SciPy is not installed, NumPy has no gelu."""
     found = run(f"--activation {text}" + " --residual" * residual)
-    activation = _epilogue.parse_activation(text)
+    activation = bench.epilogue.parse_activation(text)
     assert found["settings"]["activation"] == str(activation)
     assert found["settings"]["residual"] is residual
-    left_out = _numpy_activations.lacking(activation) is not None
+    left_out = bench.numpy_baseline.lacking(activation) is not None
     for row in found["results"]:
         assert row["seconds"]["pointwise"] > 0
         assert (row["seconds"]["numpy"] is None) == left_out
         assert "epilogue" not in row
-        plain = _tables.Case(*(row[column] for column in _tables.HEADER)).cost(row["layout"])
+        plain = bench.layers.Case(*(row[column] for column in bench.layers.HEADER)).cost(row["layout"])
         assert row["cost"]["flops"] == plain.flops
         assert row["cost"]["bytes"] == plain.bytes + residual * 4 * math.prod(plain.output_shape)
     out = capsys.readouterr().out
@@ -247,9 +236,9 @@ def test_the_plot_says_it(tiny, monkeypatch):
 
     def save(file, results, machine, kind):
         titles.append(results[0].case.epilogue.words())
-        _plot.save_roofline(file, results, machine, kind)
+        bench.roofline.save_roofline(file, results, machine, kind)
 
-    monkeypatch.setattr(_cli_bench, "save_roofline", save)
+    monkeypatch.setattr(bench.command, "save_roofline", save)
     run("--residual --activation none --plot out.svg")
     assert titles == ["bias and residual"]
     assert os.path.getsize("out.svg") > 1000
@@ -257,7 +246,7 @@ def test_the_plot_says_it(tiny, monkeypatch):
 
 def test_numpy_without_erf_is_left_out_where_nobody_asked_for_it(tiny, monkeypatch, capsys):
     reason = ": it lacks erf, which scipy has: pip install scipy"
-    monkeypatch.setattr(_numpy_activations, "lacking", lambda activation: reason)
+    monkeypatch.setattr(bench.numpy_baseline, "lacking", lambda activation: reason)
     found = run("--activation none --layout NCHW")
     assert all(row["seconds"]["numpy"] is None for row in found["results"])
     out = capsys.readouterr().out
@@ -270,15 +259,15 @@ def test_numpy_without_erf_is_left_out_where_nobody_asked_for_it(tiny, monkeypat
 
 
 def test_without_scipy_numpy_lacks_gelu_alone(no_scipy):
-    lacked = [text for text in DEFINITIONS if _numpy_activations.lacking(_epilogue.parse_activation(text))]
+    lacked = [text for text in DEFINITIONS if bench.numpy_baseline.lacking(bench.epilogue.parse_activation(text))]
     assert lacked == ["gelu"]
     case = CASES[0].with_epilogue(epilogue("gelu"))
-    assert _contenders.numpy_baseline(case, "NCHW", _contenders.operands(case, "NCHW"), 1) is None
+    assert bench.numpy_baseline.numpy_baseline(case, "NCHW", bench.operands.operands(case, "NCHW"), 1) is None
 
 
 def test_what_xnnpack_lacks_is_refused(tiny, monkeypatch, capsys):
-    monkeypatch.setattr(_cli_bench.importlib.util, "find_spec", lambda name: types.SimpleNamespace())
-    lacked = [text for text in DEFINITIONS if _peers.xnnpack_lacking(_epilogue.parse_activation(text))]
+    monkeypatch.setattr(bench.command.importlib.util, "find_spec", lambda name: types.SimpleNamespace())
+    lacked = [text for text in DEFINITIONS if bench.frameworks.xnnpack_lacking(bench.epilogue.parse_activation(text))]
     assert lacked == ["clip,-0.5,0.75", "clip,-inf,1", "elu,0.25", "silu", "hardsigmoid", "softplus", "mish"]
     for text in lacked:
         assert main(f"bench --layers tiny.csv --vs xnnpack --activation {text}".split()) == 2
@@ -291,7 +280,7 @@ def test_what_xnnpack_lacks_is_refused(tiny, monkeypatch, capsys):
 @pytest.mark.parametrize("text", DEFINITIONS)
 def test_the_reference_is_the_definition(text):
     v = np.concatenate([np.linspace(-30, 30, 3001), [-0.0, 1e-12, -1e-12, 3, -3, 6]])
-    definition = _activation_reference.define(_epilogue.parse_activation(text))
+    definition = bench.definitions.define(bench.epilogue.parse_activation(text))
     found = definition.function(v)
     expected = np.array([DEFINITIONS[text](value) for value in v])
     # parameters are rounded to float32
@@ -306,7 +295,7 @@ def test_the_error_function():
     t = np.random.default_rng(1).uniform(-8, 8, 20000)
     t = np.concatenate([t, [0.0, np.inf, -np.inf, 1 / 128, -6, 6, 1e-300]])
     expected = np.array([math.erf(value) for value in t])
-    assert np.abs(_activation_reference.erf(t) - expected).max() < 1e-11
+    assert np.abs(bench.definitions.erf(t) - expected).max() < 1e-11
 
 
 def wrong_builder(text, residual=True):
@@ -314,7 +303,7 @@ def wrong_builder(text, residual=True):
 
     def build(case, layout, arrays, threads):
         arrays = arrays if residual else arrays._replace(residual=None)
-        return _contenders.numpy_baseline(case.with_epilogue(epilogue(text)), layout, arrays, threads)
+        return bench.numpy_baseline.numpy_baseline(case.with_epilogue(epilogue(text)), layout, arrays, threads)
 
     return build
 
@@ -324,51 +313,52 @@ def test_the_check_tells_activations_apart(scipy, text):
     for other in DEFINITIONS:
         if other == text or text in ("none", "relu"):
             continue
-        with pytest.raises(_bench.WrongResult, match=r"wrong result of it on a layer of two channels in NCHW: "):
-            _bench.check_few_channels("it", wrong_builder(other), "NCHW", epilogue(text), 1)
-    _bench.check_few_channels("it", wrong_builder(text), "NCHW", epilogue(text), 1)
+        with pytest.raises(bench.verify.WrongResult, match=r"wrong result of it on a layer of two channels in NCHW: "):
+            bench.verify.check_few_channels("it", wrong_builder(other), "NCHW", epilogue(text), 1)
+    bench.verify.check_few_channels("it", wrong_builder(text), "NCHW", epilogue(text), 1)
 
 
 @pytest.mark.parametrize("text", ["gelu", "gelu_tanh"])
 def test_every_contender_is_checked_on_few_channels(scipy, monkeypatch, text):
     """With 1024 channels the bound is wider than what tells these two apart."""
-    case = _tables.Case("t", "many channels", 1, 1024, 4, 8, 8, 1, 1, epilogue=epilogue(text))
-    arrays = _contenders.operands(case, "NHWC")
+    case = bench.layers.Case("t", "many channels", 1, 1024, 4, 8, 8, 1, 1, epilogue=epilogue(text))
+    arrays = bench.operands.operands(case, "NHWC")
     wrong = wrong_builder("gelu" if text == "gelu_tanh" else "gelu_tanh")
-    _bench.check(case, "NHWC", arrays, {"numpy": wrong(case, "NHWC", arrays, 1)})
-    monkeypatch.setitem(_contenders.CONTENDERS, "numpy", wrong)
-    with _turns.turns(["numpy"], 1) as (prepare, _), pytest.raises(_bench.WrongResult, match="two channels in NHWC"):
+    bench.verify.check(case, "NHWC", arrays, {"numpy": wrong(case, "NHWC", arrays, 1)})
+    monkeypatch.setitem(bench.contenders.CONTENDERS, "numpy", wrong)
+    seen = pytest.raises(bench.verify.WrongResult, match="two channels in NHWC")
+    with bench.processes.turns(["numpy"], 1) as (prepare, _), seen:
         prepare(case, "NHWC")
 
 
 @pytest.mark.parametrize("text", DEFINITIONS)
 def test_the_check_misses_no_residual(scipy, text):
     case = CASES[0].with_epilogue(epilogue(text, residual=True))
-    arrays = _contenders.operands(case, "NHWC")
+    arrays = bench.operands.operands(case, "NHWC")
     wrong = wrong_builder(text, residual=False)(case, "NHWC", arrays, 1)
-    with pytest.raises(_bench.WrongResult):
-        _bench.check(case, "NHWC", arrays, {"it": wrong})
+    with pytest.raises(bench.verify.WrongResult):
+        bench.verify.check(case, "NHWC", arrays, {"it": wrong})
 
 
 # With C = 1 and ones, |w| |x| + |b| + |residual| = 3: twice gamma_4 of it is 24 u, or 6 steps of float32 at 3.
 # Hardswish is 3 there too, has 1.5 times that, and 16 u of 3 for its own rounding: 84 u, or 21 steps.
 @pytest.mark.parametrize(("text", "most"), [("none", 6), ("relu", 6), ("hardswish", 21)])
 def test_the_check_has_the_derived_bound(text, most):
-    case = _tables.Case("t", "one channel", 1, 1, 1, 2, 2, 1, 1, epilogue=epilogue(text, residual=True))
+    case = bench.layers.Case("t", "one channel", 1, 1, 1, 2, 2, 1, 1, epilogue=epilogue(text, residual=True))
     one = np.ones((1, 1, 2, 2), np.float32)
-    arrays = _contenders.Operands(one, one[0, 0, :1, :1], one[0, 0, 0, :1], one)
+    arrays = bench.operands.Operands(one, one[0, 0, :1, :1], one[0, 0, 0, :1], one)
     for steps in (-most, most):
-        _bench.check(case, "NCHW", arrays, {"it": lambda steps=steps: one * np.float32(3 + steps * 2.0**-22)})
+        bench.verify.check(case, "NCHW", arrays, {"it": lambda steps=steps: one * np.float32(3 + steps * 2.0**-22)})
         over = np.float32(3 + (steps + math.copysign(1, steps)) * 2.0**-22)
-        with pytest.raises(_bench.WrongResult, match="4 of 4 elements"):
-            _bench.check(case, "NCHW", arrays, {"it": lambda over=over: one * over})
+        with pytest.raises(bench.verify.WrongResult, match="4 of 4 elements"):
+            bench.verify.check(case, "NCHW", arrays, {"it": lambda over=over: one * over})
 
 
 def test_the_operands_without_a_residual_are_those_with_it():
-    for layout in _tables.LAYOUTS:
-        without = _contenders.operands(CASES[1], layout)
+    for layout in bench.layers.LAYOUTS:
+        without = bench.operands.operands(CASES[1], layout)
         case = CASES[1].with_epilogue(epilogue(residual=True))
-        arrays = _contenders.operands(case, layout)
+        arrays = bench.operands.operands(case, layout)
         assert without.residual is None
         for one, other in zip(without[:3], arrays[:3], strict=True):
             assert np.array_equal(one, other)
@@ -385,23 +375,23 @@ def test_the_operands_without_a_residual_are_those_with_it():
     ("name", "layout"),
     [
         pair
-        for pair in itertools.product(_contenders.CONTENDERS, _tables.LAYOUTS)
+        for pair in itertools.product(bench.contenders.CONTENDERS, bench.layers.LAYOUTS)
         if pair not in {("xnnpack", "NCHW"), ("pointwise", "NCHW"), ("pointwise", "NHWC")}
     ],
 )
 def test_contenders_compute_the_epilogue(scipy, name, layout, text, residual):
-    for module in _contenders.MODULES.get(name, ()):
+    for module in bench.contenders.MODULES.get(name, ()):
         pytest.importorskip(module)
-    if _contenders.left_out(name, _epilogue.parse_activation(text)) is not None:
+    if bench.contenders.left_out(name, bench.epilogue.parse_activation(text)) is not None:
         assert name == "xnnpack"
         return  # refused before the run
-    _bench.check_few_channels(name, _contenders.CONTENDERS[name], layout, epilogue(text, residual), 1)
+    bench.verify.check_few_channels(name, bench.contenders.CONTENDERS[name], layout, epilogue(text, residual), 1)
     for case in CASES:
         case = case.with_epilogue(epilogue(text, residual))
-        arrays = _contenders.operands(case, layout)
+        arrays = bench.operands.operands(case, layout)
         kept = [array.copy() for array in arrays if array is not None]
-        call = _contenders.CONTENDERS[name](case, layout, arrays, 1)
-        _bench.check(case, layout, arrays, {name: call})
+        call = bench.contenders.CONTENDERS[name](case, layout, arrays, 1)
+        bench.verify.check(case, layout, arrays, {name: call})
         first, second = call(), call()
         assert first.dtype == np.float32
         np.testing.assert_allclose(first, expected_of(case, layout, arrays, text), rtol=2e-5, atol=1e-5)
@@ -419,7 +409,7 @@ def test_xnnpack_computes_the_epilogue_by_its_delegate(text):
     from ai_edge_litert.interpreter import Interpreter
 
     case = CASES[0].with_epilogue(epilogue(text, residual=True))
-    model = _peers._tflite_model(case, _contenders.operands(case, "NHWC"))
+    model = bench.frameworks._tflite_model(case, bench.operands.operands(case, "NHWC"))
     interpreter = Interpreter(model_content=model, num_threads=1)
     interpreter.allocate_tensors()
     names = [op["op_name"] for op in interpreter._get_ops_details()]

@@ -6,20 +6,20 @@ import types
 
 import numpy as np
 import pytest
-from pointwise import _bench, _classes, _cli_bench, _contenders, _core, _machine, _peers, _report, _tables, _turns
+from pointwise import _core, bench
 from pointwise.__main__ import main
 
-MACHINE = _report.Machine("cpu", {}, "isa", 1, fma_peak=400e9, bandwidth=10e9, versions={})
-CASE = _tables.Case("t", "plain", 2, 8, 16, 6, 5, 1, 1)
+MACHINE = bench.report.Machine("cpu", {}, "isa", 1, fma_peak=400e9, bandwidth=10e9, versions={})
+CASE = bench.layers.Case("t", "plain", 2, 8, 16, 6, 5, 1, 1)
 
 
 def result(layer, sizes, of_peak, others, layout="NHWC"):
     """Return a result of `n, cin, cout, h, w` that reaches so much of a peak of 100 GFLOP/s."""
-    case = _tables.Case("t", layer, *sizes, 1, 1)
+    case = bench.layers.Case("t", layer, *sizes, 1, 1)
     cost = case.cost(layout)
     ours = cost.flops / (of_peak * 100e9)
     seconds = {name: ratio * ours for name, ratio in others.items()}
-    return _bench.Result(case, layout, cost, {"pointwise": ours, **seconds}, peak=100e9)
+    return bench.measure.Result(case, layout, cost, {"pointwise": ours, **seconds}, peak=100e9)
 
 
 # the peak beside a layer
@@ -28,9 +28,9 @@ def result(layer, sizes, of_peak, others, layout="NHWC"):
 def test_each_of_our_blocks_is_followed_by_a_sample_of_the_peak(monkeypatch):
     order = []
     monkeypatch.setattr(
-        _turns, "fma_peak", lambda threads, blocks, block: order.append((threads, blocks)) or len(order)
+        bench.processes, "fma_peak", lambda threads, blocks, block: order.append((threads, blocks)) or len(order)
     )
-    peaks = _turns.Peaks(3)
+    peaks = bench.processes.Peaks(3)
     timer = peaks.beside(lambda repetitions: order.append(repetitions) or 0.5)
     assert [timer(7), timer(8)] == [0.5, 0.5]
     assert order == [7, (3, 1), 8, (3, 1)]
@@ -38,15 +38,15 @@ def test_each_of_our_blocks_is_followed_by_a_sample_of_the_peak(monkeypatch):
     assert order[4:] == [(3, 1)] * 3
     assert peaks.best() == 7
     assert len(order) == 7
-    monkeypatch.setattr(_turns, "fma_peak", lambda threads, blocks, block: 1.0)
+    monkeypatch.setattr(bench.processes, "fma_peak", lambda threads, blocks, block: 1.0)
     peaks.beside(timer)
     assert peaks.best() == 1, "those of the layer before are forgotten"
 
 
 def test_only_our_blocks_are_followed_by_a_sample(monkeypatch):
     samples = []
-    monkeypatch.setattr(_turns, "fma_peak", lambda threads, blocks, block: samples.append(1) or 1e9)
-    with _turns.turns(["pointwise", "numpy"], 1) as (prepare, peak):
+    monkeypatch.setattr(bench.processes, "fma_peak", lambda threads, blocks, block: samples.append(1) or 1e9)
+    with bench.processes.turns(["pointwise", "numpy"], 1) as (prepare, peak):
         timers = prepare(CASE, "NCHW")
         timers["numpy"](1)
         assert not samples
@@ -57,8 +57,8 @@ def test_only_our_blocks_are_followed_by_a_sample(monkeypatch):
 
 def test_a_sample_of_the_peak_is_as_long_as_our_block(monkeypatch):
     samples = []
-    monkeypatch.setattr(_turns, "fma_peak", lambda threads, blocks, block: samples.append(block) or 1e9)
-    peaks = _turns.Peaks(1)
+    monkeypatch.setattr(bench.processes, "fma_peak", lambda threads, blocks, block: samples.append(block) or 1e9)
+    peaks = bench.processes.Peaks(1)
     timer = peaks.beside(lambda repetitions: repetitions * 1e-3)
     for repetitions in (1, 7, 1000):
         timer(repetitions)
@@ -68,9 +68,9 @@ def test_a_sample_of_the_peak_is_as_long_as_our_block(monkeypatch):
 def test_percentages_are_of_the_peak_beside_the_layer():
     one = result("one", (1, 64, 64, 16, 16), 0.5, {})
     assert one.peak_fraction == pytest.approx(0.5)
-    summary = _report.summarize([one], [], MACHINE)
+    summary = bench.report.summarize([one], [], MACHINE)
     assert summary["peak_fraction_above_1_mflop"] == pytest.approx(0.5)
-    row = _report.document([one], [], MACHINE, {})["results"][0]
+    row = bench.report.document([one], [], MACHINE, {})["results"][0]
     assert row["peak"] == 100e9
     assert row["peak_fraction"] == pytest.approx(0.5)
 
@@ -85,14 +85,15 @@ def test_the_better_copy_is_the_bandwidth(monkeypatch):
     def copy(kind):
         clock[0] += takes[kind]
 
-    monkeypatch.setattr(_machine.time, "perf_counter", lambda: clock[0])
-    monkeypatch.setattr(_machine, "SMALLEST_COPY", 1 << 16)
-    monkeypatch.setattr(_machine, "caches", dict)
-    monkeypatch.setattr(_machine.np, "copyto", lambda target, source: copy("plain"))
-    monkeypatch.setattr(_machine, "_core", types.SimpleNamespace(streaming_copy=lambda *arguments: copy("streaming")))
-    assert _machine.copy_bandwidth(1, repetitions=2) == 2 * (1 << 16)
+    monkeypatch.setattr(bench.machine.time, "perf_counter", lambda: clock[0])
+    monkeypatch.setattr(bench.machine, "SMALLEST_COPY", 1 << 16)
+    monkeypatch.setattr(bench.machine, "caches", dict)
+    monkeypatch.setattr(bench.machine.np, "copyto", lambda target, source: copy("plain"))
+    core = types.SimpleNamespace(streaming_copy=lambda *arguments: copy("streaming"))
+    monkeypatch.setattr(bench.machine, "_core", core)
+    assert bench.machine.copy_bandwidth(1, repetitions=2) == 2 * (1 << 16)
     takes["streaming"] = 4.0
-    assert _machine.copy_bandwidth(1, repetitions=2) == 1 << 16
+    assert bench.machine.copy_bandwidth(1, repetitions=2) == 1 << 16
 
 
 def test_a_streaming_copy_copies():
@@ -127,15 +128,15 @@ def test_the_bandwidth_is_sampled_at_both_ends_and_between(monkeypatch, tmp_path
         for case in cases:
             progress(case.layer)
             events.append(case.layer)
-            yield _bench.Result(case, "NCHW", case.cost(), {"pointwise": 1e-6, "numpy": 2e-6}, peak=1e9)
+            yield bench.measure.Result(case, "NCHW", case.cost(), {"pointwise": 1e-6, "numpy": 2e-6}, peak=1e9)
 
     def copy_bandwidth(threads):
         events.append("copy")
         return [1e9, 2e9, 9e9, 3e9][events.count("copy") - 1]
 
-    monkeypatch.setattr(_cli_bench, "measure", measure)
-    monkeypatch.setattr(_cli_bench, "copy_bandwidth", copy_bandwidth)
-    monkeypatch.setattr(_cli_bench, "fma_peak", lambda threads: 1e9)
+    monkeypatch.setattr(bench.command, "measure", measure)
+    monkeypatch.setattr(bench.command, "copy_bandwidth", copy_bandwidth)
+    monkeypatch.setattr(bench.command, "fma_peak", lambda threads: 1e9)
     out = tmp_path / "out.json"
     assert main(["bench", "--layers", str(table), "--layout", "NCHW", "--json", str(out)]) == 0
     assert [i for i, event in enumerate(events) if event == "copy"] == [0, 11, 22, 28]
@@ -146,7 +147,7 @@ def test_the_bandwidth_is_sampled_at_both_ends_and_between(monkeypatch, tmp_path
 
 
 def is_compute_bound(case):
-    return _classes.is_compute_bound(_bench.Result(case, "NCHW", case.cost(), {"pointwise": 1.0}, peak=1.0))
+    return bench.classes.is_compute_bound(bench.measure.Result(case, "NCHW", case.cost(), {"pointwise": 1.0}, peak=1.0))
 
 
 @pytest.mark.parametrize(
@@ -163,15 +164,15 @@ def is_compute_bound(case):
     ],
 )
 def test_what_is_compute_bound(sizes, groups, bound):
-    assert is_compute_bound(_tables.Case("t", "it", *sizes, 1, groups)) == bound
+    assert is_compute_bound(bench.layers.Case("t", "it", *sizes, 1, groups)) == bound
 
 
 def test_compute_bound_layers_have_pixels_and_channels_enough():
     for pixels, channels, others in ((16, 4096, 4096), (4096, 16, 4096), (4096, 4096, 16)):
         sizes = (1, channels, others, pixels, 1)
-        assert not is_compute_bound(_tables.Case("t", "it", *sizes, 1, 1))
+        assert not is_compute_bound(bench.layers.Case("t", "it", *sizes, 1, 1))
         groups = (1, 8 * channels, 8 * others, pixels, 1)
-        assert not is_compute_bound(_tables.Case("t", "it", *groups, 1, 8))
+        assert not is_compute_bound(bench.layers.Case("t", "it", *groups, 1, 8))
 
 
 CLASSES = [
@@ -187,7 +188,7 @@ CLASSES = [
 
 def test_classes_are_summarized():
     bandwidth = CLASSES[3].bytes_per_second / 0.86
-    summary = _classes.class_summary(CLASSES, bandwidth)
+    summary = bench.classes.class_summary(CLASSES, bandwidth)
     bound, other = summary["compute_bound"], summary["other_above_1_mflop"]
     assert bound == {
         "layers": 2,
@@ -204,7 +205,7 @@ def test_classes_are_summarized():
         "minimum_bandwidth_fraction": pytest.approx(share),
         "below_targets": ["t at neither"],
     }
-    assert _classes.class_lines("NHWC", summary) == [
+    assert bench.classes.class_lines("NHWC", summary) == [
         "NHWC: compute-bound layers: 70.0% of FMA peak (geometric mean of 2), at least 50.0% (t half)",
         "NHWC: other layers above 1 MFLOP: 1 of 3 reach neither 80% of FMA peak nor 85% of copy bandwidth: "
         "t at neither; the least has 30.0% and 64.5% (t at neither)",
@@ -212,10 +213,10 @@ def test_classes_are_summarized():
 
 
 def test_classes_without_layers_have_no_lines():
-    summary = _classes.class_summary([CLASSES[-1]], 1e9)
+    summary = bench.classes.class_summary([CLASSES[-1]], 1e9)
     assert summary["compute_bound"]["peak_fraction"] is None
     assert summary["other_above_1_mflop"]["minimum_layer"] is None
-    assert _classes.class_lines("NHWC", summary) == []
+    assert bench.classes.class_lines("NHWC", summary) == []
     json.dumps(summary, allow_nan=False)
 
 
@@ -231,7 +232,7 @@ def test_the_best_peer_of_each_layer():
     ]
     assert [r.best_peer() for r in results] == ["torch", "xnnpack", "numpy"]
     assert result("alone", (1, 8, 8, 1, 1), 0.5, {}).best_peer() is None
-    summary = _report.summarize(results, contenders, MACHINE)
+    summary = bench.report.summarize(results, contenders, MACHINE)
     assert summary["best_peer"] == {
         "layers": 3,
         "geometric_mean_ratio": pytest.approx(10 ** (1 / 3)),
@@ -242,7 +243,7 @@ def test_the_best_peer_of_each_layer():
     }
     assert summary["versus"]["xnnpack"]["layers"] == 2
     assert summary["versus"]["xnnpack"]["geometric_mean_ratio"] == pytest.approx(math.sqrt(1.25 * 7))
-    lines = _report.summary_lines("NHWC", summary)
+    lines = bench.report.summary_lines("NHWC", summary)
     assert (
         "NHWC: 2.15 times as fast as the best peer of each layer (geometric mean of 3 layers), "
         "at least 1.25 (t two, xnnpack), at least as fast on 3 of 3"
@@ -255,14 +256,14 @@ def test_the_best_peer_of_each_layer():
 
 def test_a_contender_without_the_layer_is_left_out(monkeypatch, tmp_path, capsys):
     def nhwc_only(case, layout, arrays, threads):
-        return None if layout == "NCHW" else _contenders.numpy_baseline(case, layout, arrays, threads)
+        return None if layout == "NCHW" else bench.numpy_baseline.numpy_baseline(case, layout, arrays, threads)
 
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setitem(_contenders.CONTENDERS, "xnnpack", nhwc_only)
-    monkeypatch.setitem(_contenders.MODULES, "xnnpack", ())
-    monkeypatch.setattr(_cli_bench, "fma_peak", lambda threads: 50e9)
-    monkeypatch.setattr(_cli_bench, "copy_bandwidth", lambda threads: 10e9)
-    monkeypatch.setattr(_cli_bench, "QUICK", _bench.Effort(seconds=0.0, block=1e-4, rounds=1))
+    monkeypatch.setitem(bench.contenders.CONTENDERS, "xnnpack", nhwc_only)
+    monkeypatch.setitem(bench.contenders.MODULES, "xnnpack", ())
+    monkeypatch.setattr(bench.command, "fma_peak", lambda threads: 50e9)
+    monkeypatch.setattr(bench.command, "copy_bandwidth", lambda threads: 10e9)
+    monkeypatch.setattr(bench.command, "QUICK", bench.timing.Effort(seconds=0.0, block=1e-4, rounds=1))
     argv = "bench --network seed --quick --vs numpy,xnnpack --json out.json --plot out.png"
     assert main(argv.split()) == 0
     found = json.loads((tmp_path / "out.json").read_text())
@@ -291,7 +292,7 @@ def test_a_contender_without_the_layer_is_left_out(monkeypatch, tmp_path, capsys
 
 
 def test_a_contender_in_a_process_of_its_own_is_left_out():
-    with _turns.turns(["pointwise", "xnnpack"], 2) as (prepare, _):
+    with bench.processes.turns(["pointwise", "xnnpack"], 2) as (prepare, _):
         assert list(prepare(CASE, "NCHW")) == ["pointwise"]
 
 
@@ -300,8 +301,8 @@ def test_xnnpack_computes_groups_by_its_delegate():
     pytest.importorskip("flatbuffers")
     from ai_edge_litert.interpreter import Interpreter
 
-    case = _tables.Case("t", "grouped", 2, 12, 8, 5, 5, 2, 2)
-    model = _peers._tflite_model(case, _contenders.operands(case, "NHWC"))
+    case = bench.layers.Case("t", "grouped", 2, 12, 8, 5, 5, 2, 2)
+    model = bench.frameworks._tflite_model(case, bench.operands.operands(case, "NHWC"))
     interpreter = Interpreter(model_content=model, num_threads=1)
     interpreter.allocate_tensors()
     assert [op["op_name"] for op in interpreter._get_ops_details()] == ["CONV_2D", "DELEGATE"]

@@ -14,7 +14,8 @@ import sys
 import numpy as np
 import pointwise as pw
 import pytest
-from pointwise import _core, _tables
+from pointwise import _core
+from pointwise.bench import layers
 
 FULL = os.environ.get("POINTWISE_TEST_BITS") == "full"
 MOST_MACS = 1e6  # of an image, unless its smallest size has more
@@ -122,8 +123,8 @@ def digest(y):
 def hashes_of_all():
     """The first result of each layer and dtype, and one other: what another instruction set must give."""
     found = {}
-    for network in _tables.networks():
-        for case in _tables.read_network(network):
+    for network in layers.networks():
+        for case in layers.read_network(network):
             for dtype in map(np.dtype, ("float32", "float64")):
                 problem = Problem(case, dtype)
                 nhwc = pw.Conv(problem.weight, problem.bias, layout="NHWC", **problem.how)
@@ -145,9 +146,9 @@ canonical_only = pytest.mark.skipif(pw.isa() == "portable", reason="the portable
 
 
 @canonical_only
-@pytest.mark.parametrize("network", _tables.networks())
+@pytest.mark.parametrize("network", layers.networks())
 def test_every_way_gives_the_same_bits(network, dtype, forced_teams):
-    for case in _tables.read_network(network):
+    for case in layers.read_network(network):
         problem = Problem(case, dtype)
         expected = digest(problem.plain())
         for name, y in problem.others():

@@ -13,7 +13,7 @@ import pointwise as pw
 import pytest
 from children import PYTHON
 from pointwise import __main__ as command_line
-from pointwise import _cli_cost, _files
+from pointwise import cli
 from pointwise.__main__ import main
 
 COMMANDS = ("bench", "run", "cost", "info")
@@ -114,7 +114,7 @@ def test_saving_counts_bias_batch_and_output_pixels(capsys):
 
 @pytest.mark.parametrize(("before", "after", "expected"), [(3, 4, "0.75x (-33.3%)"), (0, 4, "-"), (4, 0, "-")])
 def test_saving_that_is_none(before, after, expected):
-    assert _cli_cost._ratio(before, after) == expected
+    assert cli.cost._ratio(before, after) == expected
 
 
 @pytest.mark.parametrize(
@@ -287,7 +287,7 @@ def test_a_failed_run_leaves_the_old_result_alone(arrays, refused, monkeypatch):
 
 def test_an_interrupted_write_leaves_nothing(tmp_path):
     def write():
-        with _files.replacing(str(tmp_path / "y.npy")) as file:
+        with cli.files.replacing(str(tmp_path / "y.npy")) as file:
             file.write(b"half of it")
             raise KeyboardInterrupt
 
@@ -418,7 +418,7 @@ def test_interruptions_have_no_traceback(monkeypatch, capsys, error, status, mes
     def fail(args):
         raise error
 
-    monkeypatch.setattr(command_line._cli_info, "run", fail)
+    monkeypatch.setattr(command_line.info, "run", fail)
     assert main(["info"]) == status
     assert capsys.readouterr().err == message
 

@@ -5,19 +5,19 @@ import math
 import os
 
 import pytest
-from pointwise import _cli_bench, _company
+from pointwise import bench
 from pointwise.__main__ import main
 
-FLEETING = _company.Schedule(rounds=2, calls=1, images=((1, 32),))
+FLEETING = bench.company.Schedule(rounds=2, calls=1, images=((1, 32),))
 
 
 @pytest.fixture
 def fleeting(tmp_path, monkeypatch):
     """A working directory of its own, round figures for the machine, and few calls."""
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(_cli_bench, "fma_peak", lambda threads: 50e9 * threads)
-    monkeypatch.setattr(_cli_bench, "copy_bandwidth", lambda threads: 10e9)
-    monkeypatch.setattr(_company, "QUICK", FLEETING)
+    monkeypatch.setattr(bench.command, "fma_peak", lambda threads: 50e9 * threads)
+    monkeypatch.setattr(bench.command, "copy_bandwidth", lambda threads: 10e9)
+    monkeypatch.setattr(bench.company, "QUICK", FLEETING)
     return tmp_path
 
 
@@ -39,7 +39,7 @@ def check_document(found, library, layouts, threading=("workers", "openmp")):
 
 
 def test_numpy(fleeting, monkeypatch, capsys):
-    monkeypatch.setattr(_company, "_has_torch", lambda: False)
+    monkeypatch.setattr(bench.company, "_has_torch", lambda: False)
     assert main(["bench", "--company", "--quick", "--json", "out.json"]) == 0
     out, err = capsys.readouterr()
     assert err == ""
@@ -63,11 +63,11 @@ def test_torch(fleeting, capsys):
 
 
 def test_a_wrong_result_is_an_error(fleeting, monkeypatch, capsys):
-    class Wrong(_company.Conv):
+    class Wrong(bench.company.Conv):
         def __call__(self, x, *arguments, **keywords):
             return 2 * super().__call__(x, *arguments, **keywords)
 
-    monkeypatch.setattr(_company, "Conv", Wrong)
+    monkeypatch.setattr(bench.company, "Conv", Wrong)
     assert main(["bench", "--company", "--quick"]) == 1
     assert "another result than NumPy" in capsys.readouterr().err
 

@@ -72,7 +72,7 @@ def test_the_package_is_typed():
 def test_blas_kernels(python):
     """What OpenBLAS is told by the environment is said beside figures against it."""
     pytest.importorskip("threadpoolctl")
-    script = "import numpy; from pointwise._machine import blas_kernels; print(blas_kernels())"
+    script = "import numpy; from pointwise.bench.machine import blas_kernels; print(blas_kernels())"
     if "openblas" not in python(script):
         pytest.skip("NumPy's BLAS is another")
     assert "'openblas': 'Nehalem'" in python(script, OPENBLAS_CORETYPE="Nehalem")

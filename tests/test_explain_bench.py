@@ -8,7 +8,7 @@ import numpy as np
 import pointwise as pw
 import pytest
 import reference
-from pointwise import _bench, _choices, _cli_explain, _tables
+from pointwise import bench
 from pointwise.__main__ import main
 
 TINY = """network,layer,n,cin,cout,h,w,stride,groups
@@ -16,8 +16,8 @@ tiny,plain,2,8,16,6,5,1,1
 tiny,strided,1,8,4,7,6,2,1
 tiny,grouped,2,12,8,5,5,2,4
 """
-CASE = _tables.Case("t", "plain", 1, 32, 16, 10, 10, 1, 1)
-FLEETING = _bench.Effort(seconds=0.0, block=1e-4, rounds=1)
+CASE = bench.layers.Case("t", "plain", 1, 32, 16, 10, 10, 1, 1)
+FLEETING = bench.timing.Effort(seconds=0.0, block=1e-4, rounds=1)
 
 
 def command(line):
@@ -29,8 +29,8 @@ def command(line):
 def tiny(tmp_path, monkeypatch):
     """A table in the working directory, few generated layers, and hardly any time for each."""
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(_cli_explain, "QUICK", FLEETING)
-    monkeypatch.setattr(_cli_explain, "GENERATED_QUICK", 3)
+    monkeypatch.setattr(bench.explain, "QUICK", FLEETING)
+    monkeypatch.setattr(bench.explain, "GENERATED_QUICK", 3)
     (tmp_path / "tiny.csv").write_text(TINY)
     return tmp_path
 
@@ -139,18 +139,18 @@ def test_everything_is_reported(tiny, capsys, layout):
 
 def choice(regret, layer="it", best="gemm_f32_6x64_pixels_isa, source in place"):
     alternatives = [
-        _choices.Alternative("gemm_f32_8x48_channels_isa, source packed by channels", 100.0, 2e-6 * regret),
-        _choices.Alternative(best, 125.0, 2e-6),
+        bench.choice.Alternative("gemm_f32_8x48_channels_isa, source packed by channels", 100.0, 2e-6 * regret),
+        bench.choice.Alternative(best, 125.0, 2e-6),
     ]
-    case = _tables.Case("t", layer, 1, 32, 16, 10, 10, 2, 1)
-    return _choices.Choice(case, "NCHW", alternatives[0].words, best, regret, alternatives)
+    case = bench.layers.Case("t", layer, 1, 32, 16, 10, 10, 2, 1)
+    return bench.choice.Choice(case, "NCHW", alternatives[0].words, best, regret, alternatives)
 
 
 def test_the_table_has_the_choices_that_are_not_the_best(monkeypatch, capsys):
-    monkeypatch.setattr(_cli_explain._core, "isa", "isa")
+    monkeypatch.setattr(bench.explain._core, "isa", "isa")
     from rich.console import Console
 
-    Console(width=160).print(_cli_explain.table("t", [choice(1.005), choice(1.25, "bad"), choice(2.5, "worst")]))
+    Console(width=160).print(bench.explain.table("t", [choice(1.005), choice(1.25, "bad"), choice(2.5, "worst")]))
     lines = capsys.readouterr().out.splitlines()
     rows = [line.split() for line in lines if "1x32x10x10" in line]
     assert [(row[1], row[-2], row[-1]) for row in rows] == [("worst", "0.80", "2.50"), ("bad", "0.80", "1.25")]
@@ -161,8 +161,8 @@ def test_the_table_has_the_choices_that_are_not_the_best(monkeypatch, capsys):
 
 
 def test_the_summary_in_lines():
-    summary = {"tables": {"NCHW": _cli_explain.summarize([choice(1.0), choice(1.0), choice(8.0, "worst")])}}
-    assert _cli_explain.summary_lines(summary) == [
+    summary = {"tables": {"NCHW": bench.explain.summarize([choice(1.0), choice(1.0), choice(8.0, "worst")])}}
+    assert bench.explain.summary_lines(summary) == [
         "tables, NCHW: the choice takes 2.000 times as long as the best (geometric mean of 3 layers), "
         "at most 8.00 (t worst, NCHW), within 1% of it on 2 of 3"
     ]
@@ -182,16 +182,16 @@ def test_the_regret_is_measured_again(monkeypatch, again, regret):
             return {words: float(len(timers) - i) for i, words in enumerate(timers)}
         return dict(zip(timers, again, strict=True))
 
-    monkeypatch.setattr(_choices, "time_in_turn", time_in_turn)
-    (found,) = _choices.measure_choices([(CASE, "NCHW")], FLEETING)
+    monkeypatch.setattr(bench.choice, "time_in_turn", time_in_turn)
+    (found,) = bench.choice.measure_choices([(CASE, "NCHW")], FLEETING)
     assert turns[1] == [turns[0][0], turns[0][-1]] == [found.chosen, found.best]
     assert found.regret == regret
     assert [alternative.words for alternative in found.alternatives] == turns[0]
 
 
 def test_a_choice_that_is_the_best_has_no_regret(monkeypatch):
-    monkeypatch.setattr(_choices, "time_in_turn", lambda timers, *_: {w: 1.0 + i for i, w in enumerate(timers)})
-    (found,) = _choices.measure_choices([(CASE, "NHWC")], FLEETING)
+    monkeypatch.setattr(bench.choice, "time_in_turn", lambda timers, *_: {w: 1.0 + i for i, w in enumerate(timers)})
+    (found,) = bench.choice.measure_choices([(CASE, "NHWC")], FLEETING)
     assert found.chosen == found.best == found.alternatives[0].words
     assert found.regret == 1
 
@@ -203,7 +203,7 @@ def with_alternatives(monkeypatch, change):
         def _alternatives(self, x_shape):
             return change(super()._alternatives(x_shape))
 
-    monkeypatch.setattr(_choices, "Conv", Changed)
+    monkeypatch.setattr(bench.choice, "Conv", Changed)
 
 
 def test_alternatives_that_are_expected_to_be_slow_are_not_timed(monkeypatch):
@@ -211,7 +211,7 @@ def test_alternatives_that_are_expected_to_be_slow_are_not_timed(monkeypatch):
         return [(words, (1.0, 2.0, 2.1, 9.0)[i], run) for i, (words, _, run) in enumerate(ways[:4])]
 
     with_alternatives(monkeypatch, change)
-    (found,) = _choices.measure_choices([(CASE, "NCHW")], FLEETING)
+    (found,) = bench.choice.measure_choices([(CASE, "NCHW")], FLEETING)
     assert [alternative.cycles for alternative in found.alternatives] == [1.0, 2.0]
 
 
@@ -240,10 +240,10 @@ def test_the_whole_stays_in_time(monkeypatch):
         clock[0] += 10.0
         return {words: 1.0 / (1 + i) for i, words in enumerate(timers)}
 
-    monkeypatch.setattr(_choices.time, "perf_counter", lambda: clock[0])
-    monkeypatch.setattr(_choices, "time_in_turn", time_in_turn)
-    effort = _bench.Effort(seconds=16.0, block=0, rounds=1)
-    assert len(list(_choices.measure_choices([(CASE, "NCHW")] * 2, effort))) == 2
+    monkeypatch.setattr(bench.choice.time, "perf_counter", lambda: clock[0])
+    monkeypatch.setattr(bench.choice, "time_in_turn", time_in_turn)
+    effort = bench.timing.Effort(seconds=16.0, block=0, rounds=1)
+    assert len(list(bench.choice.measure_choices([(CASE, "NCHW")] * 2, effort))) == 2
     assert deadlines == [8.0, 6.0, 6.0, 2.0]
 
 
@@ -251,11 +251,12 @@ def test_the_whole_stays_in_time(monkeypatch):
 
 
 def test_generated_layers_are_as_described():
-    known = [case for name in _tables.networks() for case in _tables.read_network(name)]
-    cases = _choices.generated_cases(400, 1, known)
-    assert cases == _choices.generated_cases(400, 1, known)
-    assert cases != _choices.generated_cases(400, 2, known)
-    assert len({_choices._sizes(case) for case in [*cases, *known]}) == 400 + len({*map(_choices._sizes, known)})
+    known = [case for name in bench.layers.networks() for case in bench.layers.read_network(name)]
+    cases = bench.choice.generated_cases(400, 1, known)
+    assert cases == bench.choice.generated_cases(400, 1, known)
+    assert cases != bench.choice.generated_cases(400, 2, known)
+    sizes = bench.choice._sizes
+    assert len({sizes(case) for case in [*cases, *known]}) == 400 + len({*map(sizes, known)})
     for case in cases:
         assert 1 <= case.cin <= 2048
         assert 1 <= case.cout <= 2048
@@ -271,8 +272,8 @@ def test_generated_layers_are_as_described():
 
 
 def test_known_layers_are_left_out():
-    first, *_ = _choices.generated_cases(1, 1)
-    assert _choices.generated_cases(1, 1, [first])[0] != first
+    first, *_ = bench.choice.generated_cases(1, 1)
+    assert bench.choice.generated_cases(1, 1, [first])[0] != first
 
 
 # arguments
@@ -280,7 +281,7 @@ def test_known_layers_are_left_out():
 
 @pytest.mark.parametrize("option", ["--vs numpy", "--plot out.png", "--threads 2"])
 def test_options_that_do_not_go_together(tiny, capsys, monkeypatch, option):
-    monkeypatch.setattr(_cli_explain, "measure_choices", lambda *_: pytest.fail("the run has started"))
+    monkeypatch.setattr(bench.explain, "measure_choices", lambda *_: pytest.fail("the run has started"))
     assert command(f"bench --explain --layers tiny.csv {option}") == 2
     out, err = capsys.readouterr()
     assert out == ""
@@ -292,7 +293,7 @@ def test_options_that_do_not_go_together(tiny, capsys, monkeypatch, option):
 
 @pytest.mark.parametrize("option", ["--activation relu", "--residual"])
 def test_choices_are_compared_with_bias_and_relu(tiny, capsys, monkeypatch, option):
-    monkeypatch.setattr(_cli_explain, "measure_choices", lambda *_: pytest.fail("the run has started"))
+    monkeypatch.setattr(bench.explain, "measure_choices", lambda *_: pytest.fail("the run has started"))
     assert command(f"bench --explain --layers tiny.csv {option}") == 2
     words = f"--explain compares our own kernels with bias and ReLU: got {option.split()[0]} too\n"
     assert capsys.readouterr().err == f"pointwise bench: {words}"

@@ -14,16 +14,16 @@ import time
 import numpy as np
 import pytest
 from children import PYTHON
-from pointwise import _bench, _cli, _cli_bench, _neighbour, _neighbour_report, _report, _tables, _turns
+from pointwise import bench, cli
 from pointwise.__main__ import main
 
 TINY = """network,layer,n,cin,cout,h,w,stride,groups
 tiny,plain,2,8,16,6,5,1,1
 tiny,[red]grouped,2,12,8,5,5,2,4
 """
-CASE = _tables.Case("t", "layer", 1, 8, 16, 6, 5, 1, 1)
-FLEETING = _neighbour.Schedule(
-    warm_up=1e-4, turn=_turns.Slice(1e-4, 1e-3), rounds=2, quiet_rounds=1, calls=3, most_rounds=3
+CASE = bench.layers.Case("t", "layer", 1, 8, 16, 6, 5, 1, 1)
+FLEETING = bench.contention.Schedule(
+    warm_up=1e-4, turn=bench.timing.Slice(1e-4, 1e-3), rounds=2, quiet_rounds=1, calls=3, most_rounds=3
 )
 RUN = "bench --neighbour --quick --layers tiny.csv --json out.json"
 
@@ -33,9 +33,9 @@ def tiny(tmp_path, monkeypatch):
     """A table in the working directory, two CPUs of round figures, and hardly any time for each layer."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(os, "sched_getaffinity", lambda process: {0, 1})
-    monkeypatch.setattr(_cli_bench, "fma_peak", lambda threads: 50e9 * threads)
-    monkeypatch.setattr(_cli_bench, "copy_bandwidth", lambda threads: 10e9)
-    monkeypatch.setattr(_neighbour, "QUICK", FLEETING)
+    monkeypatch.setattr(bench.command, "fma_peak", lambda threads: 50e9 * threads)
+    monkeypatch.setattr(bench.command, "copy_bandwidth", lambda threads: 10e9)
+    monkeypatch.setattr(bench.contention, "QUICK", FLEETING)
     (tmp_path / "tiny.csv").write_text(TINY)
     return tmp_path
 
@@ -50,7 +50,7 @@ def neighbours(monkeypatch):
             super().__init__(*arguments, **keywords)
             started.append(self)
 
-    monkeypatch.setattr(_neighbour.subprocess, "Popen", Recorded)
+    monkeypatch.setattr(bench.contention.subprocess, "Popen", Recorded)
     return started
 
 
@@ -126,17 +126,17 @@ def test_defaults(tiny, monkeypatch, argv, schedule, layers):
         seen.append(arguments[:-1])
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(_neighbour, "measure", measure)
+    monkeypatch.setattr(bench.contention, "measure", measure)
     assert main(["bench", "--neighbour", *argv]) == 130
     ((cases, *others),) = seen
     assert len(cases) == layers
-    assert others == [("NCHW", "NHWC"), ["numpy"], 2, getattr(_neighbour, schedule)]
+    assert others == [("NCHW", "NHWC"), ["numpy"], 2, getattr(bench.contention, schedule)]
 
 
 def test_default_layers_are_installed():
-    cases = _neighbour.default_cases(quick=False)
-    assert [(case.network, case.layer, case.n) for case in cases] == list(_neighbour.DEFAULT)
-    assert _neighbour.default_cases(quick=True) == cases[1::2]
+    cases = bench.contention.default_cases(quick=False)
+    assert [(case.network, case.layer, case.n) for case in cases] == list(bench.contention.DEFAULT)
+    assert bench.contention.default_cases(quick=True) == cases[1::2]
     work = [case.cost().flops for case in cases]
     assert 100 * min(work) < max(work)
 
@@ -178,14 +178,14 @@ def test_one_cpu_is_not_enough(tiny, neighbours, monkeypatch, capsys):
 @pytest.mark.parametrize(
     ("error", "status", "message"),
     [
-        (_bench.WrongResult("wrong result of us"), 1, "pointwise bench: wrong result of us\n"),
+        (bench.verify.WrongResult("wrong result of us"), 1, "pointwise bench: wrong result of us\n"),
         (KeyboardInterrupt(), 130, ""),
         (MemoryError(), 2, "pointwise bench: out of memory\n"),
     ],
 )
 @pytest.mark.parametrize("place", ["prepare", "time_each"])
 def test_nobody_is_left_behind(tiny, neighbours, monkeypatch, capsys, error, status, message, place):
-    right = getattr(_turns.ContenderProcess, place)
+    right = getattr(bench.processes.ContenderProcess, place)
     left = [6]  # the error comes when the neighbour has been at work
 
     def fail(process, *arguments):
@@ -194,7 +194,7 @@ def test_nobody_is_left_behind(tiny, neighbours, monkeypatch, capsys, error, sta
             raise error
         return right(process, *arguments)
 
-    monkeypatch.setattr(_turns.ContenderProcess, place, fail)
+    monkeypatch.setattr(bench.processes.ContenderProcess, place, fail)
     assert main(RUN.split()) == status
     assert capsys.readouterr() == ("", message)
     assert [is_gone(process) for process in neighbours] == [True]
@@ -205,10 +205,10 @@ def test_nobody_is_left_behind(tiny, neighbours, monkeypatch, capsys, error, sta
 def test_ctrl_c_ends_every_process(tiny):
     script = """
 import contextlib, os, sys
-from pointwise import _cli_bench, _neighbour
+from pointwise import bench
 from pointwise.__main__ import main
 
-right = _neighbour.busy
+right = bench.contention.busy
 
 @contextlib.contextmanager
 def busy(neighbour):
@@ -216,8 +216,8 @@ def busy(neighbour):
         print("busy", flush=True)
         yield
 
-_neighbour.busy = busy
-_cli_bench.fma_peak = _cli_bench.copy_bandwidth = lambda threads: 1e9
+bench.contention.busy = busy
+bench.command.fma_peak = bench.command.copy_bandwidth = lambda threads: 1e9
 os.sched_getaffinity = lambda process: {0, 1}
 sys.exit(main(["bench", "--neighbour", "--quick", "--layers", "tiny.csv"]))
 """
@@ -244,9 +244,9 @@ sys.exit(main(["bench", "--neighbour", "--quick", "--layers", "tiny.csv"]))
 
 
 def test_the_neighbour_runs_only_when_it_may(neighbours):
-    with _neighbour.stopped_neighbour() as neighbour:
+    with bench.contention.stopped_neighbour() as neighbour:
         assert state_becomes(neighbour, "T")
-        with _neighbour.busy(neighbour):
+        with bench.contention.busy(neighbour):
             assert state_becomes(neighbour, "R")
         assert state_becomes(neighbour, "T")
     assert [is_gone(process) for process in neighbours] == [True]
@@ -254,18 +254,18 @@ def test_the_neighbour_runs_only_when_it_may(neighbours):
 
 def test_the_neighbour_ends_when_whoever_started_it_is_gone(monkeypatch):
     monkeypatch.setattr(os, "getpid", lambda: 0)  # nobody's parent
-    with _neighbour.stopped_neighbour() as neighbour:
+    with bench.contention.stopped_neighbour() as neighbour:
         neighbour.send_signal(signal.SIGCONT)
         assert neighbour.wait(60) == 0
 
 
 def test_a_neighbour_that_has_ended_is_an_error():
-    with _neighbour.stopped_neighbour() as neighbour:
-        beside = _neighbour.busy(neighbour)
+    with bench.contention.stopped_neighbour() as neighbour:
+        beside = bench.contention.busy(neighbour)
         beside.__enter__()
         neighbour.kill()
         neighbour.wait()
-        with pytest.raises(_cli.CommandError, match="the busy neighbour has ended: exit status -9"):
+        with pytest.raises(cli.parser.CommandError, match="the busy neighbour has ended: exit status -9"):
             beside.__exit__(None, None, None)
 
 
@@ -274,22 +274,22 @@ def test_a_neighbour_that_has_ended_is_an_error():
 
 def test_statistics_of_all_slices_together():
     first, second = np.arange(1.0, 61.0), np.arange(61.0, 102.0)
-    assert _neighbour.statistics([first, second]) == _neighbour.Calls(101, 51.0, 100.0)
+    assert bench.contention.statistics([first, second]) == bench.contention.Calls(101, 51.0, 100.0)
     slow = np.full(1000, 1e-5)
     slow[::50] = 8e-3  # the median would not show it
-    found = _neighbour.statistics([slow])
+    found = bench.contention.statistics([slow])
     assert found.mean == pytest.approx(1e-5 + 0.02 * (8e-3 - 1e-5))
     assert found.p99 == pytest.approx(8e-3)
 
 
 def calls_of(mean, p99=None):
-    return _neighbour.Calls(10, mean, 2 * mean if p99 is None else p99)
+    return bench.contention.Calls(10, mean, 2 * mean if p99 is None else p99)
 
 
 def results_of(ratios, p99_ratios):
     """Return results whose ratios are these, of two contenders; NumPy's are twice as large."""
     return [
-        _neighbour.NeighbourResult(
+        bench.contention.NeighbourResult(
             dataclasses.replace(CASE, layer=f"layer {i}"),
             "NCHW",
             one={"pointwise": calls_of(2e-3), "numpy": calls_of(1e-3)},
@@ -307,7 +307,7 @@ def test_summary():
     results = results_of([0.5, 4.0, 0.5], [1.0, 4.0, 16.0])
     assert results[1].mean_ratio("pointwise") == pytest.approx(4)
     assert results[1].mean_ratio("numpy") == pytest.approx(8)
-    summary = _neighbour_report.summarize_neighbour(results, "pointwise")
+    summary = bench.contention_report.summarize_neighbour(results, "pointwise")
     assert summary == {
         "layers": 3,
         "mean_ratio": {"geometric_mean": pytest.approx(1), "worst": pytest.approx(4), "worst_layer": "t layer 1"},
@@ -318,13 +318,13 @@ def test_summary():
 def test_tables_show_microseconds_and_ratios():
     from rich.console import Console
 
-    machine = _report.Machine("cpu", {}, "isa", 2, fma_peak=1e9, bandwidth=1e9, versions={})
+    machine = bench.report.Machine("cpu", {}, "isa", 2, fma_peak=1e9, bandwidth=1e9, versions={})
     results = results_of([0.75, 3.0], [1.5, 9.0])
-    found = _neighbour_report.neighbour_document(results, ["numpy"], machine, {"quick": True})
+    found = bench.contention_report.neighbour_document(results, ["numpy"], machine, {"quick": True})
     assert found["settings"] == {"quick": True, "neighbour": True}
     console = Console(width=160, markup=False, highlight=False)
     with console.capture() as captured:
-        for grid in _neighbour_report.neighbour_tables(results, ["numpy"], machine, found):
+        for grid in bench.contention_report.neighbour_tables(results, ["numpy"], machine, found):
             console.print(grid)
     rows = [line.split() for line in captured.get().splitlines()]
     # quiet mean, mean of one, mean of several, ratio, 99th percentile, ratio
@@ -338,7 +338,7 @@ class Ticking:
 
     def __init__(self, monkeypatch, durations):
         self.now, self.durations, self.calls = 0.0, durations, 0
-        monkeypatch.setattr(_turns.time, "perf_counter", lambda: self.now)
+        monkeypatch.setattr(bench.timing.time, "perf_counter", lambda: self.now)
 
     def call(self):
         self.now += self.durations[self.calls % len(self.durations)]
@@ -347,14 +347,14 @@ class Ticking:
 
 def test_every_call_of_a_slice_is_timed_after_those_that_warm_up(monkeypatch):
     clock = Ticking(monkeypatch, [1.0, 2.0, 4.0])
-    seconds = _turns.time_each(clock.call, _turns.Slice(untimed=2.5, timed=10.0))
+    seconds = bench.timing.time_each(clock.call, bench.timing.Slice(untimed=2.5, timed=10.0))
     assert seconds.tolist() == [4.0, 1.0, 2.0, 4.0]  # the one during which the time is up belongs to the slice
     assert clock.calls == 2 + 4
 
 
 def test_a_slice_has_at_least_one_call(monkeypatch):
     clock = Ticking(monkeypatch, [5.0])
-    assert _turns.time_each(clock.call, _turns.Slice(untimed=0.0, timed=0.0)).tolist() == [5.0]
+    assert bench.timing.time_each(clock.call, bench.timing.Slice(untimed=0.0, timed=0.0)).tolist() == [5.0]
     assert clock.calls == 2
 
 
@@ -373,10 +373,10 @@ def test_settings_take_turns(calls, most_rounds, rounds):
             return np.full(turn.timed * self.each, 0.5)
 
     settings = [Setting("a", 1, 3), Setting("a", 2, 2), Setting("b", 1, 50)]
-    found = _neighbour.time_calls_in_turn(settings, _turns.Slice(0, 1), 2, calls, most_rounds)
+    found = bench.contention.time_calls_in_turn(settings, bench.timing.Slice(0, 1), 2, calls, most_rounds)
     assert order == ["a1", "a2", "b1"] * rounds
     assert found == {
-        ("a", 1): _neighbour.Calls(3 * rounds, 0.5, 0.5),
-        ("a", 2): _neighbour.Calls(2 * rounds, 0.5, 0.5),
-        ("b", 1): _neighbour.Calls(50 * rounds, 0.5, 0.5),
+        ("a", 1): bench.contention.Calls(3 * rounds, 0.5, 0.5),
+        ("a", 2): bench.contention.Calls(2 * rounds, 0.5, 0.5),
+        ("b", 1): bench.contention.Calls(50 * rounds, 0.5, 0.5),
     }
