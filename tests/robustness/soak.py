@@ -1,6 +1,6 @@
 """A randomized run for as long as one likes: every kind of call against the definition, and memory that must not grow.
 
-    python tests/soak.py --seconds 3600
+    python tests/robustness/soak.py --seconds 3600
 
 It prints its seed first, and a line every minute. After a wrong result it prints all that is needed to see it again,
 and exits with 1: `--seed S --step K` does that step alone, `--problem "{...}"` computes one problem.
@@ -13,6 +13,7 @@ import contextlib
 import ctypes
 import gc
 import os
+import pathlib
 import pickle
 import secrets
 import signal
@@ -20,6 +21,8 @@ import sys
 import time
 import warnings
 from concurrent.futures import ThreadPoolExecutor
+
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "support"))
 
 import numpy as np
 import pointwise as pw

@@ -11,6 +11,7 @@ import pointwise as pw
 import pytest
 
 F = np.float32
+pytestmark = pytest.mark.threading
 
 
 @pytest.fixture

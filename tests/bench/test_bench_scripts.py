@@ -11,7 +11,7 @@ import pointwise as pw
 import pytest
 from children import PYTHON
 
-BENCH = pathlib.Path(__file__).parent.parent / "bench"
+BENCH = pathlib.Path(__file__).parents[2] / "bench"
 
 
 def test_threads():

@@ -1,13 +1,16 @@
-"""What test_bounds.py runs in processes of its own: python bounds_cases.py SECTION FILE.
+"""Cases of test_bounds.py, in a process that may die: python bounds_cases.py SECTION
 
-FILE names the case at work, for whoever finds this process dead. The last line printed says what was run.
+The last line on standard output says what was run. If the process died, the last line on standard error names the case.
 """
 
 import faulthandler
 import itertools
 import os
+import pathlib
 import re
+import subprocess
 import sys
+import tempfile
 
 import guarded
 import numpy as np
@@ -214,7 +217,20 @@ def run_fault(note):
     guarded.ctypes.string_at(beyond, 1)
 
 
+def run_in_a_child(section):
+    """Run a section in a child process. If it dies, say in which case."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = pathlib.Path(folder, "case")
+        status = subprocess.run([sys.executable, __file__, section, path]).returncode
+        if status != 0:
+            case = path.read_text().rstrip() if path.exists() else "no case"
+            sys.exit(f"ended with {status} in {case}")
+
+
 if __name__ == "__main__":
     faulthandler.enable()
-    section, path = sys.argv[1:]
-    print(globals()[f"run_{section}"](Notes(path)))
+    section, *path = sys.argv[1:]
+    if path:
+        print(globals()[f"run_{section}"](Notes(*path)))
+    else:
+        run_in_a_child(section)

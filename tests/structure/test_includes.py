@@ -5,7 +5,7 @@ import re
 
 import pytest
 
-ROOT = pathlib.Path(__file__).parent.parent
+ROOT = pathlib.Path(__file__).parents[2]
 CORE = ROOT / "cpp" / "src"
 FOLDERS = ["base", "memory", "machine", "kernels", "threads", "product", "convolution", "measure"]  # lowest first
 PUBLIC = "pointwise/pointwise.h"

@@ -5,10 +5,10 @@ import pathlib
 import hypothesis.strategies as st
 import numpy as np
 import pytest
-from fuzz import python_target
+import python_target
 from hypothesis import given, settings
 
-corpus = pathlib.Path(__file__).parent / "fuzz" / "corpus" / "python.hex"
+corpus = pathlib.Path(__file__).parents[1] / "fuzz" / "corpus" / "python.hex"
 lines = [line for line in corpus.read_text().splitlines() if not line.startswith("#")]
 
 

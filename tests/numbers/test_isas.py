@@ -1,14 +1,12 @@
 """Every instruction set in turn, each in a process of its own: it is chosen when the package is imported."""
 
-import os
-import pathlib
 import sys
 
 import pointwise as pw
 import pytest
+from children import assert_tests_passed, pytest_command
 
 ISAS = ("portable", "avx2", "avx512")
-HERE = pathlib.Path(__file__).parent
 SUPPORTED = pw.show_config("dicts")["isas"]
 
 
@@ -33,30 +31,21 @@ def test_the_best_isa_runs_unless_forced(python):
         assert chosen == max(supported, key=ISAS.index)
 
 
+def kernels_tests(isa):
+    """Return what runs the tests marked `kernels` on an ISA; None if this run does so, or the CPU cannot."""
+    if isa in SUPPORTED and isa != pw.isa():
+        return pytest_command("-m", "kernels", POINTWISE_ISA=isa)
+    return None
+
+
+@pytest.mark.background.with_args(kernels_tests)
 @pytest.mark.parametrize("isa", ISAS)
-def test_the_kernels_tests(isa, python):
+def test_the_kernels_tests(isa, background):
     """The tests marked `kernels`, for each instruction set but the one that they run on anyway."""
     need(isa)
     if isa == pw.isa():
         pytest.skip(f"{isa} is what this very run uses")
-    names = ("numbers", "operation", "layouts", "out", "environment", "subnormals")
-    names += ("activations", "activation_paths", "input_scale")
-    script = f"""
-import os, sys
-NAMES = {names!r}
-os.chdir({os.fspath(HERE.parent)!r})
-import pointwise, pytest
-assert pointwise.isa() == {isa!r}
-files = [f"tests/test_{{name}}.py" for name in NAMES]
-code = pytest.main(["-q", "-x", "-m", "kernels", "-p", "no:cacheprovider", *files])
-sys.stderr.write(f"pytest ended with {{code}}\\n")
-sys.exit(int(code))
-"""
-    done = python(script, POINTWISE_ISA=isa, check=False, timeout=900)
-    assert done.returncode == 0, f"{done.stdout}\n{done.stderr}"
-    ran = done.stdout.strip().splitlines()[-1]
-    assert " passed" in ran
-    assert " failed" not in ran
+    assert_tests_passed(background)
 
 
 @pytest.mark.parametrize("word", ["avx", "AVX2", "sse", "avx512,avx2", " avx2", "none"])

@@ -12,7 +12,7 @@ import reference
 from mxcsr import Mxcsr, machine_code
 from pointwise import _core
 
-pytestmark = pytest.mark.kernels
+pytestmark = [pytest.mark.kernels, pytest.mark.threading]
 
 
 class TestFloatingPointEnvironment:
@@ -71,8 +71,6 @@ class TestFloatingPointEnvironment:
     def test_a_caller_that_traps(self, threads, python):
         machine_code(b"\xc3", None)
         script = f"""
-import sys
-sys.path.insert(0, {os.path.dirname(__file__)!r})
 import numpy as np, pointwise as pw
 from mxcsr import Mxcsr
 x, weight = np.ones((1, 24, 6000), "f4"), np.full((33, 24), 1e38, "f4")

@@ -10,7 +10,7 @@ import pointwise as pw
 import pytest
 import reference
 from hypothesis import given
-from test_errors import DOCUMENTED, documented, junk, odd_arrays, swapped
+from junk import DOCUMENTED, documented, junk, odd_arrays, swapped
 
 F = np.float32
 w0, b0 = np.ones((4, 6), F), np.ones(4, F)

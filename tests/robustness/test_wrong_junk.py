@@ -11,10 +11,11 @@ import pointwise as pw
 import pytest
 import reference
 from hypothesis import given, settings
+from junk import DOCUMENTED, dtypes, junk, odd_arrays, only, parameters
 from pointwise import _core
-from test_errors import DOCUMENTED, dtypes, junk, odd_arrays, only, parameters, w0, x0
 
 F = np.float32
+x0, w0 = np.ones((1, 6, 2, 3), F), np.ones((4, 6), F)
 ones = [np.ones(4, F), np.ones(4), [1, 1, 1, 1], np.ones(4, np.int8), np.ones((4, 1)), np.float64(1)]
 of_channels = st.sampled_from(ones) | odd_arrays | junk
 

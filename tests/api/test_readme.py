@@ -9,7 +9,7 @@ import pointwise
 import pytest
 from pointwise.__main__ import main
 
-ROOT = pathlib.Path(__file__).parent.parent
+ROOT = pathlib.Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text()
 
 

@@ -21,9 +21,11 @@ import numpy as np
 import pointwise as pw
 import pytest
 from at_once import together
+from children import assert_tests_passed, run, pytest_command
 
 STRESS = int(os.environ.get("POINTWISE_STRESS", "1"))
 F = np.float32
+pytestmark = pytest.mark.threading
 
 
 class TestEightThreads:
@@ -313,16 +315,8 @@ print(*counts, threads() - before)
 
 
 @pytest.mark.skipif(WITH_A_COPY, reason="this is the process that it starts")
-def test_with_a_copy_of_the_runtime(python):
-    script = f"""
-import os, sys
-os.chdir({os.fspath(pathlib.Path(__file__).parent)!r})
-import pytest
-sys.exit(int(pytest.main(["-q", "-p", "no:cacheprovider", "test_many_threads.py", "-k", "TestAnotherOpenMP"])))
-"""
-    done = python(script, POINTWISE_TEST_OPENMP="copy", check=False)
-    assert done.returncode == 0, f"{done.stdout}\n{done.stderr}"
-    assert " passed" in done.stdout.strip().splitlines()[-1]
+def test_with_a_copy_of_the_runtime():
+    assert_tests_passed(run(pytest_command(__file__, "-k", "TestAnotherOpenMP", POINTWISE_TEST_OPENMP="copy")))
 
 
 @pytest.mark.skipif(not sysconfig.get_config_var("Py_GIL_DISABLED"), reason="this interpreter has a GIL")

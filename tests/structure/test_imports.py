@@ -1,12 +1,13 @@
 """The modules of the package: none imports itself through others, and each folder imports only those below it."""
 
 import ast
+import functools
 import pathlib
 import re
 
 import pytest
 
-ROOT = pathlib.Path(__file__).parent.parent
+ROOT = pathlib.Path(__file__).parents[2]
 PACKAGE = ROOT / "python" / "pointwise"
 FOLDERS = ["", "cli", "bench"]  # lowest first; "" holds the public functions
 TOP = {"pointwise", "pointwise.__main__"}  # may import all others
@@ -48,6 +49,7 @@ def imported(name, text, is_package, known):
     return found | {module for module in around - {""} if not f"{name}.".startswith(f"{module}.")}
 
 
+@functools.cache
 def graph():
     return {
         name: imported(name, path.read_text(), path.name == "__init__.py", MODULES) for name, path in MODULES.items()

@@ -7,6 +7,7 @@ import os
 
 import pytest
 
+pytestmark = pytest.mark.threading
 STRESS = int(os.environ.get("POINTWISE_STRESS", "1"))
 
 # A process in which no call was made.

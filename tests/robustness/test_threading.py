@@ -1,12 +1,9 @@
 """Which threads compute: workers of pointwise or OpenMP's, as POINTWISE_THREADING says at import."""
 
-import os
-import pathlib
-
 import pointwise as pw
 import pytest
+from children import assert_tests_passed, pytest_command
 
-HERE = pathlib.Path(__file__).parent
 WORD = 'import pointwise; print(pointwise.show_config("dicts")["threading"])'
 
 
@@ -24,24 +21,19 @@ def test_the_reason(value, python):
     assert reason.startswith("POINTWISE_THREADING is set" if value else "no other library of this process uses OpenMP")
 
 
-def test_the_tests_of_threads_with_openmp(python):
-    """The tests that the other files have made with workers."""
+def threading_tests():
+    """Return what runs the tests marked `threading` on OpenMP's threads; None if this run does so."""
+    if pw.show_config("dicts")["threading"] != "openmp":
+        return pytest_command("-m", "threading", POINTWISE_THREADING="openmp")
+    return None
+
+
+@pytest.mark.background.with_args(threading_tests)
+def test_the_tests_of_threads_with_openmp(background):
+    """The tests that this run has made with workers."""
     if pw.show_config("dicts")["threading"] == "openmp":
         pytest.skip("OpenMP is what this very run uses")
-    script = f"""
-import os, sys
-os.chdir({os.fspath(HERE.parent)!r})
-import pytest
-files = [f"tests/test_{{name}}.py" for name in ("threads", "many_threads", "fork", "environment")]
-code = pytest.main(["-q", "-x", "-p", "no:cacheprovider", *files])
-sys.stderr.write(f"pytest ended with {{code}}\\n")
-sys.exit(int(code))
-"""
-    done = python(script, POINTWISE_THREADING="openmp", check=False, timeout=900)
-    assert done.returncode == 0, f"{done.stdout}\n{done.stderr}"
-    ran = done.stdout.strip().splitlines()[-1]
-    assert " passed" in ran
-    assert " failed" not in ran
+    assert_tests_passed(background)
 
 
 # A worker that finds itself on the caller's CPU has to leave it; here it cannot.

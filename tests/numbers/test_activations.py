@@ -1,7 +1,5 @@
 """The activations' numbers: how near to their definitions, what is special, which bits, in which environment."""
 
-import os
-
 import definitions
 import numpy as np
 import pointwise as pw
@@ -156,8 +154,7 @@ class TestSpecialValues:
 
 
 BITS = """
-import hashlib, sys
-sys.path.insert(0, {here!r})
+import hashlib
 import definitions, numpy as np, pointwise as pw
 for dtype in ("f4", "f8"):
     rng = np.random.default_rng(5)
@@ -183,8 +180,7 @@ def test_avx2_and_avx512_give_the_same_bits(python):
         pytest.skip(f"this CPU, or this build, has {' and '.join(isas) or 'neither'}")
     if pw.isa() == "portable":
         pytest.skip("said by the other instruction sets' run")
-    script = BITS.format(here=os.path.dirname(__file__))
-    avx2, avx512 = (python(script, POINTWISE_ISA=isa) for isa in isas)
+    avx2, avx512 = (python(BITS, POINTWISE_ISA=isa) for isa in isas)
     assert avx2.count("\n") + 1 == 2 * len(definitions.ACTIVATIONS)
     assert avx2 == avx512
 

@@ -78,7 +78,6 @@ def test_offsets_beyond_32_bits(layout, axes, python):
 import mmap, sys
 import numpy as np
 import pointwise as pw
-sys.path.insert(0, {os.path.dirname(__file__)!r})
 import reference
 
 def sparse():

@@ -31,7 +31,7 @@ CASES = [
     bench.layers.Case("t", "grouped", 3, 12, 8, 5, 4, 1, 4),
     bench.layers.Case("t", "grouped and strided", 2, 12, 8, 5, 5, 2, 2),
 ]
-ROOT = pathlib.Path(__file__).parent.parent
+ROOT = pathlib.Path(__file__).parents[2]
 FLEETING = bench.timing.Effort(seconds=0.0, block=1e-4, rounds=1)
 
 
