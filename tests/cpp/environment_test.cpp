@@ -225,7 +225,7 @@ TEST(Dispatch, EveryInstructionSetHasItsTestRun) {
 
 TEST(Dispatch, KernelNamesSayWhatTheyAre) {
   const auto check = [](const auto& table, const char* type, const char* isa) {
-    for (int i = 0; i < table.count; ++i) {
+    for (int i = 0; i < table.rows.count; ++i) {
       const auto& row = table.rows[i];
       const char* rows = row.half == pointwise::Half::shared     ? "pairs"
                          : row.half == pointwise::Half::narrow   ? "halves"
@@ -237,8 +237,8 @@ TEST(Dispatch, KernelNamesSayWhatTheyAre) {
     }
   };
   for (const pointwise::Isa& isa : pointwise::all_isas()) {
-    check(*isa.f32, "f32", isa.name);
-    check(*isa.f64, "f64", isa.name);
+    check(isa.kernels(DType::f32), "f32", isa.name);
+    check(isa.kernels(DType::f64), "f64", isa.name);
   }
 }
 

@@ -51,7 +51,7 @@ constexpr int64_t most_of_a_call = int64_t{1} << 30;
 
 // Cuts each image and group into pieces, by pixels, by channels or both ways. What is weighed: rounds of pieces as
 // long as the largest, until the slowest thread is done. Borrowed weights are packed once: by channels alone.
-void split(const Work& work, const RowShape& row, Blocking* b) {
+void split(const Work& work, const KernelRow& row, Blocking* b) {
   const bool channel_rows = row.rows == Rows::channels;
   const bool shares_lines = work.dst_channel == work.item;
   const int64_t panel = 64 / work.item, units = b->images * work.groups;
@@ -100,7 +100,7 @@ void split(const Work& work, const RowShape& row, Blocking* b) {
 
 // Cache blocks. Beyond these sizes the order of the loops hardly matters (under 1%): they bound scratch memory and keep
 // what is streamed many times out of L3.
-void chunk(const Work& work, const RowShape& row, Blocking* b) {
+void chunk(const Work& work, const KernelRow& row, Blocking* b) {
   const bool channel_rows = row.rows == Rows::channels;
   const int64_t unit = channel_rows ? int64_t{row.nr} * row.lanes : row.mr, panel = 64 / work.item;
   const int64_t inputs = std::max<int64_t>(work.input_channels, 1);
@@ -146,19 +146,19 @@ void chunk(const Work& work, const RowShape& row, Blocking* b) {
 }
 
 // Of what a copy takes: all of it, or less.
-double copies_share(const Work& work, const RowShape& row) {
+double copies_share(const Work& work, const KernelRow& row) {
   return work.half_width && row.lanes * work.item == 64 ? half_width_copies : 1;
 }
 
 // Packs a pixel whose channels lie side by side, in squares of `lanes` of both; or a channel whose pixels do.
-double transpose_pixel_cycles(const Work& work, const RowShape& row, int64_t channels) {
+double transpose_pixel_cycles(const Work& work, const KernelRow& row, int64_t channels) {
   const int64_t rest = channels % row.lanes;
   const double cycles =
       static_cast<double>(channels - rest) * transposed_cycles + (rest > 0 ? part_of_square_cycles : 0);
   return cycles * copies_share(work, row);
 }
 
-Candidate consider(const Work& work, const RowShape& row, int index, int pixel_axes, Packing packing) {
+Candidate consider(const Work& work, const KernelRow& row, int index, int pixel_axes, Packing packing) {
   Candidate candidate{};
   Blocking& b = candidate.blocking;
   b.row = index;
@@ -180,15 +180,16 @@ Candidate consider(const Work& work, const RowShape& row, int index, int pixel_a
   }
   const bool channel_rows = row.rows == Rows::channels, reads = work.input_channels > 0;
   if (packing == Packing::none && reads) {
+    if (work.types.x != row.types.x) candidate.refused = "the source is converted while it is packed";
     if (work.scaled) candidate.refused = "input channels are scaled where they are packed";
     if (!even_src) candidate.refused = "pixels of the source do not step evenly";
-    if (channel_rows && inner.src != work.item && b.pixels > 1)
+    if (channel_rows && inner.src != work.x_item && b.pixels > 1)
       candidate.refused = "pixels of the source are not side by side";
   }
-  const bool transposes = work.src_channel != work.item;  // where pixels are packed that lie side by side
+  const bool transposes = work.src_channel != work.x_item;  // where pixels are packed that lie side by side
   if (packing == Packing::pixels && channel_rows)
     candidate.refused = "its pixels must be side by side";
-  else if (packing == Packing::pixels && transposes && (inner.src != work.item || !even_src))
+  else if (packing == Packing::pixels && transposes && (inner.src != work.x_item || !even_src))
     candidate.refused = "neither channels nor pixels are side by side";
   const int64_t rest = work.channels % row.lanes;
   const bool half_left = rest > 0 && rest <= row.lanes / 2;
@@ -216,15 +217,16 @@ Candidate consider(const Work& work, const RowShape& row, int index, int pixel_a
 
   double cycles = call_cycles + compute_cycles(work, row, b.pixels, work.channels, b.indirect);
   if (packing == Packing::none && reads && !channel_rows) cycles *= thrash_factor(row, inner.src, b.pixels);
-  if (packing != Packing::pixels && !channel_rows && inner.src == work.item && b.pixels > 1)
+  if (packing != Packing::pixels && !channel_rows && inner.src == work.x_item && b.pixels > 1)
     cycles *= scattered_factor(work, row, packing == Packing::channels);
   const double inputs = static_cast<double>(work.input_channels), pixels = static_cast<double>(b.pixels);
   const double vectors = inputs * pixels * work.item / 32.0;
   if (packing == Packing::channels) {
-    b.pack = work.src_channel == work.item ? pixels * transpose_pixel_cycles(work, row, work.input_channels)
-             : inner.src == work.item ? std::max(vectors * copy_cycles, inputs * static_cast<double>(runs) * run_cycles)
-             : inner.src == 2 * work.item ? inputs * pixels * second_cycles * copies_share(work, row)
-                                          : inputs * pixels * gather_cycles;
+    b.pack = work.src_channel == work.x_item ? pixels * transpose_pixel_cycles(work, row, work.input_channels)
+             : inner.src == work.x_item
+                 ? std::max(vectors * copy_cycles, inputs * static_cast<double>(runs) * run_cycles)
+             : inner.src == 2 * work.x_item ? inputs * pixels * second_cycles * copies_share(work, row)
+                                            : inputs * pixels * gather_cycles;
   } else if (packing == Packing::pixels) {
     b.pack = transposes ? inputs * transpose_pixel_cycles(work, row, b.pixels)
                         : std::max(vectors * copy_cycles, pixels * copied_pixel_cycles);
@@ -236,8 +238,8 @@ Candidate consider(const Work& work, const RowShape& row, int index, int pixel_a
 
 // The ways in which rows can run, without their pieces.
 template <class Take>
-void consider_all(const Work& work, const std::vector<RowShape>& rows, const Take& take) {
-  for (int index = 0; index < static_cast<int>(rows.size()); ++index)
+void consider_all(const Work& work, const KernelRows& rows, const Take& take) {
+  for (int index = 0; index < rows.count; ++index)
     for (const int pixel_axes : {1, work.axes}) {
       for (const Packing packing : {Packing::none, Packing::channels, Packing::pixels})
         take(consider(work, rows[index], index, pixel_axes, packing));
@@ -245,14 +247,14 @@ void consider_all(const Work& work, const std::vector<RowShape>& rows, const Tak
     }
 }
 
-void cut_up(const Work& work, const RowShape& row, Blocking* b) {
+void cut_up(const Work& work, const KernelRow& row, Blocking* b) {
   split(work, row, b);
   chunk(work, row, b);
 }
 
 }  // namespace
 
-std::vector<Candidate> candidates(const Work& work, const std::vector<RowShape>& rows) {
+std::vector<Candidate> candidates(const Work& work, const KernelRows& rows) {
   std::vector<Candidate> all;
   consider_all(work, rows, [&](Candidate candidate) {
     if (candidate.refused == nullptr) cut_up(work, rows[candidate.blocking.row], &candidate.blocking);
@@ -261,7 +263,7 @@ std::vector<Candidate> candidates(const Work& work, const std::vector<RowShape>&
   return all;
 }
 
-Blocking choose_blocking(const Work& work, const std::vector<RowShape>& rows) {
+Blocking choose_blocking(const Work& work, const KernelRows& rows) {
   Blocking best{};
   bool any = false;
   consider_all(work, rows, [&](const Candidate& candidate) {

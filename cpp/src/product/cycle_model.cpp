@@ -58,17 +58,17 @@ constexpr double l1_of_scattered = 0.5, far_apart_factor = 1.08, three_lines_fac
 
 // Whether the pixels of a tile of narrow channel rows and its weights are more than L1 holds. A row of src begins and
 // ends within a line of 64 bytes; one more is of weights.
-bool crowded(const Work& work, const RowShape& row, int64_t input_channels) {
+bool crowded(const Work& work, const KernelRow& row, int64_t input_channels) {
   const double vectors = row.nr * row.lanes * work.item;
   return row.rows == Rows::channels && may_copy(row.lanes * work.item) &&
          static_cast<double>(input_channels) * (vectors + 128) > static_cast<double>(work.l1);
 }
 
-bool wide(const Work& work, const RowShape& row) { return row.lanes * work.item == 64; }
+bool wide(const Work& work, const KernelRow& row) { return row.lanes * work.item == 64; }
 
 // Cycles of one step (one input channel) of a tile. The weights of a column of pixel rows stay in L1 from tile to tile,
 // or else come from L2 each time. `idle`: what is not multiplied of the vectors; `in_l1`: pixels were packed there.
-double step_cycles(const Work& work, const RowShape& row, int64_t rows, int64_t vectors, double idle = 0,
+double step_cycles(const Work& work, const KernelRow& row, int64_t rows, int64_t vectors, double idle = 0,
                    bool in_l1 = false) {
   const double loads = row.rows == Rows::channels ? rows + 1.5 * vectors  // pixels are seldom 64-byte aligned
                        : vectors == 1             ? broadcast_load * rows + 1
@@ -86,13 +86,13 @@ double step_cycles(const Work& work, const RowShape& row, int64_t rows, int64_t 
 }
 
 // What a step of the first tile of a column of wide channel rows takes longer: its pixels come from L2.
-double first_step_cycles(const Work& work, const RowShape& row, int64_t rows, int64_t vectors) {
+double first_step_cycles(const Work& work, const KernelRow& row, int64_t rows, int64_t vectors) {
   return std::max(0.0,
                   static_cast<double>(vectors * 64) / l2_pixel_bytes_per_cycle - step_cycles(work, row, rows, vectors));
 }
 
 // Cycles of a tile but for its steps.
-double tile_overhead(const Work& work, const RowShape& row, int64_t rows, int64_t vectors) {
+double tile_overhead(const Work& work, const KernelRow& row, int64_t rows, int64_t vectors) {
   const bool channel_rows = row.rows == Rows::channels;
   if (!wide(work, row))
     return (channel_rows ? channel_tile_cycles : pixel_tile_cycles) + rows * row_cycles +
@@ -130,17 +130,17 @@ int64_t power_of_two_above(int64_t n) {
 
 }  // namespace
 
-bool copies_pixels(const Work& work, const RowShape& row, int64_t input_channels) {
+bool copies_pixels(const Work& work, const KernelRow& row, int64_t input_channels) {
   return work.channels >= least_channels_to_copy && crowded(work, row, input_channels);
 }
 
-double compute_cycles(const Work& work, const RowShape& row, int64_t pixels, int64_t channels, double indirect) {
+double compute_cycles(const Work& work, const KernelRow& row, int64_t pixels, int64_t channels, double indirect) {
   const double steps = static_cast<double>(work.input_channels);  // products with it may be beyond int64
   const bool channel_rows = row.rows == Rows::channels;
   const bool single_vector = !channel_rows && wide(work, row) && work.half_width && channels <= row.lanes &&
-                             pixels >= row.mr && work.src_channel == work.item;
+                             pixels >= row.mr && work.src_channel == work.x_item;
   // Channels that lie side by side were packed, into L1 where a single row of tiles reads them.
-  const bool in_l1 = channel_rows && channels <= row.mr && work.src_channel == work.item;
+  const bool in_l1 = channel_rows && channels <= row.mr && work.src_channel == work.x_item;
   const auto tile = [&](int64_t rows, int64_t vectors, double idle = 0) {
     if (single_vector) return single_vector_tile(steps, rows, indirect);
     return steps * step_cycles(work, row, rows, vectors, idle, in_l1) + tile_overhead(work, row, rows, vectors) +
@@ -197,7 +197,7 @@ double compute_cycles(const Work& work, const RowShape& row, int64_t pixels, int
   return cycles + (weights > work.l2 / 2 ? weights / l3_bytes_per_cycle : 0);
 }
 
-double thrash_factor(const RowShape& row, ptrdiff_t x_pixel, int64_t pixels) {
+double thrash_factor(const KernelRow& row, ptrdiff_t x_pixel, int64_t pixels) {
   constexpr ptrdiff_t way = 4096;
   ptrdiff_t step = std::abs(x_pixel) % way, gcd = way;
   while (step) {
@@ -210,7 +210,7 @@ double thrash_factor(const RowShape& row, ptrdiff_t x_pixel, int64_t pixels) {
   return rows / sets > l1_ways ? 1 + (thrash_cycles - 1) / row.nr : 1;
 }
 
-double scattered_factor(const Work& work, const RowShape& row, bool packed) {
+double scattered_factor(const Work& work, const KernelRow& row, bool packed) {
   constexpr int64_t line = 64;
   const bool crowded =
       static_cast<double>(work.input_channels) * 2 * line > static_cast<double>(work.l1) * l1_of_scattered;
