@@ -40,7 +40,7 @@ def test_the_kernels_tests(isa, python):
     if isa == pw.isa():
         pytest.skip(f"{isa} is what this very run uses")
     names = ("numbers", "operation", "layouts", "out", "environment", "subnormals")
-    names += ("activations", "activation_paths", "input_scale")
+    names += ("activations", "activation_paths", "input_scale", "integer_input")
     script = f"""
 import os, sys
 NAMES = {names!r}

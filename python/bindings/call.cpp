@@ -8,6 +8,7 @@
 namespace pointwise_python {
 
 using pointwise::Argument;
+using pointwise::info;
 using pointwise::Shape;
 using pointwise::View;
 
@@ -81,7 +82,7 @@ bool parse_call(const char* who, bool takes_scale, PyObject* const* args, size_t
 Ref call_source(PyObject* object, pointwise::DType dtype, const char* who) {
   Ref x = source_array(object, "x");
   const pointwise::DType given = dtype_of(x.array());
-  if (given != dtype && (pointwise::info(given).floating || layer_dtype(given) != dtype))
+  if (given != dtype && (info(given).floating || layer_dtype(given) != dtype))
     raise(PyExc_TypeError, std::string("x must have the ") + who + "'s dtype " + dtype_name(dtype) + ", got " +
                                dtype_name(dtype_of(x.array())));
   return x;
@@ -95,7 +96,7 @@ Converted::Converted(PyArrayObject* x, const CallArguments& given, pointwise::DT
   if (residual) check_same_dtype(given.residual, dtype, "residual");
   if (out) check_same_dtype(given.out, dtype, "out");
   if (given_or_null(given.input_scale)) input_scale = parameter_array(given.input_scale, dtype, "input_scale");
-  check_settled(x, x_dtype, "x");
+  check_settled(x, info(x_dtype).floating || layer_dtype(x_dtype) != dtype ? dtype : x_dtype, "x");
   check_settled(residual, dtype, "residual");
   check_settled(out, dtype, "out");
   check_settled(input_scale.array(), dtype, "input_scale");

@@ -5,6 +5,7 @@
 
 #include "base/checked.h"
 #include "convolution/validate.h"
+#include "base/types.h"
 #include "memory/result_pool.h"
 
 namespace pointwise_python {
