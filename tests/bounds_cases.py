@@ -100,7 +100,7 @@ def check_views(rng, note, layout, way, side, dtype):
         scale = integers(rng, (x.shape[0], c_in) if "N" in layout else c_in, dtype)
         axes = [n if axis in "NC" else 1 for axis, n in zip(layout, x.shape, strict=True)]
         scaled = x.astype(dtype) * (scale if "N" in layout else scale[None]).reshape(axes)
-    total = reference.exact(x if scale is None else scaled, weight, bias, **how)[0]
+    total = reference.exact(x.astype(dtype) if scale is None else scaled, weight, bias, **how)[0]
     residual = integers(rng, total.shape, dtype) if rng.integers(2) else None
     total = total if residual is None else total + residual
     expected = ACTIVATIONS[activation](total).astype(dtype)

@@ -4,8 +4,8 @@
 #include <utility>
 
 #include "base/checked.h"
-#include "convolution/validate.h"
 #include "base/types.h"
+#include "convolution/validate.h"
 #include "memory/result_pool.h"
 
 namespace pointwise_python {

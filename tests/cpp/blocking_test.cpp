@@ -17,7 +17,6 @@ using pointwise::Blocking;
 using pointwise::Candidate;
 using pointwise::ceil_div;
 using pointwise::fewest_parts;
-using pointwise::Half;
 using pointwise::KernelRow;
 using pointwise::KernelRows;
 using pointwise::Packing;
@@ -132,7 +131,7 @@ TEST(Blocking, RefusesWhatCannotRun) {
   for (const Candidate& c : candidates(work, wide)) {
     const KernelRow& row = wide[c.blocking.row];
     const std::string refused = c.refused ? c.refused : "";
-    if (row.half != Half::padded) continue;  // see below
+    if (row.refuses != nullptr) continue;  // see below
     if (row.rows == Rows::channels && c.blocking.packing == Packing::none) {
       EXPECT_EQ(refused, "pixels of the source are not side by side");
     }
@@ -148,7 +147,7 @@ TEST(Blocking, RefusesWhatCannotRun) {
   }
   work.input_channels = 0;
   for (const Candidate& c : candidates(work, wide))
-    if (wide[c.blocking.row].half == Half::padded) {
+    if (wide[c.blocking.row].refuses == nullptr) {
       EXPECT_EQ(std::string(c.refused ? c.refused : ""), c.blocking.packing == Packing::none ? "" : "nothing to pack");
     }
 }
@@ -324,10 +323,7 @@ TEST(Blocking, KeepsItsInvariants) {
       const KernelRow& row = rows[b.row];
       const int64_t panel = 64 / work.item, tile_pixels = row.rows == Rows::channels ? row.nr * row.lanes : row.mr;
       // Blocks cover the whole, and begin where a panel does.
-      expect_parts(b.pixel_blocks, pixels,
-                   row.rows == Rows::channels ? row.lanes
-                   : row.half == Half::shared ? row.mr
-                                              : 1);
+      expect_parts(b.pixel_blocks, pixels, row.rows == Rows::channels ? row.lanes : row.unit);
       if (work.borrowed) {
         ASSERT_EQ(b.pixel_blocks.count, 1);
       }

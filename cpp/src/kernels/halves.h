@@ -6,6 +6,7 @@
 #pragma once
 
 #include "kernels/block.h"
+#include "kernels/half_rows.h"
 
 namespace pointwise {
 namespace {

@@ -109,17 +109,15 @@ struct Block {
 
 enum class Rows { channels, pixels };
 
-// What pixel rows do with a last vector of channels that is half empty, or more.
-enum class Half {
-  padded,  // nothing: its multiply-adds are done for all lanes
-  shared,  // two pixels share it: see pairs.h
-  narrow,  // it is half as wide: see halves.h
+// What a row is asked about: the product of one image and group, or a part of it.
+struct Problem {
+  int64_t m, n, k;  // output channels, pixels, input channels
+  bool direct;      // the lanes of a vector of results are contiguous in dst
+  bool half_width;  // the CPU computes 64-byte vectors half by half
+  // Cycles of a tile of so many rows and vectors, all of them whole.
+  double (*tile_cycles)(const void* model, int64_t rows, int64_t vectors);
+  const void* model;
 };
-
-// Of Half::narrow rows: how many whole vectors of channels, of so many in all, are in a tile with the half behind them,
-// and how many pixels, so that there are 24 accumulators.
-constexpr int64_t vectors_beside_half(int64_t vectors) { return vectors == 0 ? 0 : vectors % 2 == 0 ? 2 : 1; }
-constexpr int half_tile_height(int64_t vectors_beside) { return static_cast<int>(24 / (vectors_beside + 1)); }
 
 // One register tile shape of one instruction set, as the cost model and the driver see it.
 struct KernelRow {
@@ -128,7 +126,11 @@ struct KernelRow {
   Rows rows;
   int mr, nr, lanes;
   void (*run)(const Block&);
-  Half half = Half::padded;
+  int unit = 1;  // of pixel rows: pieces begin at multiples of so many pixels
+  // Returns why the row does not compute a product, or null. Without a function it computes all.
+  const char* (*refuses)(const Problem&) = nullptr;
+  // Returns the cycles of a product. Without a function they are those of whole tiles (product/cycle_model.h).
+  double (*cycles)(const Problem&) = nullptr;
 };
 
 struct KernelRows {

@@ -5,11 +5,6 @@
 
 namespace pointwise {
 
-// Weights that do not stay in L1 (2 rows x 8 vectors, 64 and 256 input channels: 54 and 43).
-constexpr double l2_bytes_per_cycle = 45;
-// Weights that do not stay in L2 come from L3 once for every image; the CPU fetches most of them ahead.
-constexpr double l3_bytes_per_cycle = 150;
-
 // The tiles of so many pixels and channels; `indirect`: cycles for one vector that does not go straight to dst.
 double compute_cycles(const Work& work, const KernelRow& row, int64_t pixels, int64_t channels, double indirect);
 

@@ -8,6 +8,7 @@
 #include "base/types.h"
 #include "kernels/registry.h"
 #include "machine/cpu.h"
+#include "machine/cycles.h"
 #include "product/cycle_model.h"
 
 namespace pointwise {

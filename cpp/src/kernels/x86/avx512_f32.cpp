@@ -151,8 +151,10 @@ constexpr KernelRow rows[] = {
     {"gemm_f32_4x64_pixels_avx512", all_f32, Rows::pixels, 4, 4, 16, run_pixel_rows<Vec, 4, 4>},
     {"gemm_f32_8x48_pixels_avx512", all_f32, Rows::pixels, 8, 3, 16, run_pixel_rows<Vec, 8, 3>},
     {"gemm_f32_12x32_pixels_avx512", all_f32, Rows::pixels, 12, 2, 16, run_pixel_rows<Vec, 12, 2>},
-    {"gemm_f32_16x24_pairs_avx512", all_f32, Rows::pixels, 16, 2, 16, run_pair_rows<Vec, 8>, Half::shared},
-    {"gemm_f32_12x24_halves_avx512", all_f32, Rows::pixels, 12, 2, 16, run_half_rows<Vec>, Half::narrow},
+    {"gemm_f32_16x24_pairs_avx512", all_f32, Rows::pixels, 16, 2, 16, run_pair_rows<Vec, pair_row_pixels / 2>,
+     pair_row_pixels, pairs_refuse, pairs_cycles},
+    {"gemm_f32_12x24_halves_avx512", all_f32, Rows::pixels, 12, 2, 16, run_half_rows<Vec>, 1, halves_refuse,
+     halves_cycles},
     {"gemm_f32_28x16_pixels_avx512", all_f32, Rows::pixels, 28, 1, 16, run_pixel_rows<Vec, 28, 1>},
     {"gemm_f32_2x128_pixels_avx512", all_f32, Rows::pixels, 2, 8, 16, run_pixel_rows<Vec, 2, 8>},
 };
