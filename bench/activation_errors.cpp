@@ -106,17 +106,6 @@ double number(int64_t i, double) {
   return v;
 }
 
-template <class T>
-const pointwise::KernelTable<T>& table_of(const pointwise::Isa& isa);
-template <>
-const pointwise::KernelTable<float>& table_of(const pointwise::Isa& isa) {
-  return *isa.f32;
-}
-template <>
-const pointwise::KernelTable<double>& table_of(const pointwise::Isa& isa) {
-  return *isa.f64;
-}
-
 // One line of the table for each instruction set. T's numbers 0, step, 2 step, ... up to count.
 template <class T, class R>
 bool measure(const Case& c, const std::vector<pointwise::Isa>& isas, int64_t count, int64_t step) {
@@ -135,7 +124,8 @@ bool measure(const Case& c, const std::vector<pointwise::Isa>& isas, int64_t cou
         want[i] = pointwise::reference_activation<R>(activation, v[i]);
       }
       for (size_t k = 0; k < isas.size(); ++k) {
-        const pointwise::KernelTable<T>& table = table_of<T>(isas[k]);
+        const pointwise::KernelTable& table =
+            isas[k].kernels(sizeof(T) == 4 ? pointwise::DType::f32 : pointwise::DType::f64);
         std::copy(v, v + chunk, got);
         char* const bytes = reinterpret_cast<char*>(got);
         const int64_t vectors = chunk / table.rows[0].lanes;

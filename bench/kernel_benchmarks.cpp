@@ -18,10 +18,10 @@ template <class T>
 struct KernelCase {
   int64_t pixels, channels, input_channels;
   std::vector<T> weights, bias, x, y;
-  PackedWeights<T> packed;
-  Block<T> block{};
+  PackedWeights packed;
+  Block block{};
 
-  KernelCase(const KernelRow<T>& row, int64_t k) : input_channels(k) {
+  KernelCase(const KernelRow& row, int64_t k) : input_channels(k) {
     const bool channel_rows = row.rows == Rows::channels;
     const int64_t vectors = int64_t{row.nr} * row.lanes;
     pixels = channel_rows ? vectors : 2 * row.mr;
@@ -57,7 +57,7 @@ struct KernelCase {
   static DType dtype() { return sizeof(T) == 4 ? DType::f32 : DType::f64; }
 
   // Small integers: the result is exact.
-  bool right(const KernelRow<T>& row) {
+  bool right(const KernelRow& row) {
     row.run(block);
     std::vector<T> expected(y.size());
     Options options;
@@ -75,7 +75,7 @@ struct KernelCase {
 };
 
 template <class T>
-void run_kernel(benchmark::State& state, const KernelRow<T>& row, double peak) {
+void run_kernel(benchmark::State& state, const KernelRow& row, double peak) {
   KernelCase<T> kernel(row, state.range(0));
   if (!kernel.right(row)) {
     state.SkipWithError("wrong result");
@@ -87,7 +87,7 @@ void run_kernel(benchmark::State& state, const KernelRow<T>& row, double peak) {
 
 // The peak of each instruction set, measured when first one of its benchmarks runs.
 template <class T>
-double peak_of(const KernelTable<T>& table) {
+double peak_of(const KernelTable& table) {
   static std::vector<std::pair<const void*, double>> known;
   for (const auto& [key, peak] : known)
     if (key == &table) return peak;
@@ -96,9 +96,9 @@ double peak_of(const KernelTable<T>& table) {
 }
 
 template <class T>
-void register_table(const KernelTable<T>& table) {
-  for (int i = 0; i < table.count; ++i) {
-    const KernelRow<T>& row = table.rows[i];
+void register_table(const KernelTable& table) {
+  for (int i = 0; i < table.rows.count; ++i) {
+    const KernelRow& row = table.rows[i];
     const auto run = [&row, &table](benchmark::State& state) { run_kernel(state, row, peak_of(table)); };
     benchmark::RegisterBenchmark((std::string("kernel/") + row.name).c_str(), run)->ArgName("k")->Arg(64);
   }

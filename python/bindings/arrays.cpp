@@ -7,6 +7,7 @@
 #include <new>
 #include <utility>
 
+#include "base/types.h"
 #include "gil.h"
 
 namespace pointwise_python {
@@ -38,9 +39,23 @@ const char* python_name(Argument argument) {
   return "argument";
 }
 
+struct NumPyType {
+  DType dtype;
+  int number;
+};
+constexpr NumPyType numpy_types[] = {{DType::f32, NPY_FLOAT}, {DType::f64, NPY_DOUBLE}, {DType::u8, NPY_UBYTE},
+                                     {DType::i8, NPY_BYTE},   {DType::u16, NPY_USHORT}, {DType::i16, NPY_SHORT}};
+static_assert(sizeof(numpy_types) / sizeof(numpy_types[0]) == pointwise::type_count, "every type has a number");
+
+// Returns null where the core does not have the type.
+const NumPyType* known_type(int number) {
+  for (const NumPyType& type : numpy_types)
+    if (type.number == number) return &type;
+  return nullptr;
+}
+
 bool is_built(PyArrayObject* array) {
-  const int type = PyArray_TYPE(array);
-  return (type == NPY_FLOAT || type == NPY_DOUBLE) && PyArray_ISNOTSWAPPED(array);
+  return known_type(PyArray_TYPE(array)) != nullptr && PyArray_ISNOTSWAPPED(array);
 }
 
 std::string shape_text(PyArrayObject* array) {
@@ -53,6 +68,7 @@ std::string shape_text(PyArrayObject* array) {
 
 void copy_axes(PyArrayObject* array, int rank, View* view) {
   view->data = PyArray_DATA(array);
+  view->dtype = dtype_of(array);
   view->shape.rank = rank;
   for (int i = 0; i < rank; ++i) {
     view->shape[i] = PyArray_DIM(array, i);
@@ -142,9 +158,13 @@ Ref call_helper(const char* name, const char* format, ...) {
   return Ref(in_python([&] { return PyObject_CallObject(helper.get(), arguments.get()); })).checked();
 }
 
-int type_number(DType dtype) { return dtype == DType::f32 ? NPY_FLOAT : NPY_DOUBLE; }
-DType dtype_of(PyArrayObject* array) { return PyArray_TYPE(array) == NPY_FLOAT ? DType::f32 : DType::f64; }
-const char* dtype_name(DType dtype) { return dtype == DType::f32 ? "float32" : "float64"; }
+int type_number(DType dtype) { return numpy_types[static_cast<int>(dtype)].number; }
+DType dtype_of(PyArrayObject* array) {
+  const NumPyType* type = known_type(PyArray_TYPE(array));
+  if (type == nullptr) raise(PyExc_TypeError, "arrays must keep their dtype while the arguments are converted");
+  return type->dtype;
+}
+const char* dtype_name(DType dtype) { return pointwise::info(dtype).name; }
 
 DType dtype_named(const std::string& name) {
   for (const DType dtype : {DType::f32, DType::f64})
@@ -223,6 +243,8 @@ void check_same_dtype(PyObject* object, DType dtype, const char* name) {
   }
   call_helper("check_array", "Oss", object, dtype_name(dtype), name);
 }
+
+DType layer_dtype(DType x) { return pointwise::info(x).sum; }
 
 void check_settled(PyArrayObject* array, DType dtype, const char* name) {
   if (array == nullptr) return;

@@ -72,6 +72,9 @@ pointwise::DType dtype_of(PyArrayObject* array);
 const char* dtype_name(pointwise::DType dtype);
 pointwise::DType dtype_named(const std::string& name);  // one that is built
 
+// The dtype of a layer for x of this dtype: that of the sums.
+pointwise::DType layer_dtype(pointwise::DType x);
+
 // An ndarray of a dtype that is built, in native byte order, from whatever numpy.asarray takes.
 Ref source_array(PyObject* object, const char* name);
 // weight or bias as an ndarray of this dtype: cast where numpy.can_cast(..., "same_kind").

@@ -1,5 +1,6 @@
 #include "call.h"
 
+#include "base/types.h"
 #include "convolution/validate.h"
 #include "gil.h"
 #include "results.h"
@@ -7,6 +8,7 @@
 namespace pointwise_python {
 
 using pointwise::Argument;
+using pointwise::info;
 using pointwise::Shape;
 using pointwise::View;
 
@@ -79,7 +81,8 @@ bool parse_call(const char* who, bool takes_scale, PyObject* const* args, size_t
 
 Ref call_source(PyObject* object, pointwise::DType dtype, const char* who) {
   Ref x = source_array(object, "x");
-  if (dtype_of(x.array()) != dtype)
+  const pointwise::DType given = dtype_of(x.array());
+  if (given != dtype && (info(given).floating || layer_dtype(given) != dtype))
     raise(PyExc_TypeError, std::string("x must have the ") + who + "'s dtype " + dtype_name(dtype) + ", got " +
                                dtype_name(dtype_of(x.array())));
   return x;
@@ -89,10 +92,11 @@ Converted::Converted(PyArrayObject* x, const CallArguments& given, pointwise::DT
     : x(x),
       residual(reinterpret_cast<PyArrayObject*>(given_or_null(given.residual))),
       out(reinterpret_cast<PyArrayObject*>(given_or_null(given.out))) {
+  const pointwise::DType x_dtype = dtype_of(x);
   if (residual) check_same_dtype(given.residual, dtype, "residual");
   if (out) check_same_dtype(given.out, dtype, "out");
   if (given_or_null(given.input_scale)) input_scale = parameter_array(given.input_scale, dtype, "input_scale");
-  check_settled(x, dtype, "x");
+  check_settled(x, info(x_dtype).floating || layer_dtype(x_dtype) != dtype ? dtype : x_dtype, "x");
   check_settled(residual, dtype, "residual");
   check_settled(out, dtype, "out");
   check_settled(input_scale.array(), dtype, "input_scale");

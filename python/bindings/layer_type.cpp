@@ -207,7 +207,7 @@ PyObject* conv(PyObject*, PyObject* const* args, Py_ssize_t count) {
   try {
     auto options = parse_options(args[3], args[4], args[5], args[6], args[7]);
     const Ref x = source_array(args[0], "x");
-    options.dtype = dtype_of(x.array());
+    options.dtype = layer_dtype(dtype_of(x.array()));
     const Ref weight = parameter_array(args[1], options.dtype, "weight");
     Ref bias;
     if (args[2] != Py_None) bias = parameter_array(args[2], options.dtype, "bias");

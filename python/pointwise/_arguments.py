@@ -120,6 +120,7 @@ def parse_activation(activation: object) -> tuple[str, float, float]:
 
 
 BUILT = ("float32", "float64")
+INTEGERS = ("uint8", "int8", "uint16", "int16")  # of x alone, with float32 weights
 PLANNED = ("float16", "bfloat16")
 
 
@@ -171,18 +172,19 @@ def as_dtype(obj: DTypeLike) -> np.dtype[Any]:
     return dtype
 
 
-def _check_dtype(dtype: np.dtype[Any], name: str) -> None:
+def _check_dtype(dtype: np.dtype[Any], name: str, built: str = " or ".join(BUILT)) -> None:
     if dtype.name in PLANNED:
         raise NotImplementedError(f"{name}: {dtype.name} is not built yet; built are {' and '.join(BUILT)}")
     if dtype.name not in BUILT:
         way = "" if name == "dtype" or dtype.kind not in "biu" else f": pass {name}.astype(numpy.float32)"
-        raise TypeError(f"{name} must be {' or '.join(BUILT)}, got {dtype}{way}")
+        raise TypeError(f"{name} must be {built}, got {dtype}{way}")
 
 
 def as_source(obj: Any, name: str) -> NDArray[Any]:
-    """Take x: a plain array of a dtype that is built."""
+    """Take x: a plain array of a dtype that is built, integers that float32 holds exactly included."""
     array = _plain(obj, name)
-    _check_dtype(array.dtype, name)
+    if array.dtype.name not in INTEGERS:
+        _check_dtype(array.dtype, name, "float32, float64 or an integer of 8 or 16 bits")
     return array
 
 
@@ -199,7 +201,8 @@ def as_parameter(obj: Any, dtype: DTypeLike, name: str) -> NDArray[Any]:
 def as_weight(obj: ArrayLike, dtype: DTypeLike | None) -> tuple[NDArray[Any], str]:
     """Take the weight of a layer, yet to be cast, and the layer's dtype: `dtype`, or the weight's own."""
     if dtype is None:
-        array = as_source(obj, "weight")
+        array = _plain(obj, "weight")
+        _check_dtype(array.dtype, "weight")
         return array, array.dtype.name
     name = as_dtype(dtype).name
     return _plain(obj, "weight"), name

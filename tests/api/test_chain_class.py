@@ -209,9 +209,9 @@ REFUSED = [
 
 OF_A_CALL = [
     ({"x": X.astype(np.float64)}, TypeError, "x must have the chain's dtype float32, got float64"),
-    ({"x": X.astype(int)}, TypeError, "x must be float32 or float64, got int64"),
+    ({"x": X.astype(int)}, TypeError, "x must be float32, float64 or an integer of 8 or 16 bits, got int64"),
     ({"x": np.ma.array(X)}, TypeError, "x must be a plain array, got a MaskedArray"),
-    ({"x": None}, TypeError, "x must be float32 or float64, got object"),
+    ({"x": None}, TypeError, "x must be float32, float64 or an integer of 8 or 16 bits, got object"),
     ({"x": X[0]}, ValueError, r"x must have the 4 axes of layout NCHW, got shape \(3, 20, 30\)"),
     ({"x": X[:, :2]}, ValueError, r"x must have 3 channels \(axis 1 of NCHW\), got shape \(2, 2, 20, 30\)"),
     ({"residual": X}, ValueError, r"residual must have shape \(2, 6, 20, 30\), got \(2, 3, 20, 30\)"),

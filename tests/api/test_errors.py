@@ -515,8 +515,9 @@ def test_advice_that_keeps_the_result():
         pw.conv(x, weight, out=np.ones((1, 1, 2, 2), ">f4"))
     with pytest.raises(TypeError, match=r"^out must be a plain array, got a MaskedArray: pass out\.data$"):
         pw.conv(x, weight, out=np.ma.ones((1, 1, 2, 2), F))
-    with pytest.raises(TypeError, match=r"^x must be float32 or float64, got uint8: pass x\.astype\(numpy\.float32\)$"):
-        pw.conv(np.ones((1, 1, 2, 2), np.uint8), weight)
+    built = "float32, float64 or an integer of 8 or 16 bits"
+    with pytest.raises(TypeError, match=rf"^x must be {built}, got int32: pass x\.astype\(numpy\.float32\)$"):
+        pw.conv(np.ones((1, 1, 2, 2), np.int32), weight)
 
 
 def test_cost_takes_no_array_for_bias():

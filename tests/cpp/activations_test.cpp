@@ -45,9 +45,10 @@ const Case cases[] = {
 
 template <class T>
 std::vector<T> apply(const Case& c, const std::vector<T>& numbers) {
-  const pointwise::KernelTable<T>& table = pointwise::kernels<T>();
+  const pointwise::KernelTable& table = pointwise::kernels(dtype_of<T>());
   const size_t lanes = static_cast<size_t>(table.rows[0].lanes), vectors = (numbers.size() + lanes - 1) / lanes;
-  const T parameters[2] = {static_cast<T>(c.a), static_cast<T>(c.b)};
+  const pointwise::Number parameters[2] = {pointwise::Number::of(static_cast<T>(c.a)),
+                                           pointwise::Number::of(static_cast<T>(c.b))};
   std::vector<T> room(vectors * lanes + 64 / sizeof(T));
   T* aligned = room.data();
   while (reinterpret_cast<uintptr_t>(aligned) % 64 != 0) ++aligned;
@@ -98,7 +99,7 @@ TYPED_TEST_SUITE(Activations, Types, );
 
 TYPED_TEST(Activations, EveryKindHasAFunctionButNoneAndRelu) {
   for (int kind = 0; kind < Activation::kinds; ++kind)
-    EXPECT_EQ(pointwise::kernels<TypeParam>().activations[kind] == nullptr, kind < 2) << kind;
+    EXPECT_EQ(pointwise::kernels(dtype_of<TypeParam>()).activations[kind] == nullptr, kind < 2) << kind;
 }
 
 TYPED_TEST(Activations, SampledErrors) {
@@ -215,7 +216,7 @@ TYPED_TEST(Activations, Parameters) {
 // Any number of vectors; the same bits wherever in the row a number stands; nothing written behind.
 TYPED_TEST(Activations, CountsOfVectors) {
   using T = TypeParam;
-  const pointwise::KernelTable<T>& table = pointwise::kernels<T>();
+  const pointwise::KernelTable& table = pointwise::kernels(dtype_of<T>());
   const int lanes = table.rows[0].lanes;
   constexpr int most = 9;
   alignas(64) T room[(most + 1) * 16];
@@ -224,7 +225,8 @@ TYPED_TEST(Activations, CountsOfVectors) {
     for (int vectors = 0; vectors <= most; ++vectors) {
       std::vector<T> numbers = reals<T>((most + 1) * lanes, random), expected = numbers;
       std::copy(numbers.begin(), numbers.end(), room);
-      const T parameters[2] = {static_cast<T>(c.a), static_cast<T>(c.b)};
+      const pointwise::Number parameters[2] = {pointwise::Number::of(static_cast<T>(c.a)),
+                                               pointwise::Number::of(static_cast<T>(c.b))};
       char* const bytes = reinterpret_cast<char*>(room);
       table.activations[static_cast<int>(c.kind)](parameters, bytes, vectors, bytes, vectors, 0);
       for (int i = 0; i < vectors * lanes; ++i) expected[i] = apply<T>(c, {numbers[i]})[0];

@@ -13,17 +13,6 @@ namespace {
 using pointwise::Layer;
 
 template <class T>
-const KernelTable<T>& table_of(const pointwise::Isa& isa);
-template <>
-const KernelTable<float>& table_of(const pointwise::Isa& isa) {
-  return *isa.f32;
-}
-template <>
-const KernelTable<double>& table_of(const pointwise::Isa& isa) {
-  return *isa.f64;
-}
-
-template <class T>
 class Bits : public testing::Test {
  protected:
   Bits() { pointwise::force_teams(true); }
@@ -42,9 +31,9 @@ TYPED_TEST(Bits, EveryInstructionSetAgrees) {
   for (const pointwise::Isa& isa : pointwise::all_isas()) {
     if (std::string(isa.name) == "portable" || !isa.supported()) continue;
     ran += std::string(" ") + isa.name;
-    const KernelTable<T>& table = table_of<T>(isa);
-    for (int i = 0; i < table.count; ++i) {
-      const KernelRow<T>& row = table.rows[i];
+    const KernelTable& table = isa.kernels(dtype_of<T>());
+    for (int i = 0; i < table.rows.count; ++i) {
+      const KernelRow& row = table.rows[i];
       SCOPED_TRACE(row.name);
       for (const int64_t inputs : {1, 7, 100, 1500})
         for (int bits = 0; bits < 8; ++bits) {

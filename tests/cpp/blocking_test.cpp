@@ -17,33 +17,29 @@ using pointwise::Blocking;
 using pointwise::Candidate;
 using pointwise::ceil_div;
 using pointwise::fewest_parts;
-using pointwise::Half;
+using pointwise::KernelRow;
+using pointwise::KernelRows;
 using pointwise::Packing;
 using pointwise::Parts;
 using pointwise::Rows;
-using pointwise::RowShape;
 using pointwise::Work;
 
-// The shapes of AVX-512, then of AVX2, in float32.
-const std::vector<RowShape> wide = {{"8x48_channels", Rows::channels, 8, 3, 16},
-                                    {"6x64_pixels", Rows::pixels, 6, 4, 16},
-                                    {"4x64_channels", Rows::channels, 4, 4, 16},
-                                    {"4x64_pixels", Rows::pixels, 4, 4, 16},
-                                    {"8x48_pixels", Rows::pixels, 8, 3, 16},
-                                    {"12x32_pixels", Rows::pixels, 12, 2, 16},
-                                    {"28x16_pixels", Rows::pixels, 28, 1, 16},
-                                    {"2x128_pixels", Rows::pixels, 2, 8, 16},
-                                    {"16x24_pairs", Rows::pixels, 16, 2, 16, Half::shared},
-                                    {"12x24_halves", Rows::pixels, 12, 2, 16, Half::narrow}};
-const std::vector<RowShape> narrow = {{"4x24_channels", Rows::channels, 4, 3, 8},
-                                      {"6x16_pixels", Rows::pixels, 6, 2, 8},
-                                      {"12x8_pixels", Rows::pixels, 12, 1, 8},
-                                      {"1x64_pixels", Rows::pixels, 1, 8, 8}};
+// The registry's own rows: of AVX-512, then of AVX2, in float32. They are data, whatever this CPU runs.
+const KernelRows wide = pointwise::avx512_f32.rows, narrow = pointwise::avx2_f32.rows;
+
+// A list of one row, by a part of its name.
+KernelRows only(const KernelRows& rows, const std::string& name) {
+  for (const KernelRow& row : rows)
+    if (std::string(row.name).find(name) != std::string::npos) return {&row, 1};
+  ADD_FAILURE() << "no row " << name;
+  return {rows.first, 1};
+}
 
 // Images x pixels of a contiguous array whose channels are first or last.
 Work work_of(bool channels_last, int64_t images, int64_t pixels, int64_t inputs, int64_t channels, int threads) {
   Work work{};
-  work.item = 4;
+  work.types = pointwise::all_f32;
+  work.x_item = work.item = 4;
   work.groups = 1;
   work.channels = channels;
   work.input_channels = inputs;
@@ -86,8 +82,7 @@ TEST(Blocking, ChoosesTheOrientation) {
     for (const auto* rows : {&wide, &narrow}) {
       const Work work = work_of(t.channels_last, t.images, t.pixels, t.inputs, t.channels, 1);
       const Blocking b = choose_blocking(work, *rows);
-      EXPECT_EQ((*rows)[static_cast<size_t>(b.row)].rows, t.rows)
-          << t.what << ": " << (*rows)[static_cast<size_t>(b.row)].name;
+      EXPECT_EQ((*rows)[b.row].rows, t.rows) << t.what << ": " << (*rows)[b.row].name;
       EXPECT_EQ(b.packing, t.packing) << t.what;
     }
 }
@@ -98,7 +93,7 @@ TEST(Blocking, PacksThePixelsOfASmallImageForNarrowTiles) {
   for (const int64_t channels : {16, 256, 2048})
     for (const auto* rows : {&wide, &narrow}) {
       const Blocking b = choose_blocking(work_of(false, 1, 49, 832, channels, 1), *rows);
-      EXPECT_EQ((*rows)[static_cast<size_t>(b.row)].rows, Rows::pixels);
+      EXPECT_EQ((*rows)[b.row].rows, Rows::pixels);
       EXPECT_EQ(b.packing, rows == &narrow && channels > 16 ? Packing::pixels : Packing::none) << channels;
     }
   const Blocking few = choose_blocking(work_of(false, 1, 49, 64, 2048, 1), narrow);
@@ -109,16 +104,16 @@ TEST(Blocking, PacksThePixelsOfASmallImageForNarrowTiles) {
 TEST(Blocking, ChoosesTheTile) {
   const auto name = [](bool channels_last, int64_t pixels, int64_t inputs, int64_t channels) {
     const Work work = work_of(channels_last, 1, pixels, inputs, channels, 1);
-    return std::string(wide[static_cast<size_t>(choose_blocking(work, wide).row)].name);
+    return std::string(wide[choose_blocking(work, wide).row].name);
   };
-  EXPECT_EQ(name(true, 196, 256, 16), "28x16_pixels");
-  EXPECT_EQ(name(true, 196, 256, 24), "16x24_pairs");
-  EXPECT_EQ(name(true, 196, 256, 72), "16x24_pairs");
-  EXPECT_NE(name(true, 196, 256, 25), "16x24_pairs") << "more than half a vector is left";
-  EXPECT_EQ(name(true, 3136, 64, 64), "4x64_pixels") << "short sums: tiles overlap";
-  EXPECT_NE(name(true, 3136, 1024, 64), "4x64_pixels") << "long sums: weights come from L2";
-  EXPECT_EQ(name(false, 784, 32, 192), "4x64_channels") << "short sums";
-  EXPECT_EQ(name(false, 784, 256, 64), "8x48_channels") << "long sums: pixels come from L2";
+  EXPECT_EQ(name(true, 196, 256, 16), "gemm_f32_28x16_pixels_avx512");
+  EXPECT_EQ(name(true, 196, 256, 24), "gemm_f32_16x24_pairs_avx512");
+  EXPECT_EQ(name(true, 196, 256, 72), "gemm_f32_16x24_pairs_avx512");
+  EXPECT_NE(name(true, 196, 256, 25), "gemm_f32_16x24_pairs_avx512") << "more than half a vector is left";
+  EXPECT_EQ(name(true, 3136, 64, 64), "gemm_f32_4x64_pixels_avx512") << "short sums: tiles overlap";
+  EXPECT_NE(name(true, 3136, 1024, 64), "gemm_f32_4x64_pixels_avx512") << "long sums: weights come from L2";
+  EXPECT_EQ(name(false, 784, 32, 192), "gemm_f32_4x64_channels_avx512") << "short sums";
+  EXPECT_EQ(name(false, 784, 256, 64), "gemm_f32_8x48_channels_avx512") << "long sums: pixels come from L2";
 }
 
 TEST(Blocking, PackedPixelsThatAreReadOnceStayInL1) {
@@ -134,9 +129,9 @@ TEST(Blocking, RefusesWhatCannotRun) {
   Work work = work_of(false, 1, 100, 8, 8, 1);
   work.axis[0].src = 8;  // every second pixel
   for (const Candidate& c : candidates(work, wide)) {
-    const RowShape& row = wide[static_cast<size_t>(c.blocking.row)];
+    const KernelRow& row = wide[c.blocking.row];
     const std::string refused = c.refused ? c.refused : "";
-    if (row.half != Half::padded) continue;  // see below
+    if (row.refuses != nullptr) continue;  // see below
     if (row.rows == Rows::channels && c.blocking.packing == Packing::none) {
       EXPECT_EQ(refused, "pixels of the source are not side by side");
     }
@@ -152,32 +147,32 @@ TEST(Blocking, RefusesWhatCannotRun) {
   }
   work.input_channels = 0;
   for (const Candidate& c : candidates(work, wide))
-    if (wide[static_cast<size_t>(c.blocking.row)].half == Half::padded) {
+    if (wide[c.blocking.row].refuses == nullptr) {
       EXPECT_EQ(std::string(c.refused ? c.refused : ""), c.blocking.packing == Packing::none ? "" : "nothing to pack");
     }
 }
 
 TEST(Blocking, HalvesAVectorWhereThatSavesTime) {
   Work work = work_of(true, 1, 196, 256, 24, 1);
-  const auto name = [&work] { return std::string(wide[static_cast<size_t>(choose_blocking(work, wide).row)].name); };
-  EXPECT_EQ(name(), "16x24_pairs");
+  const auto name = [&work] { return std::string(wide[choose_blocking(work, wide).row].name); };
+  EXPECT_EQ(name(), "gemm_f32_16x24_pairs_avx512");
   work.half_width = true;
-  EXPECT_EQ(name(), "12x24_halves");
+  EXPECT_EQ(name(), "gemm_f32_12x24_halves_avx512");
   work.channels = 32;
-  EXPECT_NE(name(), "12x24_halves") << "nothing is left over";
+  EXPECT_NE(name(), "gemm_f32_12x24_halves_avx512") << "nothing is left over";
   for (const int64_t alone : {5, 8}) {
     work.channels = alone;
-    EXPECT_EQ(name(), "12x24_halves");
+    EXPECT_EQ(name(), "gemm_f32_12x24_halves_avx512");
   }
   for (const int64_t more_than_half : {9, 16}) {
     work.channels = more_than_half;
-    EXPECT_NE(name(), "12x24_halves");
+    EXPECT_NE(name(), "gemm_f32_12x24_halves_avx512");
   }
   work.channels = 1;
-  EXPECT_EQ(name(), "4x64_channels") << "packed, as lanes of pixels are all in use";
+  EXPECT_EQ(name(), "gemm_f32_4x64_channels_avx512") << "packed, as lanes of pixels are all in use";
   work.half_width = false;
   work.channels = 8;
-  EXPECT_NE(name(), "12x24_halves");
+  EXPECT_NE(name(), "gemm_f32_12x24_halves_avx512");
 }
 
 // 16 multiply-adds of half a vector for each input channel; more than half of one takes as long as a whole one.
@@ -185,7 +180,7 @@ TEST(Blocking, HalfAVectorOfPixelsTakesHalfTheTime) {
   const auto cycles = [](int64_t pixels, bool half_width) {
     Work work = work_of(false, 1, pixels, 100, 16, 1);
     work.half_width = half_width;
-    return candidates(work, {wide[0]}).front().blocking.cycles;
+    return candidates(work, only(wide, "8x48_channels")).front().blocking.cycles;
   };
   for (const int64_t half : {17, 24}) {
     EXPECT_EQ(cycles(half, false), cycles(32, false));
@@ -208,7 +203,7 @@ TEST(Blocking, CopiesTakeLessBesideSlowMultiplyAdds) {
 // Nine images of 2x2: packed, each would be a run of four numbers in each channel (2.2 us, in place 1.5); one image is
 // one run.
 TEST(Blocking, ShortRunsAreDearToPack) {
-  const std::vector<RowShape> rows = {wide[0]};
+  const KernelRows rows = only(wide, "8x48_channels");
   const auto price = [&rows](int64_t images, int64_t pixels) {
     const Work work = work_of(false, images, pixels, 64, 8, 1);
     for (const Candidate& c : candidates(work, rows))
@@ -227,11 +222,11 @@ TEST(Blocking, ShortRunsAreDearToPack) {
 // are better.
 TEST(Blocking, FewChannelsTakeTheWiderTile) {
   const Work work = work_of(false, 1, 9900, 2, 2, 1);
-  EXPECT_EQ(std::string(wide[static_cast<size_t>(choose_blocking(work, wide).row)].name), "4x64_channels");
+  EXPECT_EQ(std::string(wide[choose_blocking(work, wide).row].name), "gemm_f32_4x64_channels_avx512");
 }
 
 TEST(Blocking, RefusesPairsWithoutAHalf) {
-  const std::vector<RowShape> pairs = {{"16x24_pairs", Rows::pixels, 16, 2, 16, Half::shared}};
+  const KernelRows pairs = only(wide, "pairs");
   const auto refused = [&pairs](bool channels_last, int64_t channels) {
     const Candidate c = candidates(work_of(channels_last, 1, 100, 8, channels, 1), pairs).front();
     return std::string(c.refused ? c.refused : "");
@@ -313,7 +308,7 @@ TEST(Blocking, KeepsItsInvariants) {
   Random random(80);
   for (int round = 0; round < 20000; ++round) {
     const Work work = random_work(random);
-    const std::vector<RowShape>& rows = random.one_in(2) ? wide : narrow;
+    const KernelRows& rows = random.one_in(2) ? wide : narrow;
     SCOPED_TRACE("round " + std::to_string(round));
     const std::vector<Candidate> all = candidates(work, rows);
     int can_run = 0;
@@ -325,13 +320,10 @@ TEST(Blocking, KeepsItsInvariants) {
       ASSERT_EQ(b.pixels, pixels);
       if (c.refused) continue;
       ++can_run;
-      const RowShape& row = rows[static_cast<size_t>(b.row)];
+      const KernelRow& row = rows[b.row];
       const int64_t panel = 64 / work.item, tile_pixels = row.rows == Rows::channels ? row.nr * row.lanes : row.mr;
       // Blocks cover the whole, and begin where a panel does.
-      expect_parts(b.pixel_blocks, pixels,
-                   row.rows == Rows::channels ? row.lanes
-                   : row.half == Half::shared ? row.mr
-                                              : 1);
+      expect_parts(b.pixel_blocks, pixels, row.rows == Rows::channels ? row.lanes : row.unit);
       if (work.borrowed) {
         ASSERT_EQ(b.pixel_blocks.count, 1);
       }
@@ -402,7 +394,7 @@ TEST(Blocking, KeepsItsInvariants) {
 
 // Narrow channel rows copy a tile's pixels where L1 does not hold them, for enough channels to read the copy.
 TEST(Blocking, CopiesWhereL1IsCrowded) {
-  const auto copy = [](const std::vector<RowShape>& rows, int64_t inputs, int64_t channels) {
+  const auto copy = [](const KernelRows& rows, int64_t inputs, int64_t channels) {
     return choose_blocking(work_of(false, 1, 3136, inputs, channels, 1), rows).copy;
   };
   EXPECT_EQ(copy(narrow, 256, 128), 256 * 96);

@@ -11,6 +11,7 @@
 #include "convolution/lowering.h"
 #include "convolution/reference.h"
 #include "guarded.h"
+#include "kernels/registry.h"
 #include "problem.h"
 #include "product/driver.h"
 
@@ -96,11 +97,9 @@ class GuardedScratch {
 };
 
 // Packed weights, whose memory is moved against a page that faults.
-template <class T>
 class GuardedWeights {
  public:
-  explicit GuardedWeights(pointwise::Weights packed)
-      : weights(std::get<pointwise::PackedWeights<T>>(std::move(packed))), memory_(size_of(weights)) {
+  explicit GuardedWeights(pointwise::PackedWeights packed) : weights(std::move(packed)), memory_(size_of(weights)) {
     const size_t bytes = size_of(weights);
     std::memcpy(memory_.at_end(bytes), weights.memory.get(), bytes);
     weights.memory.reset(memory_.at_end(bytes));
@@ -109,10 +108,10 @@ class GuardedWeights {
   GuardedWeights(const GuardedWeights&) = delete;
   GuardedWeights& operator=(const GuardedWeights&) = delete;
 
-  pointwise::PackedWeights<T> weights;
+  pointwise::PackedWeights weights;
 
  private:
-  static size_t size_of(const pointwise::PackedWeights<T>& w) {
+  static size_t size_of(const pointwise::PackedWeights& w) {
     return static_cast<size_t>(w.groups * w.panels * 64 * (w.borrowed ? 1 : w.input_channels + 1));
   }
   GuardedMemory memory_;
@@ -157,7 +156,7 @@ TYPED_TEST(Bounds, NothingOutsideIsTouched) {
   using T = TypeParam;
   Random random(90 + sizeof(T));
   const pointwise::DType dtype = dtype_of<T>();
-  const std::vector<pointwise::RowShape>& rows = pointwise::row_shapes(dtype);
+  const pointwise::KernelRows& rows = pointwise::kernels(dtype).rows;
   std::map<std::string, std::set<Packing>> ran;
   std::set<std::string> parts;
   for (int round = 0; round < 400; ++round) {
@@ -188,22 +187,22 @@ TYPED_TEST(Bounds, NothingOutsideIsTouched) {
     reference(weights_in.view, bias_view, p.options, src_in.view, expected.view, residual_view, nullptr,
               p.scaled ? &scale_view : nullptr);
 
-    const GuardedWeights<T> packed(borrowed ? pointwise::borrow_weights(weights_in.view, bias_view, p.options)
-                                            : pointwise::pack_weights(weights_in.view, bias_view, p.options));
+    const GuardedWeights packed(borrowed ? pointwise::borrow_weights(weights_in.view, bias_view, p.options)
+                                         : pointwise::pack_weights(weights_in.view, bias_view, p.options));
     const Flush<T> shape_only(dst, at_end);
-    const Lowered lowered = lower(layout, window, p.options.groups, src_in.view, shape_only.view, residual_view,
+    const Lowered lowered = lower(layout, window, p.options.groups, dtype, src_in.view, shape_only.view, residual_view,
                                   p.scaled ? &scale_in.view : nullptr);
     if (lowered.boxes == 0) continue;
     std::vector<std::vector<Blocking>> ways(static_cast<size_t>(lowered.boxes));  // of each box
     for (int i = 0; i < lowered.boxes; ++i)
-      for (const Candidate& c : candidates(work_of(lowered, lowered.box[i], dtype, p.threads, borrowed), rows))
+      for (const Candidate& c : candidates(work_of(lowered, lowered.box[i], p.threads, borrowed), rows))
         if (c.refused == nullptr) ways[i].push_back(c.blocking);
     for (const Blocking& way : ways[0]) {
       std::array<Blocking, pointwise::max_boxes> blocking{};
       blocking[0] = way;
       for (int i = 1; i < lowered.boxes; ++i)
         blocking[i] = ways[i][static_cast<size_t>(random.integer(0, static_cast<int64_t>(ways[i].size()) - 1))];
-      Plan plan = plan_of(lowered, blocking, dtype, p.threads);
+      Plan plan = plan_of(lowered, blocking, p.threads);
       plan.stream = stream;
       plan.fetch = fetch;  // what lies behind src may be no memory at all
       const GuardedScratch scratch(&plan);
@@ -214,16 +213,16 @@ TYPED_TEST(Bounds, NothingOutsideIsTouched) {
                     p.scaled ? at(scale_in.view) : nullptr},
                    scratch.data);
       ASSERT_TRUE(dst_in.same_bytes(expected))
-          << rows[static_cast<size_t>(way.row)].name << ", packing " << static_cast<int>(way.packing)
+          << rows[way.row].name << ", packing " << static_cast<int>(way.packing)
           << (at_end ? ", at the end" : ", at the beginning") << (borrowed ? ", borrowed weights" : "")
           << (stream ? ", streamed" : "") << (fetch ? ", fetched" : "");
-      if (lowered.box[0].input_channels > 0) ran[rows[static_cast<size_t>(way.row)].name].insert(way.packing);
+      if (lowered.box[0].input_channels > 0) ran[rows[way.row].name].insert(way.packing);
       if (way.sums > 0) parts.insert("sums");
       if (way.copy > 0) parts.insert("copy");
       if (way.weights > 0) parts.insert("borrowed weights");
     }
   }
-  for (const pointwise::RowShape& row : rows) {
+  for (const pointwise::KernelRow& row : rows) {
     std::set<Packing> all{Packing::none, Packing::channels};
     if (row.rows == pointwise::Rows::pixels) all.insert(Packing::pixels);
     EXPECT_EQ(ran[row.name], all) << row.name;

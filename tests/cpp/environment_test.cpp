@@ -14,6 +14,7 @@
 #include <sstream>
 #include <thread>
 
+#include "kernels/half_rows.h"
 #include "kernels/registry.h"
 #include "measure/peak.h"
 #include "problem.h"
@@ -225,20 +226,20 @@ TEST(Dispatch, EveryInstructionSetHasItsTestRun) {
 
 TEST(Dispatch, KernelNamesSayWhatTheyAre) {
   const auto check = [](const auto& table, const char* type, const char* isa) {
-    for (int i = 0; i < table.count; ++i) {
+    for (int i = 0; i < table.rows.count; ++i) {
       const auto& row = table.rows[i];
-      const char* rows = row.half == pointwise::Half::shared     ? "pairs"
-                         : row.half == pointwise::Half::narrow   ? "halves"
-                         : row.rows == pointwise::Rows::channels ? "channels"
-                                                                 : "pixels";
-      const int lanes = row.half != pointwise::Half::padded ? row.lanes + row.lanes / 2 : row.nr * row.lanes;
+      const char* rows = row.refuses == pointwise::pairs_refuse    ? "pairs"
+                         : row.refuses == pointwise::halves_refuse ? "halves"
+                         : row.rows == pointwise::Rows::channels   ? "channels"
+                                                                   : "pixels";
+      const int lanes = row.refuses != nullptr ? row.lanes + row.lanes / 2 : row.nr * row.lanes;
       EXPECT_EQ(std::string(row.name), std::string("gemm_") + type + "_" + std::to_string(row.mr) + "x" +
                                            std::to_string(lanes) + "_" + rows + "_" + isa);
     }
   };
   for (const pointwise::Isa& isa : pointwise::all_isas()) {
-    check(*isa.f32, "f32", isa.name);
-    check(*isa.f64, "f64", isa.name);
+    check(isa.kernels(DType::f32), "f32", isa.name);
+    check(isa.kernels(DType::f64), "f64", isa.name);
   }
 }
 

@@ -87,7 +87,7 @@ struct KernelCase {
   T floor = -std::numeric_limits<T>::infinity();
   T slope = 1;          // below 0
   std::vector<char> y;  // with guard bytes around
-  Block<T> block{};
+  Block block{};
 
   // x lies as it says, y and the residual too; `with_residual` false: none.
   KernelCase(Shape3 s, Lie x_lie, Lie y_lie, Lie residual_lie, bool with_residual, bool x_at_end, Random& random)
@@ -107,8 +107,9 @@ struct KernelCase {
     block.channels = shape.channels;
     block.input_channels = shape.inputs;
     block.copy = nullptr;
-    block.epilogue = {floor, nullptr, pointwise::Inline::no, {slope}};
-    if (slope != 1) block.epilogue = pointwise::epilogue_of<T>(pointwise::Activation::leaky_relu(slope));
+    block.epilogue = pointwise::no_epilogue(dtype_of<T>());
+    block.epilogue.floor = pointwise::Number::of(floor);
+    if (slope != 1) block.epilogue = pointwise::epilogue_of(pointwise::Activation::leaky_relu(slope), dtype_of<T>());
 
     char* x_memory = arena->x.forbidden();  // without input channels nothing of x may be read
     if (shape.inputs > 0)
@@ -132,9 +133,9 @@ struct KernelCase {
         std::memcpy(w + (c / width * shape.inputs + i) * 64 + c % width * item, &weight, sizeof(T));
       }
     }
-    block.weights = reinterpret_cast<const T*>(w);
+    block.weights = w;
     block.panel = shape.inputs * 64;
-    block.bias = reinterpret_cast<const T*>(b);
+    block.bias = b;
 
     y.assign(static_cast<size_t>(y_place.extent + 2 * guard + shift), '\x5a');
     block.y = y.data() + guard + shift + y_place.first;

@@ -15,9 +15,9 @@ TYPED_TEST_SUITE(Kernel, Types, );
 // Calls `check(row)` for every row in use.
 template <class T, class Check>
 void for_each_row(const Check& check) {
-  const KernelTable<T>& table = pointwise::kernels<T>();
-  ASSERT_GT(table.count, 0);
-  for (int i = 0; i < table.count; ++i) {
+  const KernelTable& table = pointwise::kernels(dtype_of<T>());
+  ASSERT_GT(table.rows.count, 0);
+  for (int i = 0; i < table.rows.count; ++i) {
     SCOPED_TRACE(table.rows[i].name);
     check(table.rows[i]);
     if (testing::Test::HasFatalFailure()) return;
@@ -30,7 +30,7 @@ bool readable(const pointwise::Rows rows, Lie x) {
 }
 
 template <class T>
-void check_case(const KernelRow<T>& row, KernelCase<T>* k, Arena* arena, ptrdiff_t shift, Lie x, Lie y, Lie residual) {
+void check_case(const KernelRow& row, KernelCase<T>* k, Arena* arena, ptrdiff_t shift, Lie x, Lie y, Lie residual) {
   k->lay_out(arena, shift);
   row.run(k->block);
   ASSERT_EQ(k->difference(shift), "") << "x " << to_string(x) << ", y " << to_string(y) << ", residual "
@@ -45,39 +45,36 @@ void check_case(const KernelRow<T>& row, KernelCase<T>* k, Arena* arena, ptrdiff
 }
 
 // Rows that a tile's buffer does not hold at once, where results are transposed or scattered.
-template <class T>
-int64_t beyond_buffer(const KernelRow<T>& row) {
-  return 64 + row.mr + 1;
-}
+int64_t beyond_buffer(const KernelRow& row) { return 64 + row.mr + 1; }
 
 // Sizes that fill a tile, its tails, and one beyond.
 template <class T>
-std::vector<int64_t> pixel_counts(const KernelRow<T>& row) {
+std::vector<int64_t> pixel_counts(const KernelRow& row) {
   std::vector<int64_t> counts;
   const int64_t tile = row.rows == Rows::pixels ? row.mr : int64_t{row.nr} * row.lanes;
   for (int64_t n = 1; n <= tile + 1; ++n) counts.push_back(n);
   counts.push_back(2 * tile + tile / 2 + 1);
-  if (row.rows == Rows::pixels) counts.push_back(beyond_buffer<T>(row));
+  if (row.rows == Rows::pixels) counts.push_back(beyond_buffer(row));
   return counts;
 }
 
 template <class T>
-std::vector<int64_t> channel_counts(const KernelRow<T>& row) {
+std::vector<int64_t> channel_counts(const KernelRow& row) {
   std::vector<int64_t> counts;
   const int64_t tile = row.rows == Rows::pixels ? int64_t{row.nr} * row.lanes : row.mr;
   const int64_t most = std::max<int64_t>(2 * tile, pointwise::panel_width<T>()) + 1;
   for (int64_t n = 1; n <= most; ++n) counts.push_back(n);
-  if (row.rows == Rows::channels) counts.push_back(beyond_buffer<T>(row));
+  if (row.rows == Rows::channels) counts.push_back(beyond_buffer(row));
   return counts;
 }
 
 TYPED_TEST(Kernel, EveryShapeAndStride) {
   using T = TypeParam;
   Arena arena;
-  for_each_row<T>([&](const KernelRow<T>& row) {
+  for_each_row<T>([&](const KernelRow& row) {
     Random random(1);
-    for (const int64_t pixels : pixel_counts(row))
-      for (const int64_t channels : channel_counts(row))
+    for (const int64_t pixels : pixel_counts<T>(row))
+      for (const int64_t channels : channel_counts<T>(row))
         for (const Lie y : all_lies)
           for (const int64_t inputs : {0, 1, 3})
             for (int bits = 0; bits < 4; ++bits) {
@@ -94,7 +91,7 @@ TYPED_TEST(Kernel, EveryShapeAndStride) {
 TYPED_TEST(Kernel, EveryCombination) {
   using T = TypeParam;
   Arena arena;
-  for_each_row<T>([&](const KernelRow<T>& row) {
+  for_each_row<T>([&](const KernelRow& row) {
     Random random(2);
     const int64_t vectors = int64_t{row.nr} * row.lanes;
     const bool channel_rows = row.rows == Rows::channels;
@@ -123,10 +120,10 @@ TYPED_TEST(Kernel, ChannelRowsReadAnyRow) {
   using T = TypeParam;
   constexpr ptrdiff_t item = sizeof(T);
   Arena arena;
-  for_each_row<T>([&](const KernelRow<T>& row) {
+  for_each_row<T>([&](const KernelRow& row) {
     if (row.rows != Rows::channels) return;
     Random random(3);
-    for (const int64_t pixels : pixel_counts(row))
+    for (const int64_t pixels : pixel_counts<T>(row))
       for (const ptrdiff_t step : {-pixels * item, (pixels + 3) * item, pixels * item + 1}) {
         KernelCase<T> k({pixels, row.mr + 1, 5}, Lie::channel_major, Lie::channel_major, Lie::channel_major, false,
                         true, random);
@@ -143,7 +140,7 @@ TYPED_TEST(Kernel, ChannelRowsReadAnyRow) {
 TYPED_TEST(Kernel, ResidualInPlace) {
   using T = TypeParam;
   Arena arena;
-  for_each_row<T>([&](const KernelRow<T>& row) {
+  for_each_row<T>([&](const KernelRow& row) {
     Random random(4);
     for (const Lie y : all_lies) {
       const int64_t vectors = int64_t{row.nr} * row.lanes;
@@ -179,8 +176,10 @@ TYPED_TEST(Kernel, PackCopiesPixels) {
           for (int64_t p = 0; p < pixels; ++p)
             expected[static_cast<size_t>(c * (pixels + 2) + p)] =
                 x[static_cast<size_t>(c * 256 + offsets[static_cast<size_t>(p)] / item)];
-        pointwise::kernels<T>().pack(reinterpret_cast<const char*>(x.data()), x_channel, offsets.data(), pixels,
-                                     channels, reinterpret_cast<char*>(to.data()), to_channel);
+        pointwise::kernels(dtype_of<T>())
+            .pack[dtype_of<T>()]
+            .pixels(reinterpret_cast<const char*>(x.data()), x_channel, offsets.data(), pixels, channels,
+                    reinterpret_cast<char*>(to.data()), to_channel);
         ASSERT_EQ(to, expected) << pixels << " pixels, step " << step << ", " << channels << " channels";
       }
 }
@@ -205,8 +204,9 @@ TYPED_TEST(Kernel, PackTransposesPixels) {
         for (int64_t p = 0; p < pixels; ++p)
           expected[static_cast<size_t>(c * (pixels + 2) + p)] =
               x[static_cast<size_t>(offsets[static_cast<size_t>(p)] / item + c)];
-      pointwise::kernels<T>().pack(from, item, offsets.data(), pixels, channels, reinterpret_cast<char*>(to.data()),
-                                   to_channel);
+      pointwise::kernels(dtype_of<T>())
+          .pack[dtype_of<T>()]
+          .pixels(from, item, offsets.data(), pixels, channels, reinterpret_cast<char*>(to.data()), to_channel);
       ASSERT_EQ(to, expected) << pixels << " pixels, " << channels << " channels";
     }
 }
@@ -229,7 +229,8 @@ TYPED_TEST(Kernel, PackWeightsTransposes) {
           for (int64_t o = 0; o < width; ++o)
             expected[static_cast<size_t>(i * width + o)] =
                 o < channels ? weights[static_cast<size_t>(o * row + i)] : T{0};
-        pointwise::kernels<T>().pack_weights(from, row * item, channels, inputs, panel.data());
+        pointwise::kernels(dtype_of<T>())
+            .pack_weights(from, row * item, channels, inputs, reinterpret_cast<char*>(panel.data()));
         ASSERT_EQ(panel, expected) << channels << " channels, " << inputs << " inputs, gap " << gap;
       }
 }
@@ -239,7 +240,7 @@ TYPED_TEST(Kernel, StreamsResults) {
   using T = TypeParam;
   constexpr int64_t width = pointwise::panel_width<T>();
   Arena arena;
-  for_each_row<T>([&](const KernelRow<T>& row) {
+  for_each_row<T>([&](const KernelRow& row) {
     Random random(8);
     const bool channel_rows = row.rows == Rows::channels;
     for (const int64_t lines : {1, 2, 3, 4, 7, 8, 9, 17})
@@ -263,9 +264,9 @@ TYPED_TEST(Kernel, StreamsResults) {
 }
 
 TYPED_TEST(Kernel, FmaLoopCountsWhatItDoes) {
-  const double once = pointwise::kernels<TypeParam>().fma_loop(1);
+  const double once = pointwise::kernels(dtype_of<TypeParam>()).fma_loop(1);
   EXPECT_GE(once, 2 * 12);
-  EXPECT_EQ(pointwise::kernels<TypeParam>().fma_loop(1000), 1000 * once);
+  EXPECT_EQ(pointwise::kernels(dtype_of<TypeParam>()).fma_loop(1000), 1000 * once);
 }
 
 }  // namespace

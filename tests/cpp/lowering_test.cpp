@@ -49,8 +49,8 @@ TEST(Lowering, BoxesCoverEveryPixelOnce) {
     const Array<float> src = make_array<float>(p.src, random_lies(random, true), random, number);
     const Array<float> dst = make_array<float>(output, random_lies(random, false), random, number);
     const Array<float> residual = make_array<float>(output, random_lies(random, true), random, number);
-    const Lowered lowered =
-        lower(layout, window, p.options.groups, src.view, dst.view, p.residual ? &residual.view : nullptr);
+    const Lowered lowered = lower(layout, window, p.options.groups, p.options.dtype, src.view, dst.view,
+                                  p.residual ? &residual.view : nullptr);
     EXPECT_EQ(lowered.groups, p.options.groups);
     EXPECT_EQ(lowered.channels, p.c_out / p.options.groups);
     EXPECT_EQ(lowered.input_channels, p.inputs);
@@ -109,8 +109,8 @@ Lowered lower_width(int64_t width, int64_t stride, int64_t padding) {
   const Layout& layout = pointwise::parse_layout("CW");
   const Window window{{stride, 1, 1}, {padding, 0, 0}};
   const Shape src{3, width}, dst{2, pointwise::output_size(width, stride, padding)};
-  return lower(layout, window, 1, View(nullptr, pointwise::DType::f32, src), View(nullptr, pointwise::DType::f32, dst),
-               nullptr);
+  return lower(layout, window, 1, pointwise::DType::f32, View(nullptr, pointwise::DType::f32, src),
+               View(nullptr, pointwise::DType::f32, dst), nullptr);
 }
 
 // Along one axis: pixels before, inside and behind the image, and the first that is read.
@@ -155,7 +155,7 @@ TEST(Lowering, StridesOfAnImageWithoutElementsAreLeftOut) {
   src.strides = {int64_t{1} << 60, int64_t{1} << 60, int64_t{1} << 60};
   const View dst(nullptr, pointwise::DType::f32, {2, 3, 3});
   const Window window{{2, 1, 1}, {0, 0, 0}};
-  const Lowered lowered = lower(pointwise::parse_layout("NCW"), window, 1, src, dst, nullptr);
+  const Lowered lowered = lower(pointwise::parse_layout("NCW"), window, 1, pointwise::DType::f32, src, dst, nullptr);
   ASSERT_EQ(lowered.boxes, 1);
   EXPECT_EQ(lowered.box[0].src, 0);
   for (int i = 0; i < lowered.box[0].axes; ++i) EXPECT_EQ(lowered.box[0].axis[i].src, 0);
@@ -164,8 +164,8 @@ TEST(Lowering, StridesOfAnImageWithoutElementsAreLeftOut) {
 TEST(Lowering, MergesAxesThatStepEvenly) {
   const auto lowered = [](const char* name, const Shape& src, const Shape& dst, int64_t stride) {
     const Window window{{stride, stride, 1}, {0, 0, 0}};
-    return lower(pointwise::parse_layout(name), window, 1, View(nullptr, pointwise::DType::f32, src),
-                 View(nullptr, pointwise::DType::f32, dst), nullptr);
+    return lower(pointwise::parse_layout(name), window, 1, pointwise::DType::f32,
+                 View(nullptr, pointwise::DType::f32, src), View(nullptr, pointwise::DType::f32, dst), nullptr);
   };
   const struct {
     const char* layout;

@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <cstring>
 #include <limits>
+#include <type_traits>
 #include <vector>
 
 #include "pointwise/pointwise.h"
@@ -54,7 +55,10 @@ std::vector<T> reals(int64_t count, Random& random) {
 
 template <class T>
 constexpr pointwise::DType dtype_of() {
-  return sizeof(T) == 4 ? pointwise::DType::f32 : pointwise::DType::f64;
+  using pointwise::DType;
+  if (std::is_floating_point_v<T>) return sizeof(T) == 4 ? DType::f32 : DType::f64;
+  if (sizeof(T) == 1) return std::is_signed_v<T> ? DType::i8 : DType::u8;
+  return std::is_signed_v<T> ? DType::i16 : DType::u16;
 }
 
 // How far from the exact value an element may be: the sum of `inputs` products, a bias and a residual, whose absolute

@@ -30,7 +30,7 @@ class Positions : public testing::Test {
     return all;
   }
 
-  static KernelCase<T> make(const KernelRow<T>& row, int64_t pixels, int64_t channels, int64_t inputs, int turn,
+  static KernelCase<T> make(const KernelRow& row, int64_t pixels, int64_t channels, int64_t inputs, int turn,
                             Random& random) {
     constexpr Lie ways[] = {Lie::channel_major, Lie::pixel_major, Lie::uneven};  // stored straight, turned, one by one
     const Lie x = row.rows == Rows::channels ? Lie::channel_major : Lie::pixel_major, y = ways[turn % 3];
@@ -42,7 +42,7 @@ class Positions : public testing::Test {
 
   // Runs `k` with a NaN in `number`; every element of pixel `p` (-1: of all) and channel `c` must be NaN, the others
   // must be those of `good`.
-  void spoil(const KernelRow<T>& row, KernelCase<T>* k, T* number, int64_t p, int64_t c, const std::vector<T>& good) {
+  void spoil(const KernelRow& row, KernelCase<T>* k, T* number, int64_t p, int64_t c, const std::vector<T>& good) {
     const T before = *number;
     *number = nan;
     k->lay_out(&arena, 0);
@@ -60,7 +60,7 @@ class Positions : public testing::Test {
       }
   }
 
-  void every_position(const KernelRow<T>& row, int64_t pixels, int64_t channels, int turn) {
+  void every_position(const KernelRow& row, int64_t pixels, int64_t channels, int turn) {
     Random random(turn);
     KernelCase<T> k = make(row, pixels, channels, 3, turn, random);
     k.lay_out(&arena, 0);
@@ -87,9 +87,9 @@ TYPED_TEST_SUITE(Positions, Types, );
 // turn.
 TYPED_TEST(Positions, OneNaNTouchesWhatDependsOnIt) {
   using T = TypeParam;
-  const KernelTable<T>& table = pointwise::kernels<T>();
-  for (int i = 0; i < table.count; ++i) {
-    const KernelRow<T>& row = table.rows[i];
+  const KernelTable& table = pointwise::kernels(dtype_of<T>());
+  for (int i = 0; i < table.rows.count; ++i) {
+    const KernelRow& row = table.rows[i];
     SCOPED_TRACE(row.name);
     const int64_t vectors = int64_t{row.nr} * row.lanes, rows = row.mr;
     const auto check = [&](int64_t lanes_used, int64_t rows_used, int turn) {
@@ -111,9 +111,9 @@ TYPED_TEST(Positions, OneNaNTouchesWhatDependsOnIt) {
 TYPED_TEST(Positions, AnythingAnywhere) {
   using T = TypeParam;
   const T special[] = {T{0}, -T{0}, 1, -1, this->infinity, -this->infinity, this->nan, this->tiny, -this->tiny, 2, -2};
-  const KernelTable<T>& table = pointwise::kernels<T>();
-  for (int i = 0; i < table.count; ++i) {
-    const KernelRow<T>& row = table.rows[i];
+  const KernelTable& table = pointwise::kernels(dtype_of<T>());
+  for (int i = 0; i < table.rows.count; ++i) {
+    const KernelRow& row = table.rows[i];
     SCOPED_TRACE(row.name);
     const int64_t vectors = int64_t{row.nr} * row.lanes;
     int64_t nans = 0, others = 0;
@@ -151,13 +151,13 @@ TYPED_TEST(Positions, ActivationsOfSpecialNumbers) {
                                this->tiny,       -this->tiny,    Limits::min(),   -Limits::min(), Limits::max(),
                                Limits::lowest(), T{1},           T{-1},           T{30},          T{-30}};
   const int64_t count = static_cast<int64_t>(special.size());
-  const KernelTable<T>& table = pointwise::kernels<T>();
+  const KernelTable& table = pointwise::kernels(dtype_of<T>());
   for (int kind = 0; kind < Activation::kinds; ++kind) {
     const Activation activation{static_cast<Activation::Kind>(kind), kind == 3 ? -0.25 : 0.125, 0.75};
-    const pointwise::Epilogue<T> epilogue = pointwise::epilogue_of<T>(activation);
+    const pointwise::Epilogue epilogue = pointwise::epilogue_of(activation, dtype_of<T>());
     std::vector<T> first;  // as the first row has it
-    for (int i = 0; i < table.count; ++i) {
-      const KernelRow<T>& row = table.rows[i];
+    for (int i = 0; i < table.rows.count; ++i) {
+      const KernelRow& row = table.rows[i];
       SCOPED_TRACE(std::string(row.name) + ", activation " + std::to_string(kind));
       const int64_t lanes = int64_t{row.nr} * row.lanes + row.lanes / 2 + 1, rows = row.mr + 1;
       for (int turn = 0; turn < 3; ++turn) {
@@ -204,7 +204,7 @@ TYPED_TEST(Positions, ActivationsOfSpecialNumbers) {
 TYPED_TEST(Positions, ScalesOfSpecialNumbers) {
   using T = TypeParam;
   const T special[] = {T{0}, -T{0}, 1, -1, this->infinity, -this->infinity, this->nan, this->tiny, -this->tiny, T{0.5}};
-  const auto& table = pointwise::kernels<T>();
+  const auto& table = pointwise::kernels(dtype_of<T>());
   constexpr int64_t rows = 3, item = sizeof(T);
   for (int64_t count = 1; count <= 2 * 64 / item + 1; ++count)
     for (const bool by_column : {false, true})

@@ -79,6 +79,7 @@ inline Lies random_lies(Random& random, bool read_only) {
 template <class T, class Number>
 Array<T> make_array(const Shape& shape, const Lies& lies, Random& random, const Number& number) {
   Array<T> array;
+  array.view.dtype = dtype_of<T>();
   array.view.shape = shape;
   std::array<int, pointwise::max_rank> order{0, 1, 2, 3, 4};
   if (lies.permuted)

@@ -4,6 +4,7 @@
 
 #include <functional>
 
+#include "kernels/registry.h"
 #include "problem.h"
 #include "product/blocking.h"
 #include "product/driver.h"
@@ -32,8 +33,9 @@ constexpr int64_t edges[] = {(int64_t{1} << 31) - 1,
                              most};
 
 // A view of one number, again and again.
-View repeated(const void* number, const Shape& shape) {
+View repeated(const void* number, const Shape& shape, DType dtype = DType::f32) {
   View view;
+  view.dtype = dtype;
   view.data = const_cast<void*>(number);
   view.shape = shape;
   return view;
@@ -216,7 +218,7 @@ TEST(Sizes, OfKernelCalls) {
         lowered.box[0].input_channels = 1;
         lowered.box[0].axes = 1;
         lowered.box[0].axis[0] = {pixels, item, channels_last ? lowered.channels * item : item, 0};
-        for (const auto& c : candidates(work_of(lowered, lowered.box[0], dtype, 1), pointwise::row_shapes(dtype))) {
+        for (const auto& c : candidates(work_of(lowered, lowered.box[0], 1), pointwise::kernels(dtype).rows)) {
           if (c.refused) continue;
           EXPECT_LE(c.blocking.pixel_chunk, int64_t{1} << 30);
           EXPECT_LE(c.blocking.channel_chunk, int64_t{1} << 30);

@@ -107,9 +107,9 @@ TYPED_TEST(Values, PaddingReadsNothing) {
 TYPED_TEST(Values, NothingLeaksBetweenLanes) {
   using T = TypeParam;
   Arena arena;
-  const KernelTable<T>& table = pointwise::kernels<T>();
-  for (int i = 0; i < table.count; ++i) {
-    const KernelRow<T>& row = table.rows[i];
+  const KernelTable& table = pointwise::kernels(dtype_of<T>());
+  for (int i = 0; i < table.rows.count; ++i) {
+    const KernelRow& row = table.rows[i];
     SCOPED_TRACE(row.name);
     const bool channel_rows = row.rows == Rows::channels;
     const int64_t vectors = int64_t{row.nr} * row.lanes;

@@ -100,7 +100,7 @@ void any_arguments(Bytes& bytes) {
     const View from(nullptr, o.dtype, src), to(nullptr, o.dtype, layer.output_shape(src));
     POINTWISE_HOLDS(!layer.explain(src).empty());
     const Window window = validate_window(o, layout_of(o));
-    make_borrowing_plan(lower(layout_of(o), window, o.groups, from, to, nullptr), o.dtype, static_cast<int>(threads));
+    make_borrowing_plan(lower(layout_of(o), window, o.groups, o.dtype, from, to, nullptr), static_cast<int>(threads));
   });
   set_calling_thread_count(0);
 }
@@ -218,6 +218,7 @@ pointwise_tests::Problem problem_of(Bytes& bytes, int64_t most, int64_t most_cha
 // Strides of an array that lies in memory in some way; no array is there.
 View somewhere(const Shape& shape, DType dtype, bool read_only, Bytes& bytes) {
   View view;
+  view.dtype = dtype;
   view.shape = shape;
   int64_t step = item_size(dtype);
   std::array<int, max_rank> order{0, 1, 2, 3, 4};
@@ -242,13 +243,12 @@ void plans(Bytes& bytes) {
   const DType dtype = p.options.dtype;
   const View src = somewhere(p.src, dtype, true, bytes), dst = somewhere(output, dtype, false, bytes);
   const View residual = somewhere(output, dtype, true, bytes), scale(nullptr, dtype, p.scales());
-  const Lowered lowered =
-      lower(layout, window, p.options.groups, src, dst, p.residual ? &residual : nullptr, p.scaled ? &scale : nullptr);
+  const Lowered lowered = lower(layout, window, p.options.groups, p.options.dtype, src, dst,
+                                p.residual ? &residual : nullptr, p.scaled ? &scale : nullptr);
   for (const int threads : {1, p.threads}) {
-    hold_plan(make_plan(lowered, dtype, threads), output, threads);
-    hold_plan(make_uncut_plan(lowered, dtype, threads), output, threads);
-    if (const std::optional<Plan> plan = make_borrowing_plan(lowered, dtype, threads))
-      hold_plan(*plan, output, threads);
+    hold_plan(make_plan(lowered, threads), output, threads);
+    hold_plan(make_uncut_plan(lowered, threads), output, threads);
+    if (const std::optional<Plan> plan = make_borrowing_plan(lowered, threads)) hold_plan(*plan, output, threads);
   }
 }
 

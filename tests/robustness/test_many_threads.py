@@ -21,7 +21,7 @@ import numpy as np
 import pointwise as pw
 import pytest
 from at_once import together
-from children import assert_tests_passed, run, pytest_command
+from children import assert_tests_passed, pytest_command, run
 
 STRESS = int(os.environ.get("POINTWISE_STRESS", "1"))
 F = np.float32

@@ -24,6 +24,7 @@ ACTIVATIONS = {
     ("clip", -3, 9): lambda v: np.clip(v, -3, 9),
     ("leaky_relu", 0.5): lambda v: np.where(v < 0, v / 2, v),
 }
+X_DTYPES = ("float32", "float32", "uint8", "int8", "uint16", "int16")  # with float32 weights
 CHANNELS = (1, 2, 3, 4, 7, 8, 9, 15, 16, 17, 24, 31, 33, 40, 65)
 SIZES = {1: (1, 2, 7, 16, 17, 33, 49, 100), 2: (1, 2, 3, 7, 11, 14, 16), 3: (1, 2, 3, 5)}
 
@@ -41,7 +42,8 @@ class Notes:
 
 
 def integers(rng, shape, dtype):
-    return rng.integers(-4, 5, shape).astype(dtype)
+    least = 0 if np.dtype(dtype).kind == "u" else -4
+    return rng.integers(least, 5, shape).astype(dtype)
 
 
 def shape_of(layout, sizes, c):
@@ -80,16 +82,28 @@ def check_views(rng, note, layout, way, side, dtype):
 
     sizes, c_in, c_out, how = draw(rng, layout)
     activation = list(ACTIVATIONS)[rng.integers(len(ACTIVATIONS))]
-    x = integers(rng, shape_of(layout, sizes, c_in), dtype)
+    x_dtype = X_DTYPES[rng.integers(len(X_DTYPES))] if dtype == "float32" else dtype
+    x = integers(rng, shape_of(layout, sizes, c_in), x_dtype)
     weight = integers(rng, (c_out, c_in // how["groups"]), dtype)
     bias = integers(rng, c_out, dtype) if rng.integers(2) else None
-    note(layout, x.shape, weight.shape, dtype, way, side, how, activation, "bias" if bias is not None else "no bias")
+    note(
+        layout,
+        x.shape,
+        weight.shape,
+        x_dtype,
+        dtype,
+        way,
+        side,
+        how,
+        activation,
+        "bias" if bias is not None else "no bias",
+    )
     scale = None
     if rng.integers(3) == 0:
         scale = integers(rng, (x.shape[0], c_in) if "N" in layout else c_in, dtype)
         axes = [n if axis in "NC" else 1 for axis, n in zip(layout, x.shape, strict=True)]
-        scaled = x * (scale if "N" in layout else scale[None]).reshape(axes)
-    total = reference.exact(x if scale is None else scaled, weight, bias, **how)[0]
+        scaled = x.astype(dtype) * (scale if "N" in layout else scale[None]).reshape(axes)
+    total = reference.exact(x.astype(dtype) if scale is None else scaled, weight, bias, **how)[0]
     residual = integers(rng, total.shape, dtype) if rng.integers(2) else None
     total = total if residual is None else total + residual
     expected = ACTIVATIONS[activation](total).astype(dtype)

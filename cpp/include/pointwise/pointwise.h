@@ -86,6 +86,7 @@ std::string to_string(const Shape& shape);  // as NumPy writes it: (1, 32, 10, 1
 // item size; data need not be aligned.
 struct View {
   void* data = nullptr;
+  DType dtype = DType::f32;
   Shape shape;
   std::array<int64_t, max_rank> strides{};
 

@@ -24,4 +24,14 @@ static_assert(type_count == static_cast<int>(DType::i16) + 1, "a row for each ty
 constexpr const TypeInfo& info(DType dtype) { return type_table[static_cast<int>(dtype)]; }
 constexpr int item_size(DType dtype) { return info(dtype).item; }
 
+// Of the operands of a product: the pixels, the weights, the sums and the result.
+struct Types {
+  DType x, w, sum, y;
+};
+constexpr bool operator==(const Types& a, const Types& b) {
+  return a.x == b.x && a.w == b.w && a.sum == b.sum && a.y == b.y;
+}
+constexpr Types all_f32{DType::f32, DType::f32, DType::f32, DType::f32};
+constexpr Types all_f64{DType::f64, DType::f64, DType::f64, DType::f64};
+
 }  // namespace pointwise

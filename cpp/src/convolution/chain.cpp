@@ -9,7 +9,6 @@
 #include <algorithm>
 #include <cstdlib>
 #include <optional>
-#include <variant>
 
 #include "base/checked.h"
 #include "base/float_environment.h"
@@ -132,6 +131,7 @@ Stages Chain::Impl::stages(const ChainPlan& plan, const Lowered& ends, int64_t s
     const Layer::Impl& l = layer(i);
     const bool is_first = i == 0, is_last = i + 1 == layers.size();
     Lowered lowered{};
+    lowered.types = {is_first ? ends.types.x : dtype, dtype, dtype, dtype};
     lowered.groups = l.options.groups;
     lowered.channels = l.c_out / l.options.groups;
     lowered.input_channels = l.c_in / l.options.groups;
@@ -156,7 +156,7 @@ Stages Chain::Impl::stages(const ChainPlan& plan, const Lowered& ends, int64_t s
     }
     merge_axes(&box);
     if (lowered.channels > 0) lowered.box[lowered.boxes++] = box;
-    stages.push_back(pointwise::make_plan(lowered, dtype, threads));
+    stages.push_back(pointwise::make_plan(lowered, threads));
     if (is_first) stages.back().fetch = fetch;
     if (is_last) stages.back().stream = stream;
     src_channel = lowered.dst_channel;
@@ -169,9 +169,9 @@ std::shared_ptr<const ChainPlan> Chain::Impl::make_plan(const View& src, const V
                                                         int threads) const {
   const FloatEnvironment environment;  // the cost model rounds
   auto plan = std::make_shared<ChainPlan>();
-  validate_bytes(Argument::src, src.shape, first().options.dtype);
-  validate_bytes(Argument::dst, dst.shape, first().options.dtype);
-  const Lowered ends = lower(first().layout, first().window, 1, src, dst, residual);
+  validate_bytes(Argument::src, src.shape, src.dtype);
+  validate_bytes(Argument::dst, dst.shape, dst.dtype);
+  const Lowered ends = lower(first().layout, first().window, 1, first().options.dtype, src, dst, residual);
   if (ends.boxes == 0) return plan;  // nothing to compute
   const int64_t item = item_size(first().options.dtype);
   plan->box = ends.box[0];
@@ -247,8 +247,13 @@ std::shared_ptr<const ChainPlan> Chain::Impl::plan(const View& src, const View& 
 void Chain::operator()(const View& src, const View& dst, const View* residual, int threads) const {
   const Impl& chain = *impl_;
   const Shape expected = output_shape(src.shape);
+  validate_src_dtype(src, options().dtype);
+  validate_dtype(Argument::dst, dst, options().dtype);
   validate_shape(Argument::dst, dst.shape, expected);
-  if (residual) validate_shape(Argument::residual, residual->shape, expected);
+  if (residual) {
+    validate_dtype(Argument::residual, *residual, options().dtype);
+    validate_shape(Argument::residual, residual->shape, expected);
+  }
   const int wanted = openmp_limit(threads > 0 ? threads : thread_count());
   const std::shared_ptr<const ChainPlan> plan = chain.plan(src, dst, residual, wanted);
   if (plan->whole.empty()) return;
@@ -281,14 +286,13 @@ void Chain::operator()(const View& src, const View& dst, const View* residual, i
       const bool is_last = i + 1 == stages.size();
       const Arrays arrays{i == 0 ? from : buffer[(i + 1) % 2], is_last ? to : buffer[i % 2], is_last ? added : nullptr};
       if (plan->one_by_one) {
-        run_layer(stages[i], chain.layer(i).weights, arrays, stages[i].team);
+        run_plan(stages[i], chain.layer(i).weights, arrays, stages[i].team);
         continue;
       }
       const bool layer_flushes = chain.layer(i).options.flush_subnormals;
       std::optional<FloatEnvironment> own;  // of a layer that is not as the first one
       if (layer_flushes != flushes) own.emplace(layer_flushes);
-      std::visit([&](const auto& w) { run_serially(stages[i], w, arrays, buffer[1] + plan->buffer[1]); },
-                 chain.layer(i).weights);
+      run_serially(stages[i], chain.layer(i).weights, arrays, buffer[1] + plan->buffer[1]);
     }
   };
   const int64_t pieces = plan->images * plan->chunks;

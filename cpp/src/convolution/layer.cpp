@@ -4,7 +4,6 @@
 #include <cstddef>
 #include <cstring>
 #include <memory>
-#include <variant>
 
 #include "base/checked.h"
 #include "base/lazy.h"
@@ -13,10 +12,6 @@
 #include "threads/parallel.h"
 
 namespace pointwise {
-void run_layer(const Plan& plan, const Weights& weights, const Arrays& arrays, int team) {
-  std::visit([&](const auto& w) { run_plan(plan, w, arrays, team); }, weights);
-}
-
 Layer::Impl::Impl(const View& weights_view, const View* bias, const Options& given, bool borrows)
     : options(given),
       layout(parse_layout(given.layout)),
@@ -25,6 +20,10 @@ Layer::Impl::Impl(const View& weights_view, const View* bias, const Options& giv
       c_out(weights_view.shape[0]),
       has_bias(bias != nullptr),
       borrowed(borrows) {
+  if (!info(given.dtype).floating)
+    throw Error(Argument::dtype, std::string("must be float32 or float64, got ") + info(given.dtype).name);
+  validate_dtype(Argument::weights, weights_view, given.dtype);
+  if (bias) validate_dtype(Argument::bias, *bias, given.dtype);
   validate_bytes(Argument::weights, weights_view.shape, given.dtype);
   validate_activation(given.activation, given.dtype);
   if (bias) validate_shape(Argument::bias, bias->shape, {c_out});
@@ -36,9 +35,9 @@ namespace {
 // With the sizes checked whose products a plan is made of: once for a plan, not in every call.
 Lowered lower_call(const Layer::Impl& layer, const View& src, const View& dst, const View* residual,
                    const View* input_scale) {
-  validate_bytes(Argument::src, src.shape, layer.options.dtype);
-  validate_bytes(Argument::dst, dst.shape, layer.options.dtype);
-  return lower(layer.layout, layer.window, layer.options.groups, src, dst, residual, input_scale);
+  validate_bytes(Argument::src, src.shape, src.dtype);
+  validate_bytes(Argument::dst, dst.shape, dst.dtype);
+  return lower(layer.layout, layer.window, layer.options.groups, layer.options.dtype, src, dst, residual, input_scale);
 }
 
 std::shared_ptr<const Plan> plan_for(const Layer::Impl& layer, const View& src, const View& dst, const View* residual,
@@ -47,7 +46,7 @@ std::shared_ptr<const Plan> plan_for(const Layer::Impl& layer, const View& src, 
   std::shared_ptr<const Plan> plan = layer.plans.find(key);
   if (!plan) {
     const Lowered lowered = lower_call(layer, src, dst, residual, input_scale);
-    plan = std::make_shared<const Plan>(make_plan(lowered, layer.options.dtype, threads));
+    plan = std::make_shared<const Plan>(make_plan(lowered, threads));
     layer.plans.insert(key, plan);
   }
   return plan;
@@ -56,12 +55,11 @@ std::shared_ptr<const Plan> plan_for(const Layer::Impl& layer, const View& src, 
 // What the plan of a borrowing layer depends on.
 struct BorrowedKey {
   Lowered lowered{};
-  DType dtype{};
   int threads = 0;
   bool forced = false;
   bool operator==(const BorrowedKey& o) const {
     const size_t used = offsetof(Lowered, box) + static_cast<size_t>(lowered.boxes) * sizeof(Box);
-    return dtype == o.dtype && threads == o.threads && forced == o.forced &&
+    return threads == o.threads && forced == o.forced &&
            std::memcmp(&lowered, &o.lowered, used) == 0;  // bytes between fields that differ make a plan anew
   }
 };
@@ -75,15 +73,15 @@ using BorrowedPlans = PlanCache<BorrowedPlan, BorrowedKey>;
 
 // Borrowing layers live for a call, so all of the process share the last plans: planning takes as long as a small
 // product.
-std::shared_ptr<const BorrowedPlan> borrowed_plan(const Lowered& lowered, DType dtype, int threads) {
+std::shared_ptr<const BorrowedPlan> borrowed_plan(const Lowered& lowered, int threads) {
   static Lazy<std::unique_ptr<BorrowedPlans>> plans;
   BorrowedPlans& cache = *plans.get([] { return std::make_unique<BorrowedPlans>(); });
-  const BorrowedKey key{lowered, dtype, threads, teams_are_forced()};
+  const BorrowedKey key{lowered, threads, teams_are_forced()};
   std::shared_ptr<const BorrowedPlan> found = cache.find(key);
   if (!found) {
-    const std::optional<Plan> plan = make_borrowing_plan(lowered, dtype, threads);
+    const std::optional<Plan> plan = make_borrowing_plan(lowered, threads);
     found = std::make_shared<const BorrowedPlan>(plan ? BorrowedPlan{false, *plan}
-                                                      : BorrowedPlan{true, make_plan(lowered, dtype, threads)});
+                                                      : BorrowedPlan{true, make_plan(lowered, threads)});
     cache.insert(key, found);
   }
   return found;
@@ -93,13 +91,12 @@ std::shared_ptr<const BorrowedPlan> borrowed_plan(const Lowered& lowered, DType 
 void run_borrowing(const Layer::Impl& layer, const View& src, const View& dst, const View* residual,
                    const View* input_scale, const Arrays& arrays, int threads) {
   const Lowered lowered = lower_call(layer, src, dst, residual, input_scale);
-  const std::shared_ptr<const BorrowedPlan> borrowed = borrowed_plan(lowered, layer.options.dtype, threads);
+  const std::shared_ptr<const BorrowedPlan> borrowed = borrowed_plan(lowered, threads);
   if (!borrowed->packs_first) {
-    run_layer(borrowed->plan, layer.weights, arrays, borrowed->plan.team);
+    run_plan(borrowed->plan, layer.weights, arrays, borrowed->plan.team);
     return;
   }
-  const Weights packed = std::visit([](const auto& w) -> Weights { return pack_borrowed(w); }, layer.weights);
-  run_layer(borrowed->plan, packed, arrays, borrowed->plan.team);
+  run_plan(borrowed->plan, pack_borrowed(layer.weights), arrays, borrowed->plan.team);
 }
 
 // The scales as rows of input channels side by side, one for each image. `copy` holds them where they are not.
@@ -143,8 +140,13 @@ void Layer::operator()(const View& src, const View& dst, const View* residual, i
                        const View* input_scale) const {
   const Impl& layer = *impl_;
   const Shape expected = output_shape(src.shape);
+  validate_src_dtype(src, layer.options.dtype);
+  validate_dtype(Argument::dst, dst, layer.options.dtype);
   validate_shape(Argument::dst, dst.shape, expected);
-  if (residual) validate_shape(Argument::residual, residual->shape, expected);
+  if (residual) {
+    validate_dtype(Argument::residual, *residual, layer.options.dtype);
+    validate_shape(Argument::residual, residual->shape, expected);
+  }
   const int wanted = openmp_limit(threads > 0 ? threads : thread_count());
   Arrays arrays{static_cast<const char*>(src.data), static_cast<char*>(dst.data),
                 residual ? static_cast<const char*>(residual->data) : nullptr};
@@ -152,6 +154,7 @@ void Layer::operator()(const View& src, const View& dst, const View* residual, i
   View scale;
   if (input_scale) {
     const bool batched = layer.layout.batch >= 0;
+    validate_dtype(Argument::input_scale, *input_scale, layer.options.dtype);
     validate_shape(Argument::input_scale, input_scale->shape,
                    batched ? Shape{src.shape[layer.layout.batch], layer.c_in} : Shape{layer.c_in});
     scale = scale_rows(*input_scale, layer.options.dtype, &copy);
@@ -163,7 +166,7 @@ void Layer::operator()(const View& src, const View& dst, const View* residual, i
     return;
   }
   const std::shared_ptr<const Plan> plan = plan_for(layer, src, dst, residual, input_scale, wanted);
-  run_layer(*plan, layer.weights, arrays, plan->team);
+  run_plan(*plan, layer.weights, arrays, plan->team);
 }
 
 std::string Layer::explain(const Shape& src_shape) const {
@@ -178,19 +181,14 @@ std::string Layer::explain(const Shape& src_shape) const {
   }
   find_other_openmp(monotonic_nanoseconds());  // its limit holds, too
   const int threads = openmp_limit(thread_count());
-  const Lowered lowered = lower(impl_->layout, impl_->window, impl_->options.groups, src, dst, nullptr);
-  return explain_plan(make_plan(lowered, impl_->options.dtype, threads), impl_->options.dtype, threads);
+  const Lowered lowered =
+      lower(impl_->layout, impl_->window, impl_->options.groups, impl_->options.dtype, src, dst, nullptr);
+  return explain_plan(make_plan(lowered, threads), threads);
 }
 
-void Layer::copy_weights(void* to) const {
-  std::visit([to](const auto& w) { unpack_weights(w, static_cast<std::decay_t<decltype(*w.bias(0))>*>(to)); },
-             impl_->weights);
-}
+void Layer::copy_weights(void* to) const { unpack_weights(impl_->weights, to); }
 
-void Layer::copy_bias(void* to) const {
-  std::visit([to](const auto& w) { unpack_bias(w, static_cast<std::decay_t<decltype(*w.bias(0))>*>(to)); },
-             impl_->weights);
-}
+void Layer::copy_bias(void* to) const { unpack_bias(impl_->weights, to); }
 
 const char* version() { return POINTWISE_VERSION; }
 

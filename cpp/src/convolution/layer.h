@@ -13,13 +13,10 @@ struct Layer::Impl {
   Window window;
   int64_t c_in, c_out;
   bool has_bias, borrowed;
-  Weights weights;
+  PackedWeights weights;
   mutable PlanCache<Plan> plans;
 
   Impl(const View& weights, const View* bias, const Options& given, bool borrows);
 };
-
-// Runs a plan that was made for a layer of this dtype and these shapes.
-void run_layer(const Plan& plan, const Weights& weights, const Arrays& arrays, int team);
 
 }  // namespace pointwise

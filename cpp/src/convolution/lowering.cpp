@@ -15,9 +15,10 @@ int64_t step_not_taken(int64_t stride) {
 
 }  // namespace
 
-Lowered lower(const Layout& layout, const Window& window, int64_t groups, const View& src, const View& dst,
-              const View* residual, const View* input_scale) {
+Lowered lower(const Layout& layout, const Window& window, int64_t groups, DType weights, const View& src,
+              const View& dst, const View* residual, const View* input_scale) {
   Lowered lowered{};
+  lowered.types = {src.dtype, weights, info(weights).sum, dst.dtype};
   const int c = layout.channels;
   lowered.groups = groups;
   lowered.channels = dst.shape[c] / groups;

@@ -52,6 +52,22 @@ void run(const View& weights, const View* bias, const Options& options, const Vi
     std::memcpy(&value, static_cast<const char*>(view.data) + at, sizeof(T));
     return static_cast<Sum>(value);
   };
+  const auto read_src = [&](int64_t at) {
+    const char* const p = static_cast<const char*>(src.data) + at;
+    const auto as = [p](auto value) {
+      std::memcpy(&value, p, sizeof(value));
+      return static_cast<Sum>(value);
+    };
+    switch (src.dtype) {
+      case DType::f32: return as(float{});
+      case DType::f64: return as(double{});
+      case DType::u8: return as(uint8_t{});
+      case DType::i8: return as(int8_t{});
+      case DType::u16: return as(uint16_t{});
+      case DType::i16: return as(int16_t{});
+    }
+    return Sum{0};
+  };
   const size_t c = layout.find('C');
   const int64_t group_inputs = weights.shape[1];
   int64_t elements = 1;
@@ -84,7 +100,7 @@ void run(const View& weights, const View* bias, const Options& options, const Vi
     Sum sum = bias ? read(*bias, o * bias->strides[0]) : 0, scale = std::fabs(sum);
     const int64_t first = o / (dst.shape[c] / options.groups) * group_inputs;
     for (int64_t i = 0; inside && i < group_inputs; ++i) {
-      Sum x = read(src, src_at + (first + i) * src.strides[c]);
+      Sum x = read_src(src_at + (first + i) * src.strides[c]);
       if (input_scale) {  // rounded, as an array of products would be
         const int rank = input_scale->shape.rank;
         const int64_t at =

@@ -79,7 +79,8 @@ Shape::Shape(std::initializer_list<int64_t> sizes) : rank(static_cast<int>(sizes
 
 std::string to_string(const Shape& shape) { return tuple_text(shape.size.data(), shape.rank); }
 
-View::View(const void* data_, DType dtype, const Shape& shape_) : data(const_cast<void*>(data_)), shape(shape_) {
+View::View(const void* data_, DType dtype_, const Shape& shape_)
+    : data(const_cast<void*>(data_)), dtype(dtype_), shape(shape_) {
   int64_t bytes = item_size(dtype);
   for (int i = shape.rank - 1; i >= 0; --i) {
     strides[i] = bytes;
@@ -188,6 +189,15 @@ void validate_bytes(Argument argument, const Shape& shape, DType dtype) {
   for (int i = 0; i < shape.rank; ++i)
     if (shape[i] > 0 && !checked_multiply(bytes, shape[i], &bytes))
       throw Error(argument, "must have a size in bytes within the range of int64, got shape " + to_string(shape));
+}
+
+void validate_dtype(Argument argument, const View& array, DType expected) {
+  if (array.dtype != expected)
+    throw Error(argument, std::string("must have dtype ") + info(expected).name + ", got " + info(array.dtype).name);
+}
+
+void validate_src_dtype(const View& src, DType layer) {
+  if (info(src.dtype).floating || info(src.dtype).sum != layer) validate_dtype(Argument::src, src, layer);
 }
 
 void validate_shape(Argument argument, const Shape& shape, const Shape& expected) {

@@ -46,6 +46,11 @@ Shape validate_src(const Shape& src_shape, const Layout& layout, const Window& w
 // elements, no product of its sizes overflows below.
 void validate_bytes(Argument argument, const Shape& shape, DType dtype);
 
+// Throws unless an array has this dtype.
+void validate_dtype(Argument argument, const View& array, DType expected);
+// Throws unless src has a dtype that a layer of this dtype takes: the same, or for float32 an integer one.
+void validate_src_dtype(const View& src, DType layer);
+
 // That an array has the shape that it should have.
 void validate_shape(Argument argument, const Shape& shape, const Shape& expected);
 

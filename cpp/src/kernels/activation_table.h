@@ -74,12 +74,11 @@ using TanhGroupOf = Group<V, sizeof(V) == 32 && sizeof(typename V::Number) == 4 
 
 // See Activate in kernel.h: a function, of one vector and of a group.
 template <class V, class G, V (*one)(V, V, V), G (*many)(G, G, G)>
-void each(const typename V::Number* parameters, const char* from, int64_t vectors, char* to, int64_t row_vectors,
-          ptrdiff_t row) {
+void each(const Number* parameters, const char* from, int64_t vectors, char* to, int64_t row_vectors, ptrdiff_t row) {
   constexpr int together = sizeof(G) / sizeof(V);
   constexpr ptrdiff_t vector = sizeof(V);
-  const V a = V::fill(parameters[0]), b = V::fill(parameters[1]);
-  const G as = G::fill(parameters[0]), bs = G::fill(parameters[1]);
+  const V a = V::broadcast(parameters[0].address()), b = V::broadcast(parameters[1].address());
+  const G as = G::fill(parameters[0].as<typename V::Number>()), bs = G::fill(parameters[1].as<typename V::Number>());
   const ptrdiff_t next_row = row - row_vectors * vector;
   int64_t left = row_vectors;  // of a row
   const auto put = [&](const V& v) {
@@ -100,22 +99,21 @@ void each(const typename V::Number* parameters, const char* from, int64_t vector
 
 // See KernelTable::activations.
 template <class V>
-constexpr Activate<typename V::Number> activations[activation_kinds] = {
-    nullptr,
-    nullptr,
-    each<V, GroupOf<V>, relu6<V>, relu6<GroupOf<V>>>,
-    each<V, GroupOf<V>, clip<V>, clip<GroupOf<V>>>,
-    each<V, GroupOf<V>, leaky_relu<V>, leaky_relu<GroupOf<V>>>,
-    each<V, GroupOf<V>, elu<V>, elu<GroupOf<V>>>,
-    each<V, GroupOf<V>, sigmoid<V>, sigmoid<GroupOf<V>>>,
-    each<V, TanhGroupOf<V>, tanh<V>, tanh<TanhGroupOf<V>>>,
-    each<V, GroupOf<V>, silu<V>, silu<GroupOf<V>>>,
-    each<V, GroupOf<V>, hardsigmoid<V>, hardsigmoid<GroupOf<V>>>,
-    each<V, GroupOf<V>, hardswish<V>, hardswish<GroupOf<V>>>,
-    each<V, GroupOf<V>, gelu<V>, gelu<GroupOf<V>>>,
-    each<V, GroupOf<V>, gelu_tanh<V>, gelu_tanh<GroupOf<V>>>,
-    each<V, GroupOf<V>, softplus<V>, softplus<GroupOf<V>>>,
-    each<V, GroupOf<V>, mish<V>, mish<GroupOf<V>>>};
+constexpr Activate activations[activation_kinds] = {nullptr,
+                                                    nullptr,
+                                                    each<V, GroupOf<V>, relu6<V>, relu6<GroupOf<V>>>,
+                                                    each<V, GroupOf<V>, clip<V>, clip<GroupOf<V>>>,
+                                                    each<V, GroupOf<V>, leaky_relu<V>, leaky_relu<GroupOf<V>>>,
+                                                    each<V, GroupOf<V>, elu<V>, elu<GroupOf<V>>>,
+                                                    each<V, GroupOf<V>, sigmoid<V>, sigmoid<GroupOf<V>>>,
+                                                    each<V, TanhGroupOf<V>, tanh<V>, tanh<TanhGroupOf<V>>>,
+                                                    each<V, GroupOf<V>, silu<V>, silu<GroupOf<V>>>,
+                                                    each<V, GroupOf<V>, hardsigmoid<V>, hardsigmoid<GroupOf<V>>>,
+                                                    each<V, GroupOf<V>, hardswish<V>, hardswish<GroupOf<V>>>,
+                                                    each<V, GroupOf<V>, gelu<V>, gelu<GroupOf<V>>>,
+                                                    each<V, GroupOf<V>, gelu_tanh<V>, gelu_tanh<GroupOf<V>>>,
+                                                    each<V, GroupOf<V>, softplus<V>, softplus<GroupOf<V>>>,
+                                                    each<V, GroupOf<V>, mish<V>, mish<GroupOf<V>>>};
 
 }  // namespace
 }  // namespace pointwise

@@ -12,9 +12,9 @@ namespace {
 // work.
 template <class V, int Most = V::lanes>
 void store_transposed(const typename V::Number* buffer, int width, int rows, int columns, char* y, ptrdiff_t y_column,
-                      const char* residual, ptrdiff_t residual_column, const Epilogue<typename V::Number>& epilogue) {
+                      const char* residual, ptrdiff_t residual_column, const Epilogue& epilogue) {
   using T = typename V::Number;
-  const V floor = V::fill(epilogue.floor);
+  const V floor = V::broadcast(epilogue.floor.address());
   for (int r = 0; r < rows; r += V::lanes) {
     const int used = static_cast<int>(smaller(rows - r, V::lanes));
     const auto mask = V::first(used);
@@ -63,11 +63,11 @@ struct BlockRunner {
   static constexpr T lowest = -__builtin_huge_val();
   static constexpr int64_t most_fetched = 512;  // bytes of a pixel; longer ones the CPU fetches ahead as well
 
-  const Block<T>& b;
+  const Block& b;
   const bool direct;
   alignas(64) T buffer[buffer_rows * width];
 
-  explicit BlockRunner(const Block<T>& block)
+  explicit BlockRunner(const Block& block)
       : b(block),
         direct(R == Rows::channels
                    ? !b.y_offsets && b.y_pixel == item && (!b.residual || b.residual_pixel == item)
@@ -88,17 +88,17 @@ struct BlockRunner {
 
   // `tiles` tiles from (pixel, channel) on, the last one of `rows` rows; `last` lanes of the last vector of a row are
   // in use. Where results go through the buffer, the first row goes to its row `buffer_row`.
-  Column<T> column(int64_t pixel, int64_t channel, int64_t tiles, int rows, int last, int64_t buffer_row) {
+  Column column(int64_t pixel, int64_t channel, int64_t tiles, int rows, int last, int64_t buffer_row) {
     constexpr int w = panel_width<T>();
-    Column<T> t;
+    Column t;
     t.input_channels = b.input_channels;
     t.tiles = tiles;
     t.x = b.x + pixel * b.x_pixel;
     t.x_pixel = b.x_pixel;
     t.x_channel = b.x_channel;
-    t.weights = reinterpret_cast<const char*>(b.weights) + channel / w * b.panel + channel % w * item;
+    t.weights = b.weights + channel / w * b.panel + channel % w * item;
     t.panel = b.panel;
-    t.bias = reinterpret_cast<const char*>(b.bias + channel);
+    t.bias = b.bias + channel * item;
     t.sums = !b.sums               ? nullptr
              : R == Rows::channels ? b.sums + channel * b.sums_row + pixel * item
                                    : b.sums + pixel * b.sums_row + channel * item;
@@ -123,7 +123,7 @@ struct BlockRunner {
       t.y_row = width * item;
       t.residual = nullptr;
       t.residual_row = 0;
-      t.epilogue = {lowest, nullptr, Inline::no, {}};
+      t.epilogue = {Number::of(lowest), nullptr, Inline::no, {}};
     }
     return t;
   }
@@ -158,22 +158,21 @@ struct BlockRunner {
         b.epilogue.activate(b.epilogue.parameters, numbers, vectors, numbers, vectors, 0);
       }
       for (int c = 0; c < channels; ++c) {
-        const T v = b.epilogue.floor > row[c] ? b.epilogue.floor : row[c];
+        const T floor = b.epilogue.floor.as<T>(), v = floor > row[c] ? floor : row[c];
         __builtin_memcpy(y + c * b.y_channel, &v, sizeof(T));
       }
     }
   }
 };
 
-template <class T>
-using ColumnFunction = void (*)(const Column<T>&);
+using ColumnFunction = void (*)(const Column&);
 
 // The columns of up to NR vectors and MR rows, by [vectors - 1][rows - 1]. Channel rows exist for powers of two (the
 // others compute rows of padding; tiles that copy are whole), pixel rows for every height (pixel counts are spread
 // evenly).
 template <class V, int MR, int NR, bool Residual, Last L, bool Copy>
 struct ChannelRowColumns {
-  ColumnFunction<typename V::Number> f[NR][MR];
+  ColumnFunction f[NR][MR];
   constexpr ChannelRowColumns() : f() { fill<NR>(); }
   template <int N>
   constexpr void fill() {
@@ -197,7 +196,7 @@ struct ChannelRowTables {
 
 template <class V, int MR, int NR, bool Residual>
 struct PixelRowColumns {
-  ColumnFunction<typename V::Number> f[NR][MR];
+  ColumnFunction f[NR][MR];
   constexpr PixelRowColumns() : f() { fill<NR, MR>(); }
   template <int N, int M>
   constexpr void fill() {
@@ -211,7 +210,7 @@ struct PixelRowColumns {
 
 // Pixels outer, channels inner: the pixels of a tile stay in L1 while the weights stream.
 template <class V, int MR, int NR>
-void run_channel_rows(const Block<typename V::Number>& b) {
+void run_channel_rows(const Block& b) {
   static_assert(panel_width<typename V::Number>() % MR == 0, "a tile lies within a panel");
   static constexpr ChannelRowTables<V, MR, NR, Last::whole> whole;
   static constexpr ChannelRowTables<V, MR, NR, Last::part> part;
@@ -225,7 +224,7 @@ void run_channel_rows(const Block<typename V::Number>& b) {
     const int64_t begin = i * vectors / tiles, end = (i + 1) * vectors / tiles, pixel = begin * V::lanes;
     const int pixels = static_cast<int>(smaller(b.pixels, end * V::lanes) - pixel);
     const int last = pixels - static_cast<int>(end - begin - 1) * V::lanes;
-    const ColumnFunction<typename V::Number>*f, *f_copy;
+    const ColumnFunction *f, *f_copy;
     const auto take = [&](const auto& tables) {
       f = add ? tables.residual.f[end - begin - 1] : tables.plain.f[end - begin - 1];
       f_copy = add ? tables.copy_residual.f[end - begin - 1] : tables.copy.f[end - begin - 1];
@@ -239,7 +238,7 @@ void run_channel_rows(const Block<typename V::Number>& b) {
     bool copied = false;
     const auto run = [&](int64_t first, int64_t channel, int64_t count, int rows) {
       if (count == 0) return;
-      Column<typename V::Number> t = runner.column(pixel, channel, count, rows, last, channel - first);
+      Column t = runner.column(pixel, channel, count, rows, last, channel - first);
       if (copied) {
         t.x = copy_to;
         t.x_channel = (end - begin) * static_cast<ptrdiff_t>(sizeof(V));
@@ -263,7 +262,7 @@ void run_channel_rows(const Block<typename V::Number>& b) {
 
 // Channels outer, pixels inner: the weights of a tile stay in cache while the pixels stream.
 template <class V, int MR, int NR>
-void run_pixel_rows(const Block<typename V::Number>& b) {
+void run_pixel_rows(const Block& b) {
   constexpr int per_panel = panel_width<typename V::Number>() / V::lanes;
   static_assert(per_panel % NR == 0 || NR % per_panel == 0, "vectors of a tile are whole panels or lie within one");
   static constexpr PixelRowColumns<V, MR, NR, false> plain;

@@ -6,28 +6,28 @@
 #pragma once
 
 #include "kernels/block.h"
+#include "kernels/half_rows.h"
 
 namespace pointwise {
 namespace {
 
 // Whether the last vector of channels is half empty.
 template <class V>
-bool leaves_half(const Block<typename V::Number>& b) {
+bool leaves_half(const Block& b) {
   const int64_t rest = b.channels % V::lanes;
   return rest > 0 && rest <= V::lanes / 2;
 }
 
-// A rectangle of the block, from the beginning of a panel on.
-template <class T>
-Block<T> part_of(const Block<T>& b, int64_t pixel, int64_t pixels, int64_t channel, int64_t channels) {
-  constexpr ptrdiff_t item = sizeof(T);
-  Block<T> part = b;
+// Returns a rectangle of the block that begins with a panel.
+template <class V>
+Block part_of(const Block& b, int64_t pixel, int64_t pixels, int64_t channel, int64_t channels) {
+  constexpr ptrdiff_t item = sizeof(typename V::Number);
+  Block part = b;
   part.pixels = pixels;
   part.channels = channels;
   part.x += pixel * b.x_pixel;
-  part.weights =
-      reinterpret_cast<const T*>(reinterpret_cast<const char*>(b.weights) + channel / panel_width<T>() * b.panel);
-  part.bias += channel;
+  part.weights = b.weights + channel / panel_width<typename V::Number>() * b.panel;
+  part.bias += channel * item;
   part.y += pixel * b.y_pixel + channel * item;
   if (b.residual) part.residual += pixel * b.residual_pixel + channel * item;
   return part;
@@ -35,24 +35,23 @@ Block<T> part_of(const Block<T>& b, int64_t pixel, int64_t pixels, int64_t chann
 
 // Runs so many whole vectors of channels, the first ones, as ordinary rows; returns how many channels they are.
 template <class V>
-int64_t run_first_vectors(const Block<typename V::Number>& b, int64_t vectors) {
+int64_t run_first_vectors(const Block& b, int64_t vectors) {
   const int64_t channels = vectors * V::lanes;
   if (vectors > 0)
     (vectors == 1   ? run_pixel_rows<V, 28, 1>
      : vectors == 2 ? run_pixel_rows<V, 12, 2>
-                    : run_pixel_rows<V, 6, 4>)(part_of(b, 0, b.pixels, 0, channels));
+                    : run_pixel_rows<V, 6, 4>)(part_of<V>(b, 0, b.pixels, 0, channels));
   return channels;
 }
 
 // Stores a tile without masks of whole vectors, with which a half takes longer.
 template <class V, int MR, int Whole, bool Masked>
-inline void store_halves(const Column<typename V::Number>& t, char* y, V (&acc)[MR][Whole + 1],
-                         typename V::Half (&half)[MR]) {
+inline void store_halves(const Column& t, char* y, V (&acc)[MR][Whole + 1], typename V::Half (&half)[MR]) {
   using Half = typename V::Half;
   ptrdiff_t y_row = t.y_row;
   asm volatile("" : "+r"(y_row));  // see store_tile
-  const V floor = V::fill(t.epilogue.floor);
-  const Half half_floor = Half::fill(t.epilogue.floor);
+  const V floor = V::broadcast(t.epilogue.floor.address());
+  const Half half_floor = Half::broadcast(t.epilogue.floor.address());
   const auto mask = V::half_first(t.last);
   POINTWISE_UNROLL
   for (int r = 0; r < MR; ++r) {
@@ -69,7 +68,7 @@ inline void store_halves(const Column<typename V::Number>& t, char* y, V (&acc)[
 
 // A column of tiles of MR pixels: `Whole` vectors, 0 to 2, and behind them t.last channels, at most half a vector.
 template <class V, int MR, int Whole, bool Residual>
-__attribute__((noinline)) void half_rows_column(const Column<typename V::Number>& t) {
+__attribute__((noinline)) void half_rows_column(const Column& t) {
   constexpr ptrdiff_t vector = sizeof(V), panel_row = 64;
   constexpr int group = MR > 20 ? 4 : 3, pointers = (MR + group - 1) / group;  // as in pixel_rows_column
   static_assert(panel_width<typename V::Number>() == V::lanes, "a vector is a panel");
@@ -128,7 +127,7 @@ __attribute__((noinline)) void half_rows_column(const Column<typename V::Number>
 // By [rows - 1].
 template <class V, int MR, int Whole, bool Residual>
 struct HalfRowColumns {
-  ColumnFunction<typename V::Number> f[MR];
+  ColumnFunction f[MR];
   constexpr HalfRowColumns() : f() { fill<MR>(); }
   template <int M>
   constexpr void fill() {
@@ -143,14 +142,14 @@ struct HalfRowTables {
   HalfRowColumns<V, half_tile_height(0), 0, Residual> alone;
   HalfRowColumns<V, half_tile_height(1), 1, Residual> beside_one;
   HalfRowColumns<V, half_tile_height(2), 2, Residual> beside_two;
-  const ColumnFunction<typename V::Number>* beside(int64_t vectors) const {
+  const ColumnFunction* beside(int64_t vectors) const {
     return vectors == 0 ? alone.f : vectors == 1 ? beside_one.f : beside_two.f;
   }
 };
 
 // Whole vectors of channels but for one or two before the half run as ordinary pixel rows.
 template <class V>
-void run_half_rows(const Block<typename V::Number>& b) {
+void run_half_rows(const Block& b) {
   static constexpr HalfRowTables<V, false> plain;
   static constexpr HalfRowTables<V, true> residual;
   BlockRunner<V, 12, 1, Rows::pixels> runner(b);

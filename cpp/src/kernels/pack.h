@@ -6,28 +6,41 @@
 namespace pointwise {
 namespace {
 
-// A square of `lanes` pixels and as many channels.
-template <class V>
+// Loads `count` contiguous numbers of type X, at most a vector of them, and converts them; the other lanes are zeros.
+template <class V, class X>
+inline V load_converted(const char* p, int count) {
+  using T = typename V::Number;
+  if constexpr (sizeof(X) == sizeof(T)) {
+    return count == V::lanes ? V::load(p) : V::load(p, V::first(count));
+  } else {
+    alignas(64) T numbers[V::lanes] = {};
+    for (int i = 0; i < count; ++i) numbers[i] = static_cast<T>(read<X>(p + i * static_cast<ptrdiff_t>(sizeof(X))));
+    return V::load(reinterpret_cast<const char*>(numbers));
+  }
+}
+
+// Packs a square of `lanes` pixels and as many channels.
+template <class V, class X>
 inline void pack_square(const char* x, const ptrdiff_t* offsets, bool even, char* to, ptrdiff_t to_channel) {
   V v[V::lanes];
-  if (even) {
+  if (even && sizeof(X) == sizeof(typename V::Number)) {
     V::load_square(x + offsets[0], offsets[1] - offsets[0], v);
   } else {
     POINTWISE_UNROLL
-    for (int k = 0; k < V::lanes; ++k) v[k] = V::load(x + offsets[k]);
+    for (int k = 0; k < V::lanes; ++k) v[k] = load_converted<V, X>(x + offsets[k], V::lanes);
     V::transpose(v);
   }
   POINTWISE_UNROLL
   for (int k = 0; k < V::lanes; ++k) v[k].store(to + k * to_channel);
 }
 
-// Packs pixels whose channels lie side by side: squares of them are transposed in registers. The last squares begin
-// earlier where there are numbers enough, and write some again.
-template <class V>
+// Packs pixels whose channels are contiguous: squares of them are transposed in registers. The last squares begin
+// earlier if there are numbers enough, and write some again.
+template <class V, class X>
 void pack_channels_last(const char* x, const ptrdiff_t* offsets, int64_t pixels, int64_t channels, char* to,
                         ptrdiff_t to_channel) {
   constexpr int lanes = V::lanes;
-  constexpr ptrdiff_t item = sizeof(typename V::Number);
+  constexpr ptrdiff_t item = sizeof(typename V::Number), x_item = sizeof(X);
   const bool whole = pixels >= lanes && channels >= lanes;
   for (int64_t p = 0; p < pixels; p += lanes) {
     if (whole) {
@@ -37,7 +50,7 @@ void pack_channels_last(const char* x, const ptrdiff_t* offsets, int64_t pixels,
       for (int k = 2; k < lanes; ++k) even &= at[k] - at[k - 1] == at[1] - at[0];
       for (int64_t c = 0; c < channels; c += lanes) {
         const int64_t channel = smaller(c, channels - lanes);
-        pack_square<V>(x + channel * item, at, even, to + channel * to_channel + first * item, to_channel);
+        pack_square<V, X>(x + channel * x_item, at, even, to + channel * to_channel + first * item, to_channel);
       }
       continue;
     }
@@ -45,8 +58,9 @@ void pack_channels_last(const char* x, const ptrdiff_t* offsets, int64_t pixels,
     for (int64_t c = 0; c < channels; c += lanes) {
       const int columns = static_cast<int>(smaller(lanes, channels - c));
       V v[lanes];
-      const auto in = V::first(columns), out = V::first(rows);
-      for (int k = 0; k < lanes; ++k) v[k] = k < rows ? V::load(x + offsets[p + k] + c * item, in) : V::fill(0);
+      const auto out = V::first(rows);
+      for (int k = 0; k < lanes; ++k)
+        v[k] = k < rows ? load_converted<V, X>(x + offsets[p + k] + c * x_item, columns) : V::fill(0);
       V::transpose(v);
       char* at = to + c * to_channel + p * item;
       for (int k = 0; k < columns; ++k) v[k].store(at + k * to_channel, out);
@@ -72,39 +86,66 @@ void scale_numbers(char* numbers, ptrdiff_t row, int64_t rows, int64_t count, co
   }
 }
 
-// See KernelTable::pack. Runs of pixels that lie side by side, or every second one, are found once for all channels.
-template <class V>
+// Copies `count` numbers that are `step` bytes apart, and converts them.
+template <class T, class X>
+inline void copy_converted(const char* from, ptrdiff_t step, int64_t count, char* to) {
+  for (int64_t i = 0; i < count; ++i) {
+    const T number = static_cast<T>(read<X>(from + i * step));
+    __builtin_memcpy(to + i * static_cast<ptrdiff_t>(sizeof(T)), &number, sizeof(T));
+  }
+}
+
+// See Pack::run.
+template <class V, class X>
+void pack_run(const char* from, int64_t count, char* to) {
+  copy_converted<typename V::Number, X>(from, sizeof(X), count, to);
+}
+
+// See Pack::pixels. Runs of pixels that are contiguous, or every second one, are found once for all channels.
+template <class V, class X>
 void pack_pixels(const char* x, ptrdiff_t x_channel, const ptrdiff_t* offsets, int64_t pixels, int64_t channels,
                  char* to, ptrdiff_t to_channel) {
   using T = typename V::Number;
-  constexpr ptrdiff_t item = sizeof(T);
-  if (x_channel == item && channels > 1) {
-    pack_channels_last<V>(x, offsets, pixels, channels, to, to_channel);
+  constexpr ptrdiff_t item = sizeof(T), x_item = sizeof(X);
+  if (x_channel == x_item && channels > 1) {
+    pack_channels_last<V, X>(x, offsets, pixels, channels, to, to_channel);
     return;
   }
   for (int64_t begin = 0, end; begin < pixels; begin = end) {
-    const ptrdiff_t step = begin + 1 < pixels ? offsets[begin + 1] - offsets[begin] : item;
+    const ptrdiff_t step = begin + 1 < pixels ? offsets[begin + 1] - offsets[begin] : x_item;
     end = begin + 1;
     while (end < pixels && offsets[end] - offsets[end - 1] == step) ++end;
     const char* from = x + offsets[begin];
     char* row = to + begin * item;
     const int64_t count = end - begin;
     for (int64_t c = 0; c < channels; ++c, from += x_channel, row += to_channel) {
-      if (step == item) {
-        for (int64_t i = 0; i < count; ++i) __builtin_memcpy(row + i * item, from + i * item, sizeof(T));
-      } else if (step == 2 * item) {
-        for (int64_t i = 0; i < count; ++i) __builtin_memcpy(row + i * item, from + i * 2 * item, sizeof(T));
-      } else {
-        for (int64_t i = 0; i < count; ++i) __builtin_memcpy(row + i * item, from + i * step, sizeof(T));
-      }
+      if (step == x_item)
+        copy_converted<T, X>(from, x_item, count, row);
+      else if (step == 2 * x_item)
+        copy_converted<T, X>(from, 2 * x_item, count, row);
+      else
+        copy_converted<T, X>(from, step, count, row);
     }
   }
 }
 
+template <class V, class X>
+constexpr Pack pack_of = {pack_pixels<V, X>, pack_run<V, X>};
+
+// See KernelTable::pack, in the order of DType.
+template <class V>
+constexpr PackTable pack_functions =
+    sizeof(typename V::Number) == 4 ? PackTable{{pack_of<V, typename V::Number>,
+                                                 {nullptr, nullptr},
+                                                 pack_of<V, unsigned char>,
+                                                 pack_of<V, signed char>,
+                                                 pack_of<V, uint16_t>,
+                                                 pack_of<V, int16_t>}}
+                                    : PackTable{{{nullptr, nullptr}, pack_of<V, typename V::Number>}};
+
 // See KernelTable::pack_weights. Squares of weights are transposed in registers.
 template <class V>
-void pack_weights_panel(const char* weights, ptrdiff_t step, int64_t channels, int64_t input_channels,
-                        typename V::Number* panel) {
+void pack_weights_panel(const char* weights, ptrdiff_t step, int64_t channels, int64_t input_channels, char* panel) {
   using T = typename V::Number;
   constexpr int width = panel_width<T>(), lanes = V::lanes;
   for (int64_t i = 0; i < input_channels; i += lanes) {
@@ -119,7 +160,7 @@ void pack_weights_panel(const char* weights, ptrdiff_t step, int64_t channels, i
         for (int k = 0; k < lanes; ++k) v[k] = c + k < channels ? V::load(from + (c + k) * step, mask) : V::fill(0);
         V::transpose(v);
       }
-      char* to = reinterpret_cast<char*>(panel + i * width + c);
+      char* to = panel + (i * width + c) * static_cast<ptrdiff_t>(sizeof(T));
       if (inputs == lanes) {
         POINTWISE_UNROLL
         for (int k = 0; k < lanes; ++k) v[k].store(to + k * 64);

@@ -22,7 +22,7 @@ namespace {
 
 // `tiles` tiles of Pairs pairs of pixels; t.last channels of the second panel are in use, at most half a vector.
 template <class V, int Pairs, bool Residual>
-__attribute__((noinline)) void pair_rows_column(const Column<typename V::Number>& t) {
+__attribute__((noinline)) void pair_rows_column(const Column& t) {
   using T = typename V::Number;
   constexpr ptrdiff_t vector = sizeof(V), panel_row = 64;
   constexpr int rows = 2 * Pairs, group = 3, pointers = (rows + group - 1) / group;
@@ -62,7 +62,7 @@ __attribute__((noinline)) void pair_rows_column(const Column<typename V::Number>
     ptrdiff_t y_row = t.y_row, residual_row = t.residual_row;
     asm volatile("" : "+r"(y_row));
     if (Residual) asm volatile("" : "+r"(residual_row));
-    const V floor = V::fill(t.epilogue.floor);
+    const V floor = V::broadcast(t.epilogue.floor.address());
     const auto mask = V::half_first(t.last);
     if (Residual) {
       POINTWISE_UNROLL
@@ -103,7 +103,7 @@ __attribute__((noinline)) void pair_rows_column(const Column<typename V::Number>
 // The last panel and the half behind it as pairs; what is before them, and the pixels behind the last tile, as ordinary
 // pixel rows.
 template <class V, int Pairs>
-void run_pair_rows(const Block<typename V::Number>& b) {
+void run_pair_rows(const Block& b) {
   constexpr int rows = 2 * Pairs;
   const int64_t tiles = b.pixels / rows, tail = b.pixels - tiles * rows;
   BlockRunner<V, rows, 1, Rows::pixels> runner(b);
@@ -112,10 +112,9 @@ void run_pair_rows(const Block<typename V::Number>& b) {
     return;
   }
   const int64_t before = run_first_vectors<V>(b, b.channels / V::lanes - 1);
-  const Column<typename V::Number> t =
-      runner.column(0, before, tiles, rows, static_cast<int>(b.channels % V::lanes), 0);
+  const Column t = runner.column(0, before, tiles, rows, static_cast<int>(b.channels % V::lanes), 0);
   (b.residual ? pair_rows_column<V, Pairs, true> : pair_rows_column<V, Pairs, false>)(t);
-  if (tail > 0) run_pixel_rows<V, 12, 2>(part_of(b, tiles * rows, tail, before, b.channels - before));
+  if (tail > 0) run_pixel_rows<V, 12, 2>(part_of<V>(b, tiles * rows, tail, before, b.channels - before));
 }
 
 }  // namespace

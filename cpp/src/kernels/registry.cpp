@@ -16,10 +16,10 @@ const std::vector<Isa>& all_isas() {
   return isas.get([] {
     return std::vector<Isa>{
 #if defined(__x86_64__)
-        {"avx512", cpu_has_avx512, &avx512_f32, &avx512_f64},
-        {"avx2", cpu_has_avx2, &avx2_f32, &avx2_f64},
+        {"avx512", cpu_has_avx512, {&avx512_f32, &avx512_f64}},
+        {"avx2", cpu_has_avx2, {&avx2_f32, &avx2_f64}},
 #endif
-        {"portable", [] { return true; }, &portable_f32, &portable_f64},
+        {"portable", [] { return true; }, {&portable_f32, &portable_f64}},
     };
   });
 }

@@ -11,8 +11,9 @@ namespace pointwise {
 struct Isa {
   const char* name;
   bool (*supported)();
-  const KernelTable<float>* f32;
-  const KernelTable<double>* f64;
+  const KernelTable* tables[2];  // for sums in float32 and in float64, in the order of DType
+
+  const KernelTable& kernels(DType sum) const { return *tables[static_cast<int>(sum)]; }
 };
 
 // Every instruction set of this build, the best first.
@@ -22,15 +23,7 @@ const std::vector<Isa>& all_isas();
 // variable names none, or one that the CPU has not.
 const Isa& selected_isa();
 
-template <class T>
-const KernelTable<T>& kernels();
-template <>
-inline const KernelTable<float>& kernels<float>() {
-  return *selected_isa().f32;
-}
-template <>
-inline const KernelTable<double>& kernels<double>() {
-  return *selected_isa().f64;
-}
+// The kernels in use for sums of a type.
+inline const KernelTable& kernels(DType sum) { return selected_isa().kernels(sum); }
 
 }  // namespace pointwise

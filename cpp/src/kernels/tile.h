@@ -11,7 +11,6 @@ namespace {
 // The loop over the tiles is inside the function that computes one: with a call for each tile, the CPU does not overlap
 // the stores of a tile with the multiply-adds of the next one (16 input channels: 83 -> 90% of the peak; 64: 95 ->
 // 97%).
-template <class T>
 struct Column {
   int64_t input_channels, tiles;
   const char* x;
@@ -32,7 +31,7 @@ struct Column {
   // Bytes of x that are fetched ahead, maybe beyond its end: of each pixel two tiles below, its channels; or of each
   // input channel, the pixels of the next column, by all tiles of this one together. 0 where none are.
   ptrdiff_t fetch;
-  Epilogue<T> epilogue;
+  Epilogue epilogue;
 };
 
 template <class V, int MR, int NR>
@@ -58,8 +57,7 @@ inline void map_tile(V a, V b, V (&acc)[MR][NR]) {
 // Stores `rows` rows of a tile, NR vectors each, that wait in memory for their activation. One function for all heights
 // of tiles. (Done after the multiply-adds of the next tile it costs the same: it does not wait for its own.)
 template <class V, int NR>
-__attribute__((noinline)) void activate_and_store(const Column<typename V::Number>& t, char* y, const char* residual,
-                                                  int rows, V* tile) {
+__attribute__((noinline)) void activate_and_store(const Column& t, char* y, const char* residual, int rows, V* tile) {
   constexpr ptrdiff_t vector = sizeof(V);
   const bool whole = t.last == V::lanes;
   const auto mask = V::first(t.last);
@@ -97,7 +95,7 @@ __attribute__((noinline)) void activate_and_store(const Column<typename V::Numbe
 // compiler must assume that stores change the Column; and hidden from it, as it would keep addresses of every row, for
 // all tiles, in registers that the multiply-adds need.
 template <class V, int MR, int NR, bool Residual>
-inline void store_tile(const Column<typename V::Number>& t, char* y, const char* residual, int rows, V (&acc)[MR][NR]) {
+inline void store_tile(const Column& t, char* y, const char* residual, int rows, V (&acc)[MR][NR]) {
   constexpr ptrdiff_t vector = sizeof(V);
   if (t.epilogue.activate) {
     if (Residual || t.epilogue.in_registers == Inline::no) {
@@ -110,7 +108,7 @@ inline void store_tile(const Column<typename V::Number>& t, char* y, const char*
       activate_and_store<V, NR>(t, y, residual, rows, tile);
       return;
     }
-    const V a = V::fill(t.epilogue.parameters[0]), b = V::fill(t.epilogue.parameters[1]);
+    const V a = V::broadcast(t.epilogue.parameters[0].address()), b = V::broadcast(t.epilogue.parameters[1].address());
     switch (t.epilogue.in_registers) {
       case Inline::no: break;
       case Inline::clip: map_tile<V, MR, NR, clip<V>>(a, b, acc); break;
@@ -122,7 +120,7 @@ inline void store_tile(const Column<typename V::Number>& t, char* y, const char*
   asm volatile("" : "+r"(y_row));
   if (Residual) asm volatile("" : "+r"(residual_row));
   const int last = t.last;
-  const V floor = V::fill(t.epilogue.floor);
+  const V floor = V::broadcast(t.epilogue.floor.address());
   if (t.stream && rows == MR && last == V::lanes) {
     POINTWISE_UNROLL
     for (int r = 0; r < MR; ++r) {
@@ -175,7 +173,7 @@ enum class Last { whole, part, half };
 // Rows are output channels, lanes are pixels. Copy: the vectors of x are stored to t.copy, side by side, for the tiles
 // of other output channels to read.
 template <class V, int MR, int NR, bool Residual, Last L, bool Copy>
-__attribute__((noinline)) void channel_rows_column(const Column<typename V::Number>& t) {
+__attribute__((noinline)) void channel_rows_column(const Column& t) {
   using T = typename V::Number;
   constexpr ptrdiff_t vector = V::lanes * sizeof(T), panel_row = 64;
   const auto mask = V::first(t.last);
@@ -244,7 +242,7 @@ __attribute__((noinline)) void channel_rows_column(const Column<typename V::Numb
 // that the CPU forms by itself): one pointer a row would spill, and one for all makes the compiler multiply. Tall tiles
 // have no register for so many pointers: there a fourth row adds 3 stride from one (28 rows: 80 -> 84% of the peak).
 template <class V, int MR, int NR, bool Residual>
-__attribute__((noinline)) void pixel_rows_column(const Column<typename V::Number>& t) {
+__attribute__((noinline)) void pixel_rows_column(const Column& t) {
   using T = typename V::Number;
   constexpr ptrdiff_t vector = V::lanes * sizeof(T), panel_row = 64;
   constexpr int group = MR > 20 ? 4 : 3;

@@ -61,15 +61,15 @@ void unpacked_sums(const char* weights, ptrdiff_t step, int64_t channels, int64_
 // Why not prefetch the next rows: slower at any distance and into any cache.
 template <class V>
 void multiply_unpacked(const char* weights, ptrdiff_t step, int64_t channels, int64_t input_channels, const char* x,
-                       ptrdiff_t x_channel, const typename V::Number* bias, typename V::Number* sums) {
+                       ptrdiff_t x_channel, const char* bias, char* sums) {
   constexpr int lanes = V::lanes;
+  constexpr ptrdiff_t item = sizeof(typename V::Number);
   const bool one_by_one = step % 2048 == 0;
   for (int64_t o = 0, count; o < channels; o += count) {
     const bool both = !one_by_one && channels - o >= 2 * lanes;
     count = smaller(both ? 2 * lanes : lanes, channels - o);
     (both ? unpacked_sums<V, 2> : unpacked_sums<V, 1>)(weights + o * step, step, count, input_channels, x, x_channel,
-                                                       reinterpret_cast<const char*>(bias + o),
-                                                       reinterpret_cast<char*>(sums + o));
+                                                       bias + o * item, sums + o * item);
   }
 }
 

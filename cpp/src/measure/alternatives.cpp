@@ -6,6 +6,7 @@
 #include "base/float_environment.h"
 #include "base/types.h"
 #include "convolution/lowering.h"
+#include "kernels/registry.h"
 #include "product/driver.h"
 #include "product/explain.h"
 
@@ -13,7 +14,7 @@ namespace pointwise {
 namespace {
 
 // A layer keeps its own packed weights to itself: these are packed again.
-Weights weights_of(const Layer& layer) {
+PackedWeights weights_of(const Layer& layer) {
   const Options& options = layer.options();
   const int64_t inputs = layer.c_in() / options.groups, item = item_size(options.dtype);
   const AlignedBytes weights = allocate_aligned(allocation_size(allocation_size(layer.c_out(), inputs), item));
@@ -24,7 +25,7 @@ Weights weights_of(const Layer& layer) {
   return pack_weights(View(weights.get(), options.dtype, {layer.c_out(), inputs}), &bias_view, options);
 }
 
-std::string words_of(const Box& box, const Blocking& b, const std::vector<RowShape>& rows) {
+std::string words_of(const Box& box, const Blocking& b, const KernelRows& rows) {
   const std::string words = std::string(rows[b.row].name) + ", " + packing_words(b.packing);
   if (box.axes == 1) return words;
   return words + ", " + std::to_string(b.images) + " x " + std::to_string(b.pixels) + " pixels";
@@ -48,28 +49,25 @@ Alternatives::Alternatives(const Layer& layer, const Shape& src_shape)
   const FloatEnvironment environment;  // the cost model rounds
   const Layout& layout = parse_layout(options_.layout);
   const View src(nullptr, options_.dtype, src_shape), dst(nullptr, options_.dtype, dst_shape_);
-  const Lowered lowered = lower(layout, validate_window(options_, layout), options_.groups, src, dst, nullptr);
+  const Lowered lowered =
+      lower(layout, validate_window(options_, layout), options_.groups, options_.dtype, src, dst, nullptr);
   if (lowered.boxes == 0) return;
 
-  const std::vector<RowShape>& rows = row_shapes(options_.dtype);
-  const Plan chosen = make_uncut_plan(lowered, options_.dtype, 1);
+  const KernelRows& rows = kernels(lowered.types.sum).rows;
+  const Plan chosen = make_uncut_plan(lowered, 1);
   const int main = main_box(lowered);
   const auto add = [&](const Blocking& b) {
     std::array<Blocking, max_boxes> blocking = chosen.blocking;
     blocking[main] = b;
-    all_.push_back({words_of(lowered.box[main], b, rows), b.cycles, plan_of(lowered, blocking, options_.dtype, 1)});
+    all_.push_back({words_of(lowered.box[main], b, rows), b.cycles, plan_of(lowered, blocking, 1)});
   };
   add(chosen.blocking[main]);
-  for (const Candidate& c : candidates(work_of(lowered, lowered.box[main], options_.dtype, 1), rows))
+  for (const Candidate& c : candidates(work_of(lowered, lowered.box[main], 1), rows))
     if (c.refused == nullptr && !same_way(c.blocking, chosen.blocking[main])) add(c.blocking);
 }
 
 void Alternatives::run(size_t index, const void* src, void* dst) const {
-  std::visit(
-      [&](const auto& weights) {
-        run_plan(all_.at(index).plan, weights, {static_cast<const char*>(src), static_cast<char*>(dst)}, 1);
-      },
-      weights_);
+  run_plan(all_.at(index).plan, weights_, {static_cast<const char*>(src), static_cast<char*>(dst)}, 1);
 }
 
 }  // namespace pointwise

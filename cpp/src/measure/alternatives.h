@@ -30,7 +30,7 @@ class Alternatives {
  private:
   Options options_;
   Shape dst_shape_;
-  Weights weights_;
+  PackedWeights weights_;
   std::vector<Alternative> all_;
 };
 

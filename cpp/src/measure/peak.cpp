@@ -71,7 +71,7 @@ double fma_peak(double (*fma_loop)(int64_t), int threads, int blocks, double blo
 }
 
 double fma_peak(DType dtype, int threads, int blocks, double block) {
-  return fma_peak(dtype == DType::f32 ? kernels<float>().fma_loop : kernels<double>().fma_loop, threads, blocks, block);
+  return fma_peak(kernels(dtype).fma_loop, threads, blocks, block);
 }
 
 void streaming_copy(void* to, const void* from, int64_t bytes, int threads) {

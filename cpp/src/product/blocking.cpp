@@ -6,43 +6,16 @@
 #include <limits>
 
 #include "base/checked.h"
+#include "machine/cycles.h"
 #include "product/cycle_model.h"
 #include "threads/team_size.h"
 
 namespace pointwise {
 namespace {
 
-constexpr double call_cycles = 30;           // a kernel call
-constexpr double transpose_cycles = 6;       // a vector that goes through the transposing store
-constexpr double scatter_cycles = 2;         // a number that is stored alone
-constexpr double copy_cycles = 2;            // a vector that is packed
-constexpr double run_cycles = 3;             // a run of pixels side by side, in each channel
-constexpr double gather_cycles = 1;          // a number that is packed alone
-constexpr double transposed_cycles = 0.3;    // a number that is packed in a square that is transposed
-constexpr double part_of_square_cycles = 6;  // a pixel's share of a square that is not full, or is partly done again
-constexpr double copied_pixel_cycles = 1.5;  // the least that a pixel takes which is packed as it lies
-constexpr double scale_cycles = 0.7;         // a vector of packed pixels that is scaled
-constexpr double second_cycles = 0.7;        // a number that is packed where every second one is, in short rows
-// Where CPUs compute 64-byte vectors half by half, a cycle of the model is two of theirs; these copies fit in between
-// (64 -> 128 channels at 112x112 with stride 2 in NCHW: 82 -> 88% of the peak; generated layers in NHWC: 1.049 -> 1.034
-// times the best way).
-constexpr double half_width_copies = 0.65;
-// 3 us of work a thread, below which a second one does not pay (a parallel region costs 1 to 2 us).
-constexpr double least_cycles_a_thread = 12000;
 // Pieces of each thread, at most: enough that a slow core can take fewer.
 constexpr int rounds_to_weigh[] = {1, 2, 3, 4, 8};
 constexpr int most_rounds = 8;
-// What fits the times of all layers of bench/layers above 5 MFLOP, cut in every way for two threads (times over the
-// best cut: 1.018; with no wait for a late piece 1.020; whole tiles as units, 1.05). A piece costs its hand-out, a
-// kernel call and what it finds in another core's cache; a last piece that starts late is waited for; a cut across what
-// the tiles of a row stream over makes each piece stream it again.
-constexpr double piece_cycles = 2400, late_piece = 0.02, cut_across = 1.02;
-// A piece of more than 0.2 ms is too long to wait for where its core is slow (1.019 times the best cut with this).
-constexpr double long_piece_cycles = 8e5, late_long_piece = 0.25;
-// Where the channels of a pixel's results lie side by side, two threads that write different ones share a line of 64
-// bytes a pixel. It costs nothing where they are far apart, and 100 to 200 cycles where they go side by side (16 -> 96
-// channels at 112x112 in NHWC: 84 us cut by pixels, 291 by channels); this fits (1.056 times the best cut without it).
-constexpr double shared_line_cycles = 20;
 // A sum over more channels than this is split: the tile's pixels leave L1 and the TLB before the next tile reads them
 // (8192 -> 64 channels at 28x28 in NCHW: 50 GFLOP/s whole, 162 split; 4096 -> 64: 133 and 193).
 constexpr int64_t most_input_channels = 1536, input_channels_a_call = 1024;
@@ -51,11 +24,11 @@ constexpr int64_t most_of_a_call = int64_t{1} << 30;
 
 // Cuts each image and group into pieces, by pixels, by channels or both ways. What is weighed: rounds of pieces as
 // long as the largest, until the slowest thread is done. Borrowed weights are packed once: by channels alone.
-void split(const Work& work, const RowShape& row, Blocking* b) {
+void split(const Work& work, const KernelRow& row, Blocking* b) {
   const bool channel_rows = row.rows == Rows::channels;
   const bool shares_lines = work.dst_channel == work.item;
   const int64_t panel = 64 / work.item, units = b->images * work.groups;
-  b->pixel_blocks = {b->pixels, channel_rows ? row.lanes : row.half == Half::shared ? row.mr : 1, 1};
+  b->pixel_blocks = {b->pixels, channel_rows ? row.lanes : row.unit, 1};
   b->channel_blocks = {work.channels, panel, 1};
   const int team = teams_are_forced()
                        ? work.threads
@@ -100,7 +73,7 @@ void split(const Work& work, const RowShape& row, Blocking* b) {
 
 // Cache blocks. Beyond these sizes the order of the loops hardly matters (under 1%): they bound scratch memory and keep
 // what is streamed many times out of L3.
-void chunk(const Work& work, const RowShape& row, Blocking* b) {
+void chunk(const Work& work, const KernelRow& row, Blocking* b) {
   const bool channel_rows = row.rows == Rows::channels;
   const int64_t unit = channel_rows ? int64_t{row.nr} * row.lanes : row.mr, panel = 64 / work.item;
   const int64_t inputs = std::max<int64_t>(work.input_channels, 1);
@@ -146,19 +119,19 @@ void chunk(const Work& work, const RowShape& row, Blocking* b) {
 }
 
 // Of what a copy takes: all of it, or less.
-double copies_share(const Work& work, const RowShape& row) {
+double copies_share(const Work& work, const KernelRow& row) {
   return work.half_width && row.lanes * work.item == 64 ? half_width_copies : 1;
 }
 
 // Packs a pixel whose channels lie side by side, in squares of `lanes` of both; or a channel whose pixels do.
-double transpose_pixel_cycles(const Work& work, const RowShape& row, int64_t channels) {
+double transpose_pixel_cycles(const Work& work, const KernelRow& row, int64_t channels) {
   const int64_t rest = channels % row.lanes;
   const double cycles =
       static_cast<double>(channels - rest) * transposed_cycles + (rest > 0 ? part_of_square_cycles : 0);
   return cycles * copies_share(work, row);
 }
 
-Candidate consider(const Work& work, const RowShape& row, int index, int pixel_axes, Packing packing) {
+Candidate consider(const Work& work, const KernelRow& row, int index, int pixel_axes, Packing packing) {
   Candidate candidate{};
   Blocking& b = candidate.blocking;
   b.row = index;
@@ -180,21 +153,17 @@ Candidate consider(const Work& work, const RowShape& row, int index, int pixel_a
   }
   const bool channel_rows = row.rows == Rows::channels, reads = work.input_channels > 0;
   if (packing == Packing::none && reads) {
+    if (work.types.x != row.types.x) candidate.refused = "the source is converted while it is packed";
     if (work.scaled) candidate.refused = "input channels are scaled where they are packed";
     if (!even_src) candidate.refused = "pixels of the source do not step evenly";
-    if (channel_rows && inner.src != work.item && b.pixels > 1)
+    if (channel_rows && inner.src != work.x_item && b.pixels > 1)
       candidate.refused = "pixels of the source are not side by side";
   }
-  const bool transposes = work.src_channel != work.item;  // where pixels are packed that lie side by side
+  const bool transposes = work.src_channel != work.x_item;  // where pixels are packed that lie side by side
   if (packing == Packing::pixels && channel_rows)
     candidate.refused = "its pixels must be side by side";
-  else if (packing == Packing::pixels && transposes && (inner.src != work.item || !even_src))
+  else if (packing == Packing::pixels && transposes && (inner.src != work.x_item || !even_src))
     candidate.refused = "neither channels nor pixels are side by side";
-  const int64_t rest = work.channels % row.lanes;
-  const bool half_left = rest > 0 && rest <= row.lanes / 2;
-  if (row.half == Half::narrow && !half_left) candidate.refused = "channels leave no half of a vector";
-  if (row.half == Half::shared && (!half_left || work.channels < row.lanes))
-    candidate.refused = "channels leave no half of a vector behind a whole one";
   if (packing != Packing::none && !reads) candidate.refused = "nothing to pack";
   if (candidate.refused != nullptr) return candidate;
 
@@ -205,10 +174,10 @@ Candidate consider(const Work& work, const RowShape& row, int index, int pixel_a
                                  (!work.residual || work.residual_channel == work.item || work.channels == 1) && b.even;
   const bool direct = channel_rows ? pixels_adjacent : channels_adjacent;
   const bool transposed = channel_rows ? channels_adjacent : pixels_adjacent;
-  if (row.half != Half::padded && !direct) {
-    candidate.refused = "channels of the result are not side by side";
-    return candidate;
-  }
+  if (row.refuses != nullptr)
+    candidate.refused =
+        row.refuses({work.channels, b.pixels, work.input_channels, direct, work.half_width, nullptr, nullptr});
+  if (candidate.refused != nullptr) return candidate;
   // A square takes as long where few channels leave more than half of it empty (1 -> 2 channels at 11x12 in NHWC: 0.37
   // us so, 0.23 otherwise).
   const double squares = channel_rows ? std::max(1.0, row.lanes / 2.0 / static_cast<double>(work.channels)) : 1;
@@ -216,15 +185,16 @@ Candidate consider(const Work& work, const RowShape& row, int index, int pixel_a
 
   double cycles = call_cycles + compute_cycles(work, row, b.pixels, work.channels, b.indirect);
   if (packing == Packing::none && reads && !channel_rows) cycles *= thrash_factor(row, inner.src, b.pixels);
-  if (packing != Packing::pixels && !channel_rows && inner.src == work.item && b.pixels > 1)
+  if (packing != Packing::pixels && !channel_rows && inner.src == work.x_item && b.pixels > 1)
     cycles *= scattered_factor(work, row, packing == Packing::channels);
   const double inputs = static_cast<double>(work.input_channels), pixels = static_cast<double>(b.pixels);
   const double vectors = inputs * pixels * work.item / 32.0;
   if (packing == Packing::channels) {
-    b.pack = work.src_channel == work.item ? pixels * transpose_pixel_cycles(work, row, work.input_channels)
-             : inner.src == work.item ? std::max(vectors * copy_cycles, inputs * static_cast<double>(runs) * run_cycles)
-             : inner.src == 2 * work.item ? inputs * pixels * second_cycles * copies_share(work, row)
-                                          : inputs * pixels * gather_cycles;
+    b.pack = work.src_channel == work.x_item ? pixels * transpose_pixel_cycles(work, row, work.input_channels)
+             : inner.src == work.x_item
+                 ? std::max(vectors * copy_cycles, inputs * static_cast<double>(runs) * run_cycles)
+             : inner.src == 2 * work.x_item ? inputs * pixels * second_cycles * copies_share(work, row)
+                                            : inputs * pixels * gather_cycles;
   } else if (packing == Packing::pixels) {
     b.pack = transposes ? inputs * transpose_pixel_cycles(work, row, b.pixels)
                         : std::max(vectors * copy_cycles, pixels * copied_pixel_cycles);
@@ -236,8 +206,8 @@ Candidate consider(const Work& work, const RowShape& row, int index, int pixel_a
 
 // The ways in which rows can run, without their pieces.
 template <class Take>
-void consider_all(const Work& work, const std::vector<RowShape>& rows, const Take& take) {
-  for (int index = 0; index < static_cast<int>(rows.size()); ++index)
+void consider_all(const Work& work, const KernelRows& rows, const Take& take) {
+  for (int index = 0; index < rows.count; ++index)
     for (const int pixel_axes : {1, work.axes}) {
       for (const Packing packing : {Packing::none, Packing::channels, Packing::pixels})
         take(consider(work, rows[index], index, pixel_axes, packing));
@@ -245,14 +215,14 @@ void consider_all(const Work& work, const std::vector<RowShape>& rows, const Tak
     }
 }
 
-void cut_up(const Work& work, const RowShape& row, Blocking* b) {
+void cut_up(const Work& work, const KernelRow& row, Blocking* b) {
   split(work, row, b);
   chunk(work, row, b);
 }
 
 }  // namespace
 
-std::vector<Candidate> candidates(const Work& work, const std::vector<RowShape>& rows) {
+std::vector<Candidate> candidates(const Work& work, const KernelRows& rows) {
   std::vector<Candidate> all;
   consider_all(work, rows, [&](Candidate candidate) {
     if (candidate.refused == nullptr) cut_up(work, rows[candidate.blocking.row], &candidate.blocking);
@@ -261,7 +231,7 @@ std::vector<Candidate> candidates(const Work& work, const std::vector<RowShape>&
   return all;
 }
 
-Blocking choose_blocking(const Work& work, const std::vector<RowShape>& rows) {
+Blocking choose_blocking(const Work& work, const KernelRows& rows) {
   Blocking best{};
   bool any = false;
   consider_all(work, rows, [&](const Candidate& candidate) {

@@ -18,17 +18,10 @@
 
 namespace pointwise {
 
-// The shape of a kernel row, without its type.
-struct RowShape {
-  const char* name;
-  Rows rows;
-  int mr, nr, lanes;
-  Half half = Half::padded;
-};
-
 // What the choice depends on.
 struct Work {
-  int item;  // bytes of a number
+  Types types;
+  int x_item, item;  // bytes of a number of src; and of weights, sums and dst
   int64_t groups, channels, input_channels;
   int axes;
   std::array<Axis, max_axes> axis;  // as in Box
@@ -94,8 +87,8 @@ struct Candidate {
 };
 
 // Every row in every way it can run. The cheapest of those that can is the choice.
-std::vector<Candidate> candidates(const Work& work, const std::vector<RowShape>& rows);
-Blocking choose_blocking(const Work& work, const std::vector<RowShape>& rows);
+std::vector<Candidate> candidates(const Work& work, const KernelRows& rows);
+Blocking choose_blocking(const Work& work, const KernelRows& rows);
 
 // A power of two between rows would map them all to the same sets of L1.
 ptrdiff_t padded_row(int64_t bytes);

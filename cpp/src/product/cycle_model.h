@@ -5,21 +5,16 @@
 
 namespace pointwise {
 
-// Weights that do not stay in L1 (2 rows x 8 vectors, 64 and 256 input channels: 54 and 43).
-constexpr double l2_bytes_per_cycle = 45;
-// Weights that do not stay in L2 come from L3 once for every image; the CPU fetches most of them ahead.
-constexpr double l3_bytes_per_cycle = 150;
-
 // The tiles of so many pixels and channels; `indirect`: cycles for one vector that does not go straight to dst.
-double compute_cycles(const Work& work, const RowShape& row, int64_t pixels, int64_t channels, double indirect);
+double compute_cycles(const Work& work, const KernelRow& row, int64_t pixels, int64_t channels, double indirect);
 
 // Rows whose addresses differ by a large power of two share the sets of L1: by so much kernels take longer.
-double thrash_factor(const RowShape& row, ptrdiff_t x_pixel, int64_t pixels);
+double thrash_factor(const KernelRow& row, ptrdiff_t x_pixel, int64_t pixels);
 
 // How much longer pixel rows take where their pixels lie side by side and their channels apart, in src or packed so.
-double scattered_factor(const Work& work, const RowShape& row, bool packed);
+double scattered_factor(const Work& work, const KernelRow& row, bool packed);
 
 // Whether a call with so many input channels copies the pixels of its tiles.
-bool copies_pixels(const Work& work, const RowShape& row, int64_t input_channels);
+bool copies_pixels(const Work& work, const KernelRow& row, int64_t input_channels);
 
 }  // namespace pointwise

@@ -8,8 +8,6 @@
 #include "product/driver.h"
 
 #include <algorithm>
-#include <cstring>
-#include <limits>
 
 #include "base/checked.h"
 #include "kernels/registry.h"
@@ -42,11 +40,17 @@ void pixel_offsets(const Axis* axis, int axes, int64_t begin, int64_t count, ptr
   }
 }
 
-template <class T>
 class Run {
  public:
-  Run(const Plan& plan, const PackedWeights<T>& weights, const Arrays& arrays, char* scratch)
-      : plan_(plan), weights_(weights), arrays_(arrays), scratch_(scratch) {}
+  Run(const Plan& plan, const PackedWeights& weights, const Arrays& arrays, char* scratch)
+      : plan_(plan),
+        weights_(weights),
+        arrays_(arrays),
+        scratch_(scratch),
+        table_(kernels(weights.dtype)),
+        pack_(table_.pack[plan.lowered.types.x]),
+        item_(weights.item),
+        x_item_(item_size(plan.lowered.types.x)) {}
 
   void piece(int64_t index, int thread) const {
     int i = 0;
@@ -73,8 +77,7 @@ class Run {
     char* dst = arrays_.dst + box.dst + first * lowered.dst_channel;
     const char* residual =
         arrays_.residual ? arrays_.residual + box.residual + first * lowered.residual_channel : nullptr;
-    const char* scale =
-        arrays_.scale ? arrays_.scale + box.scale + group_input * static_cast<ptrdiff_t>(sizeof(T)) : nullptr;
+    const char* scale = arrays_.scale ? arrays_.scale + box.scale + group_input * item_ : nullptr;
     for (int i = image_axes - 1; i >= 0; --i) {
       const Axis& axis = box.axis[i];
       const int64_t at = image % axis.size;
@@ -85,26 +88,25 @@ class Run {
       if (scale) scale += at * axis.scale;
     }
 
-    constexpr int64_t width = panel_width<T>();
+    const int64_t width = weights_.width;
     const Axis& inner = box.axis[box.axes - 1];
-    Block<T> block{};
+    Block block{};
     block.input_channels = box.input_channels;
     block.epilogue = weights_.epilogue;
     // A single pixel, or channel, lies side by side with itself.
-    block.y_pixel = b.pixels == 1 ? static_cast<ptrdiff_t>(sizeof(T)) : inner.dst;
-    block.residual_pixel = b.pixels == 1 ? static_cast<ptrdiff_t>(sizeof(T)) : inner.residual;
-    block.y_channel = lowered.channels == 1 ? static_cast<ptrdiff_t>(sizeof(T)) : lowered.dst_channel;
-    block.residual_channel = lowered.channels == 1 ? static_cast<ptrdiff_t>(sizeof(T)) : lowered.residual_channel;
+    block.y_pixel = b.pixels == 1 ? item_ : inner.dst;
+    block.residual_pixel = b.pixels == 1 ? item_ : inner.residual;
+    block.y_channel = lowered.channels == 1 ? item_ : lowered.dst_channel;
+    block.residual_channel = lowered.channels == 1 ? item_ : lowered.residual_channel;
     block.fetch = plan_.fetch && b.packing == Packing::none;
-    block.panel = width * lowered.input_channels * static_cast<ptrdiff_t>(sizeof(T));
+    block.panel = panel_bytes * lowered.input_channels;
     const bool packs = weights_.borrowed && box.input_channels > 0;
-    const T* weights =
-        weights_.borrowed ? nullptr : weights_.weights(group) + channel / width * width * lowered.input_channels;
-    const T* bias = weights_.bias(group) + channel;
+    const char* weights = weights_.borrowed ? nullptr : weights_.weights(group) + channel / width * block.panel;
+    const char* bias = weights_.bias(group) + channel * item_;
 
     char* sums = scratch + plan_.packed;
     char* copy = sums + plan_.sums;
-    T* panels = reinterpret_cast<T*>(copy + plan_.copy);
+    char* panels = copy + plan_.copy;
     block.copy = b.copy > 0 ? copy : nullptr;
     ptrdiff_t* src_offsets = reinterpret_cast<ptrdiff_t*>(copy + plan_.copy + plan_.weights);
     const int64_t most_offsets =
@@ -116,7 +118,7 @@ class Run {
       pixel_offsets(box.axis.data() + image_axes, b.pixel_axes, begin, count, step, to);
     };
     const Parts pixel_chunks = fewest_parts(pixels, b.pixel_blocks.unit, b.pixel_chunk);
-    const Parts channel_chunks = fewest_parts(channels, panel_width<T>(), b.channel_chunk);
+    const Parts channel_chunks = fewest_parts(channels, width, b.channel_chunk);
     for (int64_t i = 0; i < pixel_chunks.count; ++i) {
       const int64_t begin = pixel + pixel_chunks.begin(i);
       block.pixels = pixel + pixel_chunks.begin(i + 1) - begin;
@@ -136,11 +138,11 @@ class Run {
       for (int64_t k = 0; k < channel_chunks.count; ++k) {
         const int64_t from = channel_chunks.begin(k);
         block.channels = channel_chunks.begin(k + 1) - from;
-        block.bias = bias + from;
-        block.weights = weights_.borrowed ? panels : weights + from * lowered.input_channels;
+        block.bias = bias + from * item_;
+        block.weights = weights_.borrowed ? panels : weights + from * item_ * lowered.input_channels;
         block.y = dst + dst_at + from * lowered.dst_channel;
         block.residual = residual ? residual + residual_at + from * lowered.residual_channel : nullptr;
-        const ptrdiff_t row = kernels<T>().rows[b.row].rows == Rows::channels ? block.y_channel : block.y_pixel;
+        const ptrdiff_t row = table_.rows[b.row].rows == Rows::channels ? block.y_channel : block.y_pixel;
         block.stream = plan_.stream && (reinterpret_cast<uintptr_t>(block.y) | static_cast<uintptr_t>(row)) % 64 == 0;
         const int64_t given_channel = group * lowered.channels + channel + from;
         if (packs && multiplies_unpacked(b, block)) {
@@ -154,49 +156,48 @@ class Run {
   }
 
   // Whether borrowed weights, each of which is used once, are left where they are.
-  bool multiplies_unpacked(const Blocking& b, const Block<T>& block) const {
-    return block.pixels == 1 && kernels<T>().rows[b.row].rows == Rows::pixels &&
-           block.input_channels >= panel_width<T>() &&  // so that panels have room for the sums of whole tiles
-           weights_.given.strides[1] == static_cast<int64_t>(sizeof(T));
+  bool multiplies_unpacked(const Blocking& b, const Block& block) const {
+    return block.pixels == 1 && table_.rows[b.row].rows == Rows::pixels &&
+           block.input_channels >= weights_.width &&  // so that panels have room for the sums of whole tiles
+           weights_.given.strides[1] == item_;
   }
 
   // Sums of the weights from a channel on, and a kernel call that only finishes them.
-  void run_unpacked(const Blocking& b, Block<T> block, int64_t channel, T* sums) const {
+  void run_unpacked(const Blocking& b, Block block, int64_t channel, char* sums) const {
     const View& given = weights_.given;
-    kernels<T>().multiply_unpacked(static_cast<const char*>(given.data) + channel * given.strides[0], given.strides[0],
-                                   block.channels, block.input_channels, block.x, block.x_channel, block.bias, sums);
+    table_.multiply_unpacked(static_cast<const char*>(given.data) + channel * given.strides[0], given.strides[0],
+                             block.channels, block.input_channels, block.x, block.x_channel, block.bias, sums);
     block.input_channels = 0;
-    block.sums = reinterpret_cast<const char*>(sums);
+    block.sums = sums;
     block.sums_row = 0;
-    kernels<T>().rows[b.row].run(block);
+    table_.rows[b.row].run(block);
   }
 
   // Runs a block, its input channels in the plan's chunks: every call but the last leaves its sums in scratch memory,
   // every call but the first goes on from them.
-  void run_kernel(const Blocking& b, const Block<T>& block, char* sums) const {
-    const KernelRow<T>& row = kernels<T>().rows[b.row];
+  void run_kernel(const Blocking& b, const Block& block, char* sums) const {
+    const KernelRow& row = table_.rows[b.row];
     if (block.input_channels <= b.input_chunk) {
       row.run(block);
       return;
     }
-    constexpr ptrdiff_t item = sizeof(T);
     const bool channel_rows = row.rows == Rows::channels;
     for (int64_t i = 0; i < block.input_channels; i += b.input_chunk) {
-      Block<T> part = block;
+      Block part = block;
       part.input_channels = std::min(b.input_chunk, block.input_channels - i);
       part.x = block.x + i * block.x_channel;
-      part.weights = block.weights + i * panel_width<T>();
+      part.weights = block.weights + i * panel_bytes;
       if (i > 0) {
         part.sums = sums;
         part.sums_row = b.sums_row;
       }
       if (i + b.input_chunk < block.input_channels) {
         part.y = sums;
-        part.y_pixel = channel_rows ? item : b.sums_row;
-        part.y_channel = channel_rows ? b.sums_row : item;
+        part.y_pixel = channel_rows ? item_ : b.sums_row;
+        part.y_channel = channel_rows ? b.sums_row : item_;
         part.y_offsets = nullptr;
         part.residual = nullptr;
-        part.epilogue = {-std::numeric_limits<T>::infinity(), nullptr, Inline::no, {}};
+        part.epilogue = no_epilogue(weights_.dtype);
         part.stream = false;
       }
       row.run(part);
@@ -205,7 +206,7 @@ class Run {
 
   // Points the block at its pixels of src, packing them where the plan says so.
   void set_source(const Blocking& b, const Lowered& lowered, const Axis& inner, const char* src, int64_t begin,
-                  const ptrdiff_t* offsets, char* packed, Block<T>* block) const {
+                  const ptrdiff_t* offsets, char* packed, Block* block) const {
     switch (b.packing) {
       case Packing::none:
         block->x = src + begin * inner.src;
@@ -213,38 +214,37 @@ class Run {
         block->x_channel = lowered.src_channel;
         break;
       case Packing::channels:
-        kernels<T>().pack(src, lowered.src_channel, offsets, block->pixels, block->input_channels, packed,
-                          b.packed_step);
+        pack_.pixels(src, lowered.src_channel, offsets, block->pixels, block->input_channels, packed, b.packed_step);
         block->x = packed;
-        block->x_pixel = sizeof(T);
+        block->x_pixel = item_;
         block->x_channel = b.packed_step;
         break;
       case Packing::pixels:
-        if (lowered.src_channel == static_cast<ptrdiff_t>(sizeof(T)))
+        if (lowered.src_channel == x_item_)
           for (int64_t k = 0; k < block->pixels; ++k)
-            std::memcpy(packed + k * b.packed_step, src + offsets[k], block->input_channels * sizeof(T));
+            pack_.run(src + offsets[k], block->input_channels, packed + k * b.packed_step);
         else
           transpose_source(src + offsets[0], lowered.src_channel, *block, packed, b.packed_step);
         block->x = packed;
         block->x_pixel = b.packed_step;
-        block->x_channel = sizeof(T);
+        block->x_channel = item_;
         break;
     }
   }
 
   // Packs pixels that lie side by side so that their channels do: for the table's function pixels are channels.
-  static void transpose_source(const char* src, ptrdiff_t src_channel, const Block<T>& block, char* packed,
-                               ptrdiff_t packed_step) {
+  void transpose_source(const char* src, ptrdiff_t src_channel, const Block& block, char* packed,
+                        ptrdiff_t packed_step) const {
     constexpr int64_t together = 64;
     ptrdiff_t offsets[together];
     for (int64_t k = 0; k < together; ++k) offsets[k] = k * src_channel;
     for (int64_t i = 0; i < block.input_channels; i += together)
-      kernels<T>().pack(src + i * src_channel, sizeof(T), offsets, std::min(together, block.input_channels - i),
-                        block.pixels, packed + i * static_cast<ptrdiff_t>(sizeof(T)), packed_step);
+      pack_.pixels(src + i * src_channel, x_item_, offsets, std::min(together, block.input_channels - i), block.pixels,
+                   packed + i * item_, packed_step);
   }
 
   // Multiplies packed pixels by the scales of their images.
-  void scale_packed(const Blocking& b, const char* scale, const ptrdiff_t* offsets, const Block<T>& block,
+  void scale_packed(const Blocking& b, const char* scale, const ptrdiff_t* offsets, const Block& block,
                     char* packed) const {
     const bool by_column = b.packing == Packing::pixels;
     for (int64_t begin = 0, end; begin < block.pixels; begin = end) {
@@ -252,26 +252,26 @@ class Run {
       while (end < block.pixels && offsets[end] == offsets[begin]) ++end;
       const char* factors = scale + offsets[begin];
       if (by_column)
-        kernels<T>().scale(packed + begin * b.packed_step, b.packed_step, end - begin, block.input_channels, factors,
-                           true);
+        table_.scale(packed + begin * b.packed_step, b.packed_step, end - begin, block.input_channels, factors, true);
       else
-        kernels<T>().scale(packed + begin * static_cast<ptrdiff_t>(sizeof(T)), b.packed_step, block.input_channels,
-                           end - begin, factors, false);
+        table_.scale(packed + begin * item_, b.packed_step, block.input_channels, end - begin, factors, false);
     }
   }
 
   const Plan& plan_;
-  const PackedWeights<T>& weights_;
+  const PackedWeights& weights_;
   const Arrays arrays_;
   char* scratch_;
+  const KernelTable& table_;
+  const Pack& pack_;
+  const ptrdiff_t item_, x_item_;  // bytes of a number of weights, sums and dst; and of src
 };
 
 }  // namespace
 
-template <class T>
-void run_plan(const Plan& plan, const PackedWeights<T>& weights, const Arrays& arrays, int team) {
+void run_plan(const Plan& plan, const PackedWeights& weights, const Arrays& arrays, int team) {
   const auto run_on = [&](char* scratch) {
-    const Run<T> run(plan, weights, arrays, scratch);
+    const Run run(plan, weights, arrays, scratch);
     parallel(
         team, plan.pieces, [&plan](int part, int parts) { return plan.first_piece(part, parts); },
         [&run](int64_t piece, int thread) { run.piece(piece, thread); }, weights.flush_subnormals);
@@ -282,15 +282,9 @@ void run_plan(const Plan& plan, const PackedWeights<T>& weights, const Arrays& a
   scratch.trim();
 }
 
-template <class T>
-void run_serially(const Plan& plan, const PackedWeights<T>& weights, const Arrays& arrays, char* scratch) {
-  const Run<T> run(plan, weights, arrays, scratch);
+void run_serially(const Plan& plan, const PackedWeights& weights, const Arrays& arrays, char* scratch) {
+  const Run run(plan, weights, arrays, scratch);
   for (int64_t piece = 0; piece < plan.pieces; ++piece) run.piece(piece, 0);
 }
-
-template void run_serially(const Plan&, const PackedWeights<float>&, const Arrays&, char*);
-template void run_serially(const Plan&, const PackedWeights<double>&, const Arrays&, char*);
-template void run_plan(const Plan&, const PackedWeights<float>&, const Arrays&, int);
-template void run_plan(const Plan&, const PackedWeights<double>&, const Arrays&, int);
 
 }  // namespace pointwise

@@ -25,11 +25,11 @@ std::string size_words(int64_t bytes) {
   return bytes < 1 << 20 ? std::to_string(bytes >> 10) + " KiB" : std::to_string(bytes >> 20) + " MiB";
 }
 
-void explain_box(std::ostream& out, const Plan& plan, int index, DType dtype, int threads) {
+void explain_box(std::ostream& out, const Plan& plan, int index, int threads) {
   const Lowered& lowered = plan.lowered;
   const Box& box = lowered.box[index];
   const Blocking& b = plan.blocking[index];
-  const std::vector<RowShape>& rows = row_shapes(dtype);
+  const KernelRows& rows = kernels(lowered.types.sum).rows;
   out << (box.input_channels == 0 && lowered.input_channels > 0 ? "padding" : "product") << ": " << b.images
       << " image(s) x " << lowered.groups << " group(s) of " << b.pixels << " pixels, " << box.input_channels << " -> "
       << lowered.channels << " channels\n";
@@ -43,8 +43,8 @@ void explain_box(std::ostream& out, const Plan& plan, int index, DType dtype, in
         << " a thread\n";
 
   // Of each other row the best way that it can run, or why it cannot.
-  const std::vector<Candidate> all = candidates(work_of(lowered, box, dtype, threads), rows);
-  for (int row = 0; row < static_cast<int>(rows.size()); ++row) {
+  const std::vector<Candidate> all = candidates(work_of(lowered, box, threads), rows);
+  for (int row = 0; row < rows.count; ++row) {
     if (row == b.row) continue;
     const Candidate* best = nullptr;
     const char* refused = nullptr;
@@ -66,14 +66,14 @@ void explain_box(std::ostream& out, const Plan& plan, int index, DType dtype, in
 
 }  // namespace
 
-std::string explain_plan(const Plan& plan, DType dtype, int threads) {
+std::string explain_plan(const Plan& plan, int threads) {
   const FloatEnvironment environment;
   std::ostringstream out;
   out << std::fixed << std::setprecision(0) << "isa " << selected_isa().name << "; L2 cache "
       << size_words(l2_cache_size()) << "; " << plan.team << " of " << threads << " thread(s)";
   if (plan.team < threads) out << (plan.pieces < threads ? " (no more pieces)" : " (more would not pay)");
   out << "\n";
-  for (int i = 0; i < plan.lowered.boxes; ++i) explain_box(out, plan, i, dtype, threads);
+  for (int i = 0; i < plan.lowered.boxes; ++i) explain_box(out, plan, i, threads);
   if (plan.lowered.boxes == 0) out << "empty result: nothing to compute\n";
   return out.str();
 }

@@ -8,6 +8,6 @@
 namespace pointwise {
 
 const char* packing_words(Packing packing);
-std::string explain_plan(const Plan& plan, DType dtype, int threads);
+std::string explain_plan(const Plan& plan, int threads);
 
 }  // namespace pointwise

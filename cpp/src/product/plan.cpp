@@ -8,24 +8,10 @@
 #include "base/types.h"
 #include "kernels/registry.h"
 #include "machine/cpu.h"
+#include "machine/cycles.h"
 #include "product/cycle_model.h"
 
 namespace pointwise {
-namespace {
-
-template <class T>
-std::vector<RowShape> shapes() {
-  std::vector<RowShape> rows;
-  const KernelTable<T>& table = kernels<T>();
-  for (int i = 0; i < table.count; ++i) {
-    const KernelRow<T>& row = table.rows[i];
-    rows.push_back({row.name, row.rows, row.mr, row.nr, row.lanes, row.half});
-  }
-  return rows;
-}
-
-}  // namespace
-
 // In integers: the floating-point state is the caller's.
 int64_t Plan::first_piece(int part, int parts) const {
   if (lowered.boxes == 1 || part == parts) return pieces * part / parts;
@@ -42,15 +28,12 @@ int64_t Plan::first_piece(int part, int parts) const {
   return first;
 }
 
-const std::vector<RowShape>& row_shapes(DType dtype) {
-  static Lazy<std::vector<RowShape>> f32, f64;
-  return dtype == DType::f32 ? f32.get(shapes<float>) : f64.get(shapes<double>);
-}
-
-Work work_of(const Lowered& lowered, const Box& box, DType dtype, int threads, bool borrowed) {
+Work work_of(const Lowered& lowered, const Box& box, int threads, bool borrowed) {
   Work work{};
   work.borrowed = borrowed;
-  work.item = item_size(dtype);
+  work.types = lowered.types;
+  work.item = item_size(lowered.types.sum);
+  work.x_item = item_size(lowered.types.x);
   work.groups = lowered.groups;
   work.channels = lowered.channels;
   work.input_channels = box.input_channels;
@@ -76,7 +59,7 @@ Work work_of(const Lowered& lowered, const Box& box, DType dtype, int threads, b
 // to 5.
 bool goes_past_caches(double bytes) { return bytes > static_cast<double>(l3_cache_size()) / 2; }
 
-Plan plan_of(const Lowered& lowered, const std::array<Blocking, max_boxes>& blocking, DType dtype, int threads) {
+Plan plan_of(const Lowered& lowered, const std::array<Blocking, max_boxes>& blocking, int threads) {
   const FloatEnvironment environment;  // cycles are rounded
   Plan plan{};
   plan.lowered = lowered;
@@ -84,15 +67,15 @@ Plan plan_of(const Lowered& lowered, const std::array<Blocking, max_boxes>& bloc
   double cycles = 0;
   int64_t offsets = 0;
   double results = 0, sources = 0;  // bytes
-  const int item = item_size(dtype);
+  const int item = item_size(lowered.types.sum), x_item = item_size(lowered.types.x);
   for (int i = 0; i < lowered.boxes; ++i) {
     const Blocking& b = blocking[i];
     plan.pieces += b.pieces;
     cycles += b.cycles;
     plan.piece_cycles[i] = static_cast<int64_t>(std::clamp(b.cycles / static_cast<double>(b.pieces), 1.0, 1e18));
-    const double pixels = static_cast<double>(b.images) * b.pixels * lowered.groups * item;
-    results += pixels * lowered.channels;
-    sources += pixels * lowered.box[i].input_channels;
+    const double pixels = static_cast<double>(b.images) * b.pixels * lowered.groups;
+    results += pixels * lowered.channels * item;
+    sources += pixels * lowered.box[i].input_channels * x_item;
     plan.packed = std::max(plan.packed, round_up(b.packed, 64));
     plan.sums = std::max(plan.sums, round_up(b.sums, 64));
     plan.copy = std::max(plan.copy, round_up(b.copy, 64));
@@ -112,11 +95,11 @@ Plan plan_of(const Lowered& lowered, const std::array<Blocking, max_boxes>& bloc
 
 namespace {
 
-std::array<Blocking, max_boxes> choose(const Lowered& lowered, DType dtype, int threads, bool borrowed) {
+std::array<Blocking, max_boxes> choose(const Lowered& lowered, int threads, bool borrowed) {
   const FloatEnvironment environment;  // the cost model rounds
   std::array<Blocking, max_boxes> blocking{};
   for (int i = 0; i < lowered.boxes; ++i)
-    blocking[i] = choose_blocking(work_of(lowered, lowered.box[i], dtype, threads, borrowed), row_shapes(dtype));
+    blocking[i] = choose_blocking(work_of(lowered, lowered.box[i], threads, borrowed), kernels(lowered.types.sum).rows);
   return blocking;
 }
 
@@ -147,51 +130,51 @@ double makespan_of(const std::array<Blocking, max_boxes>& blocking, int boxes) {
 constexpr double least_cycles_to_cut = 2e4;
 // What a cut costs: the second part reads all weights again (832 -> 256 channels at 7x7, AVX2: without this price it
 // was cut, and took 4% longer).
-double cut_price(const Lowered& lowered, DType dtype) {
+double cut_price(const Lowered& lowered) {
   return static_cast<double>(lowered.groups * lowered.channels) * static_cast<double>(lowered.box[0].input_channels) *
-         item_size(dtype) / l2_bytes_per_cycle;
+         item_size(lowered.types.w) / l2_bytes_per_cycle;
 }
 
 }  // namespace
 
-Plan make_uncut_plan(const Lowered& lowered, DType dtype, int threads) {
-  return plan_of(lowered, choose(lowered, dtype, threads, false), dtype, threads);
+Plan make_uncut_plan(const Lowered& lowered, int threads) {
+  return plan_of(lowered, choose(lowered, threads, false), threads);
 }
 
 // Where pixels lie side by side and are no whole number of vectors, the vectors may be computed as channel rows,
 // without lanes of padding, and the few pixels behind them as pixel rows, whose results are transposed: 196 pixels of
 // 14x14, of which 4 are transposed, 512 -> 128 channels: 96 -> 98% of the peak.
-Plan make_plan(const Lowered& lowered, DType dtype, int threads) {
+Plan make_plan(const Lowered& lowered, int threads) {
   const FloatEnvironment environment;  // the cost model rounds
   Lowered best = lowered;
-  std::array<Blocking, max_boxes> blocking = choose(lowered, dtype, threads, false);
+  std::array<Blocking, max_boxes> blocking = choose(lowered, threads, false);
   const Box& box = lowered.box[0];
-  const int64_t item = item_size(dtype);
+  const int64_t item = item_size(lowered.types.sum), x_item = item_size(lowered.types.x);
   if (lowered.boxes > 0 && box.input_channels > 0 && blocking[0].cycles > least_cycles_to_cut) {
     const Axis& inner = box.axis[box.axes - 1];
-    const double price = cut_price(lowered, dtype);
+    const double price = cut_price(lowered);
     int lanes = 1;
-    for (const RowShape& row : row_shapes(dtype)) lanes = std::max(lanes, row.lanes);
+    for (const KernelRow& row : kernels(lowered.types.sum).rows) lanes = std::max(lanes, row.lanes);
     for (const int64_t tail : {inner.size % lanes, inner.size % lanes + lanes}) {
-      if (inner.src != item || inner.dst != item || inner.size % lanes == 0 || tail >= inner.size) break;
+      if (inner.src != x_item || inner.dst != item || inner.size % lanes == 0 || tail >= inner.size) break;
       const Lowered parts = cut(lowered, tail);
-      const std::array<Blocking, max_boxes> ways = choose(parts, dtype, threads, false);
+      const std::array<Blocking, max_boxes> ways = choose(parts, threads, false);
       if (makespan_of(ways, parts.boxes) + price < makespan_of(blocking, best.boxes)) {
         best = parts;
         blocking = ways;
       }
     }
   }
-  return plan_of(best, blocking, dtype, threads);
+  return plan_of(best, blocking, threads);
 }
 
-std::optional<Plan> make_borrowing_plan(const Lowered& lowered, DType dtype, int threads) {
-  const std::array<Blocking, max_boxes> blocking = choose(lowered, dtype, threads, true);
+std::optional<Plan> make_borrowing_plan(const Lowered& lowered, int threads) {
+  const std::array<Blocking, max_boxes> blocking = choose(lowered, threads, true);
   for (int i = 0; i < lowered.boxes; ++i) {
     const Blocking& b = blocking[i];
     if (lowered.box[i].input_channels > 0 && (b.images > 1 || b.pixel_chunk < b.pixels)) return std::nullopt;
   }
-  return plan_of(lowered, blocking, dtype, threads);
+  return plan_of(lowered, blocking, threads);
 }
 
 }  // namespace pointwise

@@ -3,7 +3,6 @@
 
 #include <array>
 #include <optional>
-#include <vector>
 
 #include "product/blocking.h"
 
@@ -25,19 +24,18 @@ struct Plan {
   int64_t first_piece(int part, int parts) const;
 };
 
-Work work_of(const Lowered& lowered, const Box& box, DType dtype, int threads, bool borrowed = false);
-const std::vector<RowShape>& row_shapes(DType dtype);  // of the kernels in use
+Work work_of(const Lowered& lowered, const Box& box, int threads, bool borrowed = false);
 
 // Whether results of so many bytes are stored past the caches.
 bool goes_past_caches(double bytes);
 
 // The plan in which each box is computed as its blocking says.
-Plan plan_of(const Lowered& lowered, const std::array<Blocking, max_boxes>& blocking, DType dtype, int threads);
-Plan make_plan(const Lowered& lowered, DType dtype, int threads);
-Plan make_uncut_plan(const Lowered& lowered, DType dtype, int threads);  // with the boxes of the lowering
+Plan plan_of(const Lowered& lowered, const std::array<Blocking, max_boxes>& blocking, int threads);
+Plan make_plan(const Lowered& lowered, int threads);
+Plan make_uncut_plan(const Lowered& lowered, int threads);  // with the boxes of the lowering
 
 // For weights that are packed when they are used. None where they would be packed more than once: then they are
 // better packed beforehand.
-std::optional<Plan> make_borrowing_plan(const Lowered& lowered, DType dtype, int threads);
+std::optional<Plan> make_borrowing_plan(const Lowered& lowered, int threads);
 
 }  // namespace pointwise

@@ -14,20 +14,22 @@ namespace pointwise {
 
 struct PlanKey {
   Shape src;  // the other shapes follow from it
+  DType src_dtype = DType::f32;
   Sizes src_strides{}, dst_strides{}, residual_strides{};
   int64_t scale_stride = 0;
   bool residual = false, scaled = false;
   int threads = 0;
   bool operator==(const PlanKey& o) const {
-    return src == o.src && threads == o.threads && residual == o.residual && scaled == o.scaled &&
-           scale_stride == o.scale_stride && same(src_strides, o.src_strides) && same(dst_strides, o.dst_strides) &&
-           same(residual_strides, o.residual_strides);
+    return src == o.src && src_dtype == o.src_dtype && threads == o.threads && residual == o.residual &&
+           scaled == o.scaled && scale_stride == o.scale_stride && same(src_strides, o.src_strides) &&
+           same(dst_strides, o.dst_strides) && same(residual_strides, o.residual_strides);
   }
 };
 
 inline PlanKey key_of(const View& src, const View& dst, const View* residual, const View* input_scale, int threads) {
   PlanKey key;
   key.src = src.shape;
+  key.src_dtype = src.dtype;
   key.src_strides = src.strides;
   key.dst_strides = dst.strides;
   if (residual) {

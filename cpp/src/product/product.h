@@ -5,7 +5,7 @@
 #include <cstddef>
 #include <cstdint>
 
-#include "pointwise/pointwise.h"
+#include "base/types.h"
 
 namespace pointwise {
 
@@ -30,6 +30,7 @@ struct Box {
 };
 
 struct Lowered {
+  Types types;
   int64_t groups, channels, input_channels;              // channels of a group
   ptrdiff_t src_channel, dst_channel, residual_channel;  // bytes from one channel to the next
   bool has_residual, has_scale;

@@ -6,20 +6,19 @@ namespace {
 
 using Vec = PortableVec<float>;
 
-constexpr KernelRow<float> rows[] = {
-    {"gemm_f32_4x8_channels_portable", Rows::channels, 4, 2, 4, run_channel_rows<Vec, 4, 2>},
-    {"gemm_f32_4x8_pixels_portable", Rows::pixels, 4, 2, 4, run_pixel_rows<Vec, 4, 2>},
+constexpr KernelRow rows[] = {
+    {"gemm_f32_4x8_channels_portable", all_f32, Rows::channels, 4, 2, 4, run_channel_rows<Vec, 4, 2>},
+    {"gemm_f32_4x8_pixels_portable", all_f32, Rows::pixels, 4, 2, 4, run_pixel_rows<Vec, 4, 2>},
 };
 
 }  // namespace
 
-const KernelTable<float> portable_f32 = {rows,
-                                         sizeof(rows) / sizeof(rows[0]),
-                                         pack_pixels<Vec>,
-                                         scale_numbers<Vec>,
-                                         pack_weights_panel<Vec>,
-                                         multiply_unpacked<Vec>,
-                                         activations<Vec>,
-                                         fma_loop<Vec>};
+const KernelTable portable_f32 = {{rows, sizeof(rows) / sizeof(rows[0])},
+                                  pack_functions<Vec>,
+                                  scale_numbers<Vec>,
+                                  pack_weights_panel<Vec>,
+                                  multiply_unpacked<Vec>,
+                                  activations<Vec>,
+                                  fma_loop<Vec>};
 
 }  // namespace pointwise

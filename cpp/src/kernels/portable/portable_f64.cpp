@@ -6,20 +6,19 @@ namespace {
 
 using Vec = PortableVec<double>;
 
-constexpr KernelRow<double> rows[] = {
-    {"gemm_f64_4x4_channels_portable", Rows::channels, 4, 2, 2, run_channel_rows<Vec, 4, 2>},
-    {"gemm_f64_4x4_pixels_portable", Rows::pixels, 4, 2, 2, run_pixel_rows<Vec, 4, 2>},
+constexpr KernelRow rows[] = {
+    {"gemm_f64_4x4_channels_portable", all_f64, Rows::channels, 4, 2, 2, run_channel_rows<Vec, 4, 2>},
+    {"gemm_f64_4x4_pixels_portable", all_f64, Rows::pixels, 4, 2, 2, run_pixel_rows<Vec, 4, 2>},
 };
 
 }  // namespace
 
-const KernelTable<double> portable_f64 = {rows,
-                                          sizeof(rows) / sizeof(rows[0]),
-                                          pack_pixels<Vec>,
-                                          scale_numbers<Vec>,
-                                          pack_weights_panel<Vec>,
-                                          multiply_unpacked<Vec>,
-                                          activations<Vec>,
-                                          fma_loop<Vec>};
+const KernelTable portable_f64 = {{rows, sizeof(rows) / sizeof(rows[0])},
+                                  pack_functions<Vec>,
+                                  scale_numbers<Vec>,
+                                  pack_weights_panel<Vec>,
+                                  multiply_unpacked<Vec>,
+                                  activations<Vec>,
+                                  fma_loop<Vec>};
 
 }  // namespace pointwise

@@ -85,22 +85,21 @@ struct Vec {
   }
 };
 
-constexpr KernelRow<float> rows[] = {
-    {"gemm_f32_4x24_channels_avx2", Rows::channels, 4, 3, 8, run_channel_rows<Vec, 4, 3>},
-    {"gemm_f32_6x16_pixels_avx2", Rows::pixels, 6, 2, 8, run_pixel_rows<Vec, 6, 2>},
-    {"gemm_f32_12x8_pixels_avx2", Rows::pixels, 12, 1, 8, run_pixel_rows<Vec, 12, 1>},
-    {"gemm_f32_1x64_pixels_avx2", Rows::pixels, 1, 8, 8, run_pixel_rows<Vec, 1, 8>},
+constexpr KernelRow rows[] = {
+    {"gemm_f32_4x24_channels_avx2", all_f32, Rows::channels, 4, 3, 8, run_channel_rows<Vec, 4, 3>},
+    {"gemm_f32_6x16_pixels_avx2", all_f32, Rows::pixels, 6, 2, 8, run_pixel_rows<Vec, 6, 2>},
+    {"gemm_f32_12x8_pixels_avx2", all_f32, Rows::pixels, 12, 1, 8, run_pixel_rows<Vec, 12, 1>},
+    {"gemm_f32_1x64_pixels_avx2", all_f32, Rows::pixels, 1, 8, 8, run_pixel_rows<Vec, 1, 8>},
 };
 
 }  // namespace
 
-const KernelTable<float> avx2_f32 = {rows,
-                                     sizeof(rows) / sizeof(rows[0]),
-                                     pack_pixels<Vec>,
-                                     scale_numbers<Vec>,
-                                     pack_weights_panel<Vec>,
-                                     multiply_unpacked<Vec>,
-                                     activations<Vec>,
-                                     fma_loop<Vec>};
+const KernelTable avx2_f32 = {{rows, sizeof(rows) / sizeof(rows[0])},
+                              pack_functions<Vec>,
+                              scale_numbers<Vec>,
+                              pack_weights_panel<Vec>,
+                              multiply_unpacked<Vec>,
+                              activations<Vec>,
+                              fma_loop<Vec>};
 
 }  // namespace pointwise

@@ -54,22 +54,21 @@ struct Vec {
   static void load_square(const char* p, ptrdiff_t step, Vec (&m)[lanes]) { load_and_transpose(p, step, m); }
 };
 
-constexpr KernelRow<double> rows[] = {
-    {"gemm_f64_4x12_channels_avx2", Rows::channels, 4, 3, 4, run_channel_rows<Vec, 4, 3>},
-    {"gemm_f64_6x8_pixels_avx2", Rows::pixels, 6, 2, 4, run_pixel_rows<Vec, 6, 2>},
-    {"gemm_f64_12x4_pixels_avx2", Rows::pixels, 12, 1, 4, run_pixel_rows<Vec, 12, 1>},
-    {"gemm_f64_1x32_pixels_avx2", Rows::pixels, 1, 8, 4, run_pixel_rows<Vec, 1, 8>},
+constexpr KernelRow rows[] = {
+    {"gemm_f64_4x12_channels_avx2", all_f64, Rows::channels, 4, 3, 4, run_channel_rows<Vec, 4, 3>},
+    {"gemm_f64_6x8_pixels_avx2", all_f64, Rows::pixels, 6, 2, 4, run_pixel_rows<Vec, 6, 2>},
+    {"gemm_f64_12x4_pixels_avx2", all_f64, Rows::pixels, 12, 1, 4, run_pixel_rows<Vec, 12, 1>},
+    {"gemm_f64_1x32_pixels_avx2", all_f64, Rows::pixels, 1, 8, 4, run_pixel_rows<Vec, 1, 8>},
 };
 
 }  // namespace
 
-const KernelTable<double> avx2_f64 = {rows,
-                                      sizeof(rows) / sizeof(rows[0]),
-                                      pack_pixels<Vec>,
-                                      scale_numbers<Vec>,
-                                      pack_weights_panel<Vec>,
-                                      multiply_unpacked<Vec>,
-                                      activations<Vec>,
-                                      fma_loop<Vec>};
+const KernelTable avx2_f64 = {{rows, sizeof(rows) / sizeof(rows[0])},
+                              pack_functions<Vec>,
+                              scale_numbers<Vec>,
+                              pack_weights_panel<Vec>,
+                              multiply_unpacked<Vec>,
+                              activations<Vec>,
+                              fma_loop<Vec>};
 
 }  // namespace pointwise

@@ -144,28 +144,29 @@ struct Vec {
 // Those of 16 overlap more still: 24 -> 144 channels at 56x56 in NHWC 93 -> 99%, in NCHW 84 -> 91 (there only while the
 // pixels of a tile stay in L1: 256 input channels 64%). 4x48 in NCHW: 32 -> 192 at 28x28 97% (4x64: 94), but 16 -> 96
 // at 112x112 81% (86).
-constexpr KernelRow<float> rows[] = {
-    {"gemm_f32_8x48_channels_avx512", Rows::channels, 8, 3, 16, run_channel_rows<Vec, 8, 3>},
-    {"gemm_f32_4x64_channels_avx512", Rows::channels, 4, 4, 16, run_channel_rows<Vec, 4, 4>},
-    {"gemm_f32_6x64_pixels_avx512", Rows::pixels, 6, 4, 16, run_pixel_rows<Vec, 6, 4>},
-    {"gemm_f32_4x64_pixels_avx512", Rows::pixels, 4, 4, 16, run_pixel_rows<Vec, 4, 4>},
-    {"gemm_f32_8x48_pixels_avx512", Rows::pixels, 8, 3, 16, run_pixel_rows<Vec, 8, 3>},
-    {"gemm_f32_12x32_pixels_avx512", Rows::pixels, 12, 2, 16, run_pixel_rows<Vec, 12, 2>},
-    {"gemm_f32_16x24_pairs_avx512", Rows::pixels, 16, 2, 16, run_pair_rows<Vec, 8>, Half::shared},
-    {"gemm_f32_12x24_halves_avx512", Rows::pixels, 12, 2, 16, run_half_rows<Vec>, Half::narrow},
-    {"gemm_f32_28x16_pixels_avx512", Rows::pixels, 28, 1, 16, run_pixel_rows<Vec, 28, 1>},
-    {"gemm_f32_2x128_pixels_avx512", Rows::pixels, 2, 8, 16, run_pixel_rows<Vec, 2, 8>},
+constexpr KernelRow rows[] = {
+    {"gemm_f32_8x48_channels_avx512", all_f32, Rows::channels, 8, 3, 16, run_channel_rows<Vec, 8, 3>},
+    {"gemm_f32_4x64_channels_avx512", all_f32, Rows::channels, 4, 4, 16, run_channel_rows<Vec, 4, 4>},
+    {"gemm_f32_6x64_pixels_avx512", all_f32, Rows::pixels, 6, 4, 16, run_pixel_rows<Vec, 6, 4>},
+    {"gemm_f32_4x64_pixels_avx512", all_f32, Rows::pixels, 4, 4, 16, run_pixel_rows<Vec, 4, 4>},
+    {"gemm_f32_8x48_pixels_avx512", all_f32, Rows::pixels, 8, 3, 16, run_pixel_rows<Vec, 8, 3>},
+    {"gemm_f32_12x32_pixels_avx512", all_f32, Rows::pixels, 12, 2, 16, run_pixel_rows<Vec, 12, 2>},
+    {"gemm_f32_16x24_pairs_avx512", all_f32, Rows::pixels, 16, 2, 16, run_pair_rows<Vec, pair_row_pixels / 2>,
+     pair_row_pixels, pairs_refuse, pairs_cycles},
+    {"gemm_f32_12x24_halves_avx512", all_f32, Rows::pixels, 12, 2, 16, run_half_rows<Vec>, 1, halves_refuse,
+     halves_cycles},
+    {"gemm_f32_28x16_pixels_avx512", all_f32, Rows::pixels, 28, 1, 16, run_pixel_rows<Vec, 28, 1>},
+    {"gemm_f32_2x128_pixels_avx512", all_f32, Rows::pixels, 2, 8, 16, run_pixel_rows<Vec, 2, 8>},
 };
 
 }  // namespace
 
-const KernelTable<float> avx512_f32 = {rows,
-                                       sizeof(rows) / sizeof(rows[0]),
-                                       pack_pixels<Vec>,
-                                       scale_numbers<Vec>,
-                                       pack_weights_panel<Vec>,
-                                       multiply_unpacked<Vec>,
-                                       activations<Vec>,
-                                       fma_loop<Vec>};
+const KernelTable avx512_f32 = {{rows, sizeof(rows) / sizeof(rows[0])},
+                                pack_functions<Vec>,
+                                scale_numbers<Vec>,
+                                pack_weights_panel<Vec>,
+                                multiply_unpacked<Vec>,
+                                activations<Vec>,
+                                fma_loop<Vec>};
 
 }  // namespace pointwise

@@ -68,24 +68,23 @@ struct Vec {
   static void load_square(const char* p, ptrdiff_t step, Vec (&m)[lanes]) { load_and_transpose(p, step, m); }
 };
 
-constexpr KernelRow<double> rows[] = {
-    {"gemm_f64_8x24_channels_avx512", Rows::channels, 8, 3, 8, run_channel_rows<Vec, 8, 3>},
-    {"gemm_f64_6x32_pixels_avx512", Rows::pixels, 6, 4, 8, run_pixel_rows<Vec, 6, 4>},
-    {"gemm_f64_8x24_pixels_avx512", Rows::pixels, 8, 3, 8, run_pixel_rows<Vec, 8, 3>},
-    {"gemm_f64_12x16_pixels_avx512", Rows::pixels, 12, 2, 8, run_pixel_rows<Vec, 12, 2>},
-    {"gemm_f64_28x8_pixels_avx512", Rows::pixels, 28, 1, 8, run_pixel_rows<Vec, 28, 1>},
-    {"gemm_f64_2x64_pixels_avx512", Rows::pixels, 2, 8, 8, run_pixel_rows<Vec, 2, 8>},
+constexpr KernelRow rows[] = {
+    {"gemm_f64_8x24_channels_avx512", all_f64, Rows::channels, 8, 3, 8, run_channel_rows<Vec, 8, 3>},
+    {"gemm_f64_6x32_pixels_avx512", all_f64, Rows::pixels, 6, 4, 8, run_pixel_rows<Vec, 6, 4>},
+    {"gemm_f64_8x24_pixels_avx512", all_f64, Rows::pixels, 8, 3, 8, run_pixel_rows<Vec, 8, 3>},
+    {"gemm_f64_12x16_pixels_avx512", all_f64, Rows::pixels, 12, 2, 8, run_pixel_rows<Vec, 12, 2>},
+    {"gemm_f64_28x8_pixels_avx512", all_f64, Rows::pixels, 28, 1, 8, run_pixel_rows<Vec, 28, 1>},
+    {"gemm_f64_2x64_pixels_avx512", all_f64, Rows::pixels, 2, 8, 8, run_pixel_rows<Vec, 2, 8>},
 };
 
 }  // namespace
 
-const KernelTable<double> avx512_f64 = {rows,
-                                        sizeof(rows) / sizeof(rows[0]),
-                                        pack_pixels<Vec>,
-                                        scale_numbers<Vec>,
-                                        pack_weights_panel<Vec>,
-                                        multiply_unpacked<Vec>,
-                                        activations<Vec>,
-                                        fma_loop<Vec>};
+const KernelTable avx512_f64 = {{rows, sizeof(rows) / sizeof(rows[0])},
+                                pack_functions<Vec>,
+                                scale_numbers<Vec>,
+                                pack_weights_panel<Vec>,
+                                multiply_unpacked<Vec>,
+                                activations<Vec>,
+                                fma_loop<Vec>};
 
 }  // namespace pointwise

@@ -1,0 +1,75 @@
+#include "kernels/half_rows.h"
+
+#include <algorithm>
+
+#include "base/checked.h"
+#include "machine/cycles.h"
+
+namespace pointwise {
+namespace {
+
+// One and a half vectors of channels of a pixel, if two pixels share one and the CPU computes it half by half: to join
+// their factors takes the time of multiply-adds.
+constexpr double half_width_pair_vectors = 1.9;
+// Half a vector alone loads a pixel for each multiply-add, as fast as these are (64 -> 8 channels, 200 pixels in
+// NHWC 3.7
+// -> 2.1 us, 256 -> 8 at 56x56 201 -> 137).
+constexpr double half_vector_alone = 1.15;
+
+bool leaves_half(const Problem& p) {
+  const int64_t rest = p.m % half_row_lanes;
+  return rest > 0 && rest <= half_row_lanes / 2;
+}
+
+const char* refuses_place(const Problem& p) {
+  return p.direct ? nullptr : "channels of the result are not side by side";
+}
+
+// Cycles of half a vector alone.
+double alone_cycles(const Problem& p) {
+  const double pixels = static_cast<double>(p.n);
+  const double step = pixels * half_vector_alone * (p.half_width ? 0.5 : 1) / fma_per_cycle;
+  const double tiles = static_cast<double>(ceil_div(p.n, half_tile_height(0)));
+  return static_cast<double>(p.k) * std::max(step, tiles * fma_latency / (p.half_width ? 2 : 1)) +
+         pixels * single_row_cycles;
+}
+
+// Cycles of a last tile of `beside` whole vectors and a half, `height` pixels high, whose multiply-adds take those of
+// so many pixels and vectors; and of the whole tiles before it.
+double last_and_before(const Problem& p, int64_t beside, int64_t height, double pixels, double vectors) {
+  const double tiles = static_cast<double>(ceil_div(p.n, height));
+  const double step = pixels * vectors / fma_per_cycle;
+  const double last =
+      static_cast<double>(p.k) * std::max(step, tiles * fma_latency) +
+      tiles * (pixel_tile_cycles + static_cast<double>((beside + 1) * height) * (tile_row_cycles + tile_vector_cycles));
+  const double before = static_cast<double>(p.n) * static_cast<double>(p.m / half_row_lanes - beside) / 24;
+  return (p.m % half_row_lanes > 0 ? last : 0) + before * p.tile_cycles(p.model, 6, 4);
+}
+
+}  // namespace
+
+const char* halves_refuse(const Problem& problem) {
+  return leaves_half(problem) ? refuses_place(problem) : "channels leave no half of a vector";
+}
+
+const char* pairs_refuse(const Problem& problem) {
+  if (!leaves_half(problem) || problem.m < half_row_lanes)
+    return "channels leave no half of a vector behind a whole one";
+  return refuses_place(problem);
+}
+
+double halves_cycles(const Problem& p) {
+  if (p.m < half_row_lanes) return alone_cycles(p);
+  const int64_t beside = p.m % half_row_lanes > 0 ? vectors_beside_half(p.m / half_row_lanes) : 0;
+  const double vectors = static_cast<double>(beside) + (p.half_width ? 0.5 : 1);
+  return last_and_before(p, beside, half_tile_height(beside), static_cast<double>(p.n), vectors);
+}
+
+double pairs_cycles(const Problem& p) {
+  if (p.m < half_row_lanes) return alone_cycles(p);
+  const int64_t beside = p.m % half_row_lanes > 0 ? 1 : 0;
+  const double pixels = static_cast<double>(ceil_div(p.n, pair_row_pixels) * pair_row_pixels);
+  return last_and_before(p, beside, pair_row_pixels, pixels, p.half_width ? half_width_pair_vectors : 1.5);
+}
+
+}  // namespace pointwise
