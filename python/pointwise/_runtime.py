@@ -1,4 +1,4 @@
-"""What holds for the whole process: threads, the memory of results, and what was built."""
+"""Settings of the process: threads and the memory of results. Also says what was built."""
 
 from __future__ import annotations
 

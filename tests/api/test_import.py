@@ -18,6 +18,13 @@ def test_numpy_alone(python):
     assert python(SCRIPT) == ""
 
 
+def test_neither_command_line_nor_benchmark(python):
+    script = "import sys, pointwise; print(*(name for name in sys.modules if name.startswith('pointwise.')))"
+    modules = python(script).split()
+    assert "pointwise._conv" in modules
+    assert [name for name in modules if name.split(".")[1] in ("__main__", "bench", "cli")] == []
+
+
 def test_calls_import_nothing_more(python):
     calls = """
 x = numpy.ones((1, 3, 4, 4), "f4")

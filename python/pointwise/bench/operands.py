@@ -1,4 +1,4 @@
-"""The operands of one layer, and what a contender is."""
+"""The operands of one layer, and the type of a contender."""
 
 from __future__ import annotations
 
