@@ -54,7 +54,7 @@ void flush_subnormals(char* numbers, int64_t count, DType dtype) {
     for (int64_t i = 0; i < count; ++i) {
       T v;
       std::memcpy(&v, numbers + i * static_cast<int64_t>(sizeof(T)), sizeof(T));
-      if (std::abs(v) >= std::numeric_limits<T>::min()) continue;
+      if (!(std::abs(v) < std::numeric_limits<T>::min())) continue;  // NaN stays
       v = std::copysign(zero, v);
       std::memcpy(numbers + i * static_cast<int64_t>(sizeof(T)), &v, sizeof(T));
     }
