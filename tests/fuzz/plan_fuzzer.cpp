@@ -246,7 +246,10 @@ void plans(Bytes& bytes) {
   const Window window = validate_window(p.options, layout);
   const Shape output = validate_src(p.src, layout, window, p.inputs * p.options.groups, p.c_out);
   const DType dtype = p.options.dtype;
-  const View src = somewhere(p.src, dtype, true, bytes), dst = somewhere(output, dtype, false, bytes);
+  // Integers go with float32; drawn from the sizes, so that the corpus keeps its meaning.
+  const int drawn = static_cast<int>((p.c_out + p.inputs) % type_count);
+  const DType x = dtype == DType::f32 && drawn >= 2 ? DType(drawn) : dtype;
+  const View src = somewhere(p.src, x, true, bytes), dst = somewhere(output, dtype, false, bytes);
   const View residual = somewhere(output, dtype, true, bytes), scale(nullptr, dtype, p.scales());
   const Lowered lowered = lower(layout, window, p.options.groups, p.options.dtype, src, dst,
                                 p.residual ? &residual : nullptr, p.scaled ? &scale : nullptr);
