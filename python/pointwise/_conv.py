@@ -45,7 +45,7 @@ def conv(
 
     Parameters
     ----------
-    x : array_like, float32 or float64
+    x : array_like, float32, float64, uint8, int8, uint16 or int16
         The input, its axes as `layout` names them. Any strided view is read in place.
     weight : array_like, shape (C_out, C_in / groups)
         Further axes of length 1 are allowed, so OIHW weights work as they are. Cast to the dtype of `x`
@@ -80,7 +80,7 @@ def conv(
     Returns
     -------
     ndarray
-        The result, in the layout and dtype of `x`: `out`, or a new C-contiguous array.
+        The result, in the layout and dtype of `x` (float32 for integers): `out`, or a new C-contiguous array.
 
     Raises
     ------
@@ -208,7 +208,7 @@ class Conv(_core.Layer):
 
     @property
     def dtype(self) -> np.dtype[Any]:
-        """The dtype of weights, x and result."""
+        """The dtype of weights, x and result; a float32 layer takes x of uint8, int8, uint16 and int16 as well."""
         import numpy as np
 
         return np.dtype(self._arguments()[5])

@@ -127,18 +127,18 @@ OF_X = [
     ("x", np.ones((), F), ValueError, r"\bx must .*4 axes of layout NCHW.*\(\)"),
     ("x", np.ones((1,) * 12, F), ValueError, r"\bx must .*4 axes of layout NCHW.*\(1, 1, 1"),
     ("x", np.ones((1, 5, 2, 3), F), ValueError, r"\bx must .*6 channels.*axis 1 of NCHW.*\(1, 5, 2, 3\)"),
-    ("x", np.ones((1, 6, 2, 3), int), TypeError, r"\bx must be float32 or float64, got int64"),
-    ("x", np.ones((1, 6, 2, 3), bool), TypeError, r"\bx must be float32 or float64, got bool"),
-    ("x", np.ones((1, 6, 2, 3), np.uint8), TypeError, r"\bx must be float32 or float64, got uint8"),
-    ("x", np.ones((1, 6, 2, 3), complex), TypeError, r"\bx must be float32 or float64, got complex128"),
-    ("x", np.ones((1, 6, 2, 3), np.complex64), TypeError, r"\bx must be float32 or float64, got complex64"),
-    ("x", np.ones((1, 6, 2, 3), object), TypeError, r"\bx must be float32 or float64, got object"),
-    ("x", np.ones((1, 6, 2, 3), "m8[s]"), TypeError, r"\bx must be float32 or float64, got timedelta64"),
-    ("x", [[[[1, 2]]]], TypeError, r"\bx must be float32 or float64, got int64"),
-    ("x", None, TypeError, r"\bx must be float32 or float64, got object"),
-    ("x", "x", TypeError, r"\bx must be float32 or float64, got <U1"),
-    ("x", b"x", TypeError, r"\bx must be float32 or float64, got \|S1"),
-    ("x", {}, TypeError, r"\bx must be float32 or float64, got object"),
+    ("x", np.ones((1, 6, 2, 3), int), TypeError, r"\bx must be float32, float64 or .* bits, got int64"),
+    ("x", np.ones((1, 6, 2, 3), bool), TypeError, r"\bx must be float32, float64 or .* bits, got bool"),
+    ("x", np.ones((1, 6, 2, 3), np.uint32), TypeError, r"\bx must be float32, float64 or .* bits, got uint32"),
+    ("x", np.ones((1, 6, 2, 3), complex), TypeError, r"\bx must be float32, float64 or .* bits, got complex128"),
+    ("x", np.ones((1, 6, 2, 3), np.complex64), TypeError, r"\bx must be float32, float64 or .* bits, got complex64"),
+    ("x", np.ones((1, 6, 2, 3), object), TypeError, r"\bx must be float32, float64 or .* bits, got object"),
+    ("x", np.ones((1, 6, 2, 3), "m8[s]"), TypeError, r"\bx must be float32, float64 or .* bits, got timedelta64"),
+    ("x", [[[[1, 2]]]], TypeError, r"\bx must be float32, float64 or .* bits, got int64"),
+    ("x", None, TypeError, r"\bx must be float32, float64 or .* bits, got object"),
+    ("x", "x", TypeError, r"\bx must be float32, float64 or .* bits, got <U1"),
+    ("x", b"x", TypeError, r"\bx must be float32, float64 or .* bits, got \|S1"),
+    ("x", {}, TypeError, r"\bx must be float32, float64 or .* bits, got object"),
     ("x", [[1.0], [2.0, 3.0]], ValueError, r"\bx\b"),
     ("x", np.ones((1, 6, 2, 3), np.float16), NotImplementedError, r"\bx\b.*float16.*not built yet"),
     ("x", np.ma.ones((1, 6, 2, 3), F), TypeError, r"\bx must .*MaskedArray.*x\.filled"),
@@ -148,7 +148,9 @@ OF_X = [
     ("x", swapped(x0.astype("f8")), TypeError, r"\bx must .*native byte order.*>f8.*x\.astype"),
 ]
 if np.dtype(np.longdouble) != np.float64:
-    OF_X.append(("x", x0.astype(np.longdouble), TypeError, r"\bx must be float32 or float64, got (float|longdouble)"))
+    OF_X.append(
+        ("x", x0.astype(np.longdouble), TypeError, r"\bx must be float32, float64 or .* bits, got (float|longdouble)")
+    )
 
 OF_THE_CALL = [
     (
@@ -245,7 +247,7 @@ def test_dtypes_of_ml_dtypes():
     for call in (lambda x: pw.conv(x, w0), pw.Conv(w0)):
         with pytest.raises(NotImplementedError, match=r"\bx\b.*bfloat16.*not built yet"):
             call(x0.astype(ml_dtypes.bfloat16))
-        with pytest.raises(TypeError, match=r"\bx must be float32 or float64, got float8_e5m2"):
+        with pytest.raises(TypeError, match=r"\bx must be float32, float64 or .* bits, got float8_e5m2"):
             call(x0.astype(ml_dtypes.float8_e5m2))
     np.testing.assert_array_equal(pw.conv(x0, w0.astype(ml_dtypes.bfloat16)), pw.conv(x0, w0))
     with pytest.raises(TypeError, match=r"\bout must have dtype float32, got bfloat16"):

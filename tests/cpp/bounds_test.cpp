@@ -60,34 +60,31 @@ class Flush {
   GuardedMemory memory_;
 };
 
-// Scratch memory whose parts lie far from each other, a page that faults behind each. The plan is told so.
-class GuardedScratch {
+// A workspace whose regions lie far from each other, a page that faults behind each. The plan is told so.
+class GuardedWorkspace {
  public:
-  explicit GuardedScratch(Plan* plan) {
-    const int64_t offsets = plan->scratch - plan->packed - plan->sums - plan->copy - plan->weights;
-    const int64_t sizes[] = {plan->packed, plan->sums, plan->copy, plan->weights, offsets};
+  explicit GuardedWorkspace(Plan* plan) {
     constexpr int64_t page = 4096;
+    const pointwise::Workspace tight = plan->workspace;
+    const auto size_of = [&](int i) { return tight.size(static_cast<pointwise::Region>(i)); };
     mapped_ = page;
-    for (const int64_t size : sizes) mapped_ += pointwise::round_up(size, page) + page;
+    for (int i = 0; i < pointwise::regions; ++i) mapped_ += pointwise::round_up(size_of(i), page) + page;
     base_ = static_cast<char*>(mmap(nullptr, mapped_, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0));
     if (base_ == MAP_FAILED) throw std::bad_alloc();
-    char* begin[5];
-    char* at = base_ + page;
-    for (int i = 0; i < 5; ++i) {
-      const int64_t whole = pointwise::round_up(sizes[i], page);
+    char *at = base_ + page, *begin[pointwise::regions];
+    for (int i = 0; i < pointwise::regions; ++i) {
+      const int64_t whole = pointwise::round_up(size_of(i), page);
       if (whole > 0 && mprotect(at, whole, PROT_READ | PROT_WRITE) != 0) throw std::bad_alloc();
-      begin[i] = at + (whole - sizes[i]);
+      begin[i] = at + (whole - size_of(i));
       at += whole + page;
     }
-    plan->packed = begin[1] - begin[0];
-    plan->sums = begin[2] - begin[1];
-    plan->copy = begin[3] - begin[2];
-    plan->weights = begin[4] - begin[3];
+    for (int i = 0; i + 1 < pointwise::regions; ++i)
+      plan->workspace.reserve(static_cast<pointwise::Region>(i), begin[i + 1] - begin[i]);
     data = begin[0];
   }
-  ~GuardedScratch() { munmap(base_, mapped_); }
-  GuardedScratch(const GuardedScratch&) = delete;
-  GuardedScratch& operator=(const GuardedScratch&) = delete;
+  ~GuardedWorkspace() { munmap(base_, mapped_); }
+  GuardedWorkspace(const GuardedWorkspace&) = delete;
+  GuardedWorkspace& operator=(const GuardedWorkspace&) = delete;
 
   char* data;
 
@@ -205,7 +202,7 @@ TYPED_TEST(Bounds, NothingOutsideIsTouched) {
       Plan plan = plan_of(lowered, blocking, p.threads);
       plan.stream = stream;
       plan.fetch = fetch;  // what lies behind src may be no memory at all
-      const GuardedScratch scratch(&plan);
+      const GuardedWorkspace scratch(&plan);
       const Flush<T> dst_in(dst, at_end);
       const auto at = [](const View& view) { return static_cast<char*>(view.data); };
       run_serially(plan, packed.weights,

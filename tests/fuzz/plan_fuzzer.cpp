@@ -143,8 +143,12 @@ void count_writes(const Lowered& lowered, const Box& box, const Blocking& b, std
 void hold_plan(const Plan& plan, const Shape& output, int threads) {
   const Lowered& lowered = plan.lowered;
   POINTWISE_HOLDS(lowered.boxes >= 0 && lowered.boxes <= max_boxes);
-  POINTWISE_HOLDS(plan.packed >= 0 && plan.sums >= 0 && plan.copy >= 0 && plan.weights >= 0);
-  POINTWISE_HOLDS(plan.scratch >= plan.packed + plan.sums + plan.copy + plan.weights && plan.scratch % 64 == 0);
+  int64_t bytes = 0;
+  for (int i = 0; i < regions; ++i) {
+    POINTWISE_HOLDS(plan.workspace.size(Region(i)) >= 0 && plan.workspace.size(Region(i)) % 64 == 0);
+    bytes += plan.workspace.size(Region(i));
+  }
+  POINTWISE_HOLDS(plan.workspace.bytes() == bytes);
   POINTWISE_HOLDS(plan.team >= 1 && plan.team <= threads);
   __int128 computed = 0, wanted = 1;
   int64_t pieces = 0;
@@ -166,7 +170,8 @@ void hold_plan(const Plan& plan, const Shape& output, int threads) {
     POINTWISE_HOLDS(b.pieces == b.images * lowered.groups * b.pixel_blocks.count * b.channel_blocks.count);
     POINTWISE_HOLDS(b.pixel_chunk >= 1 && b.channel_chunk >= 1 && b.input_chunk >= 1);
     POINTWISE_HOLDS(b.packed >= 0 && b.sums >= 0 && b.copy >= 0 && b.weights >= 0 && b.cycles >= 0);
-    POINTWISE_HOLDS(b.packed <= plan.packed && b.sums <= plan.sums && b.copy <= plan.copy);
+    POINTWISE_HOLDS(b.packed <= plan.workspace.size(Region::packed) && b.sums <= plan.workspace.size(Region::sums) &&
+                    b.copy <= plan.workspace.size(Region::copy) && b.weights <= plan.workspace.size(Region::panels));
     POINTWISE_HOLDS(b.input_chunk >= box.input_channels || b.sums > 0);
     pieces += b.pieces;
     computed += static_cast<__int128>(pixels) * lowered.groups * lowered.channels;
@@ -241,7 +246,10 @@ void plans(Bytes& bytes) {
   const Window window = validate_window(p.options, layout);
   const Shape output = validate_src(p.src, layout, window, p.inputs * p.options.groups, p.c_out);
   const DType dtype = p.options.dtype;
-  const View src = somewhere(p.src, dtype, true, bytes), dst = somewhere(output, dtype, false, bytes);
+  // Integers go with float32; drawn from the sizes, so that the corpus keeps its meaning.
+  const int drawn = static_cast<int>((p.c_out + p.inputs) % type_count);
+  const DType x = dtype == DType::f32 && drawn >= 2 ? DType(drawn) : dtype;
+  const View src = somewhere(p.src, x, true, bytes), dst = somewhere(output, dtype, false, bytes);
   const View residual = somewhere(output, dtype, true, bytes), scale(nullptr, dtype, p.scales());
   const Lowered lowered = lower(layout, window, p.options.groups, p.options.dtype, src, dst,
                                 p.residual ? &residual : nullptr, p.scaled ? &scale : nullptr);

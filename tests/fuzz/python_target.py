@@ -61,7 +61,8 @@ class Bytes:
 def numbers(shape, dtype, data):
     """Return small integers: their sums are exact."""
     count = int(np.prod(shape))
-    return (np.arange(count) * (2 * data.below(8) + 1) % 9 - 4).astype(dtype).reshape(shape)
+    least = 0 if np.dtype(dtype).kind == "u" else 4
+    return (np.arange(count) * (2 * data.below(8) + 1) % 9 - least).astype(dtype).reshape(shape)
 
 
 def laid(array, data):
@@ -128,8 +129,10 @@ def drawn(data):
         how["stride"] = tuple(1 + data.below(3) for _ in range(axes))
     if data.one_in(2):
         how["activation"] = data.of([None, "relu", ("clip", -3, 3), "gelu", ("elu", 2), ("leaky_relu",)])
+    # Integers go with float32; drawn from the sizes, so that the corpus keeps its meaning.
+    x_dtype = ["f4", "f4", "u1", "i1", "u2", "i2"][(each + out_each) % 6] if dtype == F else dtype
     given = {
-        "x": numbers([sizes[axis] for axis in layout], dtype, data),
+        "x": numbers([sizes[axis] for axis in layout], x_dtype, data),
         "weight": numbers((groups * out_each, each), dtype, data),
     }
     shape = output_shape(given["x"].shape, groups * out_each, how)
@@ -217,7 +220,8 @@ def named(error):
 def right(y, given, kept):
     """Check the numbers against the definition's, where the activation is so simple."""
     x, layout = np.asarray(kept["x"]), str(given["layout"])
-    dtype = x.dtype
+    dtype = x.dtype if x.dtype.kind == "f" else np.dtype(F)
+    x = x.astype(dtype)
     if kept.get("input_scale") is not None:
         scale = np.asarray(kept["input_scale"]).astype(dtype)
         if scale.ndim == (2 if "N" in layout else 1):

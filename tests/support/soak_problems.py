@@ -6,6 +6,7 @@ import pointwise as pw
 import reference
 import views
 
+INTEGERS = ("uint8", "int8", "uint16", "int16")  # of x, with a float32 layer
 # Of small integers these give exact results; of the others the definition is met as nearly as `nearly` says.
 EXACT = [None, "relu", "relu6", ("clip", -3, 5), ("leaky_relu", 0.25)]
 PIECEWISE = ("relu", "relu6", "clip", "leaky_relu")
@@ -68,6 +69,7 @@ def draw(rng, *, layer=None):
     return {
         "layer": layer,
         "x": tuple(sizes[axis] for axis in layout),
+        "x_dtype": str(rng.choice(INTEGERS)) if layer["dtype"] == "float32" and rng.random() < 0.3 else layer["dtype"],
         "residual": [None, None, "apart", "in place"][rng.integers(4)],
         "scale": rng.random() < 0.2,
         "out": bool(rng.integers(2)),
@@ -101,14 +103,18 @@ class Arrays:
         self.activation, self.exact = how.pop("activation"), layer["integers"]
         self.weight, self.bias = parameters(layer)
         plain = numbers(rng, self.exact, problem["x"], dtype)
-        self.x, scaled, self.scale = views.put(problem["ways"][0], plain), plain, None
+        if problem["x_dtype"] != dtype:  # integers of the whole range have sums that are not exact
+            limits = np.iinfo(problem["x_dtype"])
+            plain = plain.clip(limits.min, 8) if self.exact else rng.integers(limits.min, limits.max, plain.shape)
+        plain = plain.astype(problem["x_dtype"])
+        self.x, scaled, self.scale = views.put(problem["ways"][0], plain), plain.astype(dtype), None
         if problem["scale"]:
             layout = how["layout"]
             self.scale = numbers(rng, self.exact, [problem["x"][layout.index(a)] for a in "NC" if a in layout], dtype)
             kept = tuple(slice(None) if axis in "NC" else None for axis in "NCDHW" if axis in layout)
             first = [layout.index(axis) for axis in "NCDHW" if axis in layout]
-            scaled = (plain.transpose(first) * self.scale[kept]).transpose(np.argsort(first))
-        self.shape = reference.exact(plain[:0] if "N" in how["layout"] else plain, self.weight, **how)[0].shape
+            scaled = (scaled.transpose(first) * self.scale[kept]).transpose(np.argsort(first))
+        self.shape = reference.exact(scaled[:0] if "N" in how["layout"] else scaled, self.weight, **how)[0].shape
         if "N" in how["layout"]:
             self.shape = (problem["x"][0], *self.shape[1:])
         residual = numbers(rng, self.exact, self.shape, dtype) if problem["residual"] else None
@@ -129,7 +135,7 @@ class Arrays:
             if self.out is not None:
                 assert y is self.out, "out is not returned"
                 views.assert_wrote_only(self.way, self.base, np.array(y))
-            assert y.dtype == self.x.dtype, f"dtype {y.dtype}"
+            assert y.dtype == self.weight.dtype, f"dtype {y.dtype}"
             assert self.x.tobytes() == self.before.tobytes(), "x was written"
             self._check_values(np.asarray(y))
         except AssertionError as error:

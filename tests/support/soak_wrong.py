@@ -13,7 +13,8 @@ def longer(shape, axis=0):
 def wrong(arrays, layout, out):
     """Return, for each argument, values that do not fit: (name, value, exception)."""
     x, weight, shape = arrays.x, arrays.weight, arrays.shape
-    other = np.float64 if x.dtype == np.float32 else np.float32
+    dtype = weight.dtype  # of all arrays but x, which may be integers
+    other = np.float64 if dtype == np.float32 else np.float32
     read_only = out[...]
     read_only.flags.writeable = False
     return [
@@ -26,13 +27,13 @@ def wrong(arrays, layout, out):
         ("weight", weight.astype(complex), TypeError),
         ("bias", np.ones(len(weight) + 1), ValueError),
         ("bias", np.ones(len(weight), "U1"), TypeError),
-        ("residual", np.ones(longer(shape), x.dtype), ValueError),
+        ("residual", np.ones(longer(shape), dtype), ValueError),
         ("residual", np.ones(shape, other), TypeError),
-        ("out", np.ones(longer(shape, -1 % len(shape)), x.dtype), ValueError),
+        ("out", np.ones(longer(shape, -1 % len(shape)), dtype), ValueError),
         ("out", np.ones(shape, other), TypeError),
         ("out", [], TypeError),
         ("out", read_only, ValueError),
-        ("input_scale", np.ones((9, 9, 9), x.dtype), ValueError),
+        ("input_scale", np.ones((9, 9, 9), dtype), ValueError),
         ("layout", "NOPE", ValueError),
         ("layout", 1, TypeError),
         ("stride", 0, ValueError),
@@ -50,7 +51,7 @@ def run_wrong(rng, problem):
     """Make one argument wrong; return what was wrong, for the report."""
     arrays = Arrays(problem | {"residual": None, "out": False})
     how = problem["layer"]["how"]
-    out, base = views.empty(problem["ways"][2], arrays.shape, arrays.x.dtype)
+    out, base = views.empty(problem["ways"][2], arrays.shape, arrays.weight.dtype)
     cases = wrong(arrays, how["layout"], out)
     name, value, exception = cases[rng.integers(len(cases))]
     if name in ("groups",) and len(arrays.weight) == 0:

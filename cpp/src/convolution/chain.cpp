@@ -156,9 +156,10 @@ Stages Chain::Impl::stages(const ChainPlan& plan, const Lowered& ends, int64_t s
     }
     merge_axes(&box);
     if (lowered.channels > 0) lowered.box[lowered.boxes++] = box;
-    stages.push_back(pointwise::make_plan(lowered, threads));
-    if (is_first) stages.back().fetch = fetch;
-    if (is_last) stages.back().stream = stream;
+    Memory memory;
+    if (is_first) memory.fetch = fetch;
+    if (is_last) memory.stream = stream;
+    stages.push_back(pointwise::make_plan(lowered, threads, memory));
     src_channel = lowered.dst_channel;
     src_pixel = dst_pixel;
   }
@@ -225,9 +226,9 @@ std::shared_ptr<const ChainPlan> Chain::Impl::make_plan(const View& src, const V
   double cycles = 0;
   for (const Plan& stage : plan->whole) {
     if (stage.lowered.boxes > 0) cycles += stage.blocking[0].cycles;
-    plan->scratch = std::max(plan->scratch, round_up(stage.scratch, 64));
+    plan->scratch = std::max(plan->scratch, stage.workspace.bytes());
   }
-  for (const Plan& stage : plan->last) plan->scratch = std::max(plan->scratch, round_up(stage.scratch, 64));
+  for (const Plan& stage : plan->last) plan->scratch = std::max(plan->scratch, stage.workspace.bytes());
   const int64_t count = plan->images * plan->chunks;
   plan->team = all ? 1 : team_size(cycles * static_cast<double>(count), count, threads);
   return plan;

@@ -6,7 +6,7 @@
 
 #include "base/checked.h"
 #include "base/float_environment.h"
-#include "base/types.h"
+#include "base/numbers.h"
 
 namespace pointwise {
 namespace {
@@ -137,7 +137,9 @@ void validate_activation(const Activation& activation, DType dtype) {
   const FloatEnvironment environment;
   // As the kernels have them.
   const auto rounded = [dtype](double v) {
-    return dtype == DType::f32 ? static_cast<double>(static_cast<float>(v)) : v;
+    char number[sizeof(double)];
+    write_number(dtype, number, v);
+    return read_number(dtype, number);
   };
   const double a = rounded(activation.a), b = rounded(activation.b);
   switch (activation.kind) {

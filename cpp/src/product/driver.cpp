@@ -64,7 +64,7 @@ class Run {
     const int64_t pixel = b.pixel_blocks.begin(pixel_part), channel = b.channel_blocks.begin(channel_part);
     run_block(box, b, index / plan_.lowered.groups, index % plan_.lowered.groups, pixel,
               b.pixel_blocks.begin(pixel_part + 1) - pixel, channel, b.channel_blocks.begin(channel_part + 1) - channel,
-              scratch_ + thread * plan_.scratch);
+              scratch_ + thread * plan_.workspace.bytes());
   }
 
  private:
@@ -104,11 +104,12 @@ class Run {
     const char* weights = weights_.borrowed ? nullptr : weights_.weights(group) + channel / width * block.panel;
     const char* bias = weights_.bias(group) + channel * item_;
 
-    char* sums = scratch + plan_.packed;
-    char* copy = sums + plan_.sums;
-    char* panels = copy + plan_.copy;
-    block.copy = b.copy > 0 ? copy : nullptr;
-    ptrdiff_t* src_offsets = reinterpret_cast<ptrdiff_t*>(copy + plan_.copy + plan_.weights);
+    const Workspace& workspace = plan_.workspace;
+    char* const packed = workspace.at(scratch, Region::packed);
+    char* const sums = workspace.at(scratch, Region::sums);
+    char* const panels = workspace.at(scratch, Region::panels);
+    block.copy = b.copy > 0 ? workspace.at(scratch, Region::copy) : nullptr;
+    ptrdiff_t* src_offsets = reinterpret_cast<ptrdiff_t*>(workspace.at(scratch, Region::offsets));
     const int64_t most_offsets =
         b.packing != Packing::none || !b.even ? b.pixel_chunk : 0;  // else there may be no scratch
     ptrdiff_t* dst_offsets = src_offsets + most_offsets;
@@ -127,10 +128,10 @@ class Run {
         offsets(begin, block.pixels, &Axis::dst, dst_offsets);
         if (residual) offsets(begin, block.pixels, &Axis::residual, residual_offsets);
       }
-      set_source(b, lowered, inner, src, begin, src_offsets, scratch, &block);
+      set_source(b, lowered, inner, src, begin, src_offsets, packed, &block);
       if (scale && block.input_channels > 0) {
         offsets(begin, block.pixels, &Axis::scale, scale_offsets);
-        scale_packed(b, scale, scale_offsets, block, scratch);
+        scale_packed(b, scale, scale_offsets, block, packed);
       }
       const ptrdiff_t dst_at = b.even ? begin * inner.dst : 0, residual_at = b.even ? begin * inner.residual : 0;
       block.y_offsets = b.even ? nullptr : dst_offsets;
@@ -276,9 +277,9 @@ void run_plan(const Plan& plan, const PackedWeights& weights, const Arrays& arra
         team, plan.pieces, [&plan](int part, int parts) { return plan.first_piece(part, parts); },
         [&run](int64_t piece, int thread) { run.piece(piece, thread); }, weights.flush_subnormals);
   };
-  if (plan.scratch == 0) return run_on(nullptr);
+  if (plan.workspace.bytes() == 0) return run_on(nullptr);
   thread_local Scratch scratch;
-  run_on(scratch.get(allocation_size(plan.scratch, team)));
+  run_on(scratch.get(allocation_size(plan.workspace.bytes(), team)));
   scratch.trim();
 }
 

@@ -17,8 +17,8 @@ struct Arrays {
 // In the floating-point state that the weights' layer asks for. Throws std::bad_alloc before anything is written.
 void run_plan(const Plan& plan, const PackedWeights& weights, const Arrays& arrays, int team);
 
-// On this thread alone, in scratch memory of plan.scratch bytes, 64-byte aligned; the caller has set the floating-point
-// state. Throws nothing.
+// On this thread alone, in memory of plan.workspace.bytes() bytes, 64-byte aligned; the caller has set the
+// floating-point state. Throws nothing.
 void run_serially(const Plan& plan, const PackedWeights& weights, const Arrays& arrays, char* scratch);
 
 }  // namespace pointwise

@@ -8,6 +8,7 @@
 
 #include "base/checked.h"
 #include "base/float_environment.h"
+#include "base/numbers.h"
 #include "kernels/registry.h"
 
 namespace pointwise {
@@ -15,7 +16,9 @@ namespace {
 
 // Rounds to the dtype.
 Number number_of(double value, DType dtype) {
-  return dtype == DType::f64 ? Number::of(value) : Number::of(static_cast<float>(value));
+  Number number{};
+  write_number(dtype, number.bytes, value);
+  return number;
 }
 
 void copy_number(char* to, const void* from, int item) {
@@ -49,17 +52,10 @@ void pack_panel(const View& weights, DType dtype, int64_t first, int64_t used, c
 // Zeroes the subnormals of a bias, which no arithmetic need touch: where no input channel is read it is the result.
 void flush_subnormals(char* numbers, int64_t count, DType dtype) {
   if (!FloatEnvironment::can_flush) return;
-  const auto flush = [&](auto zero) {
-    using T = decltype(zero);
-    for (int64_t i = 0; i < count; ++i) {
-      T v;
-      std::memcpy(&v, numbers + i * static_cast<int64_t>(sizeof(T)), sizeof(T));
-      if (std::abs(v) >= std::numeric_limits<T>::min()) continue;
-      v = std::copysign(zero, v);
-      std::memcpy(numbers + i * static_cast<int64_t>(sizeof(T)), &v, sizeof(T));
-    }
-  };
-  dtype == DType::f64 ? flush(double{0}) : flush(float{0});
+  for (char* const end = numbers + count * item_size(dtype); numbers < end; numbers += item_size(dtype)) {
+    const double v = read_number(dtype, numbers);
+    if (std::abs(v) < smallest_normal(dtype)) write_number(dtype, numbers, std::copysign(0.0, v));
+  }
 }
 
 // Everything but the panels.

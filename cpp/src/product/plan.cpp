@@ -59,13 +59,13 @@ Work work_of(const Lowered& lowered, const Box& box, int threads, bool borrowed)
 // to 5.
 bool goes_past_caches(double bytes) { return bytes > static_cast<double>(l3_cache_size()) / 2; }
 
-Plan plan_of(const Lowered& lowered, const std::array<Blocking, max_boxes>& blocking, int threads) {
+Plan plan_of(const Lowered& lowered, const std::array<Blocking, max_boxes>& blocking, int threads,
+             const Memory& memory) {
   const FloatEnvironment environment;  // cycles are rounded
   Plan plan{};
   plan.lowered = lowered;
   plan.blocking = blocking;
   double cycles = 0;
-  int64_t offsets = 0;
   double results = 0, sources = 0;  // bytes
   const int item = item_size(lowered.types.sum), x_item = item_size(lowered.types.x);
   for (int i = 0; i < lowered.boxes; ++i) {
@@ -76,20 +76,16 @@ Plan plan_of(const Lowered& lowered, const std::array<Blocking, max_boxes>& bloc
     const double pixels = static_cast<double>(b.images) * b.pixels * lowered.groups;
     results += pixels * lowered.channels * item;
     sources += pixels * lowered.box[i].input_channels * x_item;
-    plan.packed = std::max(plan.packed, round_up(b.packed, 64));
-    plan.sums = std::max(plan.sums, round_up(b.sums, 64));
-    plan.copy = std::max(plan.copy, round_up(b.copy, 64));
-    plan.weights = std::max(plan.weights, b.weights);
-    // Offsets of the chunk's pixels in src, dst, residual and scales.
-    const bool with_offsets = b.packing != Packing::none || !b.even;
-    offsets = std::max<int64_t>(offsets, with_offsets ? 4 * b.pixel_chunk * sizeof(ptrdiff_t) : 0);
+    plan.workspace.reserve(Region::packed, b.packed);
+    plan.workspace.reserve(Region::sums, b.sums);
+    plan.workspace.reserve(Region::copy, b.copy);
+    plan.workspace.reserve(Region::panels, b.weights);
+    if (b.packing != Packing::none || !b.even)
+      plan.workspace.reserve(Region::offsets, offsets_of_a_pixel * b.pixel_chunk * sizeof(ptrdiff_t));
   }
-  for (const int64_t bytes : {plan.packed, plan.sums, plan.copy, plan.weights, offsets, int64_t{63}})
-    plan.scratch = allocation_sum(plan.scratch, bytes);
-  plan.scratch = plan.scratch / 64 * 64;
   plan.team = team_size(cycles, plan.pieces, threads);
-  plan.fetch = goes_past_caches(sources);
-  plan.stream = goes_past_caches(results);
+  plan.fetch = memory.fetch.value_or(goes_past_caches(sources));
+  plan.stream = memory.stream.value_or(goes_past_caches(results));
   return plan;
 }
 
@@ -144,7 +140,7 @@ Plan make_uncut_plan(const Lowered& lowered, int threads) {
 // Where pixels lie side by side and are no whole number of vectors, the vectors may be computed as channel rows,
 // without lanes of padding, and the few pixels behind them as pixel rows, whose results are transposed: 196 pixels of
 // 14x14, of which 4 are transposed, 512 -> 128 channels: 96 -> 98% of the peak.
-Plan make_plan(const Lowered& lowered, int threads) {
+Plan make_plan(const Lowered& lowered, int threads, const Memory& memory) {
   const FloatEnvironment environment;  // the cost model rounds
   Lowered best = lowered;
   std::array<Blocking, max_boxes> blocking = choose(lowered, threads, false);
@@ -165,7 +161,7 @@ Plan make_plan(const Lowered& lowered, int threads) {
       }
     }
   }
-  return plan_of(best, blocking, threads);
+  return plan_of(best, blocking, threads, memory);
 }
 
 std::optional<Plan> make_borrowing_plan(const Lowered& lowered, int threads) {

@@ -5,8 +5,11 @@
 #include <optional>
 
 #include "product/blocking.h"
+#include "product/workspace.h"
 
 namespace pointwise {
+
+constexpr int offsets_of_a_pixel = 4;  // in src, dst, residual and scales
 
 struct Plan {
   Lowered lowered;
@@ -16,9 +19,7 @@ struct Plan {
   int team;                                     // threads that pay
   bool fetch;                                   // src comes from memory, and is fetched ahead
   bool stream;                                  // results go past the caches, where dst lies so that they can
-  // Bytes of scratch memory a thread: packed src, then sums, then the copy of a tile's src, then panels of borrowed
-  // weights, then offsets of pixels.
-  int64_t scratch, packed, sums, copy, weights;
+  Workspace workspace;                          // of a thread
 
   // The first piece of one of so many parts that take about as long as each other.
   int64_t first_piece(int part, int parts) const;
@@ -26,12 +27,18 @@ struct Plan {
 
 Work work_of(const Lowered& lowered, const Box& box, int threads, bool borrowed = false);
 
+// Where src comes from and dst goes to, if the plan's maker knows more than their sizes say.
+struct Memory {
+  std::optional<bool> fetch, stream;  // as in Plan
+};
+
 // Whether results of so many bytes are stored past the caches.
 bool goes_past_caches(double bytes);
 
 // The plan in which each box is computed as its blocking says.
-Plan plan_of(const Lowered& lowered, const std::array<Blocking, max_boxes>& blocking, int threads);
-Plan make_plan(const Lowered& lowered, int threads);
+Plan plan_of(const Lowered& lowered, const std::array<Blocking, max_boxes>& blocking, int threads,
+             const Memory& memory = {});
+Plan make_plan(const Lowered& lowered, int threads, const Memory& memory = {});
 Plan make_uncut_plan(const Lowered& lowered, int threads);  // with the boxes of the lowering
 
 // For weights that are packed when they are used. None where they would be packed more than once: then they are

@@ -1,0 +1,43 @@
+#include "base/numbers.h"
+
+#include <cstdint>
+#include <cstring>
+#include <limits>
+
+namespace pointwise {
+namespace {
+
+template <class T>
+double read(const void* from) {
+  T value;
+  std::memcpy(&value, from, sizeof(T));
+  return static_cast<double>(value);
+}
+
+template <class T>
+void write(void* to, double value) {
+  const T number = static_cast<T>(value);
+  std::memcpy(to, &number, sizeof(T));
+}
+
+struct Functions {
+  double (*read)(const void*);
+  void (*write)(void*, double);
+  double smallest_normal;
+};
+
+template <class T>
+constexpr Functions functions_of = {
+    read<T>, write<T>, std::numeric_limits<T>::is_integer ? 0 : static_cast<double>(std::numeric_limits<T>::min())};
+
+// In the order of DType.
+constexpr Functions functions[type_count] = {functions_of<float>,  functions_of<double>,   functions_of<uint8_t>,
+                                             functions_of<int8_t>, functions_of<uint16_t>, functions_of<int16_t>};
+
+}  // namespace
+
+double read_number(DType dtype, const void* from) { return functions[static_cast<int>(dtype)].read(from); }
+void write_number(DType dtype, void* to, double value) { functions[static_cast<int>(dtype)].write(to, value); }
+double smallest_normal(DType dtype) { return functions[static_cast<int>(dtype)].smallest_normal; }
+
+}  // namespace pointwise
