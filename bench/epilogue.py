@@ -18,10 +18,10 @@ os.environ.update(OPENBLAS_NUM_THREADS="1", MKL_NUM_THREADS="1")
 
 import numpy as np
 import pointwise as pw
-from pointwise._activations import PARAMETERS
-from pointwise._bench import Effort, time_in_turn
-from pointwise._machine import copy_bandwidth
-from pointwise._turns import Peaks
+from pointwise.bench.epilogue import ACTIVATIONS
+from pointwise.bench.machine import copy_bandwidth, fma_peak
+from pointwise.bench.processes import Peaks
+from pointwise.bench.timing import Effort, time_in_turn
 from rich.console import Console
 from rich.table import Table
 
@@ -70,7 +70,7 @@ def activations(args):
     """256 -> 128 channels at 28x28: the time with each activation over the time without one."""
     dtype = np.dtype(args.dtype)
     weight, bias = normal(128, 256, dtype=dtype) / 16, normal(128, dtype=dtype)
-    kinds = [None, *(("clip", -1.0, 1.0) if name == "clip" else name for name in PARAMETERS)]
+    kinds = [None, *(("clip", -1.0, 1.0) if name == "clip" else name for name in ACTIVATIONS)]
     times = {}
     for layout in LAYOUTS:
         x = normal(*shaped(layout, 1, 256, 28, 28), dtype=dtype)
@@ -89,7 +89,7 @@ def activations(args):
         for kind in kinds[1:]
     ]
     flops = pw.cost((1, 256, 28, 28), 128).flops
-    peak = pw._core.fma_peak(1, dtype.name, 100, 2e-3)
+    peak = fma_peak(1, blocks=100, dtype=dtype.name)
     of_peak = [flops / times[layout]["None"] / peak for layout in LAYOUTS]
     title = (
         f"Time over no activation, 256 -> 128 channels at 28x28, {dtype}, one thread, {pw.isa()}; "

@@ -18,13 +18,13 @@ from functools import partial
 
 import numpy as np
 import pointwise as pw
-from pointwise._bench import Effort, time_in_turn
-from pointwise._cli import CommandError, positive, require
-from pointwise._cli_bench import blas_threads
-from pointwise._contenders import Operands, numpy_baseline
-from pointwise._files import check_writable, replacing
-from pointwise._tables import LAYOUTS, Case
-from pointwise._turns import _time
+from pointwise.bench.command import blas_threads
+from pointwise.bench.layers import LAYOUTS, Case
+from pointwise.bench.numpy_baseline import numpy_baseline
+from pointwise.bench.operands import Operands
+from pointwise.bench.timing import Effort, time_block, time_in_turn
+from pointwise.cli.files import check_writable, replacing
+from pointwise.cli.parser import CommandError, positive, require
 
 MOST_CHANNELS, MOST_PIXELS = 65, 200
 # around the powers of two, and the vectors and tiles of every kernel
@@ -69,7 +69,7 @@ def calls_of(case, layout, epilogue, arrays):
 
 
 def check(case, layout, epilogue, arrays, calls):
-    """End the run for a result beyond the bound of rounding, as `pointwise._bench.check` derives it."""
+    """End the run for a result beyond the bound of rounding, as `pointwise.bench.verify.check` derives it."""
     x, weight, bias = (array.astype(np.float64) for array in arrays[:3])
     axes = "oi,nihw->nohw" if layout == "NCHW" else "oi,nhwi->nhwo"
     bias = bias[:, None, None] if layout == "NCHW" else bias
@@ -96,7 +96,7 @@ def measure(point, layout, epilogue, numbers):
     )
     calls = calls_of(case, layout, epilogue, arrays)
     check(case, layout, epilogue, arrays, calls)
-    timers = {name: partial(_time, call) for name, call in calls.items()}
+    timers = {name: partial(time_block, call) for name, call in calls.items()}
     seconds = time_in_turn(timers, 0.0, SHORT)
     if seconds["numpy"] < SLOWER * seconds["pointwise"]:
         seconds = time_in_turn(timers, 0.0, CAREFUL)

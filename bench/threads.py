@@ -15,9 +15,9 @@ import time
 os.environ.update(OPENBLAS_NUM_THREADS="1", MKL_NUM_THREADS="1")
 
 import pointwise as pw
-from pointwise._bench import check
-from pointwise._contenders import operands
-from pointwise._tables import LAYOUTS, networks, read_network
+from pointwise.bench.layers import LAYOUTS, networks, read_network
+from pointwise.bench.operands import operands
+from pointwise.bench.verify import check
 
 BLOCKS, BLOCK_SECONDS = 12, 4e-3
 

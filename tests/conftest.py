@@ -1,10 +1,11 @@
 import os
-import subprocess
 
 import hypothesis
 import numpy as np
 import pytest
-from children import PYTHON
+from background import Background
+from children import python_command
+from children import run as run_command
 from pointwise import _core
 
 # HYPOTHESIS_PROFILE=explore looks at new examples, and at more of them; the default looks at the same ones every time.
@@ -22,8 +23,34 @@ hypothesis.settings.register_profile(
 hypothesis.settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "default"))
 
 
-def pytest_configure(config):
-    config.addinivalue_line("markers", "kernels: depends on the instruction set; test_isas.py runs it on each of them")
+BACKGROUND, NUMBER = pytest.StashKey[Background](), pytest.StashKey[int]()
+
+
+def pytest_collection_finish(session):
+    """Start the child processes of tests marked `background`. They take long, and run beside the other tests."""
+    if session.config.option.collectonly:
+        return
+    commands = []
+    for item in session.items:
+        mark = item.get_closest_marker("background")
+        command = mark and mark.args[0](**(item.callspec.params if hasattr(item, "callspec") else {}))
+        if command:
+            item.stash[NUMBER] = len(commands)
+            commands.append(command)
+    if commands:
+        session.config.stash[BACKGROUND] = Background(commands)
+
+
+def pytest_unconfigure(config):
+    if BACKGROUND in config.stash:
+        config.stash[BACKGROUND].end()
+
+
+@pytest.fixture
+def background(request):
+    """Return how the child process of a test marked `background` ended; None if its mark asks for none."""
+    number = request.node.stash.get(NUMBER, None)
+    return None if number is None else request.config.stash[BACKGROUND].result(number)
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -57,10 +84,8 @@ def integers(rng):
 def python():
     """Run a script in a fresh interpreter, and return what it prints. Keywords set variables; None unsets them."""
 
-    def run(script, *, check=True, timeout=300, **variables):
-        environment = {k: v for k, v in os.environ.items() if k not in variables}
-        environment |= {k: v for k, v in variables.items() if v is not None}
-        done = subprocess.run([*PYTHON, "-c", script], env=environment, capture_output=True, text=True, timeout=timeout)
+    def run(script, *, check=True, **keywords):
+        done = run_command(python_command(script, **keywords))
         if not check:
             return done
         assert done.returncode == 0, done.stderr

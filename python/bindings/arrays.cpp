@@ -148,7 +148,7 @@ void translate_exception(const char* src) {
 }
 
 Ref call_helper(const char* name, const char* format, ...) {
-  const Ref module = Ref(in_python([] { return PyImport_ImportModule("pointwise._arrays"); })).checked();
+  const Ref module = Ref(in_python([] { return PyImport_ImportModule("pointwise._arguments"); })).checked();
   const Ref helper = Ref(PyObject_GetAttrString(module.get(), name)).checked();
   va_list values;
   va_start(values, format);

@@ -63,7 +63,7 @@ class Ref {
   PyObject* p_ = nullptr;
 };
 
-// Calls a function of the module pointwise._arrays, where what is not on the hot path is written, with arguments in
+// Calls a function of the module pointwise._arguments, where what is not on the hot path is written, with arguments in
 // Py_BuildValue's format.
 Ref call_helper(const char* name, const char* format, ...);
 

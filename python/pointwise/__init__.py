@@ -12,22 +12,13 @@ A 1x1 convolution mixes the channels of every pixel and never mixes pixels::
 
 import numpy as _numpy  # noqa: F401  (first: where NumPy refuses a second interpreter, our extension would hang)
 
-from ._api import Conv, conv
 from ._batchnorm import fold_batchnorm
 from ._chain import Chain
-from ._config import isa, show_config
+from ._conv import Conv, conv
 from ._core import version as __version__
 from ._cost import Cost, cost
-from ._memory import release_memory, set_memory_limit
-from ._planned import (
-    QConv,
-    conv_grad_bias,
-    conv_grad_input,
-    conv_grad_weight,
-    conv_integer,
-    qconv,
-)
-from ._threads import get_num_threads, num_threads, set_num_threads
+from ._planned import QConv, conv_grad_bias, conv_grad_input, conv_grad_weight, conv_integer, qconv
+from ._runtime import get_num_threads, isa, num_threads, release_memory, set_memory_limit, set_num_threads, show_config
 
 __all__ = [
     "Chain",

@@ -8,8 +8,10 @@ import os
 import sys
 from typing import TYPE_CHECKING
 
-from . import _cli_bench, _cli_cost, _cli_info, _cli_run, _core
-from ._cli import CommandError, Parser, one_line
+from . import _core
+from .bench import command as bench
+from .cli import cost, info, run
+from .cli.parser import CommandError, Parser, one_line
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -23,7 +25,7 @@ def build_parser() -> Parser:
     parser.add_argument("--version", action="version", version=f"pointwise {_core.version}")
     parser.set_defaults(run=None)
     commands = parser.add_subparsers(title="commands", metavar="COMMAND")
-    for command in (_cli_bench, _cli_run, _cli_cost, _cli_info):
+    for command in (bench, run, cost, info):
         command.register(commands)
     return parser
 

@@ -6,7 +6,7 @@ import operator
 from typing import TYPE_CHECKING, Any, SupportsIndex
 
 from . import _core
-from ._api import Conv
+from ._conv import Conv
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

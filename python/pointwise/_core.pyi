@@ -4,8 +4,7 @@ from typing import Any, TypeVar
 from numpy.typing import ArrayLike, NDArray
 from typing_extensions import Self
 
-from ._activations import Activation
-from ._api import Conv
+from ._arguments import Activation
 
 _T = TypeVar("_T")
 
@@ -45,8 +44,8 @@ class Layer:
     ) -> list[tuple[str, float, Callable[[NDArray[Any], NDArray[Any]], None]]]: ...
 
 class Chain:
-    _layers: tuple[Conv, ...]
-    def __new__(cls, layers: tuple[Conv, ...], /) -> Self: ...
+    _layers: tuple[Any, ...]
+    def __new__(cls, layers: tuple[Layer, ...], /) -> Self: ...
     def __call__(
         self, x: ArrayLike, residual: NDArray[Any] | None = None, out: NDArray[Any] | None = None
     ) -> NDArray[Any]: ...

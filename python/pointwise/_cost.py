@@ -9,8 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from . import _core
-from ._arrays import as_dtype
-from ._words import shown
+from ._arguments import as_dtype, shown
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -8,7 +8,7 @@ import pathlib
 import sys
 
 here = pathlib.Path(__file__).resolve().parent
-sys.path.insert(0, str(here.parent))
+sys.path.insert(0, str(here.parent / "support"))
 
 
 def unpack(folder):
@@ -21,8 +21,8 @@ def main():
     import atheris
 
     # The target as well: its branches are the choices that an input makes.
-    with atheris.instrument_imports(include=["pointwise", "fuzz"]):
-        from fuzz.python_target import one_input
+    with atheris.instrument_imports(include=["pointwise", "python_target"]):
+        from python_target import one_input
 
     atheris.Setup(sys.argv, one_input)
     atheris.Fuzz()

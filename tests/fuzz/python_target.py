@@ -1,6 +1,6 @@
 """Bytes -> a call: the right numbers, or a documented exception that names an argument and leaves `out` as it was.
 
-`one_input` is what python_fuzzer.py feeds; kept inputs and drawn ones go through it in tests/test_fuzz.py, too.
+`python_fuzzer.py` feeds `one_input`. tests/robustness/test_fuzz.py gives it the kept inputs and drawn ones.
 """
 
 import itertools

@@ -1,0 +1,250 @@
+"""Checks and conversions of arguments. The extension calls those that are not on its hot path."""
+
+from __future__ import annotations
+
+import numbers
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from numpy.typing import ArrayLike, DTypeLike, NDArray
+
+__all__ = [
+    "ACTIVATION_NAMES",
+    "ACTIVATION_PARAMETERS",
+    "Activation",
+    "as_dtype",
+    "as_parameter",
+    "as_source",
+    "as_weight",
+    "check_array",
+    "check_overlap",
+    "parse_activation",
+    "shown",
+]
+
+LONGEST = 200
+
+
+def shown(obj: object) -> str:
+    """Return `repr(obj)` as a message can have it: not longer than a few lines, and of every object.
+
+    Parameters
+    ----------
+    obj : object
+        What came.
+
+    Returns
+    -------
+    str
+        Its repr, cut where it is long; the name of its type where it has none, as integers beyond Python's limit of
+        digits, tuples nested too deeply, and objects whose own `__repr__` fails.
+    """
+    try:
+        text = repr(obj)
+        text.encode()  # a lone surrogate cannot be printed
+    except Exception:
+        return f"<{type(obj).__name__}>"
+    return text if len(text) <= LONGEST else f"{text[: LONGEST - 3]}..."
+
+
+Activation: TypeAlias = str | tuple[str | float, ...] | None
+
+# Each name with the defaults of its parameters; None where a parameter must be given.
+ACTIVATION_PARAMETERS: dict[str, tuple[float | None, ...]] = {
+    "relu": (),
+    "relu6": (),
+    "clip": (None, None),
+    "leaky_relu": (0.01,),
+    "elu": (1.0,),
+    "sigmoid": (),
+    "tanh": (),
+    "silu": (),
+    "hardsigmoid": (),
+    "hardswish": (),
+    "gelu": (),
+    "gelu_tanh": (),
+    "softplus": (),
+    "mish": (),
+}
+ACTIVATION_NAMES = tuple(ACTIVATION_PARAMETERS)
+_PARAMETER_WORDS = {"clip": "bounds lo and hi", "leaky_relu": "a slope", "elu": "alpha"}
+
+
+def parse_activation(activation: object) -> tuple[str, float, float]:
+    """Check an activation that is not None.
+
+    Parameters
+    ----------
+    activation : object
+        A name, or a tuple of name and parameters.
+
+    Returns
+    -------
+    tuple
+        The name and two parameters, 0 where it has none.
+
+    Raises
+    ------
+    TypeError
+        For what is neither, and for parameters that are no real numbers.
+    ValueError
+        For a name that is none of `ACTIVATION_NAMES`, and another number of parameters than it has.
+    """
+    # What a subclass of tuple or str holds, whatever its own methods say.
+    given: tuple[object, ...] = tuple(tuple.__iter__(activation)) if isinstance(activation, tuple) else (activation,)
+    name = given[0] if given else activation
+    if not isinstance(name, str):
+        raise TypeError(f"activation must be None, a name, or a tuple of name and parameters, got {shown(activation)}")
+    name = str.__str__(name)  # of a subclass, whose __eq__ and __hash__ could say anything, the plain string
+    if name not in ACTIVATION_PARAMETERS:
+        raise ValueError(f"activation must be None or one of {', '.join(ACTIVATION_NAMES)}, got {shown(activation)}")
+    defaults, values = ACTIVATION_PARAMETERS[name], given[1:]
+    fewest = sum(default is None for default in defaults)
+    if not fewest <= len(values) <= len(defaults):
+        takes = f"takes {_PARAMETER_WORDS[name]}" if defaults else "takes no parameters"
+        example = f", as in ({name!r}, 0, 6)" if name == "clip" else ""
+        raise ValueError(f"activation {name!r} {takes}{example}, got {shown(activation)}")
+    for value in values:
+        if not isinstance(value, numbers.Real):
+            raise TypeError(f"activation {name!r} takes real numbers as parameters, got {shown(activation)}")
+    try:
+        floats = [float(value) for value in values]  # type: ignore[arg-type]
+    except OverflowError:
+        got = shown(activation)
+        raise ValueError(f"activation {name!r} takes numbers within the range of float64, got {got}") from None
+    floats += [default for default in defaults[len(values) :] if default is not None]
+    floats += [0.0] * (2 - len(floats))
+    return name, floats[0], floats[1]
+
+
+BUILT = ("float32", "float64")
+INTEGERS = ("uint8", "int8", "uint16", "int16")  # of x alone, with float32 weights
+PLANNED = ("float16", "bfloat16")
+
+
+def _converted(obj: Any, name: str) -> NDArray[Any]:
+    """Call `numpy.asarray`, or `numpy.from_dlpack`, and name the argument where that fails."""
+    try:
+        if hasattr(obj, "__dlpack__") and not hasattr(obj, "__array__"):
+            return np.from_dlpack(obj)
+        return np.asarray(obj)
+    except (TypeError, BufferError, RuntimeError) as error:  # memory of another device, for one
+        raise TypeError(f"{name} must be an array on the CPU, got {type(obj).__name__}: {error}") from error
+    except ValueError as error:  # rows of different lengths
+        raise ValueError(f"{name} must be an array, got {type(obj).__name__}: {error}") from error
+
+
+def _plain(obj: Any, name: str) -> NDArray[Any]:
+    """Take what `numpy.asarray` takes on the CPU as a base-class array in native byte order.
+
+    The extension reads the result as the C structure that it is. So the type counts here, not `__class__`, which an
+    object may lie about, and the method of ndarray, not one that a subclass has in its place.
+    """
+    kind: type = type(obj)
+    if issubclass(kind, np.ma.MaskedArray):
+        way = "out.data" if name == "out" else f"{name}.filled(value) or {name}.data"
+        raise TypeError(f"{name} must be a plain array, got a MaskedArray: pass {way}")
+    array: NDArray[Any]
+    if kind is np.ndarray:
+        array = obj
+    elif issubclass(kind, np.ndarray):
+        array = np.ndarray.view(obj, np.ndarray)
+    else:
+        array = _converted(obj, name)
+    if not array.dtype.isnative:
+        native = f"{name}.astype({name}.dtype.newbyteorder('='))"
+        way = "an array that was made native" if name == "out" else native  # a copy would not receive the result
+        raise TypeError(f"{name} must have native byte order, got {array.dtype.str}: pass {way}")
+    return array
+
+
+def as_dtype(obj: DTypeLike) -> np.dtype[Any]:
+    """Take the argument dtype: one that is built, in native byte order."""
+    try:
+        dtype = np.dtype(obj)
+    except (TypeError, ValueError, SyntaxError, OverflowError, RecursionError) as error:
+        raise TypeError(f"dtype must be {' or '.join(BUILT)}, got {shown(obj)}") from error
+    _check_dtype(dtype, "dtype")
+    if not dtype.isnative:
+        raise TypeError(f"dtype must have native byte order, got {dtype.str}: pass {dtype.name!r}")
+    return dtype
+
+
+def _check_dtype(dtype: np.dtype[Any], name: str, built: str = " or ".join(BUILT)) -> None:
+    if dtype.name in PLANNED:
+        raise NotImplementedError(f"{name}: {dtype.name} is not built yet; built are {' and '.join(BUILT)}")
+    if dtype.name not in BUILT:
+        way = "" if name == "dtype" or dtype.kind not in "biu" else f": pass {name}.astype(numpy.float32)"
+        raise TypeError(f"{name} must be {built}, got {dtype}{way}")
+
+
+def as_source(obj: Any, name: str) -> NDArray[Any]:
+    """Take x: a plain array of a dtype that is built, integers that float32 holds exactly included."""
+    array = _plain(obj, name)
+    if array.dtype.name not in INTEGERS:
+        _check_dtype(array.dtype, name, "float32, float64 or an integer of 8 or 16 bits")
+    return array
+
+
+def as_parameter(obj: Any, dtype: DTypeLike, name: str) -> NDArray[Any]:
+    """Take weight or bias: a plain array, cast to `dtype` where that keeps its kind."""
+    array = _plain(obj, name)
+    dtype = np.dtype(dtype)
+    if not np.can_cast(array.dtype, dtype, "same_kind"):
+        raise TypeError(f"{name} must be castable to {dtype} (numpy.can_cast 'same_kind'), got {array.dtype}")
+    with np.errstate(all="ignore"):  # beyond the range is infinity or zero, whatever the caller has NumPy raise
+        return array.astype(dtype, copy=False)
+
+
+def as_weight(obj: ArrayLike, dtype: DTypeLike | None) -> tuple[NDArray[Any], str]:
+    """Take the weight of a layer, yet to be cast, and the layer's dtype: `dtype`, or the weight's own."""
+    if dtype is None:
+        array = _plain(obj, "weight")
+        _check_dtype(array.dtype, "weight")
+        return array, array.dtype.name
+    name = as_dtype(dtype).name
+    return _plain(obj, "weight"), name
+
+
+def check_array(obj: Any, dtype: str, name: str) -> None:
+    """Check that residual or out is an array of exactly this dtype."""
+    if not issubclass(type(obj), np.ndarray):
+        raise TypeError(f"{name} must be a NumPy array, got {type(obj).__name__}")
+    array = _plain(obj, name)
+    if array.dtype != np.dtype(dtype):
+        raise TypeError(f"{name} must have dtype {dtype}, got {array.dtype}")
+
+
+def _same_place(a: NDArray[Any], b: NDArray[Any]) -> bool:
+    same = a.shape == b.shape and a.__array_interface__["data"][0] == b.__array_interface__["data"][0]
+    return same and all(s == t or n == 1 for s, t, n in zip(a.strides, b.strides, a.shape, strict=True))
+
+
+def _overlaps_itself(a: NDArray[Any]) -> bool:
+    """Whether two indices name one element: along some axis, the first element of one is a later one of the other."""
+    return any(
+        np.shares_memory(a[(slice(None),) * axis + (slice(0, 1),)], a[(slice(None),) * axis + (slice(1, None),)])
+        for axis in range(a.ndim)
+    )
+
+
+def check_overlap(
+    out: NDArray[Any],
+    x: NDArray[Any] | None,
+    residual: NDArray[Any] | None,
+    weight: NDArray[Any] | None,
+    bias: NDArray[Any] | None,
+    input_scale: NDArray[Any] | None,
+) -> None:
+    """Check exactly that `out` shares no element with another array, or with itself; it may be `residual`."""
+    out = np.ndarray.view(out, np.ndarray)
+    residual = None if residual is None else np.ndarray.view(residual, np.ndarray)
+    if _overlaps_itself(out):
+        raise ValueError(f"out must have one element for each index, got overlapping strides {out.strides}")
+    if residual is not None and not _same_place(out, residual) and np.shares_memory(out, residual):
+        raise ValueError("out must be residual itself or share no element with it, got a partial overlap")
+    for name, other in (("x", x), ("weight", weight), ("bias", bias), ("input_scale", input_scale)):
+        if other is not None and np.shares_memory(out, other):
+            raise ValueError(f"out must share no element with {name}, got overlapping arrays")

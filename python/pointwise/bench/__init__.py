@@ -1,0 +1,1 @@
+"""``pointwise bench``: real layers beside NumPy and frameworks, each result checked before it is timed."""

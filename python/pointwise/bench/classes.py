@@ -1,0 +1,83 @@
+"""Layers in classes by what bounds them: those that should reach the peak, and the other large ones."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from .measure import Result
+
+LARGE = 1_000_000  # FLOP: below it a call is mostly overhead, and its percent of the peak says nothing
+# FLOP per byte from which nothing but arithmetic should set the time. In float32 the intensity is at most half the
+# pixels, and half the input or output channels of a group: each of them is 24 or more here, enough for register tiles.
+INTENSITY = 12.0
+PEAK_TARGET, BANDWIDTH_TARGET = 0.80, 0.85  # a large layer that is not compute-bound is at its limit with either
+
+
+def geometric_mean(values: Iterable[float]) -> float | None:
+    """Return the geometric mean of positive numbers, or None where there are none."""
+    logarithms = [math.log(value) for value in values]
+    return math.exp(math.fsum(logarithms) / len(logarithms)) if logarithms else None
+
+
+def is_large(result: Result) -> bool:
+    """Return whether the layer is above 1 MFLOP."""
+    return result.cost.flops > LARGE
+
+
+def is_compute_bound(result: Result) -> bool:
+    """Return whether the layer is above 1 MFLOP and 12 FLOP/byte."""
+    return is_large(result) and result.cost.intensity >= INTENSITY
+
+
+def class_summary(results: Sequence[Result], bandwidth: float) -> dict[str, Any]:
+    """Return the summary of the two classes of one layout's results, in plain objects for JSON."""
+    bound = [result for result in results if is_compute_bound(result)]
+    other = [result for result in results if is_large(result) and not is_compute_bound(result)]
+
+    def share(result: Result) -> float:
+        """Return how much of the nearer target is reached."""
+        of_bandwidth = result.bytes_per_second / bandwidth
+        return max(result.peak_fraction / PEAK_TARGET, of_bandwidth / BANDWIDTH_TARGET)
+
+    least = min(bound, key=lambda result: result.peak_fraction, default=None)
+    farthest = min(other, key=share, default=None)
+    return {
+        "compute_bound": {
+            "layers": len(bound),
+            "peak_fraction": geometric_mean(result.peak_fraction for result in bound),
+            "minimum_peak_fraction": None if least is None else least.peak_fraction,
+            "minimum_layer": None if least is None else least.name,
+        },
+        "other_above_1_mflop": {
+            "layers": len(other),
+            "minimum_of_targets": None if farthest is None else share(farthest),
+            "minimum_layer": None if farthest is None else farthest.name,
+            "minimum_peak_fraction": None if farthest is None else farthest.peak_fraction,
+            "minimum_bandwidth_fraction": None if farthest is None else farthest.bytes_per_second / bandwidth,
+            "below_targets": [result.name for result in other if share(result) < 1],
+        },
+    }
+
+
+def class_lines(layout: str, summary: dict[str, Any]) -> list[str]:
+    """Return the classes of one layout's summary in lines of text; a class without layers has none."""
+    lines = []
+    bound, other = summary["compute_bound"], summary["other_above_1_mflop"]
+    if bound["layers"]:
+        lines.append(
+            f"{layout}: compute-bound layers: {100 * bound['peak_fraction']:.1f}% of FMA peak (geometric mean of "
+            f"{bound['layers']}), at least {100 * bound['minimum_peak_fraction']:.1f}% ({bound['minimum_layer']})"
+        )
+    if other["layers"]:
+        short = other["below_targets"]
+        lines.append(
+            f"{layout}: other layers above 1 MFLOP: {len(short)} of {other['layers']} reach neither "
+            f"{100 * PEAK_TARGET:.0f}% of FMA peak nor {100 * BANDWIDTH_TARGET:.0f}% of copy bandwidth"
+            f"{': ' if short else ''}{', '.join(short)}; the least has {100 * other['minimum_peak_fraction']:.1f}% and "
+            f"{100 * other['minimum_bandwidth_fraction']:.1f}% ({other['minimum_layer']})"
+        )
+    return lines

@@ -1,0 +1,307 @@
+"""``pointwise bench``: real layers beside NumPy and frameworks, in turn."""
+
+from __future__ import annotations
+
+import contextlib
+import importlib.util
+import itertools
+import json
+import os
+import pathlib
+import platform
+import sys
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from .. import _core
+from .._conv import Conv
+from ..cli.files import check_writable, replacing
+from ..cli.info import caches, cpu_name, version
+from ..cli.parser import CommandError, distribution, library_errors, positive, require
+from . import company, contention
+from .contenders import CONTENDERS, MODULES, US, left_out
+from .contention_report import neighbour_document, neighbour_tables
+from .epilogue import ACTIVATIONS, NONE, RELU, Epilogue, parse_activation
+from .explain import SEED, check_options, explain
+from .layers import LAYOUTS, networks, read_network, read_table
+from .machine import blas_kernels, copy_bandwidth, fma_peak
+from .measure import FULL, QUICK, measure
+from .processes import BLAS_VARIABLES
+from .report import Machine, document, machine_line, network_table, summary_lines, table
+from .roofline import save_roofline
+from .verify import WrongResult
+
+if TYPE_CHECKING:
+    import argparse
+    from collections.abc import Callable, Iterator, Sequence
+
+    from ..cli.parser import Commands
+    from .layers import Case
+
+SUMMARY = "time real layers beside NumPy and frameworks, in turn"
+EXAMPLE = """\
+examples: pointwise bench --quick
+          pointwise bench --network resnet50 --layout NHWC --vs numpy,torch --json resnet50.json --plot resnet50.png"""
+NEIGHBOUR_HELP = (
+    "time single calls while another process keeps a CPU busy, with one thread and with --threads: means and 99th "
+    "percentiles; takes 3 s or more (with --quick 1 s) for each layer, layout and contender (default: a dozen layers "
+    "of 10 us to 5 ms, with --quick half of them)"
+)
+COMPANY_HELP = (
+    "time pointwise beside other libraries' threads in one process: a matrix product by NumPy and a convolution in "
+    "turn, and, where PyTorch is installed, a MobileNetV2 with its 1x1 layers by pointwise; with --threads (default: 2)"
+)
+MOST_THREADS = 1024  # contenders may end their process where the system cannot start as many
+WIDTH = 160  # of the table where there is no terminal to ask
+PICTURES = (".png", ".svg")
+COPY_EVERY = 10  # layers between two measurements of the copy bandwidth
+PEERS = [name for name in CONTENDERS if name != US]
+
+
+def register(commands: Commands) -> None:
+    """Add the command to the command line."""
+    parser = commands.add_parser("bench", help=SUMMARY, description=SUMMARY.capitalize() + ".", epilog=EXAMPLE)
+    layers = parser.add_mutually_exclusive_group()
+    layers.add_argument("--network", metavar="NAME", help=f"one of {', '.join(networks())} (default: all)")
+    layers.add_argument("--layers", metavar="FILE.csv", help="network,layer,n,cin,cout,h,w,stride,groups")
+    parser.add_argument("--layout", choices=(*LAYOUTS, "both"), default="both", help="of x and y (default: both)")
+    threads_help = "of every contender (default: 1; with --neighbour or --company 2)"
+    parser.add_argument("--threads", type=positive, metavar="N", help=threads_help)
+    parser.add_argument("--batch", type=positive, metavar="N", help="images (default: as the tables have it)")
+    parser.add_argument("--quick", action="store_true", help="end within half a minute; less exact")
+    parser.add_argument("--vs", metavar="A,B", help=f"{', '.join(PEERS)} (default: numpy)")
+    activation_help = f"{', '.join((NONE, *ACTIVATIONS))}; with its parameters as in clip,0,6 (default: relu)"
+    parser.add_argument("--activation", type=parse_activation, metavar="A", help=activation_help)
+    parser.add_argument("--residual", action="store_true", help="add an array of the result's shape before it")
+    parser.add_argument("--neighbour", action="store_true", help=NEIGHBOUR_HELP)
+    parser.add_argument("--company", action="store_true", help=COMPANY_HELP)
+    parser.add_argument("--json", metavar="FILE", help="write every figure as JSON")
+    parser.add_argument("--plot", metavar="FILE.png", help="draw a roofline (or FILE.svg)")
+    words = f"compare the kernels we choose with the best of all, also on layers drawn with SEED (default: {SEED})"
+    parser.add_argument("--explain", type=positive, nargs="?", const=SEED, metavar="SEED", help=words)
+    parser.set_defaults(run=run)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Run the command."""
+    if args.company:
+        company.check_arguments(args)
+    check_options(args)
+    if args.neighbour:
+        contention.check_arguments(args.threads, args.plot)
+    args.threads = args.threads or (2 if args.neighbour or args.company else 1)
+    epilogue = Epilogue(args.activation or RELU, args.residual)
+    cases = [case.with_epilogue(epilogue) for case in _cases(args)]
+    contenders = _contenders("numpy" if args.vs is None else args.vs)
+    _check_epilogue(epilogue, args, contenders)
+    _check_outputs(args)
+    require("rich", "bench")
+    if args.threads > MOST_THREADS:
+        raise CommandError(f"--threads must be from 1 to {MOST_THREADS}, got {args.threads}")
+    layouts = LAYOUTS if args.layout == "both" else (args.layout,)
+    if args.explain is not None:
+        with blas_threads(1, args.owns_process):
+            return explain(args, cases, layouts, _progress_bar)
+
+    with blas_threads(args.threads, args.owns_process):
+        peak = fma_peak(args.threads)
+        results, bandwidth = _measure(args, cases, layouts, contenders)
+        # the best of both ends of the run: a neighbour, or a lower clock, is seldom there at both
+        peak = max(peak, fma_peak(args.threads))
+    modules = [
+        "numpy",
+        *(["torch"] if args.company and version("torch") else []),
+        *(module for name in contenders for module in MODULES.get(name, ())),
+    ]
+    modules += ["scipy"] if epilogue.activation.name == "gelu" and "numpy" in contenders else []
+    versions = {US: _core.version, "python": platform.python_version(), **{m: version(m) or "unknown" for m in modules}}
+    versions |= blas_kernels()  # after the peers': what a figure against NumPy depends on most
+    machine = Machine(cpu_name(), caches(), _core.isa, args.threads, peak, bandwidth, versions)
+    _report(args, epilogue, results, contenders, machine)
+    return 0
+
+
+def _cases(args: argparse.Namespace) -> list[Case]:
+    if args.layers is not None:
+        cases = read_table(pathlib.Path(args.layers), args.layers)
+    elif args.neighbour and args.network is None:
+        cases = contention.default_cases(args.quick)
+    else:
+        chosen = networks() if args.network is None else [args.network]
+        cases = [case for name in chosen for case in read_network(name)]
+    if not cases:
+        raise CommandError("no layer tables are installed with the package: name one with --layers")
+    if args.batch is not None:
+        cases = [case.with_batch(args.batch) for case in cases]
+        with library_errors():
+            for case in cases:
+                case.cost()  # sizes beyond int64
+    return cases
+
+
+def _contenders(text: str) -> list[str]:
+    names = list(dict.fromkeys(text.split(",")))
+    for name in names:
+        if name not in PEERS:
+            raise CommandError(f"--vs must be some of {', '.join(PEERS)} with commas between them, got {text!r}")
+        for module in MODULES.get(name, ()):
+            if importlib.util.find_spec(module) is None:
+                raise CommandError(
+                    f"--vs {name} needs {module}, which is not installed: pip install {distribution(module)}"
+                )
+    return names
+
+
+def _check_epilogue(epilogue: Epilogue, args: argparse.Namespace, contenders: Sequence[str]) -> None:
+    """Refuse contenders that were asked for and cannot compute it, and what we cannot."""
+    for name in contenders:
+        reason = left_out(name, epilogue.activation)
+        # what nobody asked for may be left out of a table, and is; beside a neighbour everybody has all layers
+        if reason is not None and (args.vs is not None or args.neighbour):
+            raise CommandError(f"--vs {name} has no --activation {epilogue.activation}{reason}")
+    with library_errors():
+        Conv(np.ones((1, 1), np.float32), activation=epilogue.activation.argument())
+
+
+def _check_outputs(args: argparse.Namespace) -> None:
+    for path in (args.json, args.plot):
+        if path is not None:
+            check_writable(path)
+    if args.plot is not None:
+        if not args.plot.lower().endswith(PICTURES):
+            raise CommandError(f"--plot must name a .png or .svg file, got {args.plot!r}")
+        if args.json is not None and os.path.realpath(args.json) == os.path.realpath(args.plot):
+            raise CommandError(f"--json and --plot must be different files, got {args.json!r} for both")
+        require("matplotlib", "--plot")
+
+
+@contextlib.contextmanager
+def blas_threads(threads: int, owns_process: bool) -> Iterator[None]:
+    """Have NumPy's BLAS use so many threads.
+
+    Parameters
+    ----------
+    threads : int
+        As many as everybody else has.
+    owns_process : bool
+        Whether this process may be started again: without threadpoolctl, environment variables are the one way that
+        works with every BLAS, and they are read when NumPy is imported.
+    """
+    try:
+        control: Any = importlib.import_module("threadpoolctl")
+    except ImportError:
+        wanted = dict.fromkeys(BLAS_VARIABLES, str(threads))
+        if any(os.environ.get(name) != value for name, value in wanted.items()):
+            if not owns_process:
+                setting = f"{BLAS_VARIABLES[0]}={threads}"
+                raise CommandError(
+                    f"bench needs threadpoolctl, or {setting} and the like before Python starts: "
+                    "pip install 'pointwise[bench]'"
+                ) from None
+            os.execve(sys.executable, [sys.executable, *sys.orig_argv[1:]], {**os.environ, **wanted})
+        yield
+        return
+    with control.threadpool_limits(threads):
+        yield
+
+
+def _measure(
+    args: argparse.Namespace, cases: Sequence[Case], layouts: Sequence[str], contenders: Sequence[str]
+) -> tuple[list[Any], float]:
+    """Return the results, and the copy bandwidth: the best of both ends of the run and of every few layers."""
+    effort = QUICK if args.quick else FULL
+    bandwidths: list[float] = []
+    layers = itertools.count()
+    try:
+        total = company.steps(layouts, _company_schedule(args)) if args.company else len(layouts) * len(cases)
+        with _progress_bar(total) as advance:
+
+            def between(text: str) -> None:
+                if next(layers) % COPY_EVERY == 0:
+                    bandwidths.append(copy_bandwidth(args.threads))
+                advance(text)
+
+            if args.company:
+                beside = list(company.measure(layouts, args.threads, _company_schedule(args), advance))
+                return beside, copy_bandwidth(args.threads)
+            if args.neighbour:
+                schedule = contention.QUICK if args.quick else contention.FULL
+                found = list(contention.measure(cases, layouts, contenders, args.threads, schedule, advance))
+                return found, copy_bandwidth(args.threads)
+            results = list(measure(cases, layouts, contenders, args.threads, effort, between))
+    except WrongResult as error:
+        raise CommandError(str(error), status=1) from error
+    return results, max(*bandwidths, copy_bandwidth(args.threads))
+
+
+def _company_schedule(args: argparse.Namespace) -> company.Schedule:
+    return company.QUICK if args.quick else company.FULL
+
+
+@contextlib.contextmanager
+def _progress_bar(total: int) -> Iterator[Callable[[str], None]]:
+    """Show a bar on standard error where that is a terminal; yield what is called before each of `total` steps."""
+    console = require("rich.console", "bench").Console(stderr=True, markup=False, highlight=False)
+    module = require("rich.progress", "bench")
+    columns = (module.BarColumn(), module.MofNCompleteColumn(), module.TimeElapsedColumn(), "{task.description}")
+    # refreshed only between layers: a thread that draws would take time from whoever is being timed
+    bar = module.Progress(
+        *columns, console=console, auto_refresh=False, transient=True, disable=not console.is_terminal
+    )
+    with bar:
+        task = bar.add_task("", total=total)
+        done = -1
+
+        def advance(text: str) -> None:
+            nonlocal done
+            done += 1
+            bar.update(task, completed=done, description=text, refresh=True)
+
+        yield advance
+
+
+def _report(
+    args: argparse.Namespace, epilogue: Epilogue, results: list[Any], contenders: Sequence[str], machine: Machine
+) -> None:
+    settings = {
+        "batch": args.batch,
+        "quick": args.quick,
+        "dtype": "float32",
+        "bias": True,
+        "activation": str(epilogue.activation),
+        "residual": epilogue.residual,
+    }
+    if args.company:
+        found = company.company_document(results, machine, settings)
+    else:
+        found = (neighbour_document if args.neighbour else document)(results, contenders, machine, settings)
+    # files first: the reader of standard output may leave early
+    if args.json is not None:
+        with replacing(args.json) as file:
+            file.write(json.dumps(found, indent=1, allow_nan=False).encode() + b"\n")
+    if args.plot is not None:
+        with replacing(args.plot) as file:
+            save_roofline(file, results, machine, args.plot.lower()[-3:])
+
+    console_type = require("rich.console", "bench").Console
+    console = console_type(markup=False, highlight=False, width=None if sys.stdout.isatty() else WIDTH)
+    lines: list[str] = []
+    if args.company:
+        tables = [company.company_table(results, machine.threads)]
+    elif args.neighbour:
+        tables = neighbour_tables(results, contenders, machine, found)
+    else:
+        by_layout = {layout: [r for r in results if r.layout == layout] for layout in found["summary"]}
+        tables = [table(layout, rows, contenders, machine) for layout, rows in by_layout.items()]
+        tables.append(network_table(results, contenders))
+        lines = [line for layout, summary in found["summary"].items() for line in summary_lines(layout, summary)]
+        reasons = {name: left_out(name, epilogue.activation) for name in contenders}
+        lines += [f"{name} has no {epilogue.activation}{reason}" for name, reason in reasons.items() if reason]
+    with console.capture() as captured:
+        for grid in tables:
+            console.print(grid)
+    print(captured.get(), end="")  # not rich's own print, which leaves the process when the pipe is closed
+    for line in lines:
+        print(line)
+    print(machine_line(machine))

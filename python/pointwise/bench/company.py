@@ -1,0 +1,298 @@
+"""The benchmark in company: pointwise beside another library with threads of its own, in one process and in turn.
+
+NumPy: a matrix product and a convolution in turn, over each of them alone. PyTorch: a MobileNetV2 whose 1x1
+convolutions pointwise computes, against the network that PyTorch computes as a whole.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import importlib.util
+import statistics
+import time
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from .._conv import Conv
+from .._runtime import num_threads, show_config
+from ..cli.parser import CommandError, require
+from .verify import WrongResult
+
+if TYPE_CHECKING:
+    import argparse
+    from collections.abc import Callable, Iterator, Sequence
+
+PRODUCT = 384  # rows, columns and terms of NumPy's matrix product
+CHANNELS, PIXELS = 64, 56  # of the convolution beside it: 64 -> 64 at 56x56
+# Inverted residuals of MobileNetV2: expansion, output channels, how many, stride of the first (Sandler et al. 2018).
+BLOCKS = ((1, 16, 1, 1), (6, 24, 2, 2), (6, 32, 3, 2), (6, 64, 4, 2), (6, 96, 3, 1), (6, 160, 3, 2), (6, 320, 1, 1))
+IMAGES = ((1, 224), (4, 224), (1, 512))  # how many, and their height and width
+
+
+@dataclasses.dataclass(frozen=True)
+class Schedule:
+    """How long to measure.
+
+    Attributes
+    ----------
+    rounds, calls : int
+        Rounds, and calls of each contender in each.
+    images : sequence of (int, int)
+        What PyTorch's network takes: how many images, and their height and width.
+    """
+
+    rounds: int
+    calls: int
+    images: Sequence[tuple[int, int]]
+
+
+QUICK = Schedule(rounds=3, calls=10, images=IMAGES[:1])
+FULL = Schedule(rounds=8, calls=10, images=IMAGES)
+
+
+@dataclasses.dataclass(frozen=True)
+class Company:
+    """What was measured beside one library.
+
+    Attributes
+    ----------
+    library, work : str
+        The library, and what was computed.
+    layout : str
+    without, together : float
+        Median seconds. NumPy: the product and the convolution, each alone, added; and in turn. PyTorch: a pass of its
+        own network; and of the network with the layers of pointwise.
+    threading : str
+        How threads of pointwise ran: "workers" or "openmp".
+    """
+
+    library: str
+    work: str
+    layout: str
+    without: float
+    together: float
+    threading: str
+
+    @property
+    def ratio(self) -> float:
+        """How many times as long as alone (NumPy), how many times as fast as PyTorch's own network (PyTorch)."""
+        return self.together / self.without if self.library == "numpy" else self.without / self.together
+
+
+def check_arguments(args: argparse.Namespace) -> None:
+    """Raise a `CommandError` for options that the benchmark in company does not take."""
+    given = {
+        "--network": args.network,
+        "--layers": args.layers,
+        "--batch": args.batch,
+        "--vs": args.vs,
+        "--activation": args.activation,
+        "--residual": args.residual,
+        "--neighbour": args.neighbour,
+        "--explain": args.explain,
+        "--plot": args.plot,
+    }
+    for option, value in given.items():
+        if value:
+            raise CommandError(f"{option} does not go with --company, which has its own layers and libraries")
+
+
+def steps(layouts: Sequence[str], schedule: Schedule) -> int:
+    """Return how many results `measure` yields."""
+    return len(layouts) * (1 + (len(schedule.images) if _has_torch() else 0))
+
+
+def measure(
+    layouts: Sequence[str], threads: int, schedule: Schedule, advance: Callable[[str], None]
+) -> Iterator[Company]:
+    """Yield a result for NumPy in each layout, then for PyTorch where it is installed.
+
+    PyTorch is imported after NumPy was measured: what is measured there has NumPy alone for company.
+    """
+    with num_threads(threads):
+        for layout in layouts:
+            advance(f"NumPy, {layout}")
+            yield _beside_numpy(layout, schedule)
+        if _has_torch():
+            for n, size in schedule.images:
+                for layout in layouts:
+                    advance(f"PyTorch, {n}x3x{size}x{size}, {layout}")
+                    yield _beside_torch(n, size, layout, threads, schedule)
+
+
+def _has_torch() -> bool:
+    return importlib.util.find_spec("torch") is not None
+
+
+def _threading() -> str:
+    config = show_config("dicts")
+    assert config is not None
+    return str(config["threading"])
+
+
+def _each(call: Callable[[], object], calls: int) -> list[float]:
+    """Return the seconds of each of several calls, after two that are not timed."""
+    found = []
+    for i in range(calls + 2):
+        start = time.perf_counter()
+        call()
+        if i >= 2:
+            found.append(time.perf_counter() - start)
+    return found
+
+
+def _medians(contenders: Sequence[Callable[[], object]], schedule: Schedule, calls: int) -> list[float]:
+    """Return the median seconds of a call of each contender; they have turns of several calls."""
+    seconds: list[list[float]] = [[] for _ in contenders]
+    for _ in range(schedule.rounds):
+        for found, contender in zip(seconds, contenders, strict=True):
+            found += _each(contender, calls)
+    return [statistics.median(found) for found in seconds]
+
+
+def _beside_numpy(layout: str, schedule: Schedule) -> Company:
+    rng = np.random.default_rng(0)
+    a = rng.random((PRODUCT, PRODUCT), np.float32)
+    weight = rng.random((CHANNELS, CHANNELS), np.float32)
+    shape = (1, CHANNELS, PIXELS, PIXELS) if layout == "NCHW" else (1, PIXELS, PIXELS, CHANNELS)
+    x = rng.random(shape, np.float32)
+    layer = Conv(weight, layout=layout)
+    axis = layout.index("C")
+    expected = np.moveaxis(np.tensordot(weight, x, (1, axis)), 0, axis)
+    if not np.allclose(layer(x), expected, rtol=1e-4):
+        raise WrongResult(f"pointwise computes another result than NumPy: {CHANNELS} -> {CHANNELS}, {layout}")
+    product, convolution, both = _medians(
+        (lambda: a @ a, lambda: layer(x), lambda: (a @ a, layer(x))), schedule, 10 * schedule.calls
+    )
+    work = f"{PRODUCT}x{PRODUCT} product, then {CHANNELS} -> {CHANNELS} at {PIXELS}x{PIXELS}"
+    return Company("numpy", work, layout, product + convolution, both, _threading())
+
+
+def _beside_torch(n: int, size: int, layout: str, threads: int, schedule: Schedule) -> Company:
+    torch = require("torch", "--company")
+    before = torch.get_num_threads()
+    torch.set_num_threads(threads)
+    try:
+        with torch.inference_mode():
+            memory_format = torch.contiguous_format if layout == "NCHW" else torch.channels_last
+            network = _mobilenet_v2(torch).eval().to(memory_format=memory_format)
+            ours = _with_pointwise(torch, network, layout)
+            x = torch.rand(n, 3, size, size).contiguous(memory_format=memory_format)
+            if not torch.allclose(ours(x), network(x), rtol=1e-3, atol=1e-4):
+                raise WrongResult(f"the network computes another result with pointwise: {tuple(x.shape)}, {layout}")
+            own, together = _medians((lambda: network(x), lambda: ours(x)), schedule, schedule.calls)
+    finally:
+        torch.set_num_threads(before)
+    return Company("torch", f"MobileNetV2, {n}x3x{size}x{size}", layout, own, together, _threading())
+
+
+def _mobilenet_v2(torch: Any) -> Any:
+    """Return MobileNetV2 up to its last convolution, with random weights and batch normalization folded."""
+    nn = torch.nn
+    torch.manual_seed(0)
+
+    def unit(cin: int, cout: int, kernel: int, stride: int = 1, groups: int = 1, relu6: bool = True) -> Any:
+        conv = nn.Conv2d(cin, cout, kernel, stride, kernel // 2, groups=groups)
+        return nn.Sequential(conv, nn.ReLU6(inplace=True)) if relu6 else nn.Sequential(conv)
+
+    class Block(nn.Module):  # type: ignore[misc,name-defined]
+        """An inverted residual: 1x1 expansion, 3x3 by channel, 1x1 projection."""
+
+        def __init__(self, cin: int, cout: int, expansion: int, stride: int) -> None:
+            super().__init__()
+            wide = cin * expansion
+            self.expand = unit(cin, wide, 1) if expansion > 1 else nn.Identity()
+            self.depthwise = unit(wide, wide, 3, stride, wide)
+            self.project = unit(wide, cout, 1, relu6=False)
+            self.residual = stride == 1 and cin == cout
+
+        def forward(self, x: Any) -> Any:
+            y = self.depthwise(self.expand(x))
+            if not self.residual:
+                return self.project(y)
+            if hasattr(self.project, "add_to"):  # pointwise adds the residual in the same pass
+                return self.project.add_to(y, x)
+            return x + self.project(y)
+
+    layers, cin = [unit(3, 32, 3, 2)], 32
+    for expansion, cout, count, stride in BLOCKS:
+        for i in range(count):
+            layers.append(Block(cin, cout, expansion, stride if i == 0 else 1))
+            cin = cout
+    return nn.Sequential(*layers, unit(cin, 1280, 1))
+
+
+def _with_pointwise(torch: Any, network: Any, layout: str) -> Any:
+    """Return a copy of a network whose 1x1 convolutions, with the ReLU6 that follows, are computed by pointwise."""
+    copy = importlib.import_module("copy").deepcopy(network)
+
+    class Pointwise(torch.nn.Module):  # type: ignore[misc]
+        def __init__(self, unit: Any) -> None:
+            super().__init__()
+            weight, bias = (array.detach().numpy() for array in (unit[0].weight, unit[0].bias))
+            self.layer = Conv(weight, bias, layout=layout, activation="relu6" if len(unit) > 1 else None)
+
+        def forward(self, x: Any) -> Any:
+            return _tensor(torch, self.layer(_array(x, layout)), layout)
+
+        def add_to(self, x: Any, residual: Any) -> Any:
+            return _tensor(torch, self.layer(_array(x, layout), _array(residual, layout)), layout)
+
+    def replace(module: Any) -> None:
+        for name, child in module.named_children():
+            first = child[0] if isinstance(child, torch.nn.Sequential) else None
+            if isinstance(first, torch.nn.Conv2d) and first.kernel_size == (1, 1):
+                setattr(module, name, Pointwise(child))
+            else:
+                replace(child)
+
+    replace(copy)
+    return copy
+
+
+def _array(tensor: Any, layout: str) -> Any:
+    """Return the memory of an NCHW tensor as an array in our layout, without a copy."""
+    return (tensor if layout == "NCHW" else tensor.permute(0, 2, 3, 1)).numpy()
+
+
+def _tensor(torch: Any, array: Any, layout: str) -> Any:
+    tensor = torch.from_numpy(array)
+    return tensor if layout == "NCHW" else tensor.permute(0, 3, 1, 2)
+
+
+def company_document(results: Sequence[Company], machine: Any, settings: dict[str, Any]) -> dict[str, Any]:
+    """Return everything that was found, in plain objects for JSON; times in seconds."""
+    return {
+        "machine": dataclasses.asdict(machine),
+        "settings": {**settings, "company": True},
+        "results": [{**dataclasses.asdict(result), "ratio": result.ratio} for result in results],
+        "summary": {
+            library: _summary([result for result in results if result.library == library])
+            for library in dict.fromkeys(result.library for result in results)
+        },
+    }
+
+
+def _summary(results: Sequence[Company]) -> dict[str, Any]:
+    ratios = [result.ratio for result in results]
+    return {"results": len(results), "least_ratio": min(ratios), "largest_ratio": max(ratios)}
+
+
+def company_table(results: Sequence[Company], threads: int) -> Any:
+    """Return a rich table of all results."""
+    rich_table, box = require("rich.table", "bench"), require("rich.box", "bench")
+    title = f"in company, {threads} threads each, float32; median times in us"
+    grid = rich_table.Table(title=title, title_justify="left", caption_justify="left", box=box.SIMPLE_HEAD)
+    for heading in ("library", "work", "layout", "threads"):
+        grid.add_column(heading, overflow="fold")
+    for heading in ("without", "with pointwise", "ratio"):
+        grid.add_column(heading, justify="right", no_wrap=True)
+    for result in results:
+        times = (f"{seconds * 1e6:.4g}" for seconds in (result.without, result.together))
+        grid.add_row(result.library, result.work, result.layout, result.threading, *times, f"{result.ratio:.2f}")
+    grid.caption = (
+        "numpy: a product and a convolution, each alone and added, then in turn; ratio: how many times as long. "
+        "torch: PyTorch's own network, then with its 1x1 layers by pointwise; ratio: how many times as fast"
+    )
+    return grid

@@ -1,0 +1,52 @@
+"""The contenders of the benchmark: bias and epilogue included, NumPy arrays in, new NumPy array out, float32."""
+
+from __future__ import annotations
+
+import functools
+from typing import TYPE_CHECKING
+
+from .._conv import Conv
+from . import frameworks, numpy_baseline
+
+if TYPE_CHECKING:
+    from .epilogue import Activation
+    from .layers import Case
+    from .operands import Builder, Call, Operands
+
+US = "pointwise"
+
+
+def _pointwise(case: Case, layout: str, arrays: Operands, threads: int) -> Call:
+    layer = Conv(
+        arrays.weight,
+        arrays.bias,
+        layout=layout,
+        stride=case.stride,
+        groups=case.groups,
+        activation=case.epilogue.activation.argument(),
+    )
+    # without one as without the argument: its parsing would be part of the smallest layers' time
+    return functools.partial(layer, arrays.x, *(() if arrays.residual is None else (arrays.residual,)))
+
+
+def left_out(name: str, activation: Activation) -> str | None:
+    """Return what to add to "`name` has no `activation`", where that is so; None where it has it."""
+    if name == "numpy":
+        return numpy_baseline.lacking(activation)
+    return "" if name == "xnnpack" and frameworks.xnnpack_lacking(activation) else None
+
+
+CONTENDERS: dict[str, Builder] = {
+    US: _pointwise,
+    "numpy": numpy_baseline.numpy_baseline,
+    "torch": frameworks.torch,
+    "onnxruntime": frameworks.onnxruntime,
+    "openvino": frameworks.openvino,
+    "xnnpack": frameworks.xnnpack,
+}
+MODULES = {
+    "torch": ("torch",),
+    "onnxruntime": ("onnxruntime", "onnx"),
+    "openvino": ("openvino", "onnx"),
+    "xnnpack": ("ai_edge_litert", "flatbuffers"),
+}

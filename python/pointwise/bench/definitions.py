@@ -1,0 +1,154 @@
+"""Activations in float64 for the benchmark's checks, and how far apart two results of each may lie."""
+
+from __future__ import annotations
+
+import functools
+import math
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from numpy.typing import NDArray
+
+    from .epilogue import Activation
+
+    Array: TypeAlias = NDArray[np.float64]
+
+# What a float32 implementation may add to an activation's error, in parts of the size of what it computes with: 16
+# roundings. Measured from -20 to 20 with sums that are exact: NumPy, PyTorch, ONNX Runtime and OpenVINO need up to 5.4
+# of them; OpenVINO's softplus 18, and 32 below -16, for which there is room in what the sum's rounding allows. Another
+# function is far beyond: the two kinds of GELU differ by 4.7e-4, 180 times as much as this is there.
+APPROXIMATION = 2.0**-20
+
+_ERF_STEP, _ERF_END = 2.0**-6, 6.0
+
+
+@functools.cache
+def _erf_table() -> tuple[Array, Array]:
+    """Return nodes, and the coefficients of the Taylor polynomials of erf at them, lowest order first."""
+    nodes = np.arange(-_ERF_END, _ERF_END + _ERF_STEP, _ERF_STEP)
+    values = np.array([math.erf(node) for node in nodes])
+    slope = 2 / math.sqrt(math.pi) * np.exp(-(nodes**2))
+    # erf^(k+1) = (-1)^k H_k * slope, H_k the Hermite polynomials 1, 2t, 4t^2 - 2, 8t^3 - 12t
+    third = slope * (4 * nodes**2 - 2) / 6
+    fourth = -slope * (8 * nodes**3 - 12 * nodes) / 24
+    return nodes, np.stack([values, slope, -slope * nodes, third, fourth])
+
+
+def erf(t: Array) -> Array:
+    """Return the error function, which NumPy lacks, within 1e-11.
+
+    The nearest node is at most d = 2**-7 away, so the remainder of the Taylor polynomial of degree 4 is at most
+    max|erf^(5)| d**5 / 5!. With |H_4(t)| exp(-t**2) <= 1.09 * 2**2 * sqrt(4!) (Cramér) this is below 6e-12. Beyond
+    the last node erf is 1 within 3e-17.
+    """
+    nodes, table = _erf_table()
+    t = np.clip(t, -_ERF_END, _ERF_END)
+    nearest = np.rint((t + _ERF_END) / _ERF_STEP)
+    index = np.where(np.isnan(t), 0, nearest).astype(np.intp)
+    distance = t - nodes[index]
+    result: Array = np.zeros_like(t)
+    for coefficients in table[::-1]:
+        result *= distance
+        result += coefficients[index]
+    return result
+
+
+def _sigmoid(v: Array) -> Array:
+    # exp of what is never positive: nothing overflows
+    small = np.exp(-np.abs(v))
+    result: Array = np.where(v < 0, small, 1.0) / (1 + small)
+    return result
+
+
+def _softplus(v: Array) -> Array:
+    result: Array = np.maximum(v, 0) + np.log1p(np.exp(-np.abs(v)))
+    return result
+
+
+def _hardsigmoid(v: Array) -> Array:
+    return np.clip(v / 6 + 0.5, 0, 1)
+
+
+def _gelu_tanh(v: Array) -> Array:
+    result: Array = v / 2 * (1 + np.tanh(math.sqrt(2 / math.pi) * (v + 0.044715 * v**3)))
+    return result
+
+
+class Definition(NamedTuple):
+    """An activation with its parameters bound.
+
+    Attributes
+    ----------
+    function : callable
+        In float64.
+    lipschitz : float
+        It brings no two values further apart than by this factor: a bound of its derivative.
+    size : callable
+        Takes an upper bound of |v| and the result; returns the size of the numbers that a float32 implementation rounds
+        on the way to it. 0 where nothing is rounded.
+    """
+
+    function: Callable[[Array], Array]
+    lipschitz: float
+    size: Callable[[Array, Array], Any]
+
+
+def _exact(most: Array, result: Array) -> float:
+    return 0.0
+
+
+def _one(most: Array, result: Array) -> float:
+    return 1.0
+
+
+def _product(most: Array, result: Array) -> Array:
+    """Return the size for v times a factor that is at most 1 and is rounded as a number near 1 is."""
+    return most
+
+
+def define(activation: Activation) -> Definition:
+    """Return the definition of an activation."""
+    return _DEFINITIONS[activation.name](*activation.parameters)
+
+
+def _clip(low: float, high: float) -> Definition:
+    return Definition(lambda v: np.clip(v, low, high), 1, _exact)
+
+
+def _leaky_relu(slope: float) -> Definition:
+    return Definition(lambda v: np.where(v < 0, slope * v, v), max(1.0, abs(slope)), lambda most, result: abs(result))
+
+
+def _elu(alpha: float) -> Definition:
+    # exp(v) - 1 loses what is small beside 1, where expm1 does not
+    return Definition(
+        lambda v: np.where(v < 0, alpha * np.expm1(np.minimum(v, 0)), v),
+        max(1.0, abs(alpha)),
+        lambda most, result: abs(alpha),
+    )
+
+
+# The derivatives' extremes, where they are not plain: silu 1.0998 at 2.40, gelu 1.1290 at sqrt(2), gelu_tanh 1.1290
+# at 1.42, mish 1.0885 at 1.49, hardswish 1.5 at 3.
+_DEFINITIONS: dict[str, Callable[..., Definition]] = {
+    "none": lambda: Definition(lambda v: v, 1, _exact),
+    "relu": lambda: Definition(lambda v: np.maximum(v, 0), 1, _exact),
+    "relu6": lambda: _clip(0, 6),
+    "clip": _clip,
+    "leaky_relu": _leaky_relu,
+    "elu": _elu,
+    "sigmoid": lambda: Definition(_sigmoid, 1 / 4, _one),
+    "tanh": lambda: Definition(np.tanh, 1, _one),
+    "silu": lambda: Definition(lambda v: v * _sigmoid(v), 1.1, _product),
+    "hardsigmoid": lambda: Definition(_hardsigmoid, 1 / 6, _one),
+    "hardswish": lambda: Definition(lambda v: v * _hardsigmoid(v), 1.5, _product),
+    "gelu": lambda: Definition(lambda v: v / 2 * (1 + erf(v / math.sqrt(2))), 1.13, _product),
+    "gelu_tanh": lambda: Definition(_gelu_tanh, 1.13, _product),
+    # log(1 + exp(v)) rounds a number of at least 1
+    "softplus": lambda: Definition(_softplus, 1, lambda most, result: np.maximum(result, 1)),
+    "mish": lambda: Definition(lambda v: v * np.tanh(_softplus(v)), 1.09, _product),
+}

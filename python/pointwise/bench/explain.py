@@ -1,0 +1,188 @@
+"""``pointwise bench --explain``: the cost model's choices against the best of all alternatives."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import platform
+import sys
+from typing import TYPE_CHECKING, Any
+
+from .. import _core
+from ..cli.files import replacing
+from ..cli.info import caches, cpu_name, version
+from ..cli.parser import CommandError, require
+from .choice import FULL, QUICK, WITHIN, Choice, generated_cases, measure_choices
+from .classes import geometric_mean
+from .contenders import US
+from .layers import networks, read_network
+from .verify import WrongResult
+
+if TYPE_CHECKING:
+    import argparse
+    from collections.abc import Callable, Sequence
+    from contextlib import AbstractContextManager
+    from typing import TypeAlias
+
+    from .layers import Case
+
+    ProgressBar: TypeAlias = Callable[[int], AbstractContextManager[Callable[[str], None]]]
+
+SEED = 1
+GENERATED, GENERATED_QUICK = 200, 50  # layers outside the tables
+NOTICED = 1.01  # a choice within 1% of the best is as good as it: clocks and neighbours differ by as much
+WIDTH = 160  # of the table where there is no terminal to ask
+
+
+def check_options(args: argparse.Namespace) -> None:
+    """Refuse options that --explain has no use for, where it is given."""
+    if args.explain is None:
+        return
+    alone = "our own kernels with each other on one thread, and draws nothing"
+    relu = "our own kernels with bias and ReLU"
+    given = {
+        "--vs": (args.vs is not None, alone),
+        "--plot": (args.plot is not None, alone),
+        "--threads": (args.threads not in (None, 1), alone),
+        "--neighbour": (args.neighbour, alone),
+        "--activation": (args.activation is not None, relu),
+        "--residual": (args.residual, relu),
+    }
+    for option, (is_given, what) in given.items():
+        if is_given:
+            raise CommandError(f"--explain compares {what}: got {option} too")
+
+
+def explain(args: argparse.Namespace, cases: Sequence[Case], layouts: Sequence[str], progress_bar: ProgressBar) -> int:
+    """Measure and report the choices; NumPy's BLAS must have been told to use one thread.
+
+    Parameters
+    ----------
+    args : Namespace
+        Of the command line; `args.explain` is the seed of the generated layers.
+    cases : sequence of Case
+        The layers of the tables.
+    layouts : sequence of str
+        Of every layer of the tables; generated ones have them by turns.
+    progress_bar : callable
+        Takes a number of steps and returns a context manager of what is called before each.
+
+    Returns
+    -------
+    int
+        The exit status.
+    """
+    known = [*cases, *(case for name in networks() for case in read_network(name))]
+    drawn = generated_cases(GENERATED_QUICK if args.quick else GENERATED, args.explain, known)
+    tables = [(case, layout) for layout in layouts for case in cases]
+    generated = [(case, layouts[i % len(layouts)]) for i, case in enumerate(drawn)]
+    try:
+        with progress_bar(len(tables) + len(generated)) as advance:
+            choices = list(measure_choices(tables + generated, QUICK if args.quick else FULL, advance))
+    except WrongResult as error:
+        raise CommandError(str(error), status=1) from error
+
+    groups = {"tables": choices[: len(tables)], "generated": choices[len(tables) :]}
+    settings = {"batch": args.batch, "quick": args.quick, "seed": args.explain, "within": WITHIN, "dtype": "float32"}
+    found = document(groups, settings)
+    if args.json is not None:
+        with replacing(args.json) as file:
+            file.write(json.dumps(found, indent=1, allow_nan=False).encode() + b"\n")
+    console_type = require("rich.console", "bench").Console
+    console = console_type(markup=False, highlight=False, width=None if sys.stdout.isatty() else WIDTH)
+    with console.capture() as captured:
+        for group, its_choices in groups.items():
+            console.print(table(group, its_choices))
+    print(captured.get(), end="")  # not rich's own print, which leaves the process when the pipe is closed
+    print("\n".join(summary_lines(found["summary"])))
+    machine = found["machine"]
+    versions = ", ".join(f"{name} {version}" for name, version in machine["versions"].items())
+    print(f"{machine['cpu']}, {machine['isa']}, 1 thread, {versions}; generated layers: seed {args.explain}")
+    return 0
+
+
+def summarize(choices: Sequence[Choice]) -> dict[str, Any]:
+    """Return the summary of some choices, of at least one, in plain objects for JSON."""
+    worst = max(choices, key=lambda choice: choice.regret)
+    return {
+        "layers": len(choices),
+        "geometric_mean_regret": geometric_mean(choice.regret for choice in choices),
+        "maximum_regret": worst.regret,
+        "maximum_layer": f"{worst.case.network} {worst.case.layer}",
+        "maximum_layout": worst.layout,
+        "noticed": sum(choice.regret >= NOTICED for choice in choices),
+    }
+
+
+def document(groups: dict[str, list[Choice]], settings: dict[str, Any]) -> dict[str, Any]:
+    """Return everything that was found, in plain objects for JSON."""
+    summary = {}
+    for group, choices in groups.items():
+        layouts = list(dict.fromkeys(choice.layout for choice in choices))
+        parts = {layout: [choice for choice in choices if choice.layout == layout] for layout in layouts}
+        parts |= {"both": choices} if len(layouts) > 1 else {}
+        summary[group] = {name: summarize(part) for name, part in parts.items()}
+    versions = {US: _core.version, "python": platform.python_version(), "numpy": version("numpy") or "unknown"}
+    return {
+        "machine": {"cpu": cpu_name(), "caches": caches(), "isa": _core.isa, "threads": 1, "versions": versions},
+        "settings": settings,
+        "results": [
+            {"group": group, **dataclasses.asdict(choice), "case": choice.case.columns()}
+            for group, choices in groups.items()
+            for choice in choices
+        ],
+        "summary": summary,
+    }
+
+
+def summary_lines(summary: dict[str, Any]) -> list[str]:
+    """Return the summary in lines of text."""
+    return [
+        f"{group}, {layout if layout != 'both' else 'both layouts'}: the choice takes "
+        f"{found['geometric_mean_regret']:.3f} times as long as the best (geometric mean of {found['layers']} layers), "
+        f"at most {found['maximum_regret']:.2f} ({found['maximum_layer']}, {found['maximum_layout']}), "
+        f"within {100 * (NOTICED - 1):.0f}% of it on {found['layers'] - found['noticed']} of {found['layers']}"
+        for group, layouts in summary.items()
+        for layout, found in layouts.items()
+    ]
+
+
+def short(words: str) -> str:
+    """Return the words of an alternative without what all of them have."""
+    return words.replace("gemm_f32_", "").replace(f"_{_core.isa}", "").replace("source ", "")
+
+
+def table(group: str, choices: Sequence[Choice]) -> Any:
+    """Return a rich table of the layers where the choice is not the best, the worst first."""
+    rich_table, box = require("rich.table", "bench"), require("rich.box", "bench")
+    grid = rich_table.Table(
+        title=f"{group}: where the choice is not the best", title_justify="left", box=box.SIMPLE_HEAD
+    )
+    for heading in ("network", "layer", "layout", "shape", "chosen", "best"):
+        grid.add_column(heading, overflow="fold")  # a narrow terminal folds names, never figures
+    for heading in ("expected", "regret"):
+        grid.add_column(heading, justify="right", no_wrap=True)
+    for choice in sorted(choices, key=lambda choice: -choice.regret):
+        if choice.regret < NOTICED:
+            break
+        case = choice.case
+        shape = f"{'x'.join(map(str, case.shape(choice.layout)))} -> {case.cout}"
+        shape += f", stride {case.stride}" if case.stride > 1 else ""
+        shape += f", groups {case.groups}" if case.groups > 1 else ""
+        cycles = {alternative.words: alternative.cycles for alternative in choice.alternatives}
+        grid.add_row(
+            case.network,
+            case.layer,
+            choice.layout,
+            shape,
+            short(choice.chosen),
+            short(choice.best),
+            f"{cycles[choice.chosen] / cycles[choice.best]:.2f}",
+            f"{choice.regret:.2f}",
+        )
+    grid.caption = (
+        "regret: time of the choice over that of the best; expected: what the cost model takes it for; "
+        f"left out: {sum(choice.regret < NOTICED for choice in choices)} within {100 * (NOTICED - 1):.0f}%"
+    )
+    grid.caption_justify = "left"
+    return grid

@@ -1,0 +1,285 @@
+"""The frameworks among the contenders, their weights prepared beforehand and their modules imported late."""
+
+from __future__ import annotations
+
+import functools
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from ..cli.parser import require
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from numpy.typing import NDArray
+
+    from .epilogue import Activation
+    from .layers import Case
+    from .operands import Call, Operands
+
+
+def torch(case: Case, layout: str, arrays: Operands, threads: int) -> Call:
+    """Return PyTorch's conv2d and activation, in place where it has that, on tensors that share the arrays' memory."""
+    module = require("torch", "--vs torch")
+    module.set_num_threads(threads)
+    x, weight, bias = map(module.from_numpy, arrays[:3])
+    residual = None if arrays.residual is None else module.from_numpy(arrays.residual)
+    weight = weight[:, :, None, None]
+    nhwc = layout == "NHWC"
+    if nhwc:  # PyTorch's own way to hold NHWC: axes in the order NCHW, channels innermost in memory
+        x = x.permute(0, 3, 1, 2)
+        weight = weight.contiguous(memory_format=module.channels_last)
+        residual = None if residual is None else residual.permute(0, 3, 1, 2)
+    convolve = functools.partial(module.conv2d, x, weight, bias, stride=case.stride, groups=case.groups)
+    activate = _torch_activation(module, case.epilogue.activation)
+
+    def call() -> NDArray[Any]:
+        with module.inference_mode():
+            y = convolve()
+            if residual is not None:
+                y.add_(residual)
+            result: NDArray[Any] = activate(y).numpy()
+        return result.transpose(0, 2, 3, 1) if nhwc else result
+
+    return call
+
+
+def _torch_activation(module: Any, activation: Activation) -> Callable[[Any], Any]:
+    functional = module.nn.functional
+    low, high = activation.parameters if activation.name == "clip" else (0, 6)
+    one = activation.parameters[:1]
+    functions: dict[str, Callable[[Any], Any]] = {
+        "none": lambda y: y,
+        "relu": module.relu_,
+        "relu6": lambda y: functional.relu6(y, inplace=True),
+        "clip": lambda y: y.clamp_(low, high),
+        "leaky_relu": lambda y: functional.leaky_relu(y, *one, inplace=True),
+        "elu": lambda y: functional.elu(y, *one, inplace=True),
+        "sigmoid": module.sigmoid_,
+        "tanh": module.tanh_,
+        "silu": lambda y: functional.silu(y, inplace=True),
+        "hardsigmoid": lambda y: functional.hardsigmoid(y, inplace=True),
+        "hardswish": lambda y: functional.hardswish(y, inplace=True),
+        "gelu": functional.gelu,
+        "gelu_tanh": lambda y: functional.gelu(y, approximate="tanh"),
+        "softplus": functional.softplus,
+        "mish": lambda y: functional.mish(y, inplace=True),
+    }
+    return functions[activation.name]
+
+
+def _onnx_model(
+    case: Case, layout: str, arrays: Operands, needed_for: str, *, add_last: bool
+) -> tuple[dict[str, NDArray[Any]], bytes]:
+    """Return the inputs of an ONNX model by their names, and the model.
+
+    ONNX has no NHWC convolution: there Transposes surround it. With `add_last` the sum is transposed before the
+    residual is added, else the residual is transposed too.
+    """
+    helper, numpy_helper = (require(f"onnx.{name}", needed_for) for name in ("helper", "numpy_helper"))
+    node = helper.make_node
+    constants = {"w": arrays.weight[:, :, None, None], "b": arrays.bias}
+    inputs = {"x": arrays.x} if arrays.residual is None else {"x": arrays.x, "residual": arrays.residual}
+    nhwc = layout == "NHWC"
+    early = nhwc and add_last and arrays.residual is not None  # whether the sum is transposed at once
+    nodes, last, end = [], "sum", "y"
+    if nhwc:
+        for name in ("x",) if early else inputs:
+            nodes.append(node("Transpose", [name], [f"{name}_nchw"], perm=[0, 3, 1, 2]))
+    x = "x_nchw" if nhwc else "x"
+    nodes.append(node("Conv", [x, "w", "b"], ["sum"], strides=[case.stride] * 2, group=case.groups))
+    if early:
+        nodes.append(node("Transpose", ["sum"], ["sum_nhwc"], perm=[0, 2, 3, 1]))
+        last = "sum_nhwc"
+    if arrays.residual is not None:
+        residual = "residual_nchw" if nhwc and not early else "residual"
+        nodes.append(node("Add", [last, residual], ["total"]))
+        last = "total"
+    nodes += _onnx_activation(node, case.epilogue.activation, last, constants)
+    if nhwc and not early:
+        nodes.append(node("Transpose", ["y"], ["y_nhwc"], perm=[0, 2, 3, 1]))
+        end = "y_nhwc"
+    float32 = 1  # onnx.TensorProto.FLOAT
+    graph = helper.make_graph(
+        nodes,
+        "layer",
+        [helper.make_tensor_value_info(name, float32, array.shape) for name, array in inputs.items()],
+        [helper.make_tensor_value_info(end, float32, None)],
+        [numpy_helper.from_array(array, name) for name, array in constants.items()],
+    )
+    # the first operator set that has all the activations: Gelu came last
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 20)], ir_version=9)
+    return inputs, model.SerializeToString()
+
+
+def _onnx_activation(node: Any, activation: Activation, source: str, constants: dict[str, NDArray[Any]]) -> list[Any]:
+    """Return the nodes from `source` to "y"; adds to the constants of the model."""
+    name, parameters = activation.name, activation.parameters
+    if name in ("clip", "relu6"):
+        low, high = parameters or (0, 6)
+        constants.update(low=np.array(low, np.float32), high=np.array(high, np.float32))
+        return [node("Clip", [source, "low", "high"], ["y"])]
+    if name == "silu":
+        return [node("Sigmoid", [source], ["factor"]), node("Mul", [source, "factor"], ["y"])]
+    operators: dict[str, tuple[str, dict[str, Any]]] = {
+        "none": ("Identity", {}),
+        "relu": ("Relu", {}),
+        "leaky_relu": ("LeakyRelu", {"alpha": sum(parameters)}),
+        "elu": ("Elu", {"alpha": sum(parameters)}),
+        "sigmoid": ("Sigmoid", {}),
+        "tanh": ("Tanh", {}),
+        "hardsigmoid": ("HardSigmoid", {"alpha": 1 / 6, "beta": 0.5}),
+        "hardswish": ("HardSwish", {}),
+        "gelu": ("Gelu", {}),
+        "gelu_tanh": ("Gelu", {"approximate": "tanh"}),
+        "softplus": ("Softplus", {}),
+        "mish": ("Mish", {}),
+    }
+    operator, attributes = operators[name]
+    return [node(operator, [source], ["y"], **attributes)]
+
+
+def onnxruntime(case: Case, layout: str, arrays: Operands, threads: int) -> Call:
+    """Return an ONNX Runtime session of Conv, Add and activation, which it fuses where it can."""
+    runtime = require("onnxruntime", "--vs onnxruntime")
+    # a Transpose less than the other way: 0.7 of its time
+    feed, model = _onnx_model(case, layout, arrays, "--vs onnxruntime", add_last=True)
+    options = runtime.SessionOptions()
+    options.intra_op_num_threads, options.inter_op_num_threads = threads, 1
+    options.graph_optimization_level = runtime.GraphOptimizationLevel.ORT_ENABLE_ALL
+    session = runtime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
+
+    def call() -> NDArray[Any]:
+        y: NDArray[Any] = session.run(None, feed)[0]
+        return y
+
+    return call
+
+
+def openvino(case: Case, layout: str, arrays: Operands, threads: int) -> Call:
+    """Return an OpenVINO request of the same model; its result is not a new array but its own one: an advantage."""
+    runtime = require("openvino", "--vs openvino")
+    # Conv, Add and activation are one: 0.9 of the time of the other way
+    inputs, model = _onnx_model(case, layout, arrays, "--vs openvino", add_last=False)
+    core = runtime.Core()
+    settings = {"INFERENCE_NUM_THREADS": threads, "NUM_STREAMS": 1, "INFERENCE_PRECISION_HINT": "f32"}
+    request = core.compile_model(core.read_model(model), "CPU", settings).create_infer_request()
+    for name, array in inputs.items():
+        request.set_tensor(name, runtime.Tensor(array, shared_memory=True))
+
+    def call(arrays: Operands = arrays) -> NDArray[Any]:  # holds what the tensors only point to
+        request.infer()
+        y: NDArray[Any] = request.get_output_tensor().data
+        return y
+
+    return call
+
+
+def xnnpack(case: Case, layout: str, arrays: Operands, threads: int) -> Call | None:
+    """Return a TensorFlow Lite interpreter, whose delegate for floats is XNNPACK; None in NCHW, which it lacks."""
+    if layout != "NHWC":
+        return None
+    interpreter_module = require("ai_edge_litert.interpreter", "--vs xnnpack")
+    interpreter = interpreter_module.Interpreter(model_content=_tflite_model(case, arrays), num_threads=threads)
+    interpreter.allocate_tensors()
+    names = {"x": arrays.x, "residual": arrays.residual}
+    inputs = [(tensor["index"], names[tensor["name"]]) for tensor in interpreter.get_input_details()]
+    y = interpreter.get_output_details()[0]["index"]
+
+    def call() -> NDArray[Any]:
+        for index, array in inputs:
+            interpreter.set_tensor(index, array)  # the interface copies in, and out
+        interpreter.invoke()
+        result: NDArray[Any] = interpreter.get_tensor(y)
+        return result
+
+    return call
+
+
+def xnnpack_lacking(activation: Activation) -> bool:
+    """Return whether no single operator of TensorFlow Lite is the activation."""
+    names = (*_TFLITE_FUSED, *_TFLITE_OPERATORS)
+    return activation.name not in names or (activation.name == "elu" and activation.parameters != (1,))
+
+
+_TFLITE_FUSED = {"none": "NONE", "relu": "RELU", "relu6": "RELU6"}  # into the operator before
+_TFLITE_OPERATORS = {
+    "leaky_relu": "LEAKY_RELU",
+    "elu": "ELU",
+    "sigmoid": "LOGISTIC",
+    "tanh": "TANH",
+    "hardswish": "HARD_SWISH",
+    "gelu": "GELU",
+    "gelu_tanh": "GELU",
+}
+
+
+def _tflite_model(case: Case, arrays: Operands) -> bytes:
+    """Return a TensorFlow Lite model of CONV_2D with its bias, ADD with a residual, and the activation."""
+    schema = require("ai_edge_litert.schema_py_generated", "--vs xnnpack")
+    flatbuffers = require("flatbuffers", "--vs xnnpack")
+    weight = arrays.weight[:, None, None, :]
+    shape = case.cost("NHWC").output_shape
+    model, graph = schema.ModelT(), schema.SubGraphT()
+    model.version, model.buffers, graph.tensors = 3, [schema.BufferT()], []  # by definition the first buffer is empty
+    model.operatorCodes, graph.operators, graph.inputs = [], [], [0]
+    kinds, activation_types = schema.BuiltinOperator, schema.ActivationFunctionType
+
+    def add_tensor(name: str, shape: tuple[int, ...], values: NDArray[Any] | None = None) -> int:
+        buffer, tensor = schema.BufferT(), schema.TensorT()
+        if values is not None:
+            buffer.data = np.frombuffer(values.tobytes(), np.uint8)
+        tensor.name, tensor.shape, tensor.type = name, list(shape), schema.TensorType.FLOAT32
+        tensor.buffer = len(model.buffers)
+        model.buffers.append(buffer)
+        graph.tensors.append(tensor)
+        return len(graph.tensors) - 1
+
+    def add_operator(kind: str, inputs: list[int], options: str | None = None, **values: Any) -> int:
+        code, operator = schema.OperatorCodeT(), schema.OperatorT()
+        code.builtinCode = getattr(kinds, kind)
+        code.deprecatedBuiltinCode = min(code.builtinCode, 127)  # an int8 of older readers
+        code.version = 1
+        model.operatorCodes.append(code)
+        operator.opcodeIndex = len(model.operatorCodes) - 1
+        operator.inputs, operator.outputs = inputs, [add_tensor(kind, shape)]
+        if options is not None:
+            operator.builtinOptionsType = getattr(schema.BuiltinOptions, options)
+            operator.builtinOptions = getattr(schema, f"{options}T")()
+            vars(operator.builtinOptions).update(values)
+        graph.operators.append(operator)
+        return int(operator.outputs[0])
+
+    activation = case.epilogue.activation
+    fused = getattr(activation_types, _TFLITE_FUSED.get(activation.name, "NONE"))
+    inputs = [
+        add_tensor("x", case.shape("NHWC")),
+        add_tensor("weight", weight.shape, weight),
+        add_tensor("bias", arrays.bias.shape, arrays.bias),
+    ]
+    steps = {"strideH": case.stride, "strideW": case.stride, "dilationHFactor": 1, "dilationWFactor": 1}
+    ends_here = arrays.residual is None
+    last = add_operator(
+        "CONV_2D",
+        inputs,
+        "Conv2DOptions",
+        padding=schema.Padding.VALID,
+        fusedActivationFunction=fused if ends_here else activation_types.NONE,
+        **steps,
+    )
+    if not ends_here:
+        graph.inputs.append(add_tensor("residual", shape))
+        last = add_operator("ADD", [last, graph.inputs[-1]], "AddOptions", fusedActivationFunction=fused)
+    if activation.name in _TFLITE_OPERATORS:
+        options: dict[str, dict[str, Any]] = {
+            "leaky_relu": {"options": "LeakyReluOptions", "alpha": sum(activation.parameters)},
+            "gelu": {"options": "GeluOptions", "approximate": False},
+            "gelu_tanh": {"options": "GeluOptions", "approximate": True},
+        }
+        last = add_operator(_TFLITE_OPERATORS[activation.name], [last], **options.get(activation.name, {}))
+    graph.outputs = [last]
+    model.subgraphs = [graph]
+    builder = flatbuffers.Builder(arrays.weight.nbytes + 4096)
+    builder.Finish(model.Pack(builder), b"TFL3")
+    return bytes(builder.Output())

@@ -1,0 +1,148 @@
+"""Layer tables: the 1x1 convolutions of real networks, as CSV files."""
+
+from __future__ import annotations
+
+import csv
+import dataclasses
+import io
+import math
+import pathlib
+import sys
+from typing import TYPE_CHECKING
+
+from .._cost import cost
+from ..cli.parser import CommandError
+from .epilogue import BIAS_RELU, Epilogue
+
+if TYPE_CHECKING:
+    from .._cost import Cost
+
+LAYOUTS = ("NCHW", "NHWC")
+HEADER = ["network", "layer", "n", "cin", "cout", "h", "w", "stride", "groups"]
+
+
+@dataclasses.dataclass(frozen=True)
+class Case:
+    """One layer of a network: a row of a table, its fields named as the columns are, and what follows its sum."""
+
+    network: str
+    layer: str
+    n: int
+    cin: int
+    cout: int
+    h: int
+    w: int
+    stride: int
+    groups: int
+    epilogue: Epilogue = dataclasses.field(default=BIAS_RELU, kw_only=True)
+
+    def columns(self) -> dict[str, str | int]:
+        """Return the row of the table."""
+        return {column: getattr(self, column) for column in HEADER}
+
+    def shape(self, layout: str) -> tuple[int, int, int, int]:
+        """Return the shape of x in one of `LAYOUTS`."""
+        n, c, h, w = self.n, self.cin, self.h, self.w
+        return (n, c, h, w) if layout == "NCHW" else (n, h, w, c)
+
+    def cost(self, layout: str = "NCHW") -> Cost:
+        """Return what the layer costs in float32 with a bias; a residual is read once, and counts as traffic."""
+        found = cost(self.shape(layout), self.cout, layout=layout, stride=self.stride, groups=self.groups, bias=True)
+        if not self.epilogue.residual:
+            return found
+        nbytes = found.bytes + 4 * math.prod(found.output_shape)
+        return dataclasses.replace(found, bytes=nbytes, intensity=found.flops / nbytes)
+
+    def with_batch(self, n: int) -> Case:
+        """Return the same layer for `n` images."""
+        return dataclasses.replace(self, n=n)
+
+    def with_epilogue(self, epilogue: Epilogue) -> Case:
+        """Return the same layer with something else after its sum."""
+        return dataclasses.replace(self, epilogue=epilogue)
+
+
+def _tables() -> dict[str, pathlib.Path]:
+    # a package that is installed editable lies in two folders, and its data in the second
+    folders = sys.modules[__package__.partition(".")[0]].__path__
+    return {file.stem: file for folder in folders for file in pathlib.Path(folder, "layers").glob("*.csv")}
+
+
+def networks() -> list[str]:
+    """Return the names of the tables that are installed with the package."""
+    return sorted(_tables())
+
+
+def read_network(name: str) -> list[Case]:
+    """Read a table that is installed with the package.
+
+    Parameters
+    ----------
+    name : str
+        One of `networks`.
+
+    Returns
+    -------
+    list of Case
+
+    Raises
+    ------
+    CommandError
+        Where there is no such table.
+    """
+    tables = _tables()
+    if name not in tables:
+        raise CommandError(f"there is no network {name!r}; there are {', '.join(sorted(tables)) or 'none'}")
+    return read_table(tables[name], f"{name}.csv")
+
+
+def read_table(file: pathlib.Path, name: str) -> list[Case]:
+    """Read a table.
+
+    Parameters
+    ----------
+    file : Path
+        A CSV file that begins with the line ``network,layer,n,cin,cout,h,w,stride,groups``.
+    name : str
+        What to call it in errors.
+
+    Returns
+    -------
+    list of Case
+        At least one.
+
+    Raises
+    ------
+    CommandError
+        Where it cannot be read or is malformed: names the line.
+    """
+    try:
+        text = file.read_text(encoding="utf-8-sig")
+    except OSError as error:
+        raise CommandError(f"{name}: cannot be read: {error.strerror or error}") from error
+    except ValueError as error:
+        raise CommandError(f"{name}: not a text file in UTF-8: {error}") from error
+    rows = csv.reader(io.StringIO(text, newline=""), strict=True)
+    cases = []
+    try:
+        if next(rows, None) != HEADER:
+            raise ValueError(f"the header must be {','.join(HEADER)}")
+        cases = [_case(row) for row in rows if row]
+    except (ValueError, csv.Error) as error:
+        raise CommandError(f"{name}: line {max(rows.line_num, 1)}: {error}") from error
+    if not cases:
+        raise CommandError(f"{name}: no layers")
+    return cases
+
+
+def _case(row: list[str]) -> Case:
+    if len(row) != len(HEADER):
+        raise ValueError(f"expected {len(HEADER)} fields, got {len(row)}")
+    for column, text in zip(HEADER[2:], row[2:], strict=True):
+        if not (text.isascii() and text.isdigit() and int(text[:20]) > 0):
+            raise ValueError(f"{column} must be a whole number of at least 1, got {text!r}")
+    case = Case(row[0], row[1], *map(int, row[2:]))
+    if case.cin % case.groups or case.cout % case.groups:
+        raise ValueError(f"groups must divide cin and cout, got {case.groups} for {case.cin} and {case.cout}")
+    case.cost()  # sizes beyond int64 are a ValueError
+    return case

@@ -1,0 +1,45 @@
+"""The operands of one layer, and the type of a contender."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from numpy.typing import NDArray
+
+    from .layers import Case
+
+    Call: TypeAlias = Callable[[], NDArray[Any]]
+    # None for what the contender cannot compute: it is left out there
+    Builder: TypeAlias = Callable[[Case, str, "Operands", int], Call | None]
+
+
+class Operands(NamedTuple):
+    """The arrays of one case; the residual is None where there is none."""
+
+    x: NDArray[Any]
+    weight: NDArray[Any]
+    bias: NDArray[Any]
+    residual: NDArray[Any] | None = None
+
+    def magnitudes(self) -> Operands:
+        """Return absolute values in float64: the same sum of them bounds the rounding errors."""
+        x, weight, bias = (np.abs(array, dtype=np.float64) for array in (self.x, self.weight, self.bias))
+        residual = None if self.residual is None else np.abs(self.residual, dtype=np.float64)
+        return Operands(x, weight, bias, residual)
+
+
+def operands(case: Case, layout: str) -> Operands:
+    """Return random arrays for a case, the same ones every time."""
+    rng = np.random.default_rng(0)
+    x = rng.standard_normal(case.shape(layout), dtype=np.float32)
+    weight = rng.standard_normal((case.cout, case.cin // case.groups), dtype=np.float32)
+    weight /= np.sqrt(np.float32(weight.shape[1]))
+    bias = rng.standard_normal(case.cout, dtype=np.float32)
+    shape = case.cost(layout).output_shape
+    residual = rng.standard_normal(shape, dtype=np.float32) if case.epilogue.residual else None
+    return Operands(x, weight, bias, residual)

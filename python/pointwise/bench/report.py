@@ -1,0 +1,200 @@
+"""What the benchmark found, as a document, in lines and as a table."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import TYPE_CHECKING, Any
+
+from ..cli.parser import require
+from .classes import class_lines, class_summary, geometric_mean, is_large
+from .contenders import US
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from .measure import Result
+
+DASH = "-"  # in a table, where a contender does not have the layer
+BEST_PEER = "the best peer of each layer"
+
+
+@dataclasses.dataclass(frozen=True)
+class Machine:
+    """Where the figures come from; `fma_peak` in FLOP/s, `bandwidth` in bytes/s, both of all threads together.
+
+    `fma_peak` is the best of both ends of the run. Each result has a peak of its own, measured beside its layer: it is
+    the one that percentages are of.
+    """
+
+    cpu: str
+    caches: dict[str, str]
+    isa: str
+    threads: int
+    fma_peak: float
+    bandwidth: float
+    versions: dict[str, str]
+
+
+def bound_of(result: Result, machine: Machine) -> tuple[str, float]:
+    """Return which bound is the lower one for this layer, "peak" or "bandwidth", and the fraction we reach of it."""
+    if result.cost.intensity < result.peak / machine.bandwidth:
+        return "bandwidth", result.bytes_per_second / machine.bandwidth
+    return "peak", result.peak_fraction
+
+
+def summarize(results: Sequence[Result], contenders: Sequence[str], machine: Machine) -> dict[str, Any]:
+    """Return the summary of one layout's results, in plain objects for JSON."""
+    large = [result for result in results if is_large(result)]
+    summary: dict[str, Any] = {
+        "layers": len(results),
+        "layers_above_1_mflop": len(large),
+        "peak_fraction_above_1_mflop": geometric_mean(result.peak_fraction for result in large),
+        **class_summary(results, machine.bandwidth),
+        "versus": {name: _versus([(result, name) for result in results]) for name in contenders},
+    }
+    if len(contenders) > 1:
+        summary["best_peer"] = _versus([(result, result.best_peer()) for result in results])
+    return summary
+
+
+def _versus(pairs: Sequence[tuple[Result, str | None]]) -> dict[str, Any]:
+    """Return the summary of ratios, each to the contender beside the result, where that has the layer."""
+    ratios = [
+        (ratio, result.name, peer) for result, peer in pairs if peer and (ratio := result.ratio(peer)) is not None
+    ]
+    least, layer, peer = min(ratios, default=(None, None, None))
+    return {
+        "layers": len(ratios),
+        "geometric_mean_ratio": geometric_mean(ratio for ratio, _, _ in ratios),
+        "minimum_ratio": least,
+        "minimum_layer": layer,
+        "minimum_contender": peer,
+        "at_least_as_fast": sum(ratio >= 1 for ratio, _, _ in ratios),
+    }
+
+
+def document(
+    results: Sequence[Result], contenders: Sequence[str], machine: Machine, settings: dict[str, Any]
+) -> dict[str, Any]:
+    """Return everything that was found, in plain objects for JSON."""
+    layouts = list(dict.fromkeys(result.layout for result in results))
+    return {
+        "machine": dataclasses.asdict(machine),
+        "settings": settings,
+        "results": [_row(result, contenders, machine) for result in results],
+        "summary": {
+            layout: summarize([r for r in results if r.layout == layout], contenders, machine) for layout in layouts
+        },
+    }
+
+
+def _row(result: Result, contenders: Sequence[str], machine: Machine) -> dict[str, Any]:
+    bound, fraction = bound_of(result, machine)
+    return {
+        **result.case.columns(),
+        "layout": result.layout,
+        "cost": dataclasses.asdict(result.cost),
+        "seconds": {name: result.seconds.get(name) for name in (US, *contenders)},
+        "peak": result.peak,
+        "peak_fraction": result.peak_fraction,
+        "bandwidth_fraction": result.bytes_per_second / machine.bandwidth,
+        "bound": bound,
+        "bound_fraction": fraction,
+        "ratio": {contender: result.ratio(contender) for contender in contenders},
+    }
+
+
+def summary_lines(layout: str, summary: dict[str, Any]) -> list[str]:
+    """Return the summary of one layout in lines of text."""
+    rivals = dict(summary["versus"])
+    if "best_peer" in summary:
+        rivals[BEST_PEER] = summary["best_peer"]
+    lines = [_versus_line(layout, name, versus) for name, versus in rivals.items()]
+    fraction = summary["peak_fraction_above_1_mflop"]
+    if fraction is not None:
+        count = summary["layers_above_1_mflop"]
+        lines.append(f"{layout}: {100 * fraction:.1f}% of FMA peak (geometric mean of {count} layers above 1 MFLOP)")
+    return lines + class_lines(layout, summary)
+
+
+def _versus_line(layout: str, name: str, versus: dict[str, Any]) -> str:
+    layers, peer = versus["layers"], versus["minimum_contender"]
+    if not layers:
+        return f"{layout}: {name} has none of these layers"
+    least = versus["minimum_layer"] + (f", {peer}" if peer != name else "")
+    return (
+        f"{layout}: {versus['geometric_mean_ratio']:.2f} times as fast as {name} (geometric mean of {layers} layers), "
+        f"at least {versus['minimum_ratio']:.2f} ({least}), "
+        f"at least as fast on {versus['at_least_as_fast']} of {layers}"
+    )
+
+
+def network_table(results: Sequence[Result], contenders: Sequence[str]) -> Any:
+    """Return a rich table with a row for every network and layout: geometric means and the smallest ratios."""
+    rich_table, box = require("rich.table", "bench"), require("rich.box", "bench")
+    grid = rich_table.Table(title="geometric means", title_justify="left", box=box.SIMPLE_HEAD)
+    for heading in ("network", "layout"):
+        grid.add_column(heading)
+    headings = (f"{what}x\n{name}" for name in contenders for what in ("", "least "))
+    for heading in ("layers", "GFLOP/s", "of peak", *headings):
+        grid.add_column(heading, justify="right", no_wrap=True)
+    for network, layout in dict.fromkeys((result.case.network, result.layout) for result in results):
+        rows = [r for r in results if (r.case.network, r.layout) == (network, layout)]
+        flops = geometric_mean(row.flops_per_second for row in rows) or 0.0
+        peak = geometric_mean(row.peak_fraction for row in rows) or 0.0
+        ratios = [[r for row in rows if (r := row.ratio(name)) is not None] for name in contenders]
+        grid.add_row(
+            network,
+            layout,
+            str(len(rows)),
+            f"{flops / 1e9:.1f}",
+            f"{100 * peak:.0f}%",
+            *(_ratio(value) for ratio in ratios for value in (geometric_mean(ratio), min(ratio, default=None))),
+        )
+    return grid
+
+
+def _ratio(value: float | None) -> str:
+    return DASH if value is None else f"{value:.2f}"
+
+
+def machine_line(machine: Machine) -> str:
+    """Return the machine in one line of text."""
+    threads = f"{machine.threads} thread{'s' if machine.threads > 1 else ''}"
+    versions = ", ".join(f"{name} {version}" for name, version in machine.versions.items())
+    return (
+        f"{machine.cpu}, {machine.isa}, {threads}, FMA peak {machine.fma_peak / 1e9:.1f} GFLOP/s, "
+        f"copy bandwidth {machine.bandwidth / 1e9:.1f} GB/s, {versions}"
+    )
+
+
+def table(layout: str, results: Sequence[Result], contenders: Sequence[str], machine: Machine) -> Any:
+    """Return a rich table of one layout's results."""
+    rich_table, box = require("rich.table", "bench"), require("rich.box", "bench")
+    title = f"{layout}, float32, {results[0].case.epilogue.words()}"
+    grid = rich_table.Table(title=title, title_justify="left", box=box.SIMPLE_HEAD)
+    for heading in ("network", "layer", "shape"):
+        grid.add_column(heading, overflow="fold")  # a narrow terminal folds names, never figures
+    for heading in ("MFLOP", "GFLOP/s", "of bound", *(f"x {contender}" for contender in contenders)):
+        grid.add_column(heading, justify="right", no_wrap=True)
+    for result in results:
+        case = result.case
+        shape = f"{'x'.join(map(str, case.shape(layout)))} -> {case.cout}"
+        shape += f", stride {case.stride}" if case.stride > 1 else ""
+        shape += f", groups {case.groups}" if case.groups > 1 else ""
+        bound, fraction = bound_of(result, machine)
+        grid.add_row(
+            case.network,
+            case.layer,
+            shape,
+            f"{result.cost.flops / 1e6:.3g}",
+            f"{result.flops_per_second / 1e9:.1f}",
+            f"{100 * fraction:.0f}% {bound}",
+            *(_ratio(result.ratio(contender)) for contender in contenders),
+        )
+    grid.caption = (
+        f"GFLOP/s are those of {US}; peak is that measured beside the layer; bandwidth where that bound is the lower "
+        "one (what stays in the caches can exceed it); x name: times as fast as that"
+    )
+    grid.caption_justify = "left"
+    return grid

@@ -1,0 +1,131 @@
+"""Files of the command line: results that appear whole or not at all, and arrays that somebody else wrote."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import secrets
+from typing import IO, TYPE_CHECKING, Any
+
+import numpy as np
+
+from .parser import CommandError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from numpy.typing import NDArray
+
+NPY_MAGIC = b"\x93NUMPY"
+
+
+def _reason(error: OSError) -> str:
+    return error.strerror or str(error)
+
+
+def _temporary(path: str) -> tuple[str, str]:
+    """Return where the file really is, so that a link is kept, and a name beside it that nobody else has."""
+    target = os.path.realpath(path)
+    return target, os.path.join(os.path.dirname(target), f".pointwise-{secrets.token_hex(8)}.tmp")
+
+
+@contextlib.contextmanager
+def replacing(path: str) -> Iterator[IO[bytes]]:
+    """Open a binary file that becomes `path` when the block ends well; otherwise `path` is as it was.
+
+    Parameters
+    ----------
+    path : str
+        The file to write. It may exist.
+
+    Yields
+    ------
+    file
+        A temporary file in the same directory, open for writing.
+
+    Raises
+    ------
+    CommandError
+        Where `path` cannot be written.
+    """
+    target, temporary = _temporary(path)
+    try:
+        try:
+            with open(temporary, "xb") as file:
+                yield file
+            os.replace(temporary, target)
+        except BaseException:
+            with contextlib.suppress(OSError):
+                os.unlink(temporary)
+            raise
+    except OSError as error:
+        raise CommandError(f"{path}: cannot be written: {_reason(error)}") from error
+
+
+def check_writable(path: str) -> None:
+    """Check, before any work is done, that `path` can be written.
+
+    Parameters
+    ----------
+    path : str
+        The file to write later. Nothing is left behind.
+
+    Raises
+    ------
+    CommandError
+        Where it cannot.
+    """
+    target, temporary = _temporary(path)
+    if not path or os.path.isdir(target) or path.endswith(os.sep):
+        raise CommandError(f"{path or repr(path)}: cannot be written: not the name of a file")
+    if os.path.exists(target) and not os.path.isfile(target):
+        # os.replace would put a regular file in the place of a device or a pipe
+        raise CommandError(f"{path}: cannot be written: not a regular file")
+    if os.path.exists(target) and not os.access(target, os.W_OK):
+        raise CommandError(f"{path}: cannot be written: it is read-only")
+    directory = os.path.dirname(target)
+    if not os.path.isdir(directory):
+        raise CommandError(f"{path}: cannot be written: there is no directory {directory}")
+    try:
+        with open(temporary, "xb"):
+            pass
+        os.unlink(temporary)
+    except (OSError, ValueError) as error:
+        reason = _reason(error) if isinstance(error, OSError) else str(error)
+        raise CommandError(f"{path}: cannot be written: {reason}") from error
+
+
+def read_npy(path: str) -> NDArray[Any]:
+    """Read one array from an .npy file, without ever unpickling.
+
+    Parameters
+    ----------
+    path : str
+        The file.
+
+    Returns
+    -------
+    ndarray
+
+    Raises
+    ------
+    CommandError
+        Where there is no such file, or it holds no plain array. Names the file.
+    """
+    try:
+        with open(path, "rb") as file:
+            if file.read(len(NPY_MAGIC)) != NPY_MAGIC:
+                raise CommandError(f"{path}: not an .npy file")
+            file.seek(0)
+            array: NDArray[Any] = np.load(file, allow_pickle=False)
+            return array
+    except OSError as error:
+        raise CommandError(f"{path}: cannot be read: {_reason(error)}") from error
+    except MemoryError as error:
+        raise CommandError(f"{path}: does not fit into memory: {error}") from error
+    except CommandError:
+        raise
+    except Exception as error:  # a damaged header can raise nearly anything
+        pickled = "Object arrays" in str(error)
+        what = "holds pickled Python objects, not numbers" if pickled else f"truncated or damaged: {error}"
+        raise CommandError(f"{path}: {what}") from error

@@ -1,0 +1,212 @@
+"""The scripts beside the benchmarks run."""
+
+import importlib.util
+import json
+import math
+import pathlib
+import subprocess
+
+import numpy as np
+import pointwise as pw
+import pytest
+from children import PYTHON
+
+BENCH = pathlib.Path(__file__).parents[2] / "bench"
+
+
+def test_threads():
+    run = subprocess.run([*PYTHON, BENCH / "threads.py", "--above", "205"], capture_output=True, text=True, check=True)
+    lines = run.stdout.splitlines()
+    assert [line.split(":")[0] for line in lines] == ["NCHW", "NHWC"]
+    assert all("geometric mean of 6 layers above 205 MFLOP" in line for line in lines)
+
+
+TINY = """network,layer,n,cin,cout,h,w,stride,groups
+tiny,plain,1,8,16,6,5,1,1
+tiny,grouped,2,12,8,5,5,2,4
+"""
+
+
+def compare(folder, *argv):
+    command = [*PYTHON, BENCH / "compare.py", *argv]
+    return subprocess.run(command, cwd=folder, capture_output=True, text=True)
+
+
+def test_compare_two_builds(tmp_path):
+    (tmp_path / "tiny.csv").write_text(TINY)
+    build = str(pathlib.Path(pw.__file__).parent.parent)
+    run = compare(tmp_path, build, build, "--layers", "tiny.csv", "--rounds", "2", "--threads", "2")
+    assert run.returncode == 0, run.stderr
+    assert "other bits" not in run.stdout
+    assert run.stdout.startswith(f"{pw.__path__[0]} ({pw.isa()}) -> ")
+    for words in ("tiny plain", "tiny grouped", "NCHW: the second is", "NHWC: the second is", "of 2 layers"):
+        assert words in run.stdout
+
+
+def test_compare_finds_a_wrong_result(tmp_path):
+    """A build whose results are off is not timed."""
+    package = tmp_path / "wrong" / "pointwise"
+    package.mkdir(parents=True)
+    (package / "__init__.py").write_text(
+        "import numpy as np\n"
+        "isa = lambda: 'wrong'\n"
+        "set_num_threads = lambda n: None\n"
+        "Conv = lambda weight, bias, **options: lambda x: np.zeros((1, 16, 6, 5), np.float32)\n"
+    )
+    (tmp_path / "tiny.csv").write_text(TINY)
+    run = compare(tmp_path, "wrong", "wrong", "--layers", "tiny.csv")
+    assert run.returncode == 1
+    assert "wrong result: tiny plain NCHW" in run.stderr
+
+
+def test_compare_two_files(tmp_path):
+    def write(name, seconds):
+        rows = [{"network": "n", "layer": k, "layout": "NCHW", "seconds": {"pointwise": s}} for k, s in seconds.items()]
+        (tmp_path / name).write_text(json.dumps({"results": rows}))
+
+    write("a.json", {"one": 4.0, "two": 1.0})
+    write("b.json", {"one": 1.0, "two": 1.0, "three": 1.0})
+    run = compare(tmp_path, "a.json", "b.json")
+    assert run.returncode == 0, run.stderr
+    assert "only in one of them: n three NCHW" in run.stdout
+    assert (
+        "NCHW: the second is 2.000 times as fast as the first (geometric mean of 2 layers), at least 1.000 (n two)"
+        in (run.stdout)
+    )
+    assert compare(tmp_path, "a.json", ".").returncode == 2
+
+
+@pytest.fixture
+def sweep():
+    """The script as a module."""
+    spec = importlib.util.spec_from_file_location("sweep", BENCH / "sweep.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def run_sweep(folder, *argv, check=True):
+    command = [*PYTHON, BENCH / "sweep.py", *argv]
+    return subprocess.run(command, cwd=folder, capture_output=True, text=True, check=check)
+
+
+def test_sweep(tmp_path):
+    run = run_sweep(tmp_path, "--random", "6", "--seed", "3", "--json", "out.json", "--plot", "out.png")
+    assert run.stderr == ""
+    found = json.loads((tmp_path / "out.json").read_text())
+    rows = found["points"]
+    assert len(rows) == 6 * 2 * 2
+    kinds = {(row["layout"], row["epilogue"]) for row in rows}
+    assert kinds == {(layout, epilogue) for layout in ("NCHW", "NHWC") for epilogue in ("plain", "bias and ReLU")}
+    assert len({(row["c_in"], row["c_out"], row["pixels"]) for row in rows}) == 6
+    for row in rows:
+        assert 1 <= row["c_in"] <= 65
+        assert 1 <= row["c_out"] <= 65
+        assert 1 <= row["pixels"] <= 200
+        assert row["ratio"] == row["seconds"]["numpy"] / row["seconds"]["pointwise"] > 0
+    ratios = [row["ratio"] for row in rows]
+    every = found["summary"]["all"]
+    assert every["points"] == 24
+    assert every["minimum_ratio"] == min(ratios)
+    assert every["below_1"] == sum(ratio < 1 for ratio in ratios)
+    assert every["geometric_mean_ratio"] == pytest.approx(math.prod(ratios) ** (1 / 24))
+    lines = run.stdout.splitlines()
+    assert [line.split(":")[0] for line in lines[:5]] == [*(f"{a}, {b}" for a, b in sorted(kinds)), "all"]
+    assert lines[5] == "the worst:"
+    assert [line.split()[0] for line in lines[6:]] == [f"{ratio:.2f}" for ratio in sorted(ratios)[:10]]
+    import matplotlib.image
+
+    picture = matplotlib.image.imread(tmp_path / "out.png")
+    assert picture.shape[0] >= 400
+    assert picture.shape[1] >= 600
+
+
+def test_sweep_of_one_layout_and_epilogue(tmp_path):
+    run = run_sweep(tmp_path, "--random", "2", "--layout", "NHWC", "--epilogue", "bias-relu", "--json", "out.json")
+    rows = json.loads((tmp_path / "out.json").read_text())["points"]
+    assert [(row["layout"], row["epilogue"]) for row in rows] == [("NHWC", "bias and ReLU")] * 2
+    assert "plain" not in run.stdout
+
+
+def test_sweep_says_what_cannot_be_written_before_the_run(tmp_path):
+    run = run_sweep(tmp_path, "--full", "--json", "nowhere/out.json", check=False)
+    assert run.returncode == 1
+    assert run.stdout == ""
+    assert run.stderr.startswith("sweep.py: nowhere/out.json: cannot be written")
+
+
+def test_points_of_the_sweep(sweep):
+    def points(**settings):
+        return sweep.points(sweep.argparse.Namespace(**{"random": None, "full": False, "seed": 1, **settings}))
+
+    grid, full = points(), points(full=True)
+    assert len(grid) == len(set(grid)) == 26 * 26 * 23
+    assert len(full) == len(set(full)) == 65 * 65 * 200
+    assert set(grid) < set(full)
+    assert set(points(random=50)) < set(full)
+    assert points(random=50) == points(random=50) != points(random=50, seed=2)
+
+
+@pytest.mark.parametrize(("first", "again"), [(1.04, True), (1.06, False)])
+def test_the_sweep_measures_again_what_seems_slow(sweep, monkeypatch, first, again):
+    efforts = []
+
+    def time_in_turn(timers, deadline, effort):
+        efforts.append(effort)
+        return {"numpy": first if effort is sweep.SHORT else 3.0, "pointwise": 1.0}
+
+    monkeypatch.setattr(sweep, "time_in_turn", time_in_turn)
+    seconds = sweep.measure((3, 5, 7), "NCHW", "plain", np.ones((3, 65 * 200), np.float32))
+    assert efforts == [sweep.SHORT, sweep.CAREFUL][: 1 + again]
+    assert seconds["numpy"] == (3.0 if again else first)
+
+
+@pytest.mark.parametrize("name", ["numpy", "pointwise"])
+@pytest.mark.parametrize("epilogue", ["plain", "bias and ReLU"])
+@pytest.mark.parametrize(
+    "mistake",
+    [
+        lambda result: result + np.float32(1e-3),
+        lambda result: result * np.float32(np.nan),
+        lambda result: result[0],
+        lambda result: result.astype(np.float64),
+    ],
+)
+def test_the_sweep_times_no_wrong_result(sweep, monkeypatch, name, epilogue, mistake):
+    right = sweep.calls_of
+
+    def calls_of(*arguments):
+        calls = right(*arguments)
+        return calls | {name: lambda: mistake(calls[name]())}
+
+    monkeypatch.setattr(sweep, "calls_of", calls_of)
+    monkeypatch.setattr(sweep, "time_in_turn", lambda *_: pytest.fail("it is timed"))
+    numbers = np.random.default_rng(0).standard_normal((3, 65 * 200), np.float32)
+    with pytest.raises(SystemExit, match=f"wrong result of {name}: 3 -> 5, 7 pixels, NHWC"):
+        sweep.measure((3, 5, 7), "NHWC", epilogue, numbers)
+
+
+def test_markdown(tmp_path):
+    found = tmp_path / "found.json"
+    bench = [*PYTHON, "-m", "pointwise", "bench", "--quick", "--network", "seed", "--json", found]
+    subprocess.run(bench, capture_output=True, check=True)
+    script = [*PYTHON, BENCH / "markdown.py", found]
+    lines = subprocess.run(script, capture_output=True, text=True, check=True).stdout.splitlines()
+    assert [line for line in lines if line.startswith("#")] == [
+        "### NCHW",
+        "### NCHW, every layer",
+        "### NHWC",
+        "### NHWC, every layer",
+    ]
+    tables = [line for line in lines if line.startswith("|")]
+    assert sum(line.startswith("| seed |") for line in tables) == 6
+    assert sum(line.startswith("| numpy |") for line in tables) == 2
+    assert {line.count("|") for line in tables} == {6, 9}
+
+
+@pytest.mark.parametrize("what", ["activations", "concatenation", "chain"])
+def test_epilogue(what):
+    run = subprocess.run([*PYTHON, BENCH / "epilogue.py", what, "--quick"], capture_output=True, text=True, check=True)
+    assert run.stderr == ""
+    rows = [line for line in run.stdout.splitlines() if line.startswith("│")]
+    assert len(rows) >= {"activations": 14, "concatenation": 8, "chain": 14}[what]

@@ -1,0 +1,198 @@
+"""The same bits on the layers of real networks: threads, batches, layouts, views, instruction sets, ways to call.
+
+By default with smaller images, as many channels as the networks have; POINTWISE_TEST_BITS=full takes the images as they
+are, in minutes.
+"""
+
+import hashlib
+import itertools
+import json
+import math
+import os
+import sys
+
+import numpy as np
+import pointwise as pw
+import pytest
+from pointwise import _core
+from pointwise.bench import layers
+
+FULL = os.environ.get("POINTWISE_TEST_BITS") == "full"
+MOST_MACS = 1e6  # of an image, unless its smallest size has more
+IMAGES = 3
+TEAMS = (1, 2, 3, 7, 64)
+ACTIVATIONS = (None, "relu", "gelu", ("clip", -1, 1), "silu", ("leaky_relu", 0.1), "tanh", "hardswish")
+OTHER_ISA = {"avx512": "avx2", "avx2": "avx512"}
+
+
+class Problem:
+    """A layer with its arrays: the same numbers for the same layer, on every instruction set."""
+
+    def __init__(self, case, dtype):
+        self.name = f"{case.network}/{case.layer}"
+        seed = list(f"{self.name} {dtype}".encode())
+        rng = np.random.default_rng(seed)
+        self.h, self.w = (case.h, case.w) if FULL else self.smaller(case)
+
+        def numbers(*shape):
+            return rng.standard_normal(shape, np.float32).astype(dtype) * dtype.type(1.1)  # all digits of float64
+
+        self.x = numbers(IMAGES, case.cin, self.h, self.w)
+        self.weight, self.bias = numbers(case.cout, case.cin // case.groups), numbers(case.cout)
+        self.how = {
+            "stride": case.stride,
+            "groups": case.groups,
+            "activation": ACTIVATIONS[sum(seed) % len(ACTIVATIONS)],
+        }
+        out = (IMAGES, case.cout, -(-self.h // case.stride), -(-self.w // case.stride))
+        self.residual = numbers(*out) if sum(seed) % 3 == 0 else None
+
+    @staticmethod
+    def smaller(case):
+        """Sides that are no multiple of a tile, for few multiply-adds."""
+        pixels = MOST_MACS / (case.cout * case.cin / case.groups) * case.stride**2
+        side = max(3, math.isqrt(int(pixels)))
+        return min(case.h, side), min(case.w, side + 1)
+
+    def plain(self):
+        """The result that all others must have the bits of: one thread, one call, arrays as they are."""
+        with pw.num_threads(1):
+            return pw.conv(self.x, self.weight, self.bias, residual=self.residual, **self.how)
+
+    def others(self):
+        """Yield every other way as a name and the result, in NCHW."""
+        nchw = pw.Conv(self.weight, self.bias, **self.how)
+        nhwc = pw.Conv(self.weight, self.bias, layout="NHWC", **self.how)
+        for threads in TEAMS:
+            with pw.num_threads(threads):
+                yield f"NCHW, {threads} threads", nchw(self.x, self.residual)
+                yield f"NHWC, {threads} threads", first(nhwc(last(self.x), last(self.residual)))
+        with pw.num_threads(3):
+            yield from self.calls(nchw, nhwc)
+            yield from self.batches(nchw, nhwc)
+            yield from self.views(nchw, nhwc)
+
+    def calls(self, nchw, nhwc):
+        x, r, arrays = self.x, self.residual, (self.weight, self.bias)
+        yield "conv", pw.conv(x, *arrays, residual=r, **self.how)
+        yield "conv, NHWC", first(pw.conv(last(x), *arrays, layout="NHWC", residual=last(r), **self.how))
+        yield "a chain of one", pw.Chain([nchw])(x, r)
+        yield "a chain of one, NHWC", first(pw.Chain([nhwc])(last(x), last(r)))
+        if self.how["stride"] == 1:
+            flat = pw.Conv(*arrays, layout="NCW", **self.how)
+            y = flat(x.reshape(*x.shape[:2], -1), None if r is None else r.reshape(*r.shape[:2], -1))
+            yield "NCW", y.reshape(*y.shape[:2], *x.shape[2:])
+
+    def batches(self, nchw, nhwc):
+        for name, splits in (("image by image", range(IMAGES + 1)), ("one image and the others", (0, 1, IMAGES))):
+            parts = [slice(a, b) for a, b in itertools.pairwise(splits)]
+            xs, rs = [self.x[i] for i in parts], [None if self.residual is None else self.residual[i] for i in parts]
+            yield name, np.concatenate([nchw(x, r) for x, r in zip(xs, rs, strict=True)])
+            ys = [first(nhwc(last(x), last(r))) for x, r in zip(xs, rs, strict=True)]
+            yield f"{name}, NHWC", np.concatenate(ys)
+
+    def views(self, nchw, nhwc):
+        x, r = self.x, self.residual
+        n, c, h, w = nchw(x).shape
+        wide = np.empty((n, c + 5, h, w), x.dtype)
+        yield "out, some channels", nchw(x, r, wide[:, 3 : c + 3])
+        wide = np.empty((n, h, w, c + 5), x.dtype)
+        yield "out, some channels, NHWC", first(nhwc(last(x), last(r), wide[..., 3 : c + 3]))
+        wide = np.empty((n, c, h + 2, w + 3), x.dtype)
+        yield "out, a crop", nchw(x, r, wide[:, :, 1:-1, 1:-2])
+        yield "NHWC seen as NCHW", nchw(first(last(x)), r, first(np.empty((n, h, w, c), x.dtype)))
+        if r is not None:
+            both = r.copy()
+            yield "in place of the residual", nchw(x, both, both)
+
+
+def last(a):
+    """NCHW as NHWC."""
+    return None if a is None else np.ascontiguousarray(a.transpose(0, 2, 3, 1))
+
+
+def first(a):
+    """NHWC seen as NCHW."""
+    return a.transpose(0, 3, 1, 2)
+
+
+def digest(y):
+    return hashlib.sha256(np.ascontiguousarray(y)).hexdigest()
+
+
+def hashes_of_all():
+    """The first result of each layer and dtype, and one other: what another instruction set must give."""
+    found = {}
+    for network in layers.networks():
+        for case in layers.read_network(network):
+            for dtype in map(np.dtype, ("float32", "float64")):
+                problem = Problem(case, dtype)
+                nhwc = pw.Conv(problem.weight, problem.bias, layout="NHWC", **problem.how)
+                with pw.num_threads(3):
+                    y = first(nhwc(last(problem.x), last(problem.residual)))
+                found[f"{problem.name} {dtype}"] = [digest(problem.plain()), digest(y)]
+    return found
+
+
+@pytest.fixture
+def forced_teams():
+    """As many threads as are asked for, also for little work."""
+    _core.force_teams(True)
+    yield
+    _core.force_teams(False)
+
+
+canonical_only = pytest.mark.skipif(pw.isa() == "portable", reason="the portable kernels keep the bound, not the bits")
+
+
+@canonical_only
+@pytest.mark.parametrize("network", layers.networks())
+def test_every_way_gives_the_same_bits(network, dtype, forced_teams):
+    for case in layers.read_network(network):
+        problem = Problem(case, dtype)
+        expected = digest(problem.plain())
+        for name, y in problem.others():
+            assert digest(y) == expected, f"{problem.name}: {name}"
+
+
+@canonical_only
+def test_avx2_and_avx512_give_the_same_bits(python):
+    supported, other = _core.supported_isas(), OTHER_ISA[pw.isa()]
+    if other not in supported:
+        pytest.skip(f"this CPU, or this build, has no {other}: it has {', '.join(supported)}")
+    script = f"""
+import json, sys
+sys.path.insert(0, {os.path.dirname(__file__)!r})
+import pointwise
+assert pointwise.isa() == {other!r}
+import test_bits
+test_bits._core.force_teams(True)
+print(json.dumps(test_bits.hashes_of_all()))
+"""
+    theirs = json.loads(python(script, POINTWISE_ISA=other, timeout=1200))
+    mine = hashes_of_all()
+    assert len(mine) > 100
+    for name, both in mine.items():
+        assert both == theirs[name], name
+        assert len(set(both)) == 1, name
+
+
+def test_teams_are_as_large_as_they_are_said_to_be(python):
+    """Threads that OpenMP starts: without the hook a layer this small has one."""
+    script = """
+import re, numpy as np, pointwise as pw
+def threads():
+    with open("/proc/self/status") as status:
+        return int(re.search(r"Threads:\\s*(\\d+)", status.read())[1])
+pw._core.ignore_neighbours(True)
+x, before = np.ones((3, 8, 3, 4), np.float32), threads()
+pw.set_num_threads(7)
+pw.Conv(np.ones((5, 8), np.float32))(x)
+print(threads() - before)
+pw._core.force_teams(True)
+pw.Conv(np.ones((5, 8), np.float32))(x)
+print(threads() - before)
+"""
+    if not sys.platform.startswith("linux"):
+        pytest.skip("no /proc/self/status to see threads by")
+    assert python(script).split() == ["0", "6"]

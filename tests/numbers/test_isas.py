@@ -1,0 +1,79 @@
+"""Every instruction set in turn, each in a process of its own: it is chosen when the package is imported."""
+
+import sys
+
+import pointwise as pw
+import pytest
+from children import assert_tests_passed, pytest_command
+
+ISAS = ("portable", "avx2", "avx512")
+SUPPORTED = pw.show_config("dicts")["isas"]
+
+
+def need(isa):
+    if isa not in SUPPORTED:
+        pytest.skip(f"this CPU, or this build, has no {isa}: it has {', '.join(SUPPORTED)}")
+
+
+@pytest.mark.any_cpu
+@pytest.mark.parametrize("isa", ISAS)
+def test_a_forced_isa_runs(isa, python):
+    need(isa)
+    assert python("import pointwise; print(pointwise.isa())", POINTWISE_ISA=isa) == isa
+
+
+@pytest.mark.any_cpu
+def test_the_best_isa_runs_unless_forced(python):
+    script = "import pointwise; print(pointwise.isa(), *pointwise.show_config('dicts')['isas'])"
+    for variable in (None, ""):
+        chosen, *supported = python(script, POINTWISE_ISA=variable).split()
+        assert supported == SUPPORTED
+        assert chosen == max(supported, key=ISAS.index)
+
+
+def kernels_tests(isa):
+    """Return what runs the tests marked `kernels` on an ISA; None if this run does so, or the CPU cannot."""
+    if isa in SUPPORTED and isa != pw.isa():
+        return pytest_command("-m", "kernels", POINTWISE_ISA=isa)
+    return None
+
+
+@pytest.mark.background.with_args(kernels_tests)
+@pytest.mark.parametrize("isa", ISAS)
+def test_the_kernels_tests(isa, background):
+    """The tests marked `kernels`, for each instruction set but the one that they run on anyway."""
+    need(isa)
+    if isa == pw.isa():
+        pytest.skip(f"{isa} is what this very run uses")
+    assert_tests_passed(background)
+
+
+@pytest.mark.parametrize("word", ["avx", "AVX2", "sse", "avx512,avx2", " avx2", "none"])
+def test_an_unknown_isa(word, python):
+    script = """
+try:
+    import pointwise
+except ImportError as error:
+    print(error)
+"""
+    printed = python(script, POINTWISE_ISA=word)
+    assert "POINTWISE_ISA" in printed
+    assert word in printed
+    assert "avx2" in printed or sys.platform != "linux"
+    assert "portable" in printed
+
+
+@pytest.mark.any_cpu
+@pytest.mark.parametrize("isa", ISAS)
+def test_an_isa_that_this_cpu_has_not(isa, python):
+    if isa in SUPPORTED:
+        pytest.skip(f"this CPU has {isa}")
+    script = """
+try:
+    import pointwise
+except ImportError as error:
+    print(error)
+"""
+    printed = python(script, POINTWISE_ISA=isa)
+    assert "POINTWISE_ISA" in printed
+    assert isa in printed

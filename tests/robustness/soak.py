@@ -1,0 +1,293 @@
+"""A randomized run for as long as one likes: every kind of call against the definition, and memory that must not grow.
+
+    python tests/robustness/soak.py --seconds 3600
+
+It prints its seed first, and a line every minute. After a wrong result it prints all that is needed to see it again,
+and exits with 1: `--seed S --step K` does that step alone, `--problem "{...}"` computes one problem.
+"""
+
+import argparse
+import ast
+import collections
+import contextlib
+import ctypes
+import gc
+import os
+import pathlib
+import pickle
+import secrets
+import signal
+import sys
+import time
+import warnings
+from concurrent.futures import ThreadPoolExecutor
+
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "support"))
+
+import numpy as np
+import pointwise as pw
+from pointwise import _core
+from soak_problems import Arrays, Mismatch, draw, make, parameters, run
+from soak_wrong import run_wrong
+
+MIB = 1 << 20
+# What may be more at the end than after the warm-up. In memory: what a calling thread keeps to work in (twice 8 MiB at
+# most), and pieces of the heap; a leak of a hundred bytes in every step is as much in an hour. In Python's objects and
+# blocks: caches of the interpreter and of NumPy.
+MOST_BYTES, MOST_BLOCKS, MOST_OBJECTS = 16 * MIB, 3000, 1000
+KEPT = 8  # layers
+
+
+def sanitized():
+    """Whether a sanitizer is in the process, which keeps what is freed and needs the address space."""
+    return "asan" in os.environ.get("LD_PRELOAD", "")
+
+
+def in_child(work):
+    """Do `work` in a forked child, where a Mismatch, any other error, or a minute without an end is one here too."""
+    sys.stdout.flush()
+    reading, writing = os.pipe()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)  # OpenMP's threads are not in the child
+        child = os.fork()
+    if child == 0:
+        status = 1
+        try:
+            signal.alarm(60)
+            work()
+            status = 0
+        except BaseException as error:
+            os.write(writing, f"{type(error).__name__}: {error}".encode()[:4000])
+        finally:
+            os._exit(status)
+    os.close(writing)
+    with open(reading, "rb") as file:
+        said = file.read().decode()
+    status = os.waitpid(child, 0)[1]
+    if status != 0:
+        raise Mismatch(f"the child ended with status {status}: {said}")
+
+
+def with_little_memory(rng, problem):
+    """In a child: a large result or its packed pixels may find no memory. Right, or MemoryError and `out` as it was."""
+    import resource
+
+    c_in, pixels, margin = int(rng.integers(1, 9)), int(rng.integers(1 << 14, 1 << 18)), int(rng.integers(1, 48)) * MIB
+    layer = pw.Conv(np.ones((64, c_in), np.float32), layout="NWC" if rng.integers(2) else "NCW")
+    shapes = [(1, pixels, c_in), (1, pixels, 64)] if layer.layout == "NWC" else [(1, c_in, pixels), (1, 64, pixels)]
+    x = np.ones(shapes[0], np.float32)[..., :: 1 if rng.integers(2) else -1]
+    out = np.full(shapes[1], 7, np.float32) if rng.integers(2) else None
+    resource.setrlimit(resource.RLIMIT_AS, (resident(0) + margin, -1))
+    expected = c_in
+    try:
+        y = layer(x, out=out)
+    except MemoryError:
+        y, expected = out, 7
+    resource.setrlimit(resource.RLIMIT_AS, (-1, -1))
+    if y is not None and not (y.min() == y.max() == expected):
+        raise Mismatch(f"{expected} everywhere expected, got {y.min()} to {y.max()}")
+    del y
+    run(problem)
+
+
+def resident(column=1):
+    with open("/proc/self/statm") as file:
+        return int(file.read().split()[column]) * os.sysconf("SC_PAGESIZE")
+
+
+class Soak:
+    def __init__(self, seed):
+        self.seed, self.kept, self.counts = seed, [], collections.Counter()
+        self.problems = []  # of the step: what a mismatch prints
+        self.kinds = {"conv": 20, "layer": 8, "kept": 30, "chain": 8, "pickle": 3, "wrong": 20, "threads": 2}
+        self.kinds |= {"settings": 2, "fork": 1} | ({} if sanitized() else {"little memory": 1})
+        weights = np.array(list(self.kinds.values()), float)
+        self.chances = weights / weights.sum()
+
+    def step(self, number):
+        rng = np.random.default_rng([self.seed, number])
+        kind = str(rng.choice(list(self.kinds), p=self.chances))
+        self.problems.clear()
+        self.counts[kind] += 1
+        try:
+            getattr(self, "do_" + kind.replace(" ", "_"))(rng)
+        except BaseException:
+            print(f"\nstep {number} of seed {self.seed}: {kind}", *self.problems, sep="\n")
+            raise
+
+    def draw(self, rng, layer=None):
+        self.problems.append(draw(rng, layer=layer))
+        return self.problems[-1]
+
+    def do_conv(self, rng):
+        run(self.draw(rng))
+
+    def do_layer(self, rng):
+        problem = self.draw(rng)
+        layer = make(problem["layer"])
+        run(problem, layer)
+        run(self.draw(rng, problem["layer"]), layer)
+        if len(self.kept) == KEPT:
+            del self.kept[rng.integers(KEPT)]
+        self.kept.append((problem["layer"], layer))
+
+    def one_kept(self, rng):
+        if not self.kept:
+            self.do_layer(rng)
+        return self.kept[rng.integers(len(self.kept))]
+
+    def do_kept(self, rng):
+        of, layer = self.one_kept(rng)
+        run(self.draw(rng, of), layer)
+
+    def do_pickle(self, rng):
+        of, layer = self.one_kept(rng)
+        again = pickle.loads(pickle.dumps(layer, int(rng.integers(0, pickle.HIGHEST_PROTOCOL + 1))))
+        weight, bias = parameters(of)
+        if not np.array_equal(again.weight, weight) or (again.bias is None) != (bias is None):
+            raise Mismatch("the pickled layer has other weights")
+        run(self.draw(rng, of), again)
+        self.kept.append((of, again))
+        del self.kept[:-KEPT]
+
+    def do_chain(self, rng):
+        """The chain's bits are those of its layers, of which the first one is checked by its definition."""
+        problem = self.draw(rng)
+        first = problem["layer"]
+        first["how"] |= {"groups": 1, "padding": 0}
+        axis = first["how"]["layout"].index("C")
+        problem["x"] = (*problem["x"][:axis], first["weight"][1], *problem["x"][axis + 1 :])
+        layers = [make(first)]
+        run(problem, layers[0])
+        for _ in range(int(rng.integers(1, 4))):
+            like = draw(rng)["layer"]
+            like["how"] |= {"layout": first["how"]["layout"], "stride": 1, "padding": 0, "groups": 1}
+            like |= {"dtype": first["dtype"], "weight": (int(rng.integers(1, 60)), len(layers[-1].weight))}
+            layers.append(make(like))
+            self.problems.append({"next layer": like})
+        chain = pw.Chain(layers)
+        x = Arrays(problem | {"residual": None}).x
+        expected = x
+        for layer in layers:
+            expected = layer(expected)
+        residual = np.full(expected.shape, 0.5, expected.dtype) if rng.integers(2) else None
+        if residual is not None:
+            value = x
+            for layer in layers[:-1]:
+                value = layer(value)
+            expected = layers[-1](value, residual)
+        with pw.num_threads(problem["threads"] or 2):
+            y = chain(x, residual)
+        if y.tobytes() != expected.tobytes() and not np.array_equal(y, expected, equal_nan=True):
+            raise Mismatch("the chain differs from its layers")
+
+    def do_wrong(self, rng):
+        self.problems += run_wrong(rng, self.draw(rng))
+
+    def do_threads(self, rng):
+        """Python threads at once, all of which call one layer and have problems of their own."""
+        of, layer = self.one_kept(rng)
+        plans = [[self.draw(rng, of if i % 2 else None) for i in range(4)] for _ in range(3)]
+
+        def work(plan):
+            for i, problem in enumerate(plan):
+                run(problem, layer if i % 2 else None)
+
+        with ThreadPoolExecutor(len(plans)) as pool:
+            list(pool.map(work, plans))
+
+    def do_settings(self, rng):
+        pw.set_memory_limit(int(rng.choice([0, MIB, 128 * MIB])))
+        pw.set_num_threads(int(rng.integers(1, 5)))
+        _core.ignore_neighbours(bool(rng.integers(2)))
+        if rng.integers(2):
+            pw.release_memory()
+        run(self.draw(rng))
+
+    def do_fork(self, rng):
+        of, layer = self.one_kept(rng)
+        problems = [self.draw(rng), self.draw(rng, of)]
+
+        def work():
+            for problem, made in zip(problems, (None, layer), strict=True):
+                run(problem, made)
+
+        in_child(work)
+
+    def do_little_memory(self, rng):
+        problem = self.draw(rng)
+        in_child(lambda: with_little_memory(rng, problem))
+
+    def used(self):
+        """Return bytes, blocks and objects in use once all that may go is gone."""
+        self.kept.clear()
+        pw.release_memory()
+        gc.collect()
+        with contextlib.suppress(AttributeError, OSError):
+            ctypes.CDLL(None).malloc_trim(0)  # glibc alone
+        return resident(), sys.getallocatedblocks(), len(gc.get_objects())
+
+
+def keep_nothing_that_is_freed():
+    """Have glibc give large blocks back at once: else the heaps of threads that ended keep NumPy's, 150 MiB in time."""
+    with contextlib.suppress(AttributeError, OSError):
+        libc, threshold, arenas = ctypes.CDLL(None), -3, -8
+        libc.mallopt(threshold, 128 << 10)
+        libc.mallopt(arenas, 1)
+
+
+def soak(seconds, seed):
+    """Run for so long; return what grew beyond its bound."""
+    keep_nothing_that_is_freed()
+    this, start, number = Soak(seed), time.monotonic(), 0
+    warm, minute = None, start + 60
+    while (now := time.monotonic()) < start + seconds:
+        if warm is None and now > start + min(60, seconds / 3):
+            warm = this.used()
+        if now > minute:
+            minute += 60
+            nbytes, blocks, objects = this.used()
+            memory = f"{nbytes / MIB:.1f} MiB, {blocks} blocks, {objects} objects"
+            print(f"{now - start:.0f} s: {number} steps, {memory}", flush=True)
+        this.step(number)
+        number += 1
+    last = this.used()
+    warm = warm or last
+    counts = ", ".join(f"{count} {kind}" for kind, count in this.counts.most_common())
+    print(f"{number} steps without a mismatch: {counts}")
+    words, bounds = ("bytes resident", "blocks of Python", "objects"), (MOST_BYTES, MOST_BLOCKS, MOST_OBJECTS)
+    grown = []
+    for word, before, after, most in zip(words, warm, last, bounds, strict=True):
+        print(f"{word}: {before} after the warm-up, {after} at the end")
+        if after - before > most and not (sanitized() and word == words[0]):
+            grown.append(f"{word} grew by {after - before}, where {most} may be noise")
+    return grown
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--seconds", type=float, default=60)
+    parser.add_argument("--seed", type=int, default=secrets.randbits(31))
+    parser.add_argument("--step", type=int, help="this step alone")
+    parser.add_argument("--problem", type=ast.literal_eval, help="this problem alone, as a mismatch printed it")
+    arguments = parser.parse_args()
+    try:
+        if arguments.problem is not None:
+            run(arguments.problem)
+            run(arguments.problem, make(arguments.problem["layer"]))
+            return 0
+        print(f"seed {arguments.seed}, {pw.isa()}", flush=True)
+        if arguments.step is not None:
+            Soak(arguments.seed).step(arguments.step)
+            return 0
+        grown = soak(arguments.seconds, arguments.seed)
+    except Mismatch as error:
+        print(f"MISMATCH: {error}")
+        return 1
+    for line in grown:
+        print(f"GROWN: {line}")
+    return 1 if grown else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

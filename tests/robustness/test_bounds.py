@@ -1,0 +1,38 @@
+"""Nothing outside an array is touched: arrays against pages that fault, in processes that may die of it.
+
+Kernel rows on every kind of view, and scratch memory, are the business of tests/cpp/bounds_test.cpp.
+"""
+
+import pointwise as pw
+import pytest
+from children import SUPPORT, python_command, run
+
+ISAS = ("portable", "avx2", "avx512")
+SUPPORTED = pw.show_config("dicts")["isas"]
+
+
+def command(section, isa):
+    """Return what runs a section of bounds_cases.py; None if the CPU cannot."""
+    if isa not in SUPPORTED:
+        return None
+    return python_command(SUPPORT / "bounds_cases.py", section, timeout=600, POINTWISE_ISA=isa)
+
+
+@pytest.mark.background.with_args(command)
+@pytest.mark.parametrize("isa", ISAS)
+@pytest.mark.parametrize("section", ["views", "rows", "streams"])
+def test_nothing_outside_an_array_is_touched(section, isa, background):
+    if isa not in SUPPORTED:
+        pytest.skip(f"this CPU, or this build, has no {isa}")
+    assert background.returncode == 0, background.stderr
+    printed = background.stdout.strip()
+    assert printed not in ("", "0", "[]")
+    assert section != "rows" or all(name.endswith(f"_{isa}'") for name in printed[1:-1].split(", "))
+
+
+def test_a_page_that_faults_is_seen_to():
+    done = run(command("fault", pw.isa()))
+    assert done.returncode != 0, "a byte beyond an array could be read"
+    assert "reading beyond the end" in done.stderr.splitlines()[-1]
+    assert "Segmentation fault" in done.stderr
+    assert "bounds_cases.py" in done.stderr, "nothing says where"

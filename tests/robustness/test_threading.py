@@ -1,0 +1,71 @@
+"""Which threads compute: workers of pointwise or OpenMP's, as POINTWISE_THREADING says at import."""
+
+import pointwise as pw
+import pytest
+from children import assert_tests_passed, pytest_command
+
+WORD = 'import pointwise; print(pointwise.show_config("dicts")["threading"])'
+
+
+@pytest.mark.parametrize(
+    ("value", "word"),
+    [(None, "workers"), ("", "workers"), ("workers", "workers"), ("helpers", "workers"), ("openmp", "openmp")],
+)
+def test_which_threads_compute(value, word, python):
+    assert python(WORD, POINTWISE_THREADING=value) == word
+
+
+@pytest.mark.parametrize("value", [None, "workers", "openmp"])
+def test_the_reason(value, python):
+    reason = python(WORD.replace('"threading"', '"threading_reason"'), POINTWISE_THREADING=value)
+    assert reason.startswith("POINTWISE_THREADING is set" if value else "no other library of this process uses OpenMP")
+
+
+def threading_tests():
+    """Return what runs the tests marked `threading` on OpenMP's threads; None if this run does so."""
+    if pw.show_config("dicts")["threading"] != "openmp":
+        return pytest_command("-m", "threading", POINTWISE_THREADING="openmp")
+    return None
+
+
+@pytest.mark.background.with_args(threading_tests)
+def test_the_tests_of_threads_with_openmp(background):
+    """The tests that this run has made with workers."""
+    if pw.show_config("dicts")["threading"] == "openmp":
+        pytest.skip("OpenMP is what this very run uses")
+    assert_tests_passed(background)
+
+
+# A worker that finds itself on the caller's CPU has to leave it; here it cannot.
+ONE_CPU = """
+import os
+os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
+import numpy as np, pointwise as pw
+from pointwise import _core
+_core.ignore_neighbours(True)
+x, layer = np.ones((1, 64, 28, 28), "f4"), pw.Conv(np.ones((64, 64), "f4"))
+with pw.num_threads(4):
+    assert all((layer(x) == 64).all() for _ in range(2000))
+print("alive")
+"""
+
+
+@pytest.mark.parametrize("threading", ["workers", "openmp"])
+def test_more_threads_than_cpus(threading, python):
+    assert python(ONE_CPU, POINTWISE_THREADING=threading, timeout=100) == "alive"
+
+
+def test_workers_let_others_have_their_cpu(python):
+    """A worker watches for the next call for some milliseconds, then sleeps: an idle process takes no CPU."""
+    script = """
+import time
+import numpy as np, pointwise as pw
+x, layer = np.ones((1, 64, 56, 56), "f4"), pw.Conv(np.ones((64, 64), "f4"))
+with pw.num_threads(4):
+    layer(x)
+time.sleep(0.2)
+before = time.process_time()
+time.sleep(0.5)
+print(time.process_time() - before)
+"""
+    assert float(python(script)) < 0.1

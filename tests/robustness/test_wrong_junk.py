@@ -1,0 +1,148 @@
+"""Junk for what test_errors.py has none for: input scales, chains, batch normalization, memory, what is not built."""
+
+import inspect
+import itertools
+import operator
+import re
+
+import hypothesis.strategies as st
+import numpy as np
+import pointwise as pw
+import pytest
+import reference
+from hypothesis import given, settings
+from junk import DOCUMENTED, dtypes, junk, odd_arrays, only, parameters
+from pointwise import _core
+
+F = np.float32
+x0, w0 = np.ones((1, 6, 2, 3), F), np.ones((4, 6), F)
+ones = [np.ones(4, F), np.ones(4), [1, 1, 1, 1], np.ones(4, np.int8), np.ones((4, 1)), np.float64(1)]
+of_channels = st.sampled_from(ones) | odd_arrays | junk
+
+
+def names(error, allowed):
+    """Check that the message begins with the name of an argument; of MemoryError Python makes none."""
+    assert isinstance(error, MemoryError) or re.match(rf"({'|'.join(allowed)})\b", str(error)), repr(error)
+
+
+@given(
+    odd_arrays | junk,
+    st.sampled_from([np.ones((1, 6), F), np.ones((1, 6, 1, 1)), [[1] * 6]]) | odd_arrays | junk,
+    st.sampled_from([x0, x0[..., ::-1], np.ones((1, 6, 2, 3))]),
+)
+def test_input_scale(out, scale, x):
+    before = out.tobytes() if isinstance(out, np.ndarray) and not out.dtype.hasobject else None
+    for call in (pw.conv, lambda x, weight, **how: pw.Conv(weight, dtype=x.dtype)(x, **how)):
+        try:
+            y = call(x, w0, input_scale=scale, out=out)
+        except DOCUMENTED as error:
+            names(error, ["input_scale", "out"])
+            assert before is None or out.tobytes() == before
+            continue
+        factors = 1 if scale is None else np.asarray(scale).astype(x.dtype)
+        if np.ndim(factors) == 2:
+            factors = factors[:, :, None, None]
+        value, bound = reference.exact(x * factors, w0)
+        reference.assert_within_bound(np.asarray(y), value, bound)
+
+
+layers = [
+    pw.Conv(w0),
+    pw.Conv(np.ones((6, 4), F)),
+    pw.Conv(np.ones((4, 4), F), stride=2),
+    pw.Conv(np.ones((4, 4))),
+    pw.Conv(np.ones((4, 4), F), layout="NHWC"),
+    pw.Conv(np.ones((4, 4), F), padding=1),
+    pw.Conv(np.ones((0, 4), F)),
+]
+
+
+@given(
+    st.lists(st.sampled_from(layers) | junk, max_size=4) | st.lists(st.sampled_from(layers[:2]), max_size=9) | junk,
+    st.sampled_from([x0, x0, np.ones((2, 6, 0, 3), F)]) | odd_arrays | junk,
+    st.none() | odd_arrays | junk,
+    st.none() | odd_arrays | junk,
+)
+def test_chain(parts, x, residual, out):
+    before = out.tobytes() if isinstance(out, np.ndarray) and not out.dtype.hasobject else None
+    try:
+        y = pw.Chain(parts)(x, residual, out)
+    except DOCUMENTED as error:
+        names(error, ["layers", "x", "residual", "out"])
+        assert before is None or out.tobytes() == before
+        return
+    for i, part in enumerate(parts):
+        x = part(x, residual if i + 1 == len(parts) else None)
+    reference.assert_same_bits(np.asarray(y), x)
+
+
+def test_a_chain_of_very_many_layers():
+    eye = pw.Conv(np.eye(6, dtype=F))
+    chain = pw.Chain(itertools.repeat(eye, 5000))
+    np.testing.assert_array_equal(chain(x0), x0)
+    with pytest.raises(ValueError, match="layer 5000 must have the first one's layout"):
+        pw.Chain([*chain.layers, pw.Conv(np.eye(6, dtype=F), layout="NHWC")])
+
+
+@given(
+    st.sampled_from([w0, w0.astype(float), np.ones((4, 6), F)[:, :3]]) | odd_arrays | junk,
+    st.tuples(st.none() | of_channels, of_channels, of_channels, st.none() | of_channels, st.none() | of_channels),
+    st.sampled_from([1e-5, 0, 1, np.float32(1e-3), np.array(1e-5)]) | junk,
+    only(parameters | {"dtype": junk | dtypes}),
+)
+def test_batchnorm(weight, statistics, eps, keywords):
+    allowed = ["weight", "bias", "mean", "variance", "gamma", "beta", "eps"]
+    try:
+        w, b = pw.fold_batchnorm(weight, *statistics, eps)
+    except DOCUMENTED as error:
+        names(error, allowed)
+    else:
+        assert w.dtype == b.dtype == np.asarray(weight).dtype
+        assert w.shape == np.shape(weight)
+        assert b.shape == (len(w),)
+    try:
+        layer = pw.Conv.from_batchnorm(weight, *statistics, eps, **keywords)
+    except DOCUMENTED as error:
+        names(error, [*allowed, *keywords])
+    else:
+        assert layer.bias.shape == (len(layer.weight),)
+
+
+@given(junk)
+def test_memory_limit(value):
+    try:
+        pw.set_memory_limit(value)
+    except (TypeError, ValueError) as error:
+        names(error, ["nbytes"])
+    else:
+        assert 0 <= operator.index(value) < 2**63
+        assert _core.idle_bytes() <= operator.index(value)
+    finally:
+        pw.set_memory_limit(128 << 20)
+
+
+NOT_BUILT = ["conv_integer", "qconv", "QConv", "conv_grad_input", "conv_grad_weight", "conv_grad_bias"]
+
+
+@settings(max_examples=40)
+@given(st.sampled_from(NOT_BUILT), st.data())
+def test_what_is_not_built(name, data):
+    """Whatever it is given, a call says so, and one that does not fit the signature is a TypeError as ever."""
+    function = getattr(pw, name)
+    arguments = {word: data.draw(junk) for word in inspect.signature(function).parameters}
+    required = [w for w, p in inspect.signature(function).parameters.items() if p.default is inspect.Parameter.empty]
+    with pytest.raises(NotImplementedError, match=rf"^pointwise\.{name} is not built yet$"):
+        function(**arguments)
+    for wrong in ({w: arguments[w] for w in required[1:]}, arguments | {"nonsense": 1}):
+        with pytest.raises(TypeError, match=rf"{required[0]}|nonsense"):
+            function(**wrong)
+
+
+@given(junk)
+def test_the_mode_of_show_config(value):
+    try:
+        pw.show_config(value)
+    except (TypeError, ValueError) as error:
+        names(error, ["mode"])
+    else:
+        assert value in ("stdout", "dicts")

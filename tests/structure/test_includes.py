@@ -1,0 +1,54 @@
+"""The folders of the core: each includes only those below it, and no header includes itself through others."""
+
+import pathlib
+import re
+
+import pytest
+
+ROOT = pathlib.Path(__file__).parents[2]
+CORE = ROOT / "cpp" / "src"
+FOLDERS = ["base", "memory", "machine", "kernels", "threads", "product", "convolution", "measure"]  # lowest first
+PUBLIC = "pointwise/pointwise.h"
+
+
+def included(path):
+    return re.findall(r'^#include "([^"]+)"', path.read_text(), re.MULTILINE)
+
+
+def files():
+    return sorted(path.relative_to(CORE).as_posix() for path in CORE.rglob("*") if path.suffix in (".h", ".cpp"))
+
+
+def upward(name, includes):
+    """Return the includes of a file that point to a folder above its own, or to no file of the core."""
+    level = FOLDERS.index(name.split("/")[0])
+    return [other for other in includes if other != PUBLIC and FOLDERS.index(other.split("/")[0]) > level]
+
+
+def test_every_file_is_in_a_folder():
+    assert {name.split("/")[0] for name in files()} == set(FOLDERS)
+
+
+@pytest.mark.parametrize("name", files())
+def test_includes_point_downward(name):
+    includes = included(CORE / name)
+    assert upward(name, includes) == []
+    for other in includes:
+        assert other == PUBLIC or (CORE / other).is_file(), f"{name} includes {other}, which is no file of the core"
+
+
+def test_an_upward_include_is_found():
+    assert upward("kernels/tile.h", ["base/lazy.h", "kernels/kernel.h", "product/plan.h", PUBLIC]) == ["product/plan.h"]
+
+
+def test_no_header_includes_its_includer():
+    graph = {name: [other for other in included(CORE / name) if other != PUBLIC] for name in files()}
+
+    def reach(name, seen):
+        for other in graph[name]:
+            if other not in seen:
+                seen.add(other)
+                reach(other, seen)
+        return seen
+
+    assert [name for name in graph if name in reach(name, set())] == []

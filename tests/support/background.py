@@ -1,0 +1,63 @@
+"""Runs child processes beside the tests: python background.py FOLDER WORKERS
+
+FOLDER/commands.json holds the arguments of `subprocess.run` for each of them. FOLDER/N.json receives how number N
+ended. A process of its own runs them, as tests replace functions and environment variables in theirs.
+"""
+
+import concurrent.futures
+import json
+import os
+import pathlib
+import subprocess
+import sys
+import tempfile
+import time
+
+
+class Background:
+    """Child processes of tests, in the order in which the tests come."""
+
+    def __init__(self, commands):
+        self.temporary = tempfile.TemporaryDirectory()
+        self.folder = pathlib.Path(self.temporary.name)
+        (self.folder / "commands.json").write_text(json.dumps(commands))
+        workers = max(1, len(os.sched_getaffinity(0)) - 1)  # one CPU is left to the tests
+        self.process = subprocess.Popen([sys.executable, __file__, self.folder, str(workers)], start_new_session=True)
+
+    def result(self, number):
+        """Wait for a child process; return what `subprocess.run` did."""
+        path = self.folder / f"{number}.json"
+        while not path.exists():
+            ended = self.process.poll() is not None
+            if ended and not path.exists():
+                raise RuntimeError(f"background.py has ended: exit status {self.process.returncode}")
+            time.sleep(0.05)
+        return subprocess.CompletedProcess(**json.loads(path.read_text()))
+
+    def end(self):
+        """End all that still runs."""
+        if self.process.poll() is None:
+            os.killpg(self.process.pid, 9)
+        self.process.wait()
+        self.temporary.cleanup()
+
+
+def run(folder, number, command):
+    try:
+        done = vars(subprocess.run(**command, capture_output=True, text=True))
+    except subprocess.TimeoutExpired as error:
+        done = {"args": command["args"], "returncode": -1, "stdout": "", "stderr": str(error)}
+    unfinished = folder / f"{number}.tmp"
+    unfinished.write_text(json.dumps(done))
+    unfinished.rename(folder / f"{number}.json")
+
+
+def main(folder, workers):
+    commands = json.loads((folder / "commands.json").read_text())
+    with concurrent.futures.ThreadPoolExecutor(workers) as pool:
+        for number, command in enumerate(commands):
+            pool.submit(run, folder, number, command)
+
+
+if __name__ == "__main__":
+    main(pathlib.Path(sys.argv[1]), int(sys.argv[2]))

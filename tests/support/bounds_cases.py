@@ -1,0 +1,250 @@
+"""Cases of test_bounds.py, in a process that may die: python bounds_cases.py SECTION
+
+The last line on standard output says what was run. If the process died, the last line on standard error names the case.
+"""
+
+import faulthandler
+import itertools
+import os
+import pathlib
+import re
+import subprocess
+import sys
+import tempfile
+
+import guarded
+import numpy as np
+import pointwise as pw
+import reference
+import views
+
+ACTIVATIONS = {
+    None: lambda v: v,
+    "relu": reference.relu,
+    ("clip", -3, 9): lambda v: np.clip(v, -3, 9),
+    ("leaky_relu", 0.5): lambda v: np.where(v < 0, v / 2, v),
+}
+X_DTYPES = ("float32", "float32", "uint8", "int8", "uint16", "int16")  # with float32 weights
+CHANNELS = (1, 2, 3, 4, 7, 8, 9, 15, 16, 17, 24, 31, 33, 40, 65)
+SIZES = {1: (1, 2, 7, 16, 17, 33, 49, 100), 2: (1, 2, 3, 7, 11, 14, 16), 3: (1, 2, 3, 5)}
+
+
+class Notes:
+    """Names the case at work in a file, as nothing else is left of a process that died."""
+
+    def __init__(self, path):
+        self.file = os.open(path, os.O_WRONLY | os.O_CREAT)
+        self.count = 0
+
+    def __call__(self, *words):
+        self.count += 1
+        os.pwrite(self.file, f"case {self.count}: {' '.join(map(str, words))}".encode().ljust(2000), 0)
+
+
+def integers(rng, shape, dtype):
+    least = 0 if np.dtype(dtype).kind == "u" else -4
+    return rng.integers(least, 5, shape).astype(dtype)
+
+
+def shape_of(layout, sizes, c):
+    return tuple(c if axis == "C" else sizes[axis] for axis in layout)
+
+
+def draw(rng, layout):
+    """Draw the sizes and options of a convolution; now and then one of the sizes is 0."""
+
+    def one(values):
+        return values[rng.integers(len(values))]
+
+    spatial = reference.spatial(layout)
+    sizes = {axis: int(one(SIZES[len(spatial)])) for axis in spatial} | {"N": int(rng.integers(1, 4))}
+    groups = 1 + int(rng.integers(4) == 0)
+    c_in, c_out = (groups * int(one(CHANNELS)) for _ in range(2))
+    if rng.integers(10) == 0:
+        which = one(["c_in", "c_out", *[axis for axis in layout if axis != "C"]])
+        c_in, c_out = (0 if which == name else c for name, c in (("c_in", c_in), ("c_out", c_out)))
+        sizes |= {which: 0} if which in sizes else {}
+    how = {"layout": layout, "groups": groups}
+    if spatial:
+        how["stride"], how["padding"] = int(one((1, 1, 2, 3))), int(one((0, 0, 1, 2)))
+    return sizes, c_in, c_out, how
+
+
+def check_views(rng, note, layout, way, side, dtype):
+    """The function, a layer and a chain, all of their arrays against a page, x and out as `way` says."""
+    ways = list(views.WAYS)
+
+    def put(array, way):
+        return guarded.put(views.put(way, array), side)
+
+    def any_way():
+        return ways[rng.integers(len(ways))]
+
+    sizes, c_in, c_out, how = draw(rng, layout)
+    activation = list(ACTIVATIONS)[rng.integers(len(ACTIVATIONS))]
+    x_dtype = X_DTYPES[rng.integers(len(X_DTYPES))] if dtype == "float32" else dtype
+    x = integers(rng, shape_of(layout, sizes, c_in), x_dtype)
+    weight = integers(rng, (c_out, c_in // how["groups"]), dtype)
+    bias = integers(rng, c_out, dtype) if rng.integers(2) else None
+    note(
+        layout,
+        x.shape,
+        weight.shape,
+        x_dtype,
+        dtype,
+        way,
+        side,
+        how,
+        activation,
+        "bias" if bias is not None else "no bias",
+    )
+    scale = None
+    if rng.integers(3) == 0:
+        scale = integers(rng, (x.shape[0], c_in) if "N" in layout else c_in, dtype)
+        axes = [n if axis in "NC" else 1 for axis, n in zip(layout, x.shape, strict=True)]
+        scaled = x.astype(dtype) * (scale if "N" in layout else scale[None]).reshape(axes)
+    total = reference.exact(x.astype(dtype) if scale is None else scaled, weight, bias, **how)[0]
+    residual = integers(rng, total.shape, dtype) if rng.integers(2) else None
+    total = total if residual is None else total + residual
+    expected = ACTIVATIONS[activation](total).astype(dtype)
+
+    x_in, weight_in = put(x, way), put(weight, any_way())
+    bias_in = None if bias is None else put(bias, any_way())
+    arrays = {
+        "residual": None if residual is None else put(residual, any_way()),
+        "input_scale": None if scale is None else put(scale, any_way()),
+    }
+    layer = pw.Conv(weight_in, bias_in, activation=activation, **how)
+    calls = [
+        lambda **arrays: layer(x_in, **arrays),
+        lambda **arrays: pw.conv(x_in, weight_in, bias_in, activation=activation, **how, **arrays),
+    ]
+    for call in calls:
+        out = guarded.Guarded(views.empty(way, expected.shape, dtype)[0], side)
+        assert call(out=out.array, **arrays) is out.array
+        out.assert_wrote_only(expected)
+        np.testing.assert_array_equal(call(**arrays), expected)
+        if residual is not None:  # in place
+            out.array[...] = residual
+            call(out=out.array, **(arrays | {"residual": out.array}))
+            out.assert_wrote_only(expected)
+
+    if how.get("padding", 0) or scale is not None:
+        return
+    c_between = int(CHANNELS[rng.integers(len(CHANNELS))])
+    before = pw.Conv(put(integers(rng, (c_between, c_in), dtype), any_way()), None, **(how | {"groups": 1}))
+    after = pw.Conv(put(integers(rng, (c_out, c_between), dtype), any_way()), bias_in, layout=layout)
+    expected = after(before(x), residual)
+    out = guarded.Guarded(views.empty(way, expected.shape, dtype)[0], side)
+    pw.Chain([before, after])(x_in, arrays["residual"], out.array)
+    out.assert_wrote_only(expected)
+
+
+def run_views(note):
+    rng = np.random.default_rng(1)
+    for layout, way, side, _ in itertools.product(reference.LAYOUTS, views.WAYS, guarded.SIDES, range(5)):
+        check_views(rng, note, layout, way, side, ("float32", "float64")[rng.integers(2)])
+    return note.count
+
+
+def run_rows(note):
+    """Every kernel row, whether it would be chosen or not, with x and out against a page."""
+    rng = np.random.default_rng(2)
+    known, ran = set(), set()
+    pixels = {
+        "NCHW": ((1, 1), (1, 7), (3, 11), (7, 7), (5, 13), (8, 16)),
+        "NHWC": ((1, 1), (2, 3), (3, 11), (5, 13), (4, 8)),
+    }
+    for dtype, layout in itertools.product(("float32", "float64"), pixels):
+        for (h, w), c_in, c_out in itertools.product(pixels[layout], (1, 5, 33), (1, 3, 8, 17, 24, 40, 72)):
+            known |= compare_rows(rng, note, ran, dtype, layout, (h, w), c_in, c_out)
+        for c_in, c_out in ((300, 40), (1600, 24)):  # a tile's pixels are copied; the input channels are split
+            known |= compare_rows(rng, note, ran, dtype, layout, (7, 9), c_in, c_out)
+    assert ran == known, f"did not run: {sorted(known - ran)}"
+    return sorted(known)
+
+
+def compare_rows(rng, note, ran, dtype, layout, size, c_in, c_out):
+    x = integers(rng, shape_of(layout, {"N": 2, "H": size[0], "W": size[1]}, c_in), dtype)
+    weight, bias = integers(rng, (c_out, c_in), dtype), integers(rng, c_out, dtype)
+    layer = pw.Conv(weight, bias, layout=layout)
+    expected = np.ascontiguousarray(reference.exact(x, weight, bias, layout=layout)[0].astype(dtype))
+    for side in guarded.SIDES:
+        x_in = guarded.put(x, side)
+        for words, _, run in layer._alternatives(x.shape):
+            note(words, layout, x.shape, weight.shape, dtype, side)
+            out = guarded.Guarded(expected, side)
+            run(x_in, out.array)
+            out.assert_wrote_only(expected)
+            ran.add(words.split(",")[0])
+    return set(re.findall(r"\bgemm_\w+", layer.explain(x.shape)))
+
+
+def run_streams(note):
+    """Results that are too large for the cache: whole lines go past it, what is left of a line does not.
+
+    Rows of whole lines, one behind the other; and rows that end within a line, with a gap behind them: those begin with
+    a line at one side of the memory, and not at the other.
+    """
+    rng = np.random.default_rng(3)
+    try:
+        with open("/sys/devices/system/cpu/cpu0/cache/index3/size") as file:
+            l3 = int(file.read().strip().removesuffix("K")) << 10
+    except (OSError, ValueError):
+        l3 = 32 << 20
+    assert l3 <= 512 << 20, f"results beyond {l3 >> 21} MiB are too large for a test"
+    shapes = ((0, False), (5, False), (5, True))
+    for dtype, layout, side, (rest, added) in itertools.product(
+        ("float32", "float64"), ("NCW", "NWC"), guarded.SIDES, shapes
+    ):
+        line = 64 // np.dtype(dtype).itemsize
+        c_in, c_out = 2, 16 + rest
+        pixels = (l3 // 2 // (c_out * np.dtype(dtype).itemsize) // 64 + 1) * 64 + (rest if layout == "NCW" else 0)
+        x, weight = integers(rng, (1, c_in, pixels), dtype), integers(rng, (c_out, c_in), dtype)
+        expected = np.matmul(weight, x)
+        if layout == "NWC":
+            x, expected = (np.ascontiguousarray(a.transpose(0, 2, 1)) for a in (x, expected))
+        how = {}
+        if added:  # stored by another function
+            how = {"residual": integers(rng, expected.shape, dtype), "activation": ("leaky_relu", 0.5)}
+            expected = ACTIVATIONS["leaky_relu", 0.5](expected + how["residual"])
+        note(layout, x.shape, weight.shape, dtype, side, "a gap behind rows" if rest else "whole lines", *how)
+        row = -(-expected.shape[-1] // line) * line
+        like = np.empty((*expected.shape[:-1], row), dtype)[..., : expected.shape[-1]]
+        x_in, out = guarded.put(x, side), guarded.Guarded(like, side)
+        assert (out.array.ctypes.data % 64 == 0) == (side == "begin" or not rest)
+        pw.conv(x_in, weight, layout=layout, out=out.array, **how)
+        out.assert_wrote_only(expected)
+    return note.count
+
+
+def run_fault(note):
+    """What all of this rests on: a byte beyond an array kills, and is not passed over."""
+    for name in guarded.SIDES:
+        note("reading beyond the", name)
+        array = guarded.Guarded(np.zeros(7, np.uint8), name).array
+        beyond = array.ctypes.data + (7 if name == "end" else -1)
+        if os.fork() == 0:
+            guarded.ctypes.string_at(beyond, 1)
+            os._exit(0)
+        assert os.waitstatus_to_exitcode(os.wait()[1]) != 0, f"the page at the {name} can be read"
+    guarded.ctypes.string_at(beyond, 1)
+
+
+def run_in_a_child(section):
+    """Run a section in a child process. If it dies, say in which case."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = pathlib.Path(folder, "case")
+        status = subprocess.run([sys.executable, __file__, section, path]).returncode
+        if status != 0:
+            case = path.read_text().rstrip() if path.exists() else "no case"
+            sys.exit(f"ended with {status} in {case}")
+
+
+if __name__ == "__main__":
+    faulthandler.enable()
+    section, *path = sys.argv[1:]
+    if path:
+        print(globals()[f"run_{section}"](Notes(*path)))
+    else:
+        run_in_a_child(section)

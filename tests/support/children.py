@@ -1,0 +1,48 @@
+"""How tests start other interpreters.
+
+Under an emulator of another CPU (`qemu-x86_64 -cpu Nehalem python -m pytest`) a child would run on the real CPU:
+POINTWISE_TEST_EMULATOR holds the words that go before every interpreter that a test starts.
+"""
+
+import os
+import pathlib
+import shlex
+import subprocess
+import sys
+
+EMULATOR = shlex.split(os.environ.get("POINTWISE_TEST_EMULATOR", ""))
+PYTHON = [*EMULATOR, sys.executable]
+SUPPORT = pathlib.Path(__file__).parent
+
+
+def python_command(*argv, timeout=300, **variables):
+    """Return the arguments of `subprocess.run` for a script, or for a file with arguments.
+
+    The interpreter is a fresh one that finds the modules of this folder. Keywords set environment variables; None
+    unsets them.
+    """
+    variables = {"PYTHONPATH": os.pathsep.join(filter(None, [str(SUPPORT), os.environ.get("PYTHONPATH")]))} | variables
+    environment = {k: v for k, v in os.environ.items() if k not in variables}
+    environment |= {k: v for k, v in variables.items() if v is not None}
+    argv = ["-c", *argv] if len(argv) == 1 else argv
+    return {"args": [*PYTHON, *map(os.fspath, argv)], "env": environment, "timeout": timeout}
+
+
+def pytest_command(*argv, **variables):
+    """Return the arguments of `subprocess.run` for a pytest that starts at the root and collects all tests."""
+    root = os.fspath(SUPPORT.parents[1])
+    command = f"import os, sys, pytest; os.chdir({root!r}); sys.exit(pytest.main(sys.argv[1:]))"
+    return python_command("-c", command, "-q", "-x", "-p", "no:cacheprovider", *argv, timeout=900, **variables)
+
+
+def run(command):
+    """Run what `python_command` or `pytest_command` returned."""
+    return subprocess.run(**command, capture_output=True, text=True)
+
+
+def assert_tests_passed(done):
+    """Check that a run of tests ran some, and that all of them passed."""
+    assert done.returncode == 0, f"{done.stdout}\n{done.stderr}"
+    ran = done.stdout.strip().splitlines()[-1]
+    assert " passed" in ran
+    assert " failed" not in ran

@@ -1,0 +1,177 @@
+"""Drawn problems of the soak run: each a dictionary of plain values, from which all arrays follow."""
+
+import definitions
+import numpy as np
+import pointwise as pw
+import reference
+import views
+
+INTEGERS = ("uint8", "int8", "uint16", "int16")  # of x, with a float32 layer
+# Of small integers these give exact results; of the others the definition is met as nearly as `nearly` says.
+EXACT = [None, "relu", "relu6", ("clip", -3, 5), ("leaky_relu", 0.25)]
+PIECEWISE = ("relu", "relu6", "clip", "leaky_relu")
+ROUNDED = [("elu", 0.75) if name == "elu" else name for name in definitions.NAMES if name not in PIECEWISE]
+
+
+class Mismatch(Exception):
+    """A wrong result."""
+
+
+def of_length(rng, layout, total):
+    """Return lengths of the spatial axes with about so many pixels."""
+    axes = reference.spatial(layout)
+    lengths, rest = {}, max(int(total), 0)
+    for axis in axes[:-1]:
+        lengths[axis] = min(int(rng.integers(1, 8 if len(axes) > 2 else 40)), max(rest, 1))
+        rest //= lengths[axis]
+    if axes:
+        lengths[axes[-1]] = rest
+    return lengths
+
+
+def draw(rng, *, layer=None):
+    """Draw a problem; with the `layer` of another one, where that is given."""
+    if layer is None:
+        layout = str(rng.choice(reference.LAYOUTS))
+        axes = len(reference.spatial(layout))
+        groups = int(rng.choice([1, 1, 1, 2, 3]))
+        most = int(rng.choice([4, 40, 200]))
+        integers = bool(rng.integers(2))
+
+        def window(least, end):
+            one = [int(n) for n in rng.integers(least, end, max(axes, 1))]
+            return least if rng.random() < 0.6 else tuple(one) if axes and rng.random() < 0.5 else one[0]
+
+        activations = EXACT if rng.random() < 0.6 else ROUNDED
+        layer = {
+            "weight": (groups * int(rng.integers(0 if rng.random() < 0.05 else 1, most)), int(rng.integers(0, most))),
+            "bias": bool(rng.integers(2)),
+            "dtype": str(rng.choice(["float32", "float32", "float64"])),
+            "integers": integers,
+            "seed": int(rng.integers(2**31)),
+            "how": {
+                "layout": layout,
+                "stride": window(1, 4),
+                "padding": window(0, 3),
+                "groups": groups,
+                "activation": activations[rng.integers(len(activations))],
+            },
+        }
+    c_out, c = layer["weight"]
+    layout = layer["how"]["layout"]
+    # Few steps should be long ones; and the reference multiplies float64 in wider numbers, slowly.
+    macs = 10 ** rng.uniform(2, 6.3 if layer["dtype"] == "float32" else 5)
+    n = int(rng.choice([0, 1, 1, 1, 2, 3]))
+    c_in = c * layer["how"]["groups"]
+    pixels = min(macs / max(c_out * c, 1), macs / 4 / max(c_out + c_in, 1)) / max(n, 1)
+    sizes = {"N": n, "C": c_in} | of_length(rng, layout, pixels)
+    ways = list(views.WAYS)
+    return {
+        "layer": layer,
+        "x": tuple(sizes[axis] for axis in layout),
+        "x_dtype": str(rng.choice(INTEGERS)) if layer["dtype"] == "float32" and rng.random() < 0.3 else layer["dtype"],
+        "residual": [None, None, "apart", "in place"][rng.integers(4)],
+        "scale": rng.random() < 0.2,
+        "out": bool(rng.integers(2)),
+        "ways": [str(rng.choice(ways)) for _ in range(3)] if rng.random() < 0.6 else ["contiguous"] * 3,
+        "threads": [None, 1, 2, 3, 5][rng.integers(5)],
+        "seed": int(rng.integers(2**31)),
+    }
+
+
+def numbers(rng, integers, shape, dtype):
+    return (rng.integers(-8, 9, shape) if integers else rng.standard_normal(shape)).astype(dtype)
+
+
+def parameters(layer):
+    """Return the weights and bias of a problem's layer."""
+    rng = np.random.default_rng(layer["seed"])
+    weight = numbers(rng, layer["integers"], layer["weight"], layer["dtype"])
+    return weight, numbers(rng, layer["integers"], layer["weight"][:1], layer["dtype"]) if layer["bias"] else None
+
+
+def make(layer):
+    return pw.Conv(*parameters(layer), **layer["how"])
+
+
+class Arrays:
+    """The arrays of a call, and what must come of them."""
+
+    def __init__(self, problem):
+        rng, layer = np.random.default_rng(problem["seed"]), problem["layer"]
+        dtype, how = np.dtype(layer["dtype"]), dict(layer["how"])
+        self.activation, self.exact = how.pop("activation"), layer["integers"]
+        self.weight, self.bias = parameters(layer)
+        plain = numbers(rng, self.exact, problem["x"], dtype)
+        if problem["x_dtype"] != dtype:  # integers of the whole range have sums that are not exact
+            limits = np.iinfo(problem["x_dtype"])
+            plain = plain.clip(limits.min, 8) if self.exact else rng.integers(limits.min, limits.max, plain.shape)
+        plain = plain.astype(problem["x_dtype"])
+        self.x, scaled, self.scale = views.put(problem["ways"][0], plain), plain.astype(dtype), None
+        if problem["scale"]:
+            layout = how["layout"]
+            self.scale = numbers(rng, self.exact, [problem["x"][layout.index(a)] for a in "NC" if a in layout], dtype)
+            kept = tuple(slice(None) if axis in "NC" else None for axis in "NCDHW" if axis in layout)
+            first = [layout.index(axis) for axis in "NCDHW" if axis in layout]
+            scaled = (scaled.transpose(first) * self.scale[kept]).transpose(np.argsort(first))
+        self.shape = reference.exact(scaled[:0] if "N" in how["layout"] else scaled, self.weight, **how)[0].shape
+        if "N" in how["layout"]:
+            self.shape = (problem["x"][0], *self.shape[1:])
+        residual = numbers(rng, self.exact, self.shape, dtype) if problem["residual"] else None
+        self.value, self.bound = reference.exact(scaled, self.weight, self.bias, residual=residual, **how)
+        self.before, self.way = self.x.copy(), problem["ways"][2]
+        self.out = self.base = self.residual = None
+        if problem["out"] or problem["residual"] == "in place":
+            self.out, self.base = views.empty(self.way, self.shape, dtype)
+        if residual is not None:
+            self.residual = views.put(problem["ways"][1], residual)
+            if problem["residual"] == "in place":
+                self.out[...] = residual
+                self.residual = self.out
+
+    def check(self, y):
+        """Raise `Mismatch` where y is not the result, or something else was written."""
+        try:
+            if self.out is not None:
+                assert y is self.out, "out is not returned"
+                views.assert_wrote_only(self.way, self.base, np.array(y))
+            assert y.dtype == self.weight.dtype, f"dtype {y.dtype}"
+            assert self.x.tobytes() == self.before.tobytes(), "x was written"
+            self._check_values(np.asarray(y))
+        except AssertionError as error:
+            raise Mismatch(str(error) or "bytes around out were written") from error
+
+    def _check_values(self, y):
+        value = self.value.astype(np.float64)
+        expected = value if self.activation is None else definitions.computed(self.activation, value, y.dtype)
+        if self.exact and self.activation in EXACT:
+            reference.assert_same_bits(y, expected.astype(y.dtype) + y.dtype.type(0))
+            return
+        if self.activation is None:
+            reference.assert_within_bound(y, self.value, self.bound)
+            return
+        # What the sum may be off, stretched, and what the function rounds: numbers of the size of v, or of 1.
+        name = self.activation if isinstance(self.activation, str) else self.activation[0]
+        bound = 0 if self.exact else definitions.LIPSCHITZ.get(name, 1) * self.bound.astype(np.float64)
+        rounded = 0 if name in PIECEWISE else np.maximum(abs(value) + bound, 1)
+        nearly = 2.0**-20 if y.dtype == np.float32 else 1e-10
+        bound = bound + nearly * (rounded + abs(expected)) + 1e-40
+        reference.assert_within_bound(y.astype(np.float64), expected, bound)
+
+
+def run(problem, layer=None):
+    """Compute a problem, by `layer` where it is given, else by `pw.conv`, and check what comes."""
+    arrays = Arrays(problem)
+    how = {"residual": arrays.residual, "out": arrays.out, "input_scale": arrays.scale}
+
+    def call():
+        if layer is not None:
+            return layer(arrays.x, **how)
+        return pw.conv(arrays.x, arrays.weight, arrays.bias, **how, **problem["layer"]["how"])
+
+    if problem["threads"] is None:
+        arrays.check(call())
+    else:
+        with pw.num_threads(problem["threads"]):
+            y = call()
+        arrays.check(y)
