@@ -56,7 +56,7 @@ def background(request):
 @pytest.fixture(scope="session", autouse=True)
 def teams():
     """Calls have the threads that they ask for, however busy the machine is."""
-    _core.ignore_neighbours(True)
+    _core._testing.ignore_neighbours(True)
 
 
 @pytest.fixture

@@ -7,11 +7,10 @@
 #include "chain_type.h"
 #include "gil.h"
 #include "layer_type.h"
-#include "measure/peak.h"
 #include "memory/result_pool.h"
 #include "options.h"
-#include "product/blocking.h"
 #include "results.h"
+#include "testing.h"
 #include "threads/parallel.h"
 
 namespace py = pybind11;
@@ -50,28 +49,6 @@ py::tuple cost(const std::vector<int64_t>& x_shape, int64_t c_out, const py::obj
     translate_exception("x_shape");
     throw py::error_already_set();
   }
-}
-
-double fma_peak(int threads, const std::string& dtype, int blocks, double block) {
-  pointwise::DType known;
-  try {
-    known = dtype_named(dtype);
-  } catch (...) {
-    translate_exception();
-    throw py::error_already_set();
-  }
-  double peak = 0;
-  without_gil([&] { peak = pointwise::fma_peak(known, threads, blocks, block); });
-  return peak;
-}
-
-void streaming_copy(const py::buffer& to, const py::buffer& from, int threads) {
-  const py::buffer_info target = to.request(true), source = from.request();
-  const py::ssize_t bytes = target.size * target.itemsize;
-  if (bytes != source.size * source.itemsize || !PyBuffer_IsContiguous(target.view(), 'C') ||
-      !PyBuffer_IsContiguous(source.view(), 'C'))
-    throw py::value_error("to and from must be C-contiguous arrays of as many bytes");
-  without_gil([&] { pointwise::streaming_copy(target.ptr, source.ptr, bytes, threads); });
 }
 
 // The word and the reason for it.
@@ -119,18 +96,14 @@ PYBIND11_MODULE(_core, m, py::mod_gil_not_used()) {
   }
   m.def("supported_isas", &pointwise::supported_isas);
   m.def("cost", &cost);
-  m.def("fma_peak", &fma_peak);
   m.def("release_idle_buffers", &pointwise::release_idle_buffers);
   m.def("set_idle_limit", &pointwise::set_idle_limit);
-  m.def("idle_bytes", &pointwise::idle_bytes);
-  m.def("ignore_neighbours", [](bool ignored) { pointwise::neighbour.ignore(ignored); });
-  m.def("force_teams", &pointwise::force_teams);
   // What Python code computes by itself is as independent of the caller's floating-point state as a call is.
   m.def("in_default_environment", [](const py::object& function) {
     const pointwise::FloatEnvironment environment;
     return function();
   });
-  m.def("streaming_copy", &streaming_copy);
+  register_testing(m);
   m.def("threading", &threading);
   m.def("thread_count", &pointwise::thread_count);
   m.def("set_thread_count", &pointwise::set_thread_count);

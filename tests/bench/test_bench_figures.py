@@ -89,8 +89,8 @@ def test_the_better_copy_is_the_bandwidth(monkeypatch):
     monkeypatch.setattr(bench.machine, "SMALLEST_COPY", 1 << 16)
     monkeypatch.setattr(bench.machine, "caches", dict)
     monkeypatch.setattr(bench.machine.np, "copyto", lambda target, source: copy("plain"))
-    core = types.SimpleNamespace(streaming_copy=lambda *arguments: copy("streaming"))
-    monkeypatch.setattr(bench.machine, "_core", core)
+    testing = types.SimpleNamespace(streaming_copy=lambda *arguments: copy("streaming"))
+    monkeypatch.setattr(bench.machine, "_core", types.SimpleNamespace(_testing=testing))
     assert bench.machine.copy_bandwidth(1, repetitions=2) == 2 * (1 << 16)
     takes["streaming"] = 4.0
     assert bench.machine.copy_bandwidth(1, repetitions=2) == 1 << 16
@@ -101,7 +101,7 @@ def test_a_streaming_copy_copies():
         for offset, size in ((0, 0), (1, 5), (3, (1 << 20) + 9)):
             source = np.arange(offset + size, dtype=np.float32)[offset:]
             target = np.zeros(size + offset + 2, np.float32)
-            _core.streaming_copy(target[offset : offset + size], source, threads)
+            _core._testing.streaming_copy(target[offset : offset + size], source, threads)
             assert np.array_equal(target[offset : offset + size], source)
             assert not target[:offset].any()
             assert not target[offset + size :].any()
@@ -111,10 +111,10 @@ def test_a_streaming_copy_refuses_what_it_cannot_copy():
     target = np.zeros(8, np.float32)
     for to, source in ((target, np.ones(9, np.float32)), (target[::2], target[4:]), (target[4:], target[::2])):
         with pytest.raises(ValueError, match="C-contiguous"):
-            _core.streaming_copy(to, source, 1)
+            _core._testing.streaming_copy(to, source, 1)
     target.flags.writeable = False
     with pytest.raises((BufferError, ValueError)):
-        _core.streaming_copy(target, np.ones(8, np.float32), 1)
+        _core._testing.streaming_copy(target, np.ones(8, np.float32), 1)
     assert not target.any()
 
 

@@ -137,9 +137,9 @@ def hashes_of_all():
 @pytest.fixture
 def forced_teams():
     """As many threads as are asked for, also for little work."""
-    _core.force_teams(True)
+    _core._testing.force_teams(True)
     yield
-    _core.force_teams(False)
+    _core._testing.force_teams(False)
 
 
 canonical_only = pytest.mark.skipif(pw.isa() == "portable", reason="the portable kernels keep the bound, not the bits")
@@ -166,7 +166,7 @@ sys.path.insert(0, {os.path.dirname(__file__)!r})
 import pointwise
 assert pointwise.isa() == {other!r}
 import test_bits
-test_bits._core.force_teams(True)
+test_bits._core._testing.force_teams(True)
 print(json.dumps(test_bits.hashes_of_all()))
 """
     theirs = json.loads(python(script, POINTWISE_ISA=other, timeout=1200))
@@ -184,12 +184,12 @@ import re, numpy as np, pointwise as pw
 def threads():
     with open("/proc/self/status") as status:
         return int(re.search(r"Threads:\\s*(\\d+)", status.read())[1])
-pw._core.ignore_neighbours(True)
+pw._core._testing.ignore_neighbours(True)
 x, before = np.ones((3, 8, 3, 4), np.float32), threads()
 pw.set_num_threads(7)
 pw.Conv(np.ones((5, 8), np.float32))(x)
 print(threads() - before)
-pw._core.force_teams(True)
+pw._core._testing.force_teams(True)
 pw.Conv(np.ones((5, 8), np.float32))(x)
 print(threads() - before)
 """

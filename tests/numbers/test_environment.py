@@ -225,9 +225,9 @@ def comparable(result):
 @pytest.fixture
 def forced_teams():
     """As many threads as are asked for, also for little work."""
-    _core.force_teams(True)
+    _core._testing.force_teams(True)
     yield
-    _core.force_teams(False)
+    _core._testing.force_teams(False)
 
 
 WORDS = {
@@ -284,7 +284,7 @@ sys.path.insert(0, {os.path.dirname(__file__)!r})
 import numpy as np, pointwise as pw
 from mxcsr import Mxcsr
 from test_environment import comparable, everything
-pw._core.force_teams(True)
+pw._core._testing.force_teams(True)
 pw.set_num_threads({threads})
 mxcsr, word = Mxcsr(), Mxcsr.DEFAULT & ~0x0F80
 for dtype in map(np.dtype, ("f4", "f8")):

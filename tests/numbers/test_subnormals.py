@@ -23,9 +23,9 @@ canonical_only = pytest.mark.skipif(pw.isa() == "portable", reason="the portable
 @pytest.fixture(autouse=True)
 def all_threads():
     """As many threads as are asked for, also for little work."""
-    _core.force_teams(True)
+    _core._testing.force_teams(True)
     yield
-    _core.force_teams(False)
+    _core._testing.force_teams(False)
 
 
 def flushed(a):

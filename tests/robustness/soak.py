@@ -199,7 +199,7 @@ class Soak:
     def do_settings(self, rng):
         pw.set_memory_limit(int(rng.choice([0, MIB, 128 * MIB])))
         pw.set_num_threads(int(rng.integers(1, 5)))
-        _core.ignore_neighbours(bool(rng.integers(2)))
+        _core._testing.ignore_neighbours(bool(rng.integers(2)))
         if rng.integers(2):
             pw.release_memory()
         run(self.draw(rng))

@@ -18,7 +18,7 @@ import pointwise as pw
 from pointwise import _core
 
 warnings.simplefilter("ignore", DeprecationWarning)  # of forks beside threads, which this is about
-_core.ignore_neighbours(True)
+_core._testing.ignore_neighbours(True)
 layer = pw.Conv(np.ones((64, 64), np.float32))
 chain = pw.Chain([layer, layer])
 shapes = [(1, 64, s, s) for s in (1, 2, 7, 12, 14, 20, 28)]

@@ -16,7 +16,7 @@ import numpy as np
 import pointwise as pw
 from pointwise import _core
 
-_core.ignore_neighbours(True)
+_core._testing.ignore_neighbours(True)
 pw.set_num_threads(2)
 x = np.ones((1, 64, 56, 56), np.float32)
 layer = pw.Conv(np.ones((64, 64), np.float32))
@@ -63,8 +63,8 @@ sys.slow = Slow()
             "pw.conv(x, layer.weight)",
             "layer(slow_x, out=out)",
             "layer(x, input_scale=slow_scale)",
-            "_core.fma_peak(1, 'float32', 1, 0.001)",
-            "_core.streaming_copy(out, x, 2)",
+            "_core._testing.fma_peak(1, 'float32', 1, 0.001)",
+            "_core._testing.streaming_copy(out, x, 2)",
         ],
     )
     def test_daemon_threads_at_work(self, call, run):
@@ -220,7 +220,7 @@ for i in range(12):
         pass
     thread.join()
     y = None
-    assert _core.idle_bytes() <= 2 * x.nbytes, _core.idle_bytes()
+    assert _core._testing.idle_bytes() <= 2 * x.nbytes, _core._testing.idle_bytes()
     used.append(memory())
 print(used[-1] - used[2] < x.nbytes >> 20)
 """

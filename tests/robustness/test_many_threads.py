@@ -299,7 +299,7 @@ from pointwise import _core
 def threads():
     with open("/proc/self/status") as status:
         return int(re.search(r"Threads:\\s*(\\d+)", status.read())[1])
-_core.ignore_neighbours(True)
+_core._testing.ignore_neighbours(True)
 pw.set_num_threads(4)
 x, layer = np.ones((4, 64, 56, 56), np.float32), pw.Conv(np.ones((64, 64), np.float32))
 chain = pw.Chain([layer, layer])

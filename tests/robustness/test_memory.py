@@ -39,10 +39,10 @@ def test_memory_of_a_dead_result_is_used_again(nbytes):
     first = result(nbytes)
     at = address(first)
     del first
-    assert _core.idle_bytes() >= nbytes
+    assert _core._testing.idle_bytes() >= nbytes
     second = result(nbytes, 2.0)
     assert address(second) == at
-    assert _core.idle_bytes() == 0
+    assert _core._testing.idle_bytes() == 0
     assert np.all(second == 2.0)
 
 
@@ -103,16 +103,16 @@ def test_limit_bounds_what_is_idle():
     addresses = [address(y) for y in ys]
     while ys:
         del ys[0]
-    assert _core.idle_bytes() == 3 << 20
+    assert _core._testing.idle_bytes() == 3 << 20
     assert {address(y) for y in [result(1 << 20) for _ in range(3)]} == set(addresses[2:])  # the oldest went first
-    assert _core.idle_bytes() == 3 << 20
+    assert _core._testing.idle_bytes() == 3 << 20
     pw.set_memory_limit(2 << 20)
-    assert _core.idle_bytes() == 2 << 20
+    assert _core._testing.idle_bytes() == 2 << 20
     pw.set_memory_limit(0)
-    assert _core.idle_bytes() == 0
+    assert _core._testing.idle_bytes() == 0
     y = result(1 << 20)
     del y
-    assert _core.idle_bytes() == 0
+    assert _core._testing.idle_bytes() == 0
 
 
 def test_what_is_larger_than_the_limit_is_not_kept_and_evicts_nothing():
@@ -120,31 +120,31 @@ def test_what_is_larger_than_the_limit_is_not_kept_and_evicts_nothing():
     y, large = result(1 << 20), result(8 << 20)
     del y
     del large
-    assert _core.idle_bytes() == 1 << 20
+    assert _core._testing.idle_bytes() == 1 << 20
 
 
 def test_number_of_idle_buffers_is_bounded():
     ys = [result(LEAST) for _ in range(200)]
     ys.clear()
-    assert 0 < _core.idle_bytes() <= 64 * (LEAST + 4096)
+    assert 0 < _core._testing.idle_bytes() <= 64 * (LEAST + 4096)
 
 
 def test_release_empties_what_is_idle_and_nothing_else():
     y, dead = result(1 << 20, 7.0), result(2 << 20)
     del dead
-    assert _core.idle_bytes() == 2 << 20
+    assert _core._testing.idle_bytes() == 2 << 20
     pw.release_memory()
-    assert _core.idle_bytes() == 0
+    assert _core._testing.idle_bytes() == 0
     assert np.all(y == 7.0)
 
 
 def test_a_failed_call_gives_its_memory_back():
     y = layer(40)(np.ones((1000, 1), np.float32))
     del y
-    idle = _core.idle_bytes()
+    idle = _core._testing.idle_bytes()
     with pytest.raises(ValueError, match="residual"):
         layer(40)(np.ones((1000, 1), np.float32), residual=np.ones((3, 3), np.float32))
-    assert _core.idle_bytes() == idle
+    assert _core._testing.idle_bytes() == idle
 
 
 @pytest.mark.parametrize("nbytes", [-1, 2**63, -(2**70)])
@@ -285,11 +285,11 @@ layer = pw.Conv(np.ones((64, 1), np.float32), layout="NC")
 x = np.ones((1 << 18, 1), np.float32)
 y = layer(x)
 del y
-assert _core.idle_bytes() == 64 << 20
+assert _core._testing.idle_bytes() == 64 << 20
 used = int(open("/proc/self/statm").read().split()[0]) * 4096
 resource.setrlimit(resource.RLIMIT_AS, (used + (40 << 20), -1))
 y = layer(x[: (1 << 18) - (1 << 16)])   # 48 MiB: the idle 64 are too many for it, and in its way
-assert _core.idle_bytes() == 0
+assert _core._testing.idle_bytes() == 0
 assert y.sum() == y.size
 try:
     layer(np.ones((1 << 18, 1), np.float32))

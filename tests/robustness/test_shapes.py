@@ -197,7 +197,7 @@ def sweep(call, right, out=None):
             seen.append("right")
             break
         seen.append(raised)
-        assert _core.idle_bytes() == 0
+        assert _core._testing.idle_bytes() == 0
         assert out is None or (out.view(np.uint8) == 0xA5).all(), f"out was written with {extra} bytes"
         assert small(three).sum() == 3 * 48, "the call after it"
         kept = (used() - before) / (1 << 20)

@@ -42,7 +42,7 @@ import os
 os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
 import numpy as np, pointwise as pw
 from pointwise import _core
-_core.ignore_neighbours(True)
+_core._testing.ignore_neighbours(True)
 x, layer = np.ones((1, 64, 28, 28), "f4"), pw.Conv(np.ones((64, 64), "f4"))
 with pw.num_threads(4):
     assert all((layer(x) == 64).all() for _ in range(2000))

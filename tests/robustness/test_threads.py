@@ -341,7 +341,7 @@ def test_a_system_that_starts_no_more_threads(before, allowed, python):
 import os, resource
 import numpy as np, pointwise as pw
 from pointwise import _core
-_core.ignore_neighbours(True)
+_core._testing.ignore_neighbours(True)
 x, layer = np.ones((4, 128, 56, 56), "f4"), pw.Conv(np.ones((128, 128), "f4"))
 chain = pw.Chain([layer, layer])
 def right():

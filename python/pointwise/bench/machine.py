@@ -64,7 +64,7 @@ def fma_peak(threads: int, blocks: int = 80, block: float = 2e-3, dtype: str = "
     float
         FLOP per second of all threads together, a multiply-add being two.
     """
-    return _core.fma_peak(threads, dtype, blocks, block)
+    return _core._testing.fma_peak(threads, dtype, blocks, block)
 
 
 def copy_bandwidth(threads: int, repetitions: int = 5) -> float:
@@ -100,7 +100,7 @@ def copy_bandwidth(threads: int, repetitions: int = 5) -> float:
                 concurrent.futures.wait([pool.submit(np.copyto, *part) for part in parts])
 
         def streaming_copy() -> None:
-            _core.streaming_copy(target, source, threads)
+            _core._testing.streaming_copy(target, source, threads)
 
         best = min(_seconds(copy, repetitions) for copy in (plain_copy, streaming_copy))
     return 2 * source.nbytes / best

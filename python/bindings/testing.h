@@ -1,0 +1,10 @@
+// pointwise._core._testing: what only tests and benchmarks need.
+#pragma once
+
+#include <pybind11/pybind11.h>
+
+namespace pointwise_python {
+
+void register_testing(pybind11::module_& core);
+
+}  // namespace pointwise_python
