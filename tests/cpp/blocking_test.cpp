@@ -41,20 +41,20 @@ Work work_of(bool channels_last, int64_t images, int64_t pixels, int64_t inputs,
   work.types = pointwise::all_f32;
   work.x_item = work.item = 4;
   work.groups = 1;
-  work.channels = channels;
-  work.input_channels = inputs;
+  work.m = channels;
+  work.k = inputs;
   work.threads = threads;
   work.l1 = 48 << 10;
   work.l2 = 1 << 20;
   if (channels_last) {
     work.axes = 1;
     work.axis[0] = {images * pixels, inputs * 4, channels * 4, 0};
-    work.src_channel = work.dst_channel = 4;
+    work.src_k = work.dst_m = 4;
   } else {
     work.axes = images > 1 ? 2 : 1;
     work.axis[0] = {images, inputs * pixels * 4, channels * pixels * 4, 0};
     work.axis[work.axes - 1] = {pixels, 4, 4, 0};
-    work.src_channel = work.dst_channel = pixels * 4;
+    work.src_k = work.dst_m = pixels * 4;
   }
   return work;
 }
@@ -145,7 +145,7 @@ TEST(Blocking, RefusesWhatCannotRun) {
       EXPECT_EQ(refused, "");
     }
   }
-  work.input_channels = 0;
+  work.k = 0;
   for (const Candidate& c : candidates(work, wide))
     if (wide[c.blocking.row].refuses == nullptr) {
       EXPECT_EQ(std::string(c.refused ? c.refused : ""), c.blocking.packing == Packing::none ? "" : "nothing to pack");
@@ -158,20 +158,20 @@ TEST(Blocking, HalvesAVectorWhereThatSavesTime) {
   EXPECT_EQ(name(), "gemm_f32_16x24_pairs_avx512");
   work.half_width = true;
   EXPECT_EQ(name(), "gemm_f32_12x24_halves_avx512");
-  work.channels = 32;
+  work.m = 32;
   EXPECT_NE(name(), "gemm_f32_12x24_halves_avx512") << "nothing is left over";
   for (const int64_t alone : {5, 8}) {
-    work.channels = alone;
+    work.m = alone;
     EXPECT_EQ(name(), "gemm_f32_12x24_halves_avx512");
   }
   for (const int64_t more_than_half : {9, 16}) {
-    work.channels = more_than_half;
+    work.m = more_than_half;
     EXPECT_NE(name(), "gemm_f32_12x24_halves_avx512");
   }
-  work.channels = 1;
+  work.m = 1;
   EXPECT_EQ(name(), "gemm_f32_4x64_channels_avx512") << "packed, as lanes of pixels are all in use";
   work.half_width = false;
-  work.channels = 8;
+  work.m = 8;
   EXPECT_NE(name(), "gemm_f32_12x24_halves_avx512");
 }
 
@@ -207,7 +207,7 @@ TEST(Blocking, ShortRunsAreDearToPack) {
   const auto price = [&rows](int64_t images, int64_t pixels) {
     const Work work = work_of(false, images, pixels, 64, 8, 1);
     for (const Candidate& c : candidates(work, rows))
-      if (!c.refused && c.blocking.packing == Packing::channels && c.blocking.pixel_axes == work.axes)
+      if (!c.refused && c.blocking.packing == Packing::channels && c.blocking.n_axes == work.axes)
         return c.blocking.pack;
     return 0.0;
   };
@@ -246,8 +246,8 @@ Work random_work(Random& random) {
            : random.one_in(8) ? random.integer(1, 100000)
                               : random.integer(1, 600);
   };
-  work.channels = count();
-  work.input_channels = random.one_in(10) ? 0 : count();
+  work.m = count();
+  work.k = random.one_in(10) ? 0 : count();
   work.axes = static_cast<int>(random.integer(1, 4));
   const auto step = [&] {
     return work.item * random.integer(-3, 3) * (random.one_in(2) ? 1 : random.integer(1, 1000));
@@ -261,11 +261,11 @@ Work random_work(Random& random) {
       work.axis[i].residual = inner.size * inner.residual;
     }
   }
-  work.src_channel = random.one_in(2) ? work.item : step();
-  work.dst_channel = random.one_in(2) ? work.item : step();
+  work.src_k = random.one_in(2) ? work.item : step();
+  work.dst_m = random.one_in(2) ? work.item : step();
   work.residual = random.one_in(2);
   work.borrowed = random.one_in(3);
-  work.residual_channel = random.one_in(2) ? work.item : step();
+  work.residual_m = random.one_in(2) ? work.item : step();
   work.threads = static_cast<int>(random.one_in(2) ? 1 : random.integer(2, 128));
   work.l1 = random.one_in(2) ? 32 << 10 : 48 << 10;
   work.half_width = random.one_in(2);
@@ -315,44 +315,44 @@ TEST(Blocking, KeepsItsInvariants) {
     for (const Candidate& c : all) {
       const Blocking& b = c.blocking;
       int64_t pixels = 1, images = 1;
-      for (int i = 0; i < work.axes; ++i) (i < work.axes - b.pixel_axes ? images : pixels) *= work.axis[i].size;
+      for (int i = 0; i < work.axes; ++i) (i < work.axes - b.n_axes ? images : pixels) *= work.axis[i].size;
       ASSERT_EQ(b.images, images);
-      ASSERT_EQ(b.pixels, pixels);
+      ASSERT_EQ(b.n, pixels);
       if (c.refused) continue;
       ++can_run;
       const KernelRow& row = rows[b.row];
       const int64_t panel = 64 / work.item, tile_pixels = row.rows == Rows::channels ? row.nr * row.lanes : row.mr;
       // Blocks cover the whole, and begin where a panel does.
-      expect_parts(b.pixel_blocks, pixels, row.rows == Rows::channels ? row.lanes : row.unit);
+      expect_parts(b.n_blocks, pixels, row.rows == Rows::channels ? row.lanes : row.unit);
       if (work.borrowed) {
-        ASSERT_EQ(b.pixel_blocks.count, 1);
+        ASSERT_EQ(b.n_blocks.count, 1);
       }
-      expect_parts(b.channel_blocks, work.channels, panel);
-      ASSERT_TRUE(1 <= b.pixel_chunk && b.pixel_chunk <= b.pixel_blocks.largest());
-      ASSERT_TRUE(1 <= b.channel_chunk && b.channel_chunk <= b.channel_blocks.largest());
-      ASSERT_TRUE(b.channel_chunk == b.channel_blocks.largest() || b.channel_chunk % panel == 0);
-      ASSERT_EQ(b.pieces, images * work.groups * b.pixel_blocks.count * b.channel_blocks.count);
+      expect_parts(b.m_blocks, work.m, panel);
+      ASSERT_TRUE(1 <= b.n_chunk && b.n_chunk <= b.n_blocks.largest());
+      ASSERT_TRUE(1 <= b.m_chunk && b.m_chunk <= b.m_blocks.largest());
+      ASSERT_TRUE(b.m_chunk == b.m_blocks.largest() || b.m_chunk % panel == 0);
+      ASSERT_EQ(b.pieces, images * work.groups * b.n_blocks.count * b.m_blocks.count);
       // Tails come from the image, not from how it was cut.
-      ASSERT_TRUE(b.pixel_chunk == b.pixel_blocks.largest() || b.pixel_chunk % tile_pixels == 0);
+      ASSERT_TRUE(b.n_chunk == b.n_blocks.largest() || b.n_chunk % tile_pixels == 0);
       // What is packed fits a quarter of L2, or is one tile.
       if (b.packing == Packing::none) {
         ASSERT_EQ(b.packed, 0);
       } else {
-        const int64_t inputs = work.input_channels * work.item;
+        const int64_t inputs = work.k * work.item;
         const int64_t tile = std::min(tile_pixels, pixels) * inputs;
-        const int64_t slack = b.packing == Packing::channels ? work.input_channels * 128 : b.pixel_chunk * 128;
-        ASSERT_GE(b.packed, b.pixel_chunk * inputs);
+        const int64_t slack = b.packing == Packing::channels ? work.k * 128 : b.n_chunk * 128;
+        ASSERT_GE(b.packed, b.n_chunk * inputs);
         ASSERT_LE(b.packed, std::max(work.l2 / 4, tile) + slack);
       }
       // Sums of split input channels: rows of whole tiles.
-      ASSERT_TRUE(1 <= b.input_chunk && b.input_chunk <= std::max<int64_t>(1, work.input_channels));
-      if (b.input_chunk >= work.input_channels) {
+      ASSERT_TRUE(1 <= b.k_chunk && b.k_chunk <= std::max<int64_t>(1, work.k));
+      if (b.k_chunk >= work.k) {
         ASSERT_EQ(b.sums, 0);
       } else {
         const bool channel_rows = row.rows == Rows::channels;
         const int64_t tile_channels = channel_rows ? panel : std::max<int64_t>(panel, row.nr * row.lanes);
-        const int64_t sums_pixels = ceil_div(b.pixel_chunk, tile_pixels) * tile_pixels;
-        const int64_t sums_channels = ceil_div(b.channel_chunk, tile_channels) * tile_channels;
+        const int64_t sums_pixels = ceil_div(b.n_chunk, tile_pixels) * tile_pixels;
+        const int64_t sums_channels = ceil_div(b.m_chunk, tile_channels) * tile_channels;
         ASSERT_EQ(b.sums_row % 64, 0);
         ASSERT_GE(b.sums_row, (channel_rows ? sums_pixels : sums_channels) * work.item);
         ASSERT_GE(b.sums, b.sums_row * (channel_rows ? sums_channels : sums_pixels));
@@ -360,18 +360,18 @@ TEST(Blocking, KeepsItsInvariants) {
       // A tile's vectors for all input channels of a kernel call, where narrow channel rows copy.
       if (b.copy > 0) {
         ASSERT_TRUE(row.rows == Rows::channels && row.lanes * work.item < 64);
-        ASSERT_EQ(b.copy, b.input_chunk * row.nr * row.lanes * work.item);
+        ASSERT_EQ(b.copy, b.k_chunk * row.nr * row.lanes * work.item);
       }
       // Borrowed weights: the panels of a chunk, half of L2 or one panel.
       if (work.borrowed) {
-        ASSERT_GE(b.weights, b.channel_chunk * work.input_channels * work.item);
-        ASSERT_LE(b.weights, std::max(work.l2 / 2, work.input_channels * 64));
+        ASSERT_GE(b.weights, b.m_chunk * work.k * work.item);
+        ASSERT_LE(b.weights, std::max(work.l2 / 2, work.k * 64));
       } else {
         ASSERT_EQ(b.weights, 0);
       }
       // Offsets of unevenly spaced pixels are held for a chunk.
       if (b.packing != Packing::none || !b.even) {
-        ASSERT_LE(b.pixel_chunk, 2048 + tile_pixels);
+        ASSERT_LE(b.n_chunk, 2048 + tile_pixels);
       }
       ASSERT_GT(b.cycles, 0);
       ASSERT_TRUE(std::isfinite(b.cycles));
@@ -431,10 +431,9 @@ TEST(Blocking, HasPiecesForEveryThread) {
 // Threads that write neighbouring channels of the same pixels would pass their lines to and fro.
 TEST(Blocking, CutsPixelsWhereChannelsShareLines) {
   const Blocking last = choose_blocking(work_of(true, 1, 12544, 16, 96, 2), wide);
-  EXPECT_EQ(last.channel_blocks.count, 1);
-  EXPECT_GE(last.pixel_blocks.count, 2);
-  EXPECT_EQ(choose_blocking(work_of(true, 1, 49, 512, 2048, 2), wide).pixel_blocks.count, 1)
-      << "where weights are large";
+  EXPECT_EQ(last.m_blocks.count, 1);
+  EXPECT_GE(last.n_blocks.count, 2);
+  EXPECT_EQ(choose_blocking(work_of(true, 1, 49, 512, 2048, 2), wide).n_blocks.count, 1) << "where weights are large";
 }
 
 // Threads begin with runs of pieces that take as long as each other, to within half of a piece at either end.

@@ -20,9 +20,9 @@ namespace {
 
 using pointwise::Blocking;
 using pointwise::Candidate;
-using pointwise::Lowered;
 using pointwise::Packing;
 using pointwise::Plan;
+using pointwise::Product;
 
 // The bytes from the first of an array's elements to the last of them, against the page behind or before them.
 template <class T>
@@ -109,7 +109,7 @@ class GuardedWeights {
 
  private:
   static size_t size_of(const pointwise::PackedWeights& w) {
-    return static_cast<size_t>(w.groups * w.panels * 64 * (w.borrowed ? 1 : w.input_channels + 1));
+    return static_cast<size_t>(w.groups * w.panels * 64 * (w.borrowed ? 1 : w.k + 1));
   }
   GuardedMemory memory_;
 };
@@ -187,7 +187,7 @@ TYPED_TEST(Bounds, NothingOutsideIsTouched) {
     const GuardedWeights packed(borrowed ? pointwise::borrow_weights(weights_in.view, bias_view, p.options)
                                          : pointwise::pack_weights(weights_in.view, bias_view, p.options));
     const Flush<T> shape_only(dst, at_end);
-    const Lowered lowered = lower(layout, window, p.options.groups, dtype, src_in.view, shape_only.view, residual_view,
+    const Product lowered = lower(layout, window, p.options.groups, dtype, src_in.view, shape_only.view, residual_view,
                                   p.scaled ? &scale_in.view : nullptr);
     if (lowered.boxes == 0) continue;
     std::vector<std::vector<Blocking>> ways(static_cast<size_t>(lowered.boxes));  // of each box
@@ -213,7 +213,7 @@ TYPED_TEST(Bounds, NothingOutsideIsTouched) {
           << rows[way.row].name << ", packing " << static_cast<int>(way.packing)
           << (at_end ? ", at the end" : ", at the beginning") << (borrowed ? ", borrowed weights" : "")
           << (stream ? ", streamed" : "") << (fetch ? ", fetched" : "");
-      if (lowered.box[0].input_channels > 0) ran[rows[way.row].name].insert(way.packing);
+      if (lowered.box[0].k > 0) ran[rows[way.row].name].insert(way.packing);
       if (way.sums > 0) parts.insert("sums");
       if (way.copy > 0) parts.insert("copy");
       if (way.weights > 0) parts.insert("borrowed weights");

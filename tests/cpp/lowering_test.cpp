@@ -13,7 +13,7 @@ namespace {
 using pointwise::Axis;
 using pointwise::Box;
 using pointwise::Layout;
-using pointwise::Lowered;
+using pointwise::Product;
 using pointwise::Window;
 
 // Calls visit(src, dst, residual) with the byte offsets of every pixel of a box.
@@ -49,11 +49,11 @@ TEST(Lowering, BoxesCoverEveryPixelOnce) {
     const Array<float> src = make_array<float>(p.src, random_lies(random, true), random, number);
     const Array<float> dst = make_array<float>(output, random_lies(random, false), random, number);
     const Array<float> residual = make_array<float>(output, random_lies(random, true), random, number);
-    const Lowered lowered = lower(layout, window, p.options.groups, p.options.dtype, src.view, dst.view,
+    const Product lowered = lower(layout, window, p.options.groups, p.options.dtype, src.view, dst.view,
                                   p.residual ? &residual.view : nullptr);
     EXPECT_EQ(lowered.groups, p.options.groups);
-    EXPECT_EQ(lowered.channels, p.c_out / p.options.groups);
-    EXPECT_EQ(lowered.input_channels, p.inputs);
+    EXPECT_EQ(lowered.m, p.c_out / p.options.groups);
+    EXPECT_EQ(lowered.k, p.inputs);
     EXPECT_EQ(lowered.has_residual, p.residual);
 
     struct Pixel {
@@ -91,7 +91,7 @@ TEST(Lowering, BoxesCoverEveryPixelOnce) {
         ASSERT_NE(found, expected.end()) << "a pixel that is none, or one that was there before";
         const Pixel& pixel = found->second;
         if (p.inputs > 0) {
-          ASSERT_EQ(box.input_channels, pixel.inside ? p.inputs : 0);
+          ASSERT_EQ(box.k, pixel.inside ? p.inputs : 0);
         }
         if (pixel.inside && p.inputs > 0) {
           ASSERT_EQ(src_at, pixel.src);
@@ -105,7 +105,7 @@ TEST(Lowering, BoxesCoverEveryPixelOnce) {
   }
 }
 
-Lowered lower_width(int64_t width, int64_t stride, int64_t padding) {
+Product lower_width(int64_t width, int64_t stride, int64_t padding) {
   const Layout& layout = pointwise::parse_layout("CW");
   const Window window{{stride, 1, 1}, {padding, 0, 0}};
   const Shape src{3, width}, dst{2, pointwise::output_size(width, stride, padding)};
@@ -128,12 +128,12 @@ TEST(Lowering, Edges) {
   for (const auto& t : table) {
     SCOPED_TRACE("width " + std::to_string(t.width) + ", stride " + std::to_string(t.stride) + ", padding " +
                  std::to_string(t.padding));
-    const Lowered lowered = lower_width(t.width, t.stride, t.padding);
+    const Product lowered = lower_width(t.width, t.stride, t.padding);
     int64_t inside = 0, outside = 0;
     for (int i = 0; i < lowered.boxes; ++i) {
       const Box& box = lowered.box[i];
       ASSERT_EQ(box.axes, 1);
-      if (box.input_channels > 0) {
+      if (box.k > 0) {
         inside += box.axis[0].size;
         EXPECT_EQ(box.src, 4 * t.first);
         EXPECT_EQ(box.dst, 4 * t.before);
@@ -155,7 +155,7 @@ TEST(Lowering, StridesOfAnImageWithoutElementsAreLeftOut) {
   src.strides = {int64_t{1} << 60, int64_t{1} << 60, int64_t{1} << 60};
   const View dst(nullptr, pointwise::DType::f32, {2, 3, 3});
   const Window window{{2, 1, 1}, {0, 0, 0}};
-  const Lowered lowered = lower(pointwise::parse_layout("NCW"), window, 1, pointwise::DType::f32, src, dst, nullptr);
+  const Product lowered = lower(pointwise::parse_layout("NCW"), window, 1, pointwise::DType::f32, src, dst, nullptr);
   ASSERT_EQ(lowered.boxes, 1);
   EXPECT_EQ(lowered.box[0].src, 0);
   for (int i = 0; i < lowered.box[0].axes; ++i) EXPECT_EQ(lowered.box[0].axis[i].src, 0);
@@ -183,7 +183,7 @@ TEST(Lowering, MergesAxesThatStepEvenly) {
       {"C", {3}, {4}, 1, 1},
   };
   for (const auto& t : table) {
-    const Lowered l = lowered(t.layout, t.src, t.dst, t.stride);
+    const Product l = lowered(t.layout, t.src, t.dst, t.stride);
     ASSERT_EQ(l.boxes, 1) << t.layout;
     EXPECT_EQ(l.box[0].axes, t.axes) << t.layout << " " << to_string(t.src) << ", stride " << t.stride;
   }

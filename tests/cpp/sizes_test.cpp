@@ -208,20 +208,20 @@ TEST(Sizes, OfKernelCalls) {
     for (const bool wide : {false, true})
       for (const bool channels_last : {false, true}) {
         const int64_t many = int64_t{1} << 40, item = dtype == DType::f32 ? 4 : 8;
-        pointwise::Lowered lowered{};
+        pointwise::Product lowered{};
         lowered.groups = 1;
-        lowered.channels = wide ? many : 1;
-        lowered.input_channels = 1;
+        lowered.m = wide ? many : 1;
+        lowered.k = 1;
         const int64_t pixels = wide ? 1 : many;
-        lowered.dst_channel = lowered.src_channel = channels_last ? item : pixels * item;
+        lowered.dst_m = lowered.src_k = channels_last ? item : pixels * item;
         lowered.boxes = 1;
-        lowered.box[0].input_channels = 1;
+        lowered.box[0].k = 1;
         lowered.box[0].axes = 1;
-        lowered.box[0].axis[0] = {pixels, item, channels_last ? lowered.channels * item : item, 0};
+        lowered.box[0].axis[0] = {pixels, item, channels_last ? lowered.m * item : item, 0};
         for (const auto& c : candidates(work_of(lowered, lowered.box[0], 1), pointwise::kernels(dtype).rows)) {
           if (c.refused) continue;
-          EXPECT_LE(c.blocking.pixel_chunk, int64_t{1} << 30);
-          EXPECT_LE(c.blocking.channel_chunk, int64_t{1} << 30);
+          EXPECT_LE(c.blocking.n_chunk, int64_t{1} << 30);
+          EXPECT_LE(c.blocking.m_chunk, int64_t{1} << 30);
         }
       }
 }

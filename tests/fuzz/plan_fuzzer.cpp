@@ -118,30 +118,30 @@ void hold_parts(const Parts& parts) {
 }
 
 // Each piece as the driver has it: how often it writes where.
-void count_writes(const Lowered& lowered, const Box& box, const Blocking& b, std::map<ptrdiff_t, int>* writes) {
+void count_writes(const Product& lowered, const Box& box, const Blocking& b, std::map<ptrdiff_t, int>* writes) {
   for (int64_t piece = 0; piece < b.pieces; ++piece) {
     int64_t index = piece;
-    const int64_t channel_part = index % b.channel_blocks.count;
-    index /= b.channel_blocks.count;
-    const int64_t pixel_part = index % b.pixel_blocks.count;
-    index /= b.pixel_blocks.count;
+    const int64_t channel_part = index % b.m_blocks.count;
+    index /= b.m_blocks.count;
+    const int64_t pixel_part = index % b.n_blocks.count;
+    index /= b.n_blocks.count;
     const int64_t group = index % lowered.groups, image = index / lowered.groups;
-    for (int64_t p = b.pixel_blocks.begin(pixel_part); p < b.pixel_blocks.begin(pixel_part + 1); ++p) {
-      int64_t rest = image * b.pixels + p;
+    for (int64_t p = b.n_blocks.begin(pixel_part); p < b.n_blocks.begin(pixel_part + 1); ++p) {
+      int64_t rest = image * b.n + p;
       ptrdiff_t at = box.dst;
       for (int a = box.axes - 1; a >= 0; --a) {
         at += rest % box.axis[a].size * box.axis[a].dst;
         rest /= box.axis[a].size;
       }
       POINTWISE_HOLDS(rest == 0);
-      for (int64_t c = b.channel_blocks.begin(channel_part); c < b.channel_blocks.begin(channel_part + 1); ++c)
-        ++(*writes)[at + (group * lowered.channels + c) * lowered.dst_channel];
+      for (int64_t c = b.m_blocks.begin(channel_part); c < b.m_blocks.begin(channel_part + 1); ++c)
+        ++(*writes)[at + (group * lowered.m + c) * lowered.dst_m];
     }
   }
 }
 
 void hold_plan(const Plan& plan, const Shape& output, int threads) {
-  const Lowered& lowered = plan.lowered;
+  const Product& lowered = plan.lowered;
   POINTWISE_HOLDS(lowered.boxes >= 0 && lowered.boxes <= max_boxes);
   int64_t bytes = 0;
   for (int i = 0; i < regions; ++i) {
@@ -156,25 +156,25 @@ void hold_plan(const Plan& plan, const Shape& output, int threads) {
   for (int i = 0; i < lowered.boxes; ++i) {
     const Box& box = lowered.box[i];
     const Blocking& b = plan.blocking[i];
-    POINTWISE_HOLDS(box.axes >= 1 && box.axes <= max_axes && b.pixel_axes >= 1 && b.pixel_axes <= box.axes);
+    POINTWISE_HOLDS(box.axes >= 1 && box.axes <= max_axes && b.n_axes >= 1 && b.n_axes <= box.axes);
     int64_t pixels = 1;
     for (int a = 0; a < box.axes; ++a) {
       POINTWISE_HOLDS(box.axis[a].size > 0);
       pixels *= box.axis[a].size;
     }
-    POINTWISE_HOLDS(b.images * b.pixels == pixels);
-    POINTWISE_HOLDS(b.pixel_blocks.total == b.pixels && b.channel_blocks.total == lowered.channels);
-    hold_parts(b.pixel_blocks);
-    hold_parts(b.channel_blocks);
-    hold_parts(fewest_parts(b.pixel_blocks.largest(), b.pixel_blocks.unit, b.pixel_chunk));
-    POINTWISE_HOLDS(b.pieces == b.images * lowered.groups * b.pixel_blocks.count * b.channel_blocks.count);
-    POINTWISE_HOLDS(b.pixel_chunk >= 1 && b.channel_chunk >= 1 && b.input_chunk >= 1);
+    POINTWISE_HOLDS(b.images * b.n == pixels);
+    POINTWISE_HOLDS(b.n_blocks.total == b.n && b.m_blocks.total == lowered.m);
+    hold_parts(b.n_blocks);
+    hold_parts(b.m_blocks);
+    hold_parts(fewest_parts(b.n_blocks.largest(), b.n_blocks.unit, b.n_chunk));
+    POINTWISE_HOLDS(b.pieces == b.images * lowered.groups * b.n_blocks.count * b.m_blocks.count);
+    POINTWISE_HOLDS(b.n_chunk >= 1 && b.m_chunk >= 1 && b.k_chunk >= 1);
     POINTWISE_HOLDS(b.packed >= 0 && b.sums >= 0 && b.copy >= 0 && b.weights >= 0 && b.cycles >= 0);
     POINTWISE_HOLDS(b.packed <= plan.workspace.size(Region::packed) && b.sums <= plan.workspace.size(Region::sums) &&
                     b.copy <= plan.workspace.size(Region::copy) && b.weights <= plan.workspace.size(Region::panels));
-    POINTWISE_HOLDS(b.input_chunk >= box.input_channels || b.sums > 0);
+    POINTWISE_HOLDS(b.k_chunk >= box.k || b.sums > 0);
     pieces += b.pieces;
-    computed += static_cast<__int128>(pixels) * lowered.groups * lowered.channels;
+    computed += static_cast<__int128>(pixels) * lowered.groups * lowered.m;
   }
   POINTWISE_HOLDS(plan.pieces == pieces && computed == wanted);
   if (wanted > 4096) return;
@@ -251,7 +251,7 @@ void plans(Bytes& bytes) {
   const DType x = dtype == DType::f32 && drawn >= 2 ? DType(drawn) : dtype;
   const View src = somewhere(p.src, x, true, bytes), dst = somewhere(output, dtype, false, bytes);
   const View residual = somewhere(output, dtype, true, bytes), scale(nullptr, dtype, p.scales());
-  const Lowered lowered = lower(layout, window, p.options.groups, p.options.dtype, src, dst,
+  const Product lowered = lower(layout, window, p.options.groups, p.options.dtype, src, dst,
                                 p.residual ? &residual : nullptr, p.scaled ? &scale : nullptr);
   for (const int threads : {1, p.threads}) {
     hold_plan(make_plan(lowered, threads), output, threads);

@@ -38,9 +38,7 @@ constexpr double part_of_l2 = 9.0 / 16;
 constexpr int64_t channels_last_room = 2, few_multiply_adds = 15000000;
 
 // Whether the result, and what lies between layers, has channels side by side.
-bool channels_last(const Lowered& ends, int64_t item) {
-  return ends.channels > 1 && std::abs(ends.dst_channel) == item;
-}
+bool channels_last(const Product& ends, int64_t item) { return ends.m > 1 && std::abs(ends.dst_m) == item; }
 
 // The plans of all layers for chunks of one size.
 using Stages = std::vector<Plan>;
@@ -68,7 +66,7 @@ struct Chain::Impl {
 
  private:
   std::shared_ptr<const ChainPlan> make_plan(const View& src, const View& dst, const View* residual, int threads) const;
-  Stages stages(const ChainPlan& plan, const Lowered& ends, int64_t size, int threads, bool fetch, bool stream,
+  Stages stages(const ChainPlan& plan, const Product& ends, int64_t size, int threads, bool fetch, bool stream,
                 int64_t (&buffer)[2]) const;
 };
 
@@ -112,7 +110,7 @@ Shape Chain::output_shape(const Shape& src_shape) const {
 
 // The plans for chunks that have `size` of the cut axis. `ends` is the chain as if it were one layer: where its src and
 // its dst are.
-Stages Chain::Impl::stages(const ChainPlan& plan, const Lowered& ends, int64_t size, int threads, bool fetch,
+Stages Chain::Impl::stages(const ChainPlan& plan, const Product& ends, int64_t size, int threads, bool fetch,
                            bool stream, int64_t (&buffer)[2]) const {
   const DType dtype = first().options.dtype;
   const int64_t item = item_size(dtype);
@@ -126,24 +124,24 @@ Stages Chain::Impl::stages(const ChainPlan& plan, const Lowered& ends, int64_t s
   for (int a = 0; a < part.axes; ++a) pixels = allocation_size(pixels, part.axis[a].size);
 
   Stages stages;
-  ptrdiff_t src_channel = ends.src_channel, src_pixel = 0;  // of the buffer that a layer reads
+  ptrdiff_t src_k = ends.src_k, src_pixel = 0;  // of the buffer that a layer reads
   for (size_t i = 0; i < layers.size(); ++i) {
     const Layer::Impl& l = layer(i);
     const bool is_first = i == 0, is_last = i + 1 == layers.size();
-    Lowered lowered{};
-    lowered.types = {is_first ? ends.types.x : dtype, dtype, dtype, dtype};
-    lowered.groups = l.options.groups;
-    lowered.channels = l.c_out / l.options.groups;
-    lowered.input_channels = l.c_in / l.options.groups;
-    lowered.has_residual = is_last && ends.has_residual;
-    lowered.residual_channel = is_last ? ends.residual_channel : 0;
-    lowered.src_channel = src_channel;
+    Product product{};
+    product.types = {is_first ? ends.types.x : dtype, dtype, dtype, dtype};
+    product.groups = l.options.groups;
+    product.m = l.c_out / l.options.groups;
+    product.k = l.c_in / l.options.groups;
+    product.has_residual = is_last && ends.has_residual;
+    product.residual_m = is_last ? ends.residual_m : 0;
+    product.src_k = src_k;
     const int64_t row = padded_row(allocation_size(channels_last ? l.c_out : pixels, item));
     const ptrdiff_t dst_pixel = channels_last ? row : item;
-    lowered.dst_channel = is_last ? ends.dst_channel : channels_last ? item : row;
+    product.dst_m = is_last ? ends.dst_m : channels_last ? item : row;
     if (!is_last) buffer[i % 2] = std::max(buffer[i % 2], allocation_size(channels_last ? pixels : l.c_out, row));
     Box box = part;
-    box.input_channels = lowered.input_channels;
+    box.k = product.k;
     ptrdiff_t inner = 1;  // pixels in a step of the axis
     for (int a = part.axes - 1; a >= 0; --a) {
       Axis& axis = box.axis[a];
@@ -155,12 +153,12 @@ Stages Chain::Impl::stages(const ChainPlan& plan, const Lowered& ends, int64_t s
       inner *= axis.size;
     }
     merge_axes(&box);
-    if (lowered.channels > 0) lowered.box[lowered.boxes++] = box;
+    if (product.m > 0) product.box[product.boxes++] = box;
     Memory memory;
     if (is_first) memory.fetch = fetch;
     if (is_last) memory.stream = stream;
-    stages.push_back(pointwise::make_plan(lowered, threads, memory));
-    src_channel = lowered.dst_channel;
+    stages.push_back(pointwise::make_plan(product, threads, memory));
+    src_k = product.dst_m;
     src_pixel = dst_pixel;
   }
   return stages;
@@ -172,7 +170,7 @@ std::shared_ptr<const ChainPlan> Chain::Impl::make_plan(const View& src, const V
   auto plan = std::make_shared<ChainPlan>();
   validate_bytes(Argument::src, src.shape, src.dtype);
   validate_bytes(Argument::dst, dst.shape, dst.dtype);
-  const Lowered ends = lower(first().layout, first().window, 1, first().options.dtype, src, dst, residual);
+  const Product ends = lower(first().layout, first().window, 1, first().options.dtype, src, dst, residual);
   if (ends.boxes == 0) return plan;  // nothing to compute
   const int64_t item = item_size(first().options.dtype);
   plan->box = ends.box[0];
@@ -217,15 +215,15 @@ std::shared_ptr<const ChainPlan> Chain::Impl::make_plan(const View& src, const V
   // Layer by layer src stays in L3 between calls; beside a chain's buffers it is worth fetching (16 -> 96 -> 24
   // channels at 112x112, 8 images in NCHW: 82 -> 85% of the peak).
   const double channel = static_cast<double>(pixels) * static_cast<double>(item);
-  const bool fetch = channel * static_cast<double>(box.input_channels) > static_cast<double>(l2_cache_size());
-  const bool stream = goes_past_caches(channel * static_cast<double>(ends.channels));
+  const bool fetch = channel * static_cast<double>(box.k) > static_cast<double>(l2_cache_size());
+  const bool stream = goes_past_caches(channel * static_cast<double>(ends.m));
   const int stage_threads = all ? threads : 1;
   plan->whole = stages(*plan, ends, plan->chunk, stage_threads, fetch, stream, plan->buffer);
   plan->last = stages(*plan, ends, size - (plan->chunks - 1) * plan->chunk, stage_threads, fetch, stream, plan->buffer);
   for (int64_t& bytes : plan->buffer) bytes = allocation_sum(round_up(bytes, 64), 64);
   double cycles = 0;
   for (const Plan& stage : plan->whole) {
-    if (stage.lowered.boxes > 0) cycles += stage.blocking[0].cycles;
+    if (stage.product.boxes > 0) cycles += stage.blocking[0].cycles;
     plan->scratch = std::max(plan->scratch, stage.workspace.bytes());
   }
   for (const Plan& stage : plan->last) plan->scratch = std::max(plan->scratch, stage.workspace.bytes());

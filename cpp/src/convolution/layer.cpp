@@ -33,7 +33,7 @@ Layer::Impl::Impl(const View& weights_view, const View* bias, const Options& giv
 namespace {
 
 // With the sizes checked whose products a plan is made of: once for a plan, not in every call.
-Lowered lower_call(const Layer::Impl& layer, const View& src, const View& dst, const View* residual,
+Product lower_call(const Layer::Impl& layer, const View& src, const View& dst, const View* residual,
                    const View* input_scale) {
   validate_bytes(Argument::src, src.shape, src.dtype);
   validate_bytes(Argument::dst, dst.shape, dst.dtype);
@@ -45,8 +45,8 @@ std::shared_ptr<const Plan> plan_for(const Layer::Impl& layer, const View& src, 
   const PlanKey key = key_of(src, dst, residual, input_scale, threads);
   std::shared_ptr<const Plan> plan = layer.plans.find(key);
   if (!plan) {
-    const Lowered lowered = lower_call(layer, src, dst, residual, input_scale);
-    plan = std::make_shared<const Plan>(make_plan(lowered, threads));
+    const Product product = lower_call(layer, src, dst, residual, input_scale);
+    plan = std::make_shared<const Plan>(make_plan(product, threads));
     layer.plans.insert(key, plan);
   }
   return plan;
@@ -54,13 +54,13 @@ std::shared_ptr<const Plan> plan_for(const Layer::Impl& layer, const View& src, 
 
 // What the plan of a borrowing layer depends on.
 struct BorrowedKey {
-  Lowered lowered{};
+  Product product{};
   int threads = 0;
   bool forced = false;
   bool operator==(const BorrowedKey& o) const {
-    const size_t used = offsetof(Lowered, box) + static_cast<size_t>(lowered.boxes) * sizeof(Box);
+    const size_t used = offsetof(Product, box) + static_cast<size_t>(product.boxes) * sizeof(Box);
     return threads == o.threads && forced == o.forced &&
-           std::memcmp(&lowered, &o.lowered, used) == 0;  // bytes between fields that differ make a plan anew
+           std::memcmp(&product, &o.product, used) == 0;  // bytes between fields that differ make a plan anew
   }
 };
 
@@ -73,15 +73,15 @@ using BorrowedPlans = PlanCache<BorrowedPlan, BorrowedKey>;
 
 // Borrowing layers live for a call, so all of the process share the last plans: planning takes as long as a small
 // product.
-std::shared_ptr<const BorrowedPlan> borrowed_plan(const Lowered& lowered, int threads) {
+std::shared_ptr<const BorrowedPlan> borrowed_plan(const Product& product, int threads) {
   static Lazy<std::unique_ptr<BorrowedPlans>> plans;
   BorrowedPlans& cache = *plans.get([] { return std::make_unique<BorrowedPlans>(); });
-  const BorrowedKey key{lowered, threads, teams_are_forced()};
+  const BorrowedKey key{product, threads, teams_are_forced()};
   std::shared_ptr<const BorrowedPlan> found = cache.find(key);
   if (!found) {
-    const std::optional<Plan> plan = make_borrowing_plan(lowered, threads);
+    const std::optional<Plan> plan = make_borrowing_plan(product, threads);
     found = std::make_shared<const BorrowedPlan>(plan ? BorrowedPlan{false, *plan}
-                                                      : BorrowedPlan{true, make_plan(lowered, threads)});
+                                                      : BorrowedPlan{true, make_plan(product, threads)});
     cache.insert(key, found);
   }
   return found;
@@ -90,8 +90,8 @@ std::shared_ptr<const BorrowedPlan> borrowed_plan(const Lowered& lowered, int th
 // A borrowing layer's only call.
 void run_borrowing(const Layer::Impl& layer, const View& src, const View& dst, const View* residual,
                    const View* input_scale, const Arrays& arrays, int threads) {
-  const Lowered lowered = lower_call(layer, src, dst, residual, input_scale);
-  const std::shared_ptr<const BorrowedPlan> borrowed = borrowed_plan(lowered, threads);
+  const Product product = lower_call(layer, src, dst, residual, input_scale);
+  const std::shared_ptr<const BorrowedPlan> borrowed = borrowed_plan(product, threads);
   if (!borrowed->packs_first) {
     run_plan(borrowed->plan, layer.weights, arrays, borrowed->plan.team);
     return;
@@ -181,9 +181,9 @@ std::string Layer::explain(const Shape& src_shape) const {
   }
   find_other_openmp(monotonic_nanoseconds());  // its limit holds, too
   const int threads = openmp_limit(thread_count());
-  const Lowered lowered =
+  const Product product =
       lower(impl_->layout, impl_->window, impl_->options.groups, impl_->options.dtype, src, dst, nullptr);
-  return explain_plan(make_plan(lowered, threads), threads);
+  return explain_plan(make_plan(product, threads), threads);
 }
 
 void Layer::copy_weights(void* to) const { unpack_weights(impl_->weights, to); }

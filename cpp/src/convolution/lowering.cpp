@@ -15,20 +15,20 @@ int64_t step_not_taken(int64_t stride) {
 
 }  // namespace
 
-Lowered lower(const Layout& layout, const Window& window, int64_t groups, DType weights, const View& src,
+Product lower(const Layout& layout, const Window& window, int64_t groups, DType weights, const View& src,
               const View& dst, const View* residual, const View* input_scale) {
-  Lowered lowered{};
-  lowered.types = {src.dtype, weights, info(weights).sum, dst.dtype};
+  Product product{};
+  product.types = {src.dtype, weights, info(weights).sum, dst.dtype};
   const int c = layout.channels;
-  lowered.groups = groups;
-  lowered.channels = dst.shape[c] / groups;
-  lowered.input_channels = src.shape[c] / groups;
-  lowered.src_channel = src.shape[c] > 1 ? src.strides[c] : step_not_taken(src.strides[c]);
-  lowered.dst_channel = dst.strides[c];
-  lowered.residual_channel = residual ? residual->strides[c] : 0;
-  lowered.has_residual = residual != nullptr;
-  lowered.has_scale = input_scale != nullptr;
-  if (lowered.channels == 0) return lowered;
+  product.groups = groups;
+  product.m = dst.shape[c] / groups;
+  product.k = src.shape[c] / groups;
+  product.src_k = src.shape[c] > 1 ? src.strides[c] : step_not_taken(src.strides[c]);
+  product.dst_m = dst.strides[c];
+  product.residual_m = residual ? residual->strides[c] : 0;
+  product.has_residual = residual != nullptr;
+  product.has_scale = input_scale != nullptr;
+  if (product.m == 0) return product;
 
   const auto residual_stride = [&](int axis) { return residual ? residual->strides[axis] : 0; };
   std::array<Inside, max_spatial> in{};
@@ -40,12 +40,12 @@ Lowered lower(const Layout& layout, const Window& window, int64_t groups, DType 
 
   // The box [begin, begin + count) along the spatial axes; `inside` where every pixel of it lies in the image.
   const auto add_box = [&](const std::array<Inside, max_spatial>& range, bool inside) {
-    const bool reads = inside && lowered.input_channels > 0;  // an image without elements may have any strides
+    const bool reads = inside && product.k > 0;  // an image without elements may have any strides
     if (layout.batch >= 0 && dst.shape[layout.batch] == 0) return;
     for (int i = 0; i < layout.spatial; ++i)
       if (range[i].count == 0) return;
     Box box{};
-    box.input_channels = reads ? lowered.input_channels : 0;
+    box.k = reads ? product.k : 0;
     if (layout.batch >= 0)
       box.axis[box.axes++] = {dst.shape[layout.batch], reads ? src.strides[layout.batch] : 0, dst.strides[layout.batch],
                               residual_stride(layout.batch), reads && input_scale ? input_scale->strides[0] : 0};
@@ -60,7 +60,7 @@ Lowered lower(const Layout& layout, const Window& window, int64_t groups, DType 
       box.residual += range[i].begin * residual_stride(axis);
     }
     merge_axes(&box);
-    lowered.box[lowered.boxes++] = box;
+    product.box[product.boxes++] = box;
   };
 
   add_box(in, true);
@@ -74,7 +74,7 @@ Lowered lower(const Layout& layout, const Window& window, int64_t groups, DType 
     range[i] = {end, output - end, 0};
     add_box(range, false);
   }
-  return lowered;
+  return product;
 }
 
 }  // namespace pointwise

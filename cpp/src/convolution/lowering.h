@@ -14,7 +14,7 @@ namespace pointwise {
 // residual may be null, and so may input_scale: a row of input channels, side by side, for each image. The shapes are
 // valid.
 // `weights` is the dtype of weights and sums.
-Lowered lower(const Layout& layout, const Window& window, int64_t groups, DType weights, const View& src,
+Product lower(const Layout& layout, const Window& window, int64_t groups, DType weights, const View& src,
               const View& dst, const View* residual, const View* input_scale = nullptr);
 
 }  // namespace pointwise

@@ -28,17 +28,17 @@ PackedWeights weights_of(const Layer& layer) {
 std::string words_of(const Box& box, const Blocking& b, const KernelRows& rows) {
   const std::string words = std::string(rows[b.row].name) + ", " + packing_words(b.packing);
   if (box.axes == 1) return words;
-  return words + ", " + std::to_string(b.images) + " x " + std::to_string(b.pixels) + " pixels";
+  return words + ", " + std::to_string(b.images) + " x " + std::to_string(b.n) + " pixels";
 }
 
 bool same_way(const Blocking& a, const Blocking& b) {
-  return a.row == b.row && a.packing == b.packing && a.pixel_axes == b.pixel_axes;
+  return a.row == b.row && a.packing == b.packing && a.n_axes == b.n_axes;
 }
 
 // The box that reads src; the first one where none does.
-int main_box(const Lowered& lowered) {
-  for (int i = 0; i < lowered.boxes; ++i)
-    if (lowered.box[i].input_channels > 0) return i;
+int main_box(const Product& product) {
+  for (int i = 0; i < product.boxes; ++i)
+    if (product.box[i].k > 0) return i;
   return 0;
 }
 
@@ -49,20 +49,20 @@ Alternatives::Alternatives(const Layer& layer, const Shape& src_shape)
   const FloatEnvironment environment;  // the cost model rounds
   const Layout& layout = parse_layout(options_.layout);
   const View src(nullptr, options_.dtype, src_shape), dst(nullptr, options_.dtype, dst_shape_);
-  const Lowered lowered =
+  const Product product =
       lower(layout, validate_window(options_, layout), options_.groups, options_.dtype, src, dst, nullptr);
-  if (lowered.boxes == 0) return;
+  if (product.boxes == 0) return;
 
-  const KernelRows& rows = kernels(lowered.types.sum).rows;
-  const Plan chosen = make_uncut_plan(lowered, 1);
-  const int main = main_box(lowered);
+  const KernelRows& rows = kernels(product.types.sum).rows;
+  const Plan chosen = make_uncut_plan(product, 1);
+  const int main = main_box(product);
   const auto add = [&](const Blocking& b) {
     std::array<Blocking, max_boxes> blocking = chosen.blocking;
     blocking[main] = b;
-    all_.push_back({words_of(lowered.box[main], b, rows), b.cycles, plan_of(lowered, blocking, 1)});
+    all_.push_back({words_of(product.box[main], b, rows), b.cycles, plan_of(product, blocking, 1)});
   };
   add(chosen.blocking[main]);
-  for (const Candidate& c : candidates(work_of(lowered, lowered.box[main], 1), rows))
+  for (const Candidate& c : candidates(work_of(product, product.box[main], 1), rows))
     if (c.refused == nullptr && !same_way(c.blocking, chosen.blocking[main])) add(c.blocking);
 }
 

@@ -26,18 +26,18 @@ constexpr int64_t most_of_a_call = int64_t{1} << 30;
 // long as the largest, until the slowest thread is done. Borrowed weights are packed once: by channels alone.
 void split(const Work& work, const KernelRow& row, Blocking* b) {
   const bool channel_rows = row.rows == Rows::channels;
-  const bool shares_lines = work.dst_channel == work.item;
+  const bool shares_lines = work.dst_m == work.item;
   const int64_t panel = 64 / work.item, units = b->images * work.groups;
-  b->pixel_blocks = {b->pixels, channel_rows ? row.lanes : row.unit, 1};
-  b->channel_blocks = {work.channels, panel, 1};
+  b->n_blocks = {b->n, channel_rows ? row.lanes : row.unit, 1};
+  b->m_blocks = {work.m, panel, 1};
   const int team = teams_are_forced()
                        ? work.threads
                        : static_cast<int>(std::min<double>(work.threads, b->cycles / least_cycles_a_thread));
   if (team > 1 && units < int64_t{most_rounds} * team) {
-    const double whole = compute_cycles(work, row, b->pixels, work.channels, b->indirect);
+    const double whole = compute_cycles(work, row, b->n, work.m, b->indirect);
     const double scale = (b->cycles / static_cast<double>(units) - b->pack) / whole;
     double best = std::numeric_limits<double>::infinity();
-    Parts pixels = b->pixel_blocks, channels = b->channel_blocks;
+    Parts pixels = b->n_blocks, channels = b->m_blocks;
     const auto weigh = [&](int64_t pixel_parts, int64_t channel_parts) {
       pixels.count = work.borrowed ? 1 : std::min(pixel_parts, pixels.units());
       channels.count = std::min(channel_parts, channels.units());
@@ -53,8 +53,8 @@ void split(const Work& work, const KernelRow& row, Blocking* b) {
                            late_long_piece * std::max(0.0, largest - long_piece_cycles);
       if (price >= best) return;
       best = price;
-      b->pixel_blocks = pixels;
-      b->channel_blocks = channels;
+      b->n_blocks = pixels;
+      b->m_blocks = channels;
     };
     for (const int rounds : rounds_to_weigh) {
       const int64_t parts = std::max<int64_t>(1, int64_t{rounds} * team / units);
@@ -64,11 +64,11 @@ void split(const Work& work, const KernelRow& row, Blocking* b) {
       }
     }
     // L3 is shared: what comes from it takes as long for all threads as for one.
-    const double weights = static_cast<double>(work.input_channels) * static_cast<double>(work.channels * work.item);
+    const double weights = static_cast<double>(work.k) * static_cast<double>(work.m * work.item);
     const double l3 = weights > work.l2 / 2 ? static_cast<double>(units) * weights / l3_bytes_per_cycle : 0;
     b->makespan = best + l3 * (1 - 1.0 / team);
   }
-  b->pieces = units * b->pixel_blocks.count * b->channel_blocks.count;
+  b->pieces = units * b->n_blocks.count * b->m_blocks.count;
 }
 
 // Cache blocks. Beyond these sizes the order of the loops hardly matters (under 1%): they bound scratch memory and keep
@@ -76,43 +76,42 @@ void split(const Work& work, const KernelRow& row, Blocking* b) {
 void chunk(const Work& work, const KernelRow& row, Blocking* b) {
   const bool channel_rows = row.rows == Rows::channels;
   const int64_t unit = channel_rows ? int64_t{row.nr} * row.lanes : row.mr, panel = 64 / work.item;
-  const int64_t inputs = std::max<int64_t>(work.input_channels, 1);
-  b->input_chunk = inputs <= most_input_channels ? inputs : ceil_div(inputs, ceil_div(inputs, input_channels_a_call));
-  const bool split_inputs = b->input_chunk < inputs;
-  const int64_t bytes = b->input_chunk * work.item;
+  const int64_t inputs = std::max<int64_t>(work.k, 1);
+  b->k_chunk = inputs <= most_input_channels ? inputs : ceil_div(inputs, ceil_div(inputs, input_channels_a_call));
+  const bool split_inputs = b->k_chunk < inputs;
+  const int64_t bytes = b->k_chunk * work.item;
 
-  b->channel_chunk = std::min(b->channel_blocks.largest(), most_of_a_call);
+  b->m_chunk = std::min(b->m_blocks.largest(), most_of_a_call);
   if (channel_rows || split_inputs)
-    b->channel_chunk = std::min(b->channel_chunk, std::max<int64_t>(1, work.l2 / 2 / bytes / panel) * panel);
+    b->m_chunk = std::min(b->m_chunk, std::max<int64_t>(1, work.l2 / 2 / bytes / panel) * panel);
   if (work.borrowed) {
-    b->channel_chunk =
-        std::min(b->channel_chunk, std::max<int64_t>(1, work.l2 / 2 / (inputs * work.item) / panel) * panel);
-    b->weights = allocation_size(allocation_size(round_up(b->channel_chunk, panel), work.input_channels), work.item);
+    b->m_chunk = std::min(b->m_chunk, std::max<int64_t>(1, work.l2 / 2 / (inputs * work.item) / panel) * panel);
+    b->weights = allocation_size(allocation_size(round_up(b->m_chunk, panel), work.k), work.item);
   }
-  b->pixel_chunk = b->pixel_blocks.largest();
+  b->n_chunk = b->n_blocks.largest();
   const auto most_pixels = [&](int64_t pixels) {
-    b->pixel_chunk = std::min(b->pixel_chunk, std::max<int64_t>(1, pixels / unit) * unit);
+    b->n_chunk = std::min(b->n_chunk, std::max<int64_t>(1, pixels / unit) * unit);
   };
   most_pixels(most_of_a_call);
   if (!channel_rows) most_pixels(work.l2 / 4 / bytes);
   // Packed pixels that a single row of tiles reads stay in L1 (64 -> 1 channels, 200 pixels in NHWC: 1.8 -> 1.5 us).
-  const bool once = b->packing == Packing::channels && work.channels <= row.mr;
+  const bool once = b->packing == Packing::channels && work.m <= row.mr;
   if (b->packing != Packing::none) most_pixels((once ? work.l1 : work.l2) / 4 / (inputs * work.item));
-  if (split_inputs) most_pixels(work.l2 / 4 / (b->channel_chunk * work.item));
+  if (split_inputs) most_pixels(work.l2 / 4 / (b->m_chunk * work.item));
   if (!b->even || b->packing != Packing::none) most_pixels(2048);
 
   if (b->packing == Packing::channels) {
-    b->packed_step = padded_row(b->pixel_chunk * work.item);
+    b->packed_step = padded_row(b->n_chunk * work.item);
     b->packed = allocation_size(b->packed_step, inputs);
   } else if (b->packing == Packing::pixels) {
     b->packed_step = padded_row(inputs * work.item);
-    b->packed = allocation_size(b->packed_step, b->pixel_chunk);
+    b->packed = allocation_size(b->packed_step, b->n_chunk);
   }
-  if (copies_pixels(work, row, b->input_chunk))
-    b->copy = allocation_size(b->input_chunk, int64_t{row.nr} * row.lanes * work.item);
+  if (copies_pixels(work, row, b->k_chunk))
+    b->copy = allocation_size(b->k_chunk, int64_t{row.nr} * row.lanes * work.item);
   if (split_inputs) {  // whole tiles
     const int64_t tile = std::max<int64_t>(panel, channel_rows ? row.mr : row.nr * row.lanes);
-    const int64_t pixels = round_up(b->pixel_chunk, unit), channels = round_up(b->channel_chunk, tile);
+    const int64_t pixels = round_up(b->n_chunk, unit), channels = round_up(b->m_chunk, tile);
     b->sums_row = padded_row((channel_rows ? pixels : channels) * work.item);
     b->sums = allocation_size(b->sums_row, channel_rows ? channels : pixels);
   }
@@ -131,19 +130,19 @@ double transpose_pixel_cycles(const Work& work, const KernelRow& row, int64_t ch
   return cycles * copies_share(work, row);
 }
 
-Candidate consider(const Work& work, const KernelRow& row, int index, int pixel_axes, Packing packing) {
+Candidate consider(const Work& work, const KernelRow& row, int index, int n_axes, Packing packing) {
   Candidate candidate{};
   Blocking& b = candidate.blocking;
   b.row = index;
-  b.pixel_axes = pixel_axes;
+  b.n_axes = n_axes;
   b.packing = packing;
-  b.images = b.pixels = 1;
-  for (int i = 0; i < work.axes; ++i) (i < work.axes - pixel_axes ? b.images : b.pixels) *= work.axis[i].size;
+  b.images = b.n = 1;
+  for (int i = 0; i < work.axes; ++i) (i < work.axes - n_axes ? b.images : b.n) *= work.axis[i].size;
   const Axis& inner = work.axis[work.axes - 1];
   b.even = true;
   bool even_src = true;
   int64_t runs = 1, outside = 1;  // of pixels that step evenly; of what is outside of an axis
-  for (int i = work.axes - pixel_axes; i + 1 < work.axes; ++i) {
+  for (int i = work.axes - n_axes; i + 1 < work.axes; ++i) {
     const Axis &outer = work.axis[i], &next = work.axis[i + 1];
     const bool even = outer.src == next.size * next.src;
     outside *= outer.size;
@@ -151,15 +150,15 @@ Candidate consider(const Work& work, const KernelRow& row, int index, int pixel_
     even_src = even_src && even;
     b.even = b.even && outer.dst == next.size * next.dst && outer.residual == next.size * next.residual;
   }
-  const bool channel_rows = row.rows == Rows::channels, reads = work.input_channels > 0;
+  const bool channel_rows = row.rows == Rows::channels, reads = work.k > 0;
   if (packing == Packing::none && reads) {
     if (work.types.x != row.types.x) candidate.refused = "the source is converted while it is packed";
     if (work.scaled) candidate.refused = "input channels are scaled where they are packed";
     if (!even_src) candidate.refused = "pixels of the source do not step evenly";
-    if (channel_rows && inner.src != work.x_item && b.pixels > 1)
+    if (channel_rows && inner.src != work.x_item && b.n > 1)
       candidate.refused = "pixels of the source are not side by side";
   }
-  const bool transposes = work.src_channel != work.x_item;  // where pixels are packed that lie side by side
+  const bool transposes = work.src_k != work.x_item;  // where pixels are packed that lie side by side
   if (packing == Packing::pixels && channel_rows)
     candidate.refused = "its pixels must be side by side";
   else if (packing == Packing::pixels && transposes && (inner.src != work.x_item || !even_src))
@@ -168,35 +167,34 @@ Candidate consider(const Work& work, const KernelRow& row, int index, int pixel_
   if (candidate.refused != nullptr) return candidate;
 
   // How a vector of results gets to dst.
-  const bool pixels_adjacent = b.even && (inner.dst == work.item || b.pixels == 1) &&
-                               (!work.residual || inner.residual == work.item || b.pixels == 1);
-  const bool channels_adjacent = (work.dst_channel == work.item || work.channels == 1) &&
-                                 (!work.residual || work.residual_channel == work.item || work.channels == 1) && b.even;
+  const bool pixels_adjacent =
+      b.even && (inner.dst == work.item || b.n == 1) && (!work.residual || inner.residual == work.item || b.n == 1);
+  const bool channels_adjacent = (work.dst_m == work.item || work.m == 1) &&
+                                 (!work.residual || work.residual_m == work.item || work.m == 1) && b.even;
   const bool direct = channel_rows ? pixels_adjacent : channels_adjacent;
   const bool transposed = channel_rows ? channels_adjacent : pixels_adjacent;
   if (row.refuses != nullptr)
-    candidate.refused =
-        row.refuses({work.channels, b.pixels, work.input_channels, direct, work.half_width, nullptr, nullptr});
+    candidate.refused = row.refuses({work.m, b.n, work.k, direct, work.half_width, nullptr, nullptr});
   if (candidate.refused != nullptr) return candidate;
   // A square takes as long where few channels leave more than half of it empty (1 -> 2 channels at 11x12 in NHWC: 0.37
   // us so, 0.23 otherwise).
-  const double squares = channel_rows ? std::max(1.0, row.lanes / 2.0 / static_cast<double>(work.channels)) : 1;
+  const double squares = channel_rows ? std::max(1.0, row.lanes / 2.0 / static_cast<double>(work.m)) : 1;
   b.indirect = direct ? 0 : transposed ? squares * transpose_cycles : scatter_cycles * row.lanes;
 
-  double cycles = call_cycles + compute_cycles(work, row, b.pixels, work.channels, b.indirect);
-  if (packing == Packing::none && reads && !channel_rows) cycles *= thrash_factor(row, inner.src, b.pixels);
-  if (packing != Packing::pixels && !channel_rows && inner.src == work.x_item && b.pixels > 1)
+  double cycles = call_cycles + compute_cycles(work, row, b.n, work.m, b.indirect);
+  if (packing == Packing::none && reads && !channel_rows) cycles *= thrash_factor(row, inner.src, b.n);
+  if (packing != Packing::pixels && !channel_rows && inner.src == work.x_item && b.n > 1)
     cycles *= scattered_factor(work, row, packing == Packing::channels);
-  const double inputs = static_cast<double>(work.input_channels), pixels = static_cast<double>(b.pixels);
+  const double inputs = static_cast<double>(work.k), pixels = static_cast<double>(b.n);
   const double vectors = inputs * pixels * work.item / 32.0;
   if (packing == Packing::channels) {
-    b.pack = work.src_channel == work.x_item ? pixels * transpose_pixel_cycles(work, row, work.input_channels)
+    b.pack = work.src_k == work.x_item ? pixels * transpose_pixel_cycles(work, row, work.k)
              : inner.src == work.x_item
                  ? std::max(vectors * copy_cycles, inputs * static_cast<double>(runs) * run_cycles)
              : inner.src == 2 * work.x_item ? inputs * pixels * second_cycles * copies_share(work, row)
                                             : inputs * pixels * gather_cycles;
   } else if (packing == Packing::pixels) {
-    b.pack = transposes ? inputs * transpose_pixel_cycles(work, row, b.pixels)
+    b.pack = transposes ? inputs * transpose_pixel_cycles(work, row, b.n)
                         : std::max(vectors * copy_cycles, pixels * copied_pixel_cycles);
   }
   if (work.scaled) b.pack += vectors * scale_cycles;
@@ -208,9 +206,9 @@ Candidate consider(const Work& work, const KernelRow& row, int index, int pixel_
 template <class Take>
 void consider_all(const Work& work, const KernelRows& rows, const Take& take) {
   for (int index = 0; index < rows.count; ++index)
-    for (const int pixel_axes : {1, work.axes}) {
+    for (const int n_axes : {1, work.axes}) {
       for (const Packing packing : {Packing::none, Packing::channels, Packing::pixels})
-        take(consider(work, rows[index], index, pixel_axes, packing));
+        take(consider(work, rows[index], index, n_axes, packing));
       if (work.axes == 1) break;
     }
 }

@@ -22,10 +22,10 @@ namespace pointwise {
 struct Work {
   Types types;
   int x_item, item;  // bytes of a number of src; and of weights, sums and dst
-  int64_t groups, channels, input_channels;
+  int64_t groups, m, k;
   int axes;
   std::array<Axis, max_axes> axis;  // as in Box
-  ptrdiff_t src_channel, dst_channel, residual_channel;
+  ptrdiff_t src_k, dst_m, residual_m;
   bool residual;
   bool scaled;    // input channels are multiplied by a scale when they are packed
   bool borrowed;  // weights are packed when they are used
@@ -60,14 +60,14 @@ inline Parts fewest_parts(int64_t total, int64_t unit, int64_t most) {
 }
 
 struct Blocking {
-  int row;         // index of the kernel row
-  int pixel_axes;  // the innermost axes that are a block's pixels; the others are images
-  bool even;       // pixels of dst and residual step evenly
+  int row;     // index of the kernel row
+  int n_axes;  // the innermost axes that are a block's pixels; the others are images
+  bool even;   // pixels of dst and residual step evenly
   Packing packing;
-  int64_t images, pixels;              // products of the sizes of the axes
-  Parts pixel_blocks, channel_blocks;  // those of a piece are one part of each
-  int64_t pixel_chunk, channel_chunk;  // of a kernel call, at most
-  int64_t input_chunk;                 // input channels of a kernel call
+  int64_t images, n;         // products of the sizes of the axes
+  Parts n_blocks, m_blocks;  // those of a piece are one part of each
+  int64_t n_chunk, m_chunk;  // of a kernel call, at most
+  int64_t k_chunk;           // input channels of a kernel call
   int64_t pieces;
   ptrdiff_t packed_step;  // bytes from a channel (or pixel) of packed src to the next
   ptrdiff_t sums_row;     // bytes from a row of sums to the next, where the input channels are split

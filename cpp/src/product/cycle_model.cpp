@@ -27,7 +27,7 @@ double step_cycles(const Work& work, const KernelRow& row, int64_t rows, int64_t
                        : vectors == 1             ? broadcast_load * rows + 1
                                                   : rows + vectors;
   const double bytes = static_cast<double>(vectors * row.lanes * work.item);
-  const double inputs = static_cast<double>(work.input_channels), l1 = static_cast<double>(work.l1);
+  const double inputs = static_cast<double>(work.k), l1 = static_cast<double>(work.l1);
   double from_l2 = 0;
   if (row.rows == Rows::pixels)
     from_l2 = wide(work, row) && bytes * inputs > l1 * l1_of_weights ? bytes / l2_wide_bytes_per_cycle
@@ -84,16 +84,16 @@ int64_t power_of_two_above(int64_t n) {
 }  // namespace
 
 bool copies_pixels(const Work& work, const KernelRow& row, int64_t input_channels) {
-  return work.channels >= least_channels_to_copy && crowded(work, row, input_channels);
+  return work.m >= least_channels_to_copy && crowded(work, row, input_channels);
 }
 
 double compute_cycles(const Work& work, const KernelRow& row, int64_t pixels, int64_t channels, double indirect) {
-  const double steps = static_cast<double>(work.input_channels);  // products with it may be beyond int64
+  const double steps = static_cast<double>(work.k);  // products with it may be beyond int64
   const bool channel_rows = row.rows == Rows::channels;
   const bool single_vector = !channel_rows && wide(work, row) && work.half_width && channels <= row.lanes &&
-                             pixels >= row.mr && work.src_channel == work.x_item;
+                             pixels >= row.mr && work.src_k == work.x_item;
   // Channels that lie side by side were packed, into L1 where a single row of tiles reads them.
-  const bool in_l1 = channel_rows && channels <= row.mr && work.src_channel == work.x_item;
+  const bool in_l1 = channel_rows && channels <= row.mr && work.src_k == work.x_item;
   const auto tile = [&](int64_t rows, int64_t vectors, double idle = 0) {
     if (single_vector) return single_vector_tile(steps, rows, indirect);
     return steps * step_cycles(work, row, rows, vectors, idle, in_l1) + tile_overhead(work, row, rows, vectors) +
@@ -103,7 +103,7 @@ double compute_cycles(const Work& work, const KernelRow& row, int64_t pixels, in
     const auto call = [](const void* model, int64_t rows, int64_t vectors) {
       return (*static_cast<decltype(tile)*>(model))(rows, vectors, 0.0);
     };
-    return row.cycles({channels, pixels, work.input_channels, indirect == 0, work.half_width, call, &tile});
+    return row.cycles({channels, pixels, work.k, indirect == 0, work.half_width, call, &tile});
   }
   const Spread lanes = spread(ceil_div(channel_rows ? pixels : channels, row.lanes), row.nr);
   const int64_t tail = channel_rows && channels % row.mr ? power_of_two_above(channels % row.mr) : 0;
@@ -123,9 +123,9 @@ double compute_cycles(const Work& work, const KernelRow& row, int64_t pixels, in
       for (int k = 0; k < 2; ++k)
         if (heights.parts[k]) column += heights.parts[k] * tile(heights.size[k], lanes.size[i]);
     }
-    if (copies_pixels(work, row, work.input_channels))
+    if (copies_pixels(work, row, work.k))
       column += steps * lanes.size[i] * copied_vector_cycles;
-    else if (crowded(work, row, work.input_channels))
+    else if (crowded(work, row, work.k))
       column *= crowded_factor;
     cycles += lanes.parts[i] * column;
   }
@@ -153,9 +153,8 @@ double thrash_factor(const KernelRow& row, ptrdiff_t x_pixel, int64_t pixels) {
 
 double scattered_factor(const Work& work, const KernelRow& row, bool packed) {
   constexpr int64_t line = 64;
-  const bool crowded =
-      static_cast<double>(work.input_channels) * 2 * line > static_cast<double>(work.l1) * l1_of_scattered;
-  const int64_t step = std::abs(static_cast<int64_t>(work.src_channel));
+  const bool crowded = static_cast<double>(work.k) * 2 * line > static_cast<double>(work.l1) * l1_of_scattered;
+  const int64_t step = std::abs(static_cast<int64_t>(work.src_k));
   if (wide(work, row) || !crowded || step < line) return 1;
   if (packed) return packed_apart_factor;
   if (step >= 16 * line) return far_apart_factor;

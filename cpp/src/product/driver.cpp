@@ -48,35 +48,34 @@ class Run {
         arrays_(arrays),
         scratch_(scratch),
         table_(kernels(weights.dtype)),
-        pack_(table_.pack[plan.lowered.types.x]),
+        pack_(table_.pack[plan.product.types.x]),
         item_(weights.item),
-        x_item_(item_size(plan.lowered.types.x)) {}
+        x_item_(item_size(plan.product.types.x)) {}
 
   void piece(int64_t index, int thread) const {
     int i = 0;
     while (index >= plan_.blocking[i].pieces) index -= plan_.blocking[i++].pieces;
-    const Box& box = plan_.lowered.box[i];
+    const Box& box = plan_.product.box[i];
     const Blocking& b = plan_.blocking[i];
-    const int64_t channel_part = index % b.channel_blocks.count;
-    index /= b.channel_blocks.count;
-    const int64_t pixel_part = index % b.pixel_blocks.count;
-    index /= b.pixel_blocks.count;
-    const int64_t pixel = b.pixel_blocks.begin(pixel_part), channel = b.channel_blocks.begin(channel_part);
-    run_block(box, b, index / plan_.lowered.groups, index % plan_.lowered.groups, pixel,
-              b.pixel_blocks.begin(pixel_part + 1) - pixel, channel, b.channel_blocks.begin(channel_part + 1) - channel,
+    const int64_t channel_part = index % b.m_blocks.count;
+    index /= b.m_blocks.count;
+    const int64_t pixel_part = index % b.n_blocks.count;
+    index /= b.n_blocks.count;
+    const int64_t pixel = b.n_blocks.begin(pixel_part), channel = b.m_blocks.begin(channel_part);
+    run_block(box, b, index / plan_.product.groups, index % plan_.product.groups, pixel,
+              b.n_blocks.begin(pixel_part + 1) - pixel, channel, b.m_blocks.begin(channel_part + 1) - channel,
               scratch_ + thread * plan_.workspace.bytes());
   }
 
  private:
   void run_block(const Box& box, const Blocking& b, int64_t image, int64_t group, int64_t pixel, int64_t pixels,
                  int64_t channel, int64_t channels, char* scratch) const {
-    const Lowered& lowered = plan_.lowered;
-    const int image_axes = box.axes - b.pixel_axes;
-    const int64_t group_input = group * lowered.input_channels, first = group * lowered.channels + channel;
-    const char* src = arrays_.src + box.src + group_input * lowered.src_channel;
-    char* dst = arrays_.dst + box.dst + first * lowered.dst_channel;
-    const char* residual =
-        arrays_.residual ? arrays_.residual + box.residual + first * lowered.residual_channel : nullptr;
+    const Product& product = plan_.product;
+    const int image_axes = box.axes - b.n_axes;
+    const int64_t group_input = group * product.k, first = group * product.m + channel;
+    const char* src = arrays_.src + box.src + group_input * product.src_k;
+    char* dst = arrays_.dst + box.dst + first * product.dst_m;
+    const char* residual = arrays_.residual ? arrays_.residual + box.residual + first * product.residual_m : nullptr;
     const char* scale = arrays_.scale ? arrays_.scale + box.scale + group_input * item_ : nullptr;
     for (int i = image_axes - 1; i >= 0; --i) {
       const Axis& axis = box.axis[i];
@@ -91,16 +90,16 @@ class Run {
     const int64_t width = weights_.width;
     const Axis& inner = box.axis[box.axes - 1];
     Block block{};
-    block.input_channels = box.input_channels;
+    block.input_channels = box.k;
     block.epilogue = weights_.epilogue;
     // A single pixel, or channel, lies side by side with itself.
-    block.y_pixel = b.pixels == 1 ? item_ : inner.dst;
-    block.residual_pixel = b.pixels == 1 ? item_ : inner.residual;
-    block.y_channel = lowered.channels == 1 ? item_ : lowered.dst_channel;
-    block.residual_channel = lowered.channels == 1 ? item_ : lowered.residual_channel;
+    block.y_pixel = b.n == 1 ? item_ : inner.dst;
+    block.residual_pixel = b.n == 1 ? item_ : inner.residual;
+    block.y_channel = product.m == 1 ? item_ : product.dst_m;
+    block.residual_channel = product.m == 1 ? item_ : product.residual_m;
     block.fetch = plan_.fetch && b.packing == Packing::none;
-    block.panel = panel_bytes * lowered.input_channels;
-    const bool packs = weights_.borrowed && box.input_channels > 0;
+    block.panel = panel_bytes * product.k;
+    const bool packs = weights_.borrowed && box.k > 0;
     const char* weights = weights_.borrowed ? nullptr : weights_.weights(group) + channel / width * block.panel;
     const char* bias = weights_.bias(group) + channel * item_;
 
@@ -110,25 +109,24 @@ class Run {
     char* const panels = workspace.at(scratch, Region::panels);
     block.copy = b.copy > 0 ? workspace.at(scratch, Region::copy) : nullptr;
     ptrdiff_t* src_offsets = reinterpret_cast<ptrdiff_t*>(workspace.at(scratch, Region::offsets));
-    const int64_t most_offsets =
-        b.packing != Packing::none || !b.even ? b.pixel_chunk : 0;  // else there may be no scratch
+    const int64_t most_offsets = b.packing != Packing::none || !b.even ? b.n_chunk : 0;  // else there may be no scratch
     ptrdiff_t* dst_offsets = src_offsets + most_offsets;
     ptrdiff_t* residual_offsets = dst_offsets + most_offsets;
     ptrdiff_t* scale_offsets = residual_offsets + most_offsets;
     const auto offsets = [&](int64_t begin, int64_t count, ptrdiff_t Axis::* step, ptrdiff_t* to) {
-      pixel_offsets(box.axis.data() + image_axes, b.pixel_axes, begin, count, step, to);
+      pixel_offsets(box.axis.data() + image_axes, b.n_axes, begin, count, step, to);
     };
-    const Parts pixel_chunks = fewest_parts(pixels, b.pixel_blocks.unit, b.pixel_chunk);
-    const Parts channel_chunks = fewest_parts(channels, width, b.channel_chunk);
-    for (int64_t i = 0; i < pixel_chunks.count; ++i) {
-      const int64_t begin = pixel + pixel_chunks.begin(i);
-      block.pixels = pixel + pixel_chunks.begin(i + 1) - begin;
+    const Parts n_chunks = fewest_parts(pixels, b.n_blocks.unit, b.n_chunk);
+    const Parts m_chunks = fewest_parts(channels, width, b.m_chunk);
+    for (int64_t i = 0; i < n_chunks.count; ++i) {
+      const int64_t begin = pixel + n_chunks.begin(i);
+      block.pixels = pixel + n_chunks.begin(i + 1) - begin;
       if (b.packing != Packing::none) offsets(begin, block.pixels, &Axis::src, src_offsets);
       if (!b.even) {
         offsets(begin, block.pixels, &Axis::dst, dst_offsets);
         if (residual) offsets(begin, block.pixels, &Axis::residual, residual_offsets);
       }
-      set_source(b, lowered, inner, src, begin, src_offsets, packed, &block);
+      set_source(b, product, inner, src, begin, src_offsets, packed, &block);
       if (scale && block.input_channels > 0) {
         offsets(begin, block.pixels, &Axis::scale, scale_offsets);
         scale_packed(b, scale, scale_offsets, block, packed);
@@ -136,16 +134,16 @@ class Run {
       const ptrdiff_t dst_at = b.even ? begin * inner.dst : 0, residual_at = b.even ? begin * inner.residual : 0;
       block.y_offsets = b.even ? nullptr : dst_offsets;
       block.residual_offsets = b.even ? nullptr : residual_offsets;
-      for (int64_t k = 0; k < channel_chunks.count; ++k) {
-        const int64_t from = channel_chunks.begin(k);
-        block.channels = channel_chunks.begin(k + 1) - from;
+      for (int64_t k = 0; k < m_chunks.count; ++k) {
+        const int64_t from = m_chunks.begin(k);
+        block.channels = m_chunks.begin(k + 1) - from;
         block.bias = bias + from * item_;
-        block.weights = weights_.borrowed ? panels : weights + from * item_ * lowered.input_channels;
-        block.y = dst + dst_at + from * lowered.dst_channel;
-        block.residual = residual ? residual + residual_at + from * lowered.residual_channel : nullptr;
+        block.weights = weights_.borrowed ? panels : weights + from * item_ * product.k;
+        block.y = dst + dst_at + from * product.dst_m;
+        block.residual = residual ? residual + residual_at + from * product.residual_m : nullptr;
         const ptrdiff_t row = table_.rows[b.row].rows == Rows::channels ? block.y_channel : block.y_pixel;
         block.stream = plan_.stream && (reinterpret_cast<uintptr_t>(block.y) | static_cast<uintptr_t>(row)) % 64 == 0;
-        const int64_t given_channel = group * lowered.channels + channel + from;
+        const int64_t given_channel = group * product.m + channel + from;
         if (packs && multiplies_unpacked(b, block)) {
           run_unpacked(b, block, given_channel, panels);
         } else {
@@ -178,21 +176,21 @@ class Run {
   // every call but the first goes on from them.
   void run_kernel(const Blocking& b, const Block& block, char* sums) const {
     const KernelRow& row = table_.rows[b.row];
-    if (block.input_channels <= b.input_chunk) {
+    if (block.input_channels <= b.k_chunk) {
       row.run(block);
       return;
     }
     const bool channel_rows = row.rows == Rows::channels;
-    for (int64_t i = 0; i < block.input_channels; i += b.input_chunk) {
+    for (int64_t i = 0; i < block.input_channels; i += b.k_chunk) {
       Block part = block;
-      part.input_channels = std::min(b.input_chunk, block.input_channels - i);
+      part.input_channels = std::min(b.k_chunk, block.input_channels - i);
       part.x = block.x + i * block.x_channel;
       part.weights = block.weights + i * panel_bytes;
       if (i > 0) {
         part.sums = sums;
         part.sums_row = b.sums_row;
       }
-      if (i + b.input_chunk < block.input_channels) {
+      if (i + b.k_chunk < block.input_channels) {
         part.y = sums;
         part.y_pixel = channel_rows ? item_ : b.sums_row;
         part.y_channel = channel_rows ? b.sums_row : item_;
@@ -206,26 +204,26 @@ class Run {
   }
 
   // Points the block at its pixels of src, packing them where the plan says so.
-  void set_source(const Blocking& b, const Lowered& lowered, const Axis& inner, const char* src, int64_t begin,
+  void set_source(const Blocking& b, const Product& product, const Axis& inner, const char* src, int64_t begin,
                   const ptrdiff_t* offsets, char* packed, Block* block) const {
     switch (b.packing) {
       case Packing::none:
         block->x = src + begin * inner.src;
         block->x_pixel = inner.src;
-        block->x_channel = lowered.src_channel;
+        block->x_channel = product.src_k;
         break;
       case Packing::channels:
-        pack_.pixels(src, lowered.src_channel, offsets, block->pixels, block->input_channels, packed, b.packed_step);
+        pack_.pixels(src, product.src_k, offsets, block->pixels, block->input_channels, packed, b.packed_step);
         block->x = packed;
         block->x_pixel = item_;
         block->x_channel = b.packed_step;
         break;
       case Packing::pixels:
-        if (lowered.src_channel == x_item_)
+        if (product.src_k == x_item_)
           for (int64_t k = 0; k < block->pixels; ++k)
             pack_.run(src + offsets[k], block->input_channels, packed + k * b.packed_step);
         else
-          transpose_source(src + offsets[0], lowered.src_channel, *block, packed, b.packed_step);
+          transpose_source(src + offsets[0], product.src_k, *block, packed, b.packed_step);
         block->x = packed;
         block->x_pixel = b.packed_step;
         block->x_channel = item_;
@@ -234,13 +232,13 @@ class Run {
   }
 
   // Packs pixels that lie side by side so that their channels do: for the table's function pixels are channels.
-  void transpose_source(const char* src, ptrdiff_t src_channel, const Block& block, char* packed,
+  void transpose_source(const char* src, ptrdiff_t src_k, const Block& block, char* packed,
                         ptrdiff_t packed_step) const {
     constexpr int64_t together = 64;
     ptrdiff_t offsets[together];
-    for (int64_t k = 0; k < together; ++k) offsets[k] = k * src_channel;
+    for (int64_t k = 0; k < together; ++k) offsets[k] = k * src_k;
     for (int64_t i = 0; i < block.input_channels; i += together)
-      pack_.pixels(src + i * src_channel, x_item_, offsets, std::min(together, block.input_channels - i), block.pixels,
+      pack_.pixels(src + i * src_k, x_item_, offsets, std::min(together, block.input_channels - i), block.pixels,
                    packed + i * item_, packed_step);
   }
 

@@ -26,24 +26,22 @@ std::string size_words(int64_t bytes) {
 }
 
 void explain_box(std::ostream& out, const Plan& plan, int index, int threads) {
-  const Lowered& lowered = plan.lowered;
-  const Box& box = lowered.box[index];
+  const Product& product = plan.product;
+  const Box& box = product.box[index];
   const Blocking& b = plan.blocking[index];
-  const KernelRows& rows = kernels(lowered.types.sum).rows;
-  out << (box.input_channels == 0 && lowered.input_channels > 0 ? "padding" : "product") << ": " << b.images
-      << " image(s) x " << lowered.groups << " group(s) of " << b.pixels << " pixels, " << box.input_channels << " -> "
-      << lowered.channels << " channels\n";
+  const KernelRows& rows = kernels(product.types.sum).rows;
+  out << (box.k == 0 && product.k > 0 ? "padding" : "product") << ": " << b.images << " image(s) x " << product.groups
+      << " group(s) of " << b.n << " pixels, " << box.k << " -> " << product.m << " channels\n";
   out << "  kernel " << rows[b.row].name << ", " << packing_words(b.packing) << ", about " << b.cycles
       << " cycles on one thread\n";
-  out << "  pieces " << b.pieces << " of " << b.pixel_blocks.largest() << " pixels x " << b.channel_blocks.largest()
-      << " channels; kernel calls of " << b.pixel_chunk << " pixels x " << b.channel_chunk << " channels\n";
+  out << "  pieces " << b.pieces << " of " << b.n_blocks.largest() << " pixels x " << b.m_blocks.largest()
+      << " channels; kernel calls of " << b.n_chunk << " pixels x " << b.m_chunk << " channels\n";
   if (b.packed > 0) out << "  packed source " << size_words(b.packed) << " a thread\n";
   if (b.sums > 0)
-    out << "  sums of " << b.input_chunk << " input channels at a time, kept in " << size_words(b.sums)
-        << " a thread\n";
+    out << "  sums of " << b.k_chunk << " input channels at a time, kept in " << size_words(b.sums) << " a thread\n";
 
   // Of each other row the best way that it can run, or why it cannot.
-  const std::vector<Candidate> all = candidates(work_of(lowered, box, threads), rows);
+  const std::vector<Candidate> all = candidates(work_of(product, box, threads), rows);
   for (int row = 0; row < rows.count; ++row) {
     if (row == b.row) continue;
     const Candidate* best = nullptr;
@@ -73,8 +71,8 @@ std::string explain_plan(const Plan& plan, int threads) {
       << size_words(l2_cache_size()) << "; " << plan.team << " of " << threads << " thread(s)";
   if (plan.team < threads) out << (plan.pieces < threads ? " (no more pieces)" : " (more would not pay)");
   out << "\n";
-  for (int i = 0; i < plan.lowered.boxes; ++i) explain_box(out, plan, i, threads);
-  if (plan.lowered.boxes == 0) out << "empty result: nothing to compute\n";
+  for (int i = 0; i < plan.product.boxes; ++i) explain_box(out, plan, i, threads);
+  if (plan.product.boxes == 0) out << "empty result: nothing to compute\n";
   return out.str();
 }
 

@@ -64,12 +64,12 @@ PackedWeights prepare(const View& weights, const View* bias, DType dtype, int64_
   packed.dtype = dtype;
   packed.item = item_size(dtype);
   packed.width = panel_bytes / packed.item;
-  packed.channels = weights.shape[0] / groups;
-  packed.groups = packed.channels > 0 ? groups : 0;  // there may be any number of groups without channels
-  packed.input_channels = weights.shape[1];
-  packed.panels = ceil_div(packed.channels, packed.width);
+  packed.m = weights.shape[0] / groups;
+  packed.groups = packed.m > 0 ? groups : 0;  // there may be any number of groups without channels
+  packed.k = weights.shape[1];
+  packed.panels = ceil_div(packed.m, packed.width);
   packed.borrowed = borrowed;
-  int64_t columns = borrowed ? 0 : packed.input_channels;  // and one of bias
+  int64_t columns = borrowed ? 0 : packed.k;  // and one of bias
   if (!checked_add(columns, 1, &columns)) throw std::bad_alloc();
   const int64_t rows = allocation_size(packed.panels, columns);
   packed.memory = allocate_aligned(allocation_size(allocation_size(rows, packed.groups), panel_bytes));
@@ -77,19 +77,18 @@ PackedWeights prepare(const View& weights, const View* bias, DType dtype, int64_
     char* to = packed.bias(group);
     std::memset(to, 0, static_cast<size_t>(packed.panels * panel_bytes));
     if (bias == nullptr) continue;
-    const char* from = static_cast<const char*>(bias->data) + group * packed.channels * bias->strides[0];
-    for (int64_t o = 0; o < packed.channels; ++o)
-      copy_number(to + o * packed.item, from + o * bias->strides[0], packed.item);
+    const char* from = static_cast<const char*>(bias->data) + group * packed.m * bias->strides[0];
+    for (int64_t o = 0; o < packed.m; ++o) copy_number(to + o * packed.item, from + o * bias->strides[0], packed.item);
   }
   return packed;
 }
 
 void pack_all(const View& weights, PackedWeights* packed) {
   for (int64_t group = 0; group < packed->groups; ++group)
-    for (int64_t channel = 0; channel < packed->channels; channel += packed->width)
-      pack_panel(weights, packed->dtype, group * packed->channels + channel,
-                 std::min<int64_t>(packed->width, packed->channels - channel),
-                 packed->weights(group) + channel * packed->input_channels * packed->item);
+    for (int64_t channel = 0; channel < packed->m; channel += packed->width)
+      pack_panel(weights, packed->dtype, group * packed->m + channel,
+                 std::min<int64_t>(packed->width, packed->m - channel),
+                 packed->weights(group) + channel * packed->k * packed->item);
 }
 
 void take_options(const Options& options, PackedWeights* packed) {
@@ -97,17 +96,15 @@ void take_options(const Options& options, PackedWeights* packed) {
   packed->epilogue = epilogue_of(options.activation, packed->dtype);
   packed->flush_subnormals = options.flush_subnormals;
   for (int64_t group = 0; options.flush_subnormals && group < packed->groups; ++group)
-    flush_subnormals(packed->bias(group), packed->channels, packed->dtype);
+    flush_subnormals(packed->bias(group), packed->m, packed->dtype);
 }
 
 }  // namespace
 
-char* PackedWeights::weights(int64_t group) const {
-  return memory.get() + group * panels * panel_bytes * input_channels;
-}
+char* PackedWeights::weights(int64_t group) const { return memory.get() + group * panels * panel_bytes * k; }
 
 char* PackedWeights::bias(int64_t group) const {
-  const int64_t behind = borrowed ? 0 : groups * panels * panel_bytes * input_channels;  // the last group's weights
+  const int64_t behind = borrowed ? 0 : groups * panels * panel_bytes * k;  // the last group's weights
   return memory.get() + behind + group * panels * panel_bytes;
 }
 
@@ -137,8 +134,8 @@ PackedWeights pack_borrowed(const PackedWeights& borrowed) {
 
 void pack_panels(const PackedWeights& borrowed, int64_t group, int64_t channel, int64_t channels, char* to) {
   for (int64_t o = 0; o < channels; o += borrowed.width)
-    pack_panel(borrowed.given, borrowed.dtype, group * borrowed.channels + channel + o,
-               std::min<int64_t>(borrowed.width, channels - o), to + o * borrowed.input_channels * borrowed.item);
+    pack_panel(borrowed.given, borrowed.dtype, group * borrowed.m + channel + o,
+               std::min<int64_t>(borrowed.width, channels - o), to + o * borrowed.k * borrowed.item);
 }
 
 Epilogue no_epilogue(DType dtype) {
@@ -168,24 +165,22 @@ void unpack_weights(const PackedWeights& packed, void* destination) {
   if (packed.borrowed) {
     const View& given = packed.given;
     for (int64_t o = 0; o < given.shape[0]; ++o)
-      for (int64_t i = 0; i < packed.input_channels; ++i, to += packed.item)
+      for (int64_t i = 0; i < packed.k; ++i, to += packed.item)
         copy_number(to, static_cast<const char*>(given.data) + o * given.strides[0] + i * given.strides[1],
                     packed.item);
     return;
   }
   for (int64_t group = 0; group < packed.groups; ++group)
-    for (int64_t o = 0; o < packed.channels; ++o) {
+    for (int64_t o = 0; o < packed.m; ++o) {
       const int64_t panel = o / packed.width;
-      const char* from =
-          packed.weights(group) + panel * packed.input_channels * panel_bytes + o % packed.width * packed.item;
-      for (int64_t i = 0; i < packed.input_channels; ++i, to += packed.item)
-        copy_number(to, from + i * panel_bytes, packed.item);
+      const char* from = packed.weights(group) + panel * packed.k * panel_bytes + o % packed.width * packed.item;
+      for (int64_t i = 0; i < packed.k; ++i, to += packed.item) copy_number(to, from + i * panel_bytes, packed.item);
     }
 }
 
 void unpack_bias(const PackedWeights& packed, void* destination) {
   char* to = static_cast<char*>(destination);
-  const int64_t bytes = packed.channels * packed.item;
+  const int64_t bytes = packed.m * packed.item;
   for (int64_t group = 0; group < packed.groups; ++group, to += bytes)
     std::memcpy(to, packed.bias(group), static_cast<size_t>(bytes));
 }

@@ -12,10 +12,10 @@ namespace pointwise {
 // The weights of a layer: for each group its panels, and its bias padded with zeros to whole panels. Borrowed weights
 // stay where they are, and are packed when they are used; only their bias is here.
 struct PackedWeights {
-  DType dtype = DType::f32;                  // of weights, bias and sums
-  int item = 0, width = 0;                   // bytes of a number; output channels of a panel
-  int64_t groups, channels, input_channels;  // of a group
-  int64_t panels;                            // of a group
+  DType dtype = DType::f32;  // of weights, bias and sums
+  int item = 0, width = 0;   // bytes of a number; output channels of a panel
+  int64_t groups, m, k;      // of a group
+  int64_t panels;            // of a group
   bool borrowed;
   View given;  // (groups * channels, input_channels); null data unless borrowed
   AlignedBytes memory;

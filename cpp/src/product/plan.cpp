@@ -14,12 +14,12 @@
 namespace pointwise {
 // In integers: the floating-point state is the caller's.
 int64_t Plan::first_piece(int part, int parts) const {
-  if (lowered.boxes == 1 || part == parts) return pieces * part / parts;
+  if (product.boxes == 1 || part == parts) return pieces * part / parts;
   __int128 before = 0;
-  for (int i = 0; i < lowered.boxes; ++i) before += static_cast<__int128>(piece_cycles[i]) * blocking[i].pieces;
+  for (int i = 0; i < product.boxes; ++i) before += static_cast<__int128>(piece_cycles[i]) * blocking[i].pieces;
   before = before * part / parts;
   int64_t first = 0;
-  for (int i = 0; i < lowered.boxes; ++i) {
+  for (int i = 0; i < product.boxes; ++i) {
     const __int128 box = static_cast<__int128>(piece_cycles[i]) * blocking[i].pieces;
     if (before < box) return first + static_cast<int64_t>((before + piece_cycles[i] / 2) / piece_cycles[i]);
     before -= box;
@@ -28,22 +28,22 @@ int64_t Plan::first_piece(int part, int parts) const {
   return first;
 }
 
-Work work_of(const Lowered& lowered, const Box& box, int threads, bool borrowed) {
+Work work_of(const Product& product, const Box& box, int threads, bool borrowed) {
   Work work{};
   work.borrowed = borrowed;
-  work.types = lowered.types;
-  work.item = item_size(lowered.types.sum);
-  work.x_item = item_size(lowered.types.x);
-  work.groups = lowered.groups;
-  work.channels = lowered.channels;
-  work.input_channels = box.input_channels;
+  work.types = product.types;
+  work.item = item_size(product.types.sum);
+  work.x_item = item_size(product.types.x);
+  work.groups = product.groups;
+  work.m = product.m;
+  work.k = box.k;
   work.axes = box.axes;
   work.axis = box.axis;
-  work.src_channel = lowered.src_channel;
-  work.dst_channel = lowered.dst_channel;
-  work.residual_channel = lowered.residual_channel;
-  work.residual = lowered.has_residual;
-  work.scaled = lowered.has_scale;
+  work.src_k = product.src_k;
+  work.dst_m = product.dst_m;
+  work.residual_m = product.residual_m;
+  work.residual = product.has_residual;
+  work.scaled = product.has_scale;
   work.threads = threads;
   work.l1 = l1_cache_size();
   work.l2 = l2_cache_size();
@@ -59,29 +59,29 @@ Work work_of(const Lowered& lowered, const Box& box, int threads, bool borrowed)
 // to 5.
 bool goes_past_caches(double bytes) { return bytes > static_cast<double>(l3_cache_size()) / 2; }
 
-Plan plan_of(const Lowered& lowered, const std::array<Blocking, max_boxes>& blocking, int threads,
+Plan plan_of(const Product& product, const std::array<Blocking, max_boxes>& blocking, int threads,
              const Memory& memory) {
   const FloatEnvironment environment;  // cycles are rounded
   Plan plan{};
-  plan.lowered = lowered;
+  plan.product = product;
   plan.blocking = blocking;
   double cycles = 0;
   double results = 0, sources = 0;  // bytes
-  const int item = item_size(lowered.types.sum), x_item = item_size(lowered.types.x);
-  for (int i = 0; i < lowered.boxes; ++i) {
+  const int item = item_size(product.types.sum), x_item = item_size(product.types.x);
+  for (int i = 0; i < product.boxes; ++i) {
     const Blocking& b = blocking[i];
     plan.pieces += b.pieces;
     cycles += b.cycles;
     plan.piece_cycles[i] = static_cast<int64_t>(std::clamp(b.cycles / static_cast<double>(b.pieces), 1.0, 1e18));
-    const double pixels = static_cast<double>(b.images) * b.pixels * lowered.groups;
-    results += pixels * lowered.channels * item;
-    sources += pixels * lowered.box[i].input_channels * x_item;
+    const double pixels = static_cast<double>(b.images) * b.n * product.groups;
+    results += pixels * product.m * item;
+    sources += pixels * product.box[i].k * x_item;
     plan.workspace.reserve(Region::packed, b.packed);
     plan.workspace.reserve(Region::sums, b.sums);
     plan.workspace.reserve(Region::copy, b.copy);
     plan.workspace.reserve(Region::panels, b.weights);
     if (b.packing != Packing::none || !b.even)
-      plan.workspace.reserve(Region::offsets, offsets_of_a_pixel * b.pixel_chunk * sizeof(ptrdiff_t));
+      plan.workspace.reserve(Region::offsets, offsets_of_a_pixel * b.n_chunk * sizeof(ptrdiff_t));
   }
   plan.team = team_size(cycles, plan.pieces, threads);
   plan.fetch = memory.fetch.value_or(goes_past_caches(sources));
@@ -91,17 +91,17 @@ Plan plan_of(const Lowered& lowered, const std::array<Blocking, max_boxes>& bloc
 
 namespace {
 
-std::array<Blocking, max_boxes> choose(const Lowered& lowered, int threads, bool borrowed) {
+std::array<Blocking, max_boxes> choose(const Product& product, int threads, bool borrowed) {
   const FloatEnvironment environment;  // the cost model rounds
   std::array<Blocking, max_boxes> blocking{};
-  for (int i = 0; i < lowered.boxes; ++i)
-    blocking[i] = choose_blocking(work_of(lowered, lowered.box[i], threads, borrowed), kernels(lowered.types.sum).rows);
+  for (int i = 0; i < product.boxes; ++i)
+    blocking[i] = choose_blocking(work_of(product, product.box[i], threads, borrowed), kernels(product.types.sum).rows);
   return blocking;
 }
 
 // The last `tail` pixels of the first box, along its innermost axis, in a box of their own.
-Lowered cut(const Lowered& lowered, int64_t tail) {
-  Lowered result = lowered;
+Product cut(const Product& product, int64_t tail) {
+  Product result = product;
   Box& body = result.box[0];
   Box& rest = result.box[result.boxes++];
   rest = body;
@@ -126,34 +126,34 @@ double makespan_of(const std::array<Blocking, max_boxes>& blocking, int boxes) {
 constexpr double least_cycles_to_cut = 2e4;
 // What a cut costs: the second part reads all weights again (832 -> 256 channels at 7x7, AVX2: without this price it
 // was cut, and took 4% longer).
-double cut_price(const Lowered& lowered) {
-  return static_cast<double>(lowered.groups * lowered.channels) * static_cast<double>(lowered.box[0].input_channels) *
-         item_size(lowered.types.w) / l2_bytes_per_cycle;
+double cut_price(const Product& product) {
+  return static_cast<double>(product.groups * product.m) * static_cast<double>(product.box[0].k) *
+         item_size(product.types.w) / l2_bytes_per_cycle;
 }
 
 }  // namespace
 
-Plan make_uncut_plan(const Lowered& lowered, int threads) {
-  return plan_of(lowered, choose(lowered, threads, false), threads);
+Plan make_uncut_plan(const Product& product, int threads) {
+  return plan_of(product, choose(product, threads, false), threads);
 }
 
 // Where pixels lie side by side and are no whole number of vectors, the vectors may be computed as channel rows,
 // without lanes of padding, and the few pixels behind them as pixel rows, whose results are transposed: 196 pixels of
 // 14x14, of which 4 are transposed, 512 -> 128 channels: 96 -> 98% of the peak.
-Plan make_plan(const Lowered& lowered, int threads, const Memory& memory) {
+Plan make_plan(const Product& product, int threads, const Memory& memory) {
   const FloatEnvironment environment;  // the cost model rounds
-  Lowered best = lowered;
-  std::array<Blocking, max_boxes> blocking = choose(lowered, threads, false);
-  const Box& box = lowered.box[0];
-  const int64_t item = item_size(lowered.types.sum), x_item = item_size(lowered.types.x);
-  if (lowered.boxes > 0 && box.input_channels > 0 && blocking[0].cycles > least_cycles_to_cut) {
+  Product best = product;
+  std::array<Blocking, max_boxes> blocking = choose(product, threads, false);
+  const Box& box = product.box[0];
+  const int64_t item = item_size(product.types.sum), x_item = item_size(product.types.x);
+  if (product.boxes > 0 && box.k > 0 && blocking[0].cycles > least_cycles_to_cut) {
     const Axis& inner = box.axis[box.axes - 1];
-    const double price = cut_price(lowered);
+    const double price = cut_price(product);
     int lanes = 1;
-    for (const KernelRow& row : kernels(lowered.types.sum).rows) lanes = std::max(lanes, row.lanes);
+    for (const KernelRow& row : kernels(product.types.sum).rows) lanes = std::max(lanes, row.lanes);
     for (const int64_t tail : {inner.size % lanes, inner.size % lanes + lanes}) {
       if (inner.src != x_item || inner.dst != item || inner.size % lanes == 0 || tail >= inner.size) break;
-      const Lowered parts = cut(lowered, tail);
+      const Product parts = cut(product, tail);
       const std::array<Blocking, max_boxes> ways = choose(parts, threads, false);
       if (makespan_of(ways, parts.boxes) + price < makespan_of(blocking, best.boxes)) {
         best = parts;
@@ -164,13 +164,13 @@ Plan make_plan(const Lowered& lowered, int threads, const Memory& memory) {
   return plan_of(best, blocking, threads, memory);
 }
 
-std::optional<Plan> make_borrowing_plan(const Lowered& lowered, int threads) {
-  const std::array<Blocking, max_boxes> blocking = choose(lowered, threads, true);
-  for (int i = 0; i < lowered.boxes; ++i) {
+std::optional<Plan> make_borrowing_plan(const Product& product, int threads) {
+  const std::array<Blocking, max_boxes> blocking = choose(product, threads, true);
+  for (int i = 0; i < product.boxes; ++i) {
     const Blocking& b = blocking[i];
-    if (lowered.box[i].input_channels > 0 && (b.images > 1 || b.pixel_chunk < b.pixels)) return std::nullopt;
+    if (product.box[i].k > 0 && (b.images > 1 || b.n_chunk < b.n)) return std::nullopt;
   }
-  return plan_of(lowered, blocking, threads);
+  return plan_of(product, blocking, threads);
 }
 
 }  // namespace pointwise

@@ -12,7 +12,7 @@ namespace pointwise {
 constexpr int offsets_of_a_pixel = 4;  // in src, dst, residual and scales
 
 struct Plan {
-  Lowered lowered;
+  Product product;
   std::array<Blocking, max_boxes> blocking;     // of each box
   int64_t pieces;                               // of all boxes
   std::array<int64_t, max_boxes> piece_cycles;  // what the cost model expects of a piece of each box
@@ -25,7 +25,7 @@ struct Plan {
   int64_t first_piece(int part, int parts) const;
 };
 
-Work work_of(const Lowered& lowered, const Box& box, int threads, bool borrowed = false);
+Work work_of(const Product& product, const Box& box, int threads, bool borrowed = false);
 
 // Where src comes from and dst goes to, if the plan's maker knows more than their sizes say.
 struct Memory {
@@ -36,13 +36,13 @@ struct Memory {
 bool goes_past_caches(double bytes);
 
 // The plan in which each box is computed as its blocking says.
-Plan plan_of(const Lowered& lowered, const std::array<Blocking, max_boxes>& blocking, int threads,
+Plan plan_of(const Product& product, const std::array<Blocking, max_boxes>& blocking, int threads,
              const Memory& memory = {});
-Plan make_plan(const Lowered& lowered, int threads, const Memory& memory = {});
-Plan make_uncut_plan(const Lowered& lowered, int threads);  // with the boxes of the lowering
+Plan make_plan(const Product& product, int threads, const Memory& memory = {});
+Plan make_uncut_plan(const Product& product, int threads);  // with the boxes of the lowering
 
 // For weights that are packed when they are used. None where they would be packed more than once: then they are
 // better packed beforehand.
-std::optional<Plan> make_borrowing_plan(const Lowered& lowered, int threads);
+std::optional<Plan> make_borrowing_plan(const Product& product, int threads);
 
 }  // namespace pointwise

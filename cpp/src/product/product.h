@@ -1,4 +1,6 @@
-// What a product of matrices over strided arrays is.
+// A product of matrices over strided arrays: dst[m, n] = weights[m, k] * src[k, n] for each group and each box.
+//
+// m are output channels, n pixels and k input channels; a box is a rectangle of output pixels over several axes.
 #pragma once
 
 #include <array>
@@ -22,17 +24,17 @@ constexpr int max_boxes = 2 + 2 * max_spatial;  // the inside, which a plan may 
 // A box of output pixels. Axes are outermost first; neighbours that step evenly in all arrays are merged, axes of size
 // 1 are gone (one of size 1 is left where nothing else is).
 struct Box {
-  int64_t input_channels;  // of a group; 0 where the box lies in the padding
+  int64_t k;  // of a group; 0 where the box lies in the padding
   int axes;
   std::array<Axis, max_axes> axis;
   ptrdiff_t src, dst, residual;  // bytes to the first pixel
   ptrdiff_t scale = 0;
 };
 
-struct Lowered {
+struct Product {
   Types types;
-  int64_t groups, channels, input_channels;              // channels of a group
-  ptrdiff_t src_channel, dst_channel, residual_channel;  // bytes from one channel to the next
+  int64_t groups, m, k;                // of a group: output channels, input channels
+  ptrdiff_t src_k, dst_m, residual_m;  // bytes from one channel to the next
   bool has_residual, has_scale;
   int boxes;
   std::array<Box, max_boxes> box;  // none is empty

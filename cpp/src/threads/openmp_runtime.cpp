@@ -125,7 +125,7 @@ std::unique_ptr<const OpenMPRuntime> search() {
   return nullptr;
 }
 
-constexpr int64_t look_again = 20000000;
+constexpr int64_t look_again = 2000000;
 
 std::atomic<const OpenMPRuntime*> known{nullptr};
 std::atomic<uint64_t> looked_at{0};  // count_changes() when `known` was searched
@@ -160,7 +160,7 @@ const OpenMPRuntime* find_other_openmp(int64_t now) {
       if (found == nullptr || before == nullptr || found->path != before->path || found->user != before->user)
         known.store(found.release(), std::memory_order_release);
       looked_at.store(count, std::memory_order_relaxed);
-    } catch (const std::bad_alloc&) {  // the search is repeated in 20 ms
+    } catch (const std::bad_alloc&) {  // the search is repeated
     }
   }
   next_look.store(now + look_again, std::memory_order_relaxed);

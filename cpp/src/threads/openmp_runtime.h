@@ -26,7 +26,7 @@ struct OpenMPRuntime {
 // find_other_openmp saw it last. The object stays valid, and its library loaded, until the process ends.
 const OpenMPRuntime* other_openmp();
 
-// The same, as it is now. `now` is monotonic_nanoseconds(): the loaded libraries are looked at again when 20 ms have
+// The same, as it is now. `now` is monotonic_nanoseconds(): the loaded libraries are looked at again when 2 ms have
 // passed and one was loaded or unloaded.
 const OpenMPRuntime* find_other_openmp(int64_t now);
 
