@@ -202,6 +202,7 @@ def openmp(tmp_path_factory):
     if len(runtimes()) != 1 + WITH_A_COPY:
         pytest.skip(f"g++ links another OpenMP than pointwise: {runtimes()}")
     library.runtime = expected
+    time.sleep(0.05)  # pointwise looks for a new library every 20 ms (look_again in openmp_runtime.cpp)
     yield library
     _ctypes.dlclose(library._handle)
     assert wait_until(lambda: threading_now() == before), threading_now()
