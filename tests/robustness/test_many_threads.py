@@ -159,7 +159,7 @@ def runtimes():
 
 
 def wait_until(condition):
-    """Return whether a condition holds within some seconds: loaded libraries are looked at every 20 ms."""
+    """Return whether a condition holds within some seconds: loaded libraries are looked at every 2 ms."""
     end = time.monotonic() + 10
     while not condition() and time.monotonic() < end:
         time.sleep(0.02)
