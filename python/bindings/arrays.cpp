@@ -47,11 +47,17 @@ constexpr NumPyType numpy_types[] = {{DType::f32, NPY_FLOAT}, {DType::f64, NPY_D
                                      {DType::i8, NPY_BYTE},   {DType::u16, NPY_USHORT}, {DType::i16, NPY_SHORT}};
 static_assert(sizeof(numpy_types) / sizeof(numpy_types[0]) == pointwise::type_count, "every type has a number");
 
-// Returns null where the core does not have the type.
+// By NumPy's number of the type; null where the core does not have it.
+struct TypesByNumber {
+  const NumPyType* type[NPY_NTYPES_LEGACY] = {};
+  constexpr TypesByNumber() {
+    for (const NumPyType& t : numpy_types) type[t.number] = &t;
+  }
+};
+constexpr TypesByNumber types_by_number;
+
 const NumPyType* known_type(int number) {
-  for (const NumPyType& type : numpy_types)
-    if (type.number == number) return &type;
-  return nullptr;
+  return number >= 0 && number < NPY_NTYPES_LEGACY ? types_by_number.type[number] : nullptr;
 }
 
 bool is_built(PyArrayObject* array) {

@@ -86,7 +86,7 @@ TYPED_TEST(AlternativesOf, HaveTheBitsOfTheChoice) {
       std::vector<T> dst(chosen.size(), std::numeric_limits<T>::quiet_NaN());
       alternatives.run(i, src.data(), dst.data());
       EXPECT_TRUE(same_bits(dst, chosen));
-      for (int box = 0; box < alternative.plan.lowered.boxes; ++box) {
+      for (int box = 0; box < alternative.plan.product.boxes; ++box) {
         const Blocking& b = alternative.plan.blocking[box];
         packings.insert(b.packing);
         split = split || b.sums > 0;

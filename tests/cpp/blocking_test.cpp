@@ -441,9 +441,9 @@ TEST(Plan, SharesPiecesByWhatTheyTake) {
   Random random(81);
   for (int round = 0; round < 2000; ++round) {
     pointwise::Plan plan{};
-    plan.lowered.boxes = static_cast<int>(random.integer(1, pointwise::max_boxes));
+    plan.product.boxes = static_cast<int>(random.integer(1, pointwise::max_boxes));
     std::vector<double> cycles;  // of each piece
-    for (int i = 0; i < plan.lowered.boxes; ++i) {
+    for (int i = 0; i < plan.product.boxes; ++i) {
       plan.blocking[i].pieces = random.integer(1, 20);
       plan.piece_cycles[i] = int64_t{1} << random.integer(0, 60);
       plan.pieces += plan.blocking[i].pieces;

@@ -141,7 +141,7 @@ void count_writes(const Product& lowered, const Box& box, const Blocking& b, std
 }
 
 void hold_plan(const Plan& plan, const Shape& output, int threads) {
-  const Product& lowered = plan.lowered;
+  const Product& lowered = plan.product;
   POINTWISE_HOLDS(lowered.boxes >= 0 && lowered.boxes <= max_boxes);
   int64_t bytes = 0;
   for (int i = 0; i < regions; ++i) {

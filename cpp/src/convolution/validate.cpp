@@ -193,13 +193,8 @@ void validate_bytes(Argument argument, const Shape& shape, DType dtype) {
       throw Error(argument, "must have a size in bytes within the range of int64, got shape " + to_string(shape));
 }
 
-void validate_dtype(Argument argument, const View& array, DType expected) {
-  if (array.dtype != expected)
-    throw Error(argument, std::string("must have dtype ") + info(expected).name + ", got " + info(array.dtype).name);
-}
-
-void validate_src_dtype(const View& src, DType layer) {
-  if (info(src.dtype).floating || info(src.dtype).sum != layer) validate_dtype(Argument::src, src, layer);
+void throw_dtype(Argument argument, const View& array, DType expected) {
+  throw Error(argument, std::string("must have dtype ") + info(expected).name + ", got " + info(array.dtype).name);
 }
 
 void validate_shape(Argument argument, const Shape& shape, const Shape& expected) {

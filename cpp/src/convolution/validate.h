@@ -4,6 +4,7 @@
 #include <array>
 #include <string>
 
+#include "base/types.h"
 #include "pointwise/pointwise.h"
 
 namespace pointwise {
@@ -46,10 +47,16 @@ Shape validate_src(const Shape& src_shape, const Layout& layout, const Window& w
 // elements, no product of its sizes overflows below.
 void validate_bytes(Argument argument, const Shape& shape, DType dtype);
 
+[[noreturn]] void throw_dtype(Argument argument, const View& array, DType expected);
 // Throws unless an array has this dtype.
-void validate_dtype(Argument argument, const View& array, DType expected);
+inline void validate_dtype(Argument argument, const View& array, DType expected) {
+  if (array.dtype != expected) throw_dtype(argument, array, expected);
+}
 // Throws unless src has a dtype that a layer of this dtype takes: the same, or for float32 an integer one.
-void validate_src_dtype(const View& src, DType layer);
+inline void validate_src_dtype(const View& src, DType layer) {
+  if (src.dtype != layer && (info(src.dtype).floating || info(src.dtype).sum != layer))
+    throw_dtype(Argument::src, src, layer);
+}
 
 // That an array has the shape that it should have.
 void validate_shape(Argument argument, const Shape& shape, const Shape& expected);

@@ -98,7 +98,11 @@ inline void copy_converted(const char* from, ptrdiff_t step, int64_t count, char
 // See Pack::run.
 template <class V, class X>
 void pack_run(const char* from, int64_t count, char* to) {
-  copy_converted<typename V::Number, X>(from, sizeof(X), count, to);
+  using T = typename V::Number;
+  if constexpr (sizeof(X) == sizeof(T))
+    __builtin_memcpy(to, from, static_cast<size_t>(count) * sizeof(T));
+  else
+    copy_converted<T, X>(from, sizeof(X), count, to);
 }
 
 // See Pack::pixels. Runs of pixels that are contiguous, or every second one, are found once for all channels.

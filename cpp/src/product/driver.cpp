@@ -100,7 +100,8 @@ class Run {
     block.fetch = plan_.fetch && b.packing == Packing::none;
     block.panel = panel_bytes * product.k;
     const bool packs = weights_.borrowed && box.k > 0;
-    const char* weights = weights_.borrowed ? nullptr : weights_.weights(group) + channel / width * block.panel;
+    const char* weights =
+        weights_.borrowed ? nullptr : weights_.weights(group) + channel * item_ / panel_bytes * block.panel;
     const char* bias = weights_.bias(group) + channel * item_;
 
     const Workspace& workspace = plan_.workspace;
