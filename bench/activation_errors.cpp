@@ -110,7 +110,8 @@ double number(int64_t i, double) {
 template <class T, class R>
 bool measure(const Case& c, const std::vector<pointwise::Isa>& isas, int64_t count, int64_t step) {
   std::vector<Found<T>> found(isas.size());
-  const T parameters[2] = {static_cast<T>(c.a), static_cast<T>(c.b)};
+  using pointwise::Number;
+  const Number parameters[2] = {Number::of(static_cast<T>(c.a)), Number::of(static_cast<T>(c.b))};
   const Activation activation{c.kind, c.a, c.b};
 #pragma omp parallel
   {

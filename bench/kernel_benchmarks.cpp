@@ -35,8 +35,11 @@ struct KernelCase {
     fill(&bias, channels);
     fill(&x, pixels * k);
     y.resize(pixels * channels);
-    packed = pack_weights<T>(View(weights.data(), dtype(), {channels, k}), nullptr, 1);
-    std::copy(bias.begin(), bias.end(), const_cast<T*>(packed.bias(0)));
+    Options options;
+    options.dtype = dtype();
+    options.activation = Activation::relu();
+    const View bias_view(bias.data(), dtype(), {channels});
+    packed = pack_weights(View(weights.data(), dtype(), {channels, k}), &bias_view, options);
 
     constexpr ptrdiff_t item = sizeof(T);
     block.pixels = pixels;
@@ -51,7 +54,7 @@ struct KernelCase {
     block.y = reinterpret_cast<char*>(y.data());
     block.y_pixel = channel_rows ? item : channels * item;
     block.y_channel = channel_rows ? pixels * item : item;
-    block.epilogue.floor = 0;
+    block.epilogue = packed.epilogue;
   }
 
   static DType dtype() { return sizeof(T) == 4 ? DType::f32 : DType::f64; }
@@ -86,7 +89,6 @@ void run_kernel(benchmark::State& state, const KernelRow& row, double peak) {
 }
 
 // The peak of each instruction set, measured when first one of its benchmarks runs.
-template <class T>
 double peak_of(const KernelTable& table) {
   static std::vector<std::pair<const void*, double>> known;
   for (const auto& [key, peak] : known)
@@ -99,7 +101,7 @@ template <class T>
 void register_table(const KernelTable& table) {
   for (int i = 0; i < table.rows.count; ++i) {
     const KernelRow& row = table.rows[i];
-    const auto run = [&row, &table](benchmark::State& state) { run_kernel(state, row, peak_of(table)); };
+    const auto run = [&row, &table](benchmark::State& state) { run_kernel<T>(state, row, peak_of(table)); };
     benchmark::RegisterBenchmark((std::string("kernel/") + row.name).c_str(), run)->ArgName("k")->Arg(64);
   }
 }
@@ -109,8 +111,8 @@ void register_table(const KernelTable& table) {
 void register_kernels() {
   for (const Isa& isa : all_isas()) {
     if (!isa.supported()) continue;
-    register_table(*isa.f32);
-    register_table(*isa.f64);
+    register_table<float>(isa.kernels(DType::f32));
+    register_table<double>(isa.kernels(DType::f64));
   }
 }
 
