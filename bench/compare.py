@@ -1,4 +1,4 @@
-"""Two builds of pointwise side by side, in turn, or two JSON files of `pointwise bench`: ratios by layer.
+"""Compare two builds of pointwise, in turn, or two JSON files of `pointwise bench`: ratios by layer.
 
     pip install --target /tmp/before . ; git switch feature ; pip install --target /tmp/after .
     python bench/compare.py /tmp/before /tmp/after --layout NHWC --threads 1

@@ -24,7 +24,7 @@ static_assert(type_count == static_cast<int>(DType::i16) + 1, "a row for each ty
 constexpr const TypeInfo& info(DType dtype) { return type_table[static_cast<int>(dtype)]; }
 constexpr int item_size(DType dtype) { return info(dtype).item; }
 
-// Of the operands of a product: the pixels, the weights, the sums and the result.
+// The types of a product: of the pixels, the weights, the sums and the result.
 struct Types {
   DType x, w, sum, y;
 };

@@ -25,7 +25,7 @@ const char* refuses_place(const Problem& p) {
   return p.direct ? nullptr : "channels of the result are not side by side";
 }
 
-// Cycles of half a vector alone.
+// Returns the cycles of half a vector alone.
 double alone_cycles(const Problem& p) {
   const double pixels = static_cast<double>(p.n);
   const double step = pixels * half_vector_alone * (p.half_width ? 0.5 : 1) / fma_per_cycle;
@@ -34,8 +34,8 @@ double alone_cycles(const Problem& p) {
          pixels * single_row_cycles;
 }
 
-// Cycles of a last tile of `beside` whole vectors and a half, `height` pixels high, whose multiply-adds take those of
-// so many pixels and vectors; and of the whole tiles before it.
+// Returns the cycles of the last tiles, of `beside` whole vectors and a half, and of the whole tiles before them. The
+// last ones are `height` pixels high; their multiply-adds take those of `pixels` pixels and `vectors` vectors.
 double last_and_before(const Problem& p, int64_t beside, int64_t height, double pixels, double vectors) {
   const double tiles = static_cast<double>(ceil_div(p.n, height));
   const double step = pixels * vectors / fma_per_cycle;

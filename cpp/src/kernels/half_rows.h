@@ -9,9 +9,9 @@
 
 namespace pointwise {
 
-// How many whole vectors of channels, of so many in all, are in a tile with the half behind them, and how many pixels,
-// so that there are 24 accumulators.
+// Returns how many of `vectors` whole vectors share a tile with the half behind them.
 constexpr int64_t vectors_beside_half(int64_t vectors) { return vectors == 0 ? 0 : vectors % 2 == 0 ? 2 : 1; }
+// Returns the pixels of such a tile: there are 24 accumulators.
 constexpr int half_tile_height(int64_t vectors_beside) { return static_cast<int>(24 / (vectors_beside + 1)); }
 
 constexpr int half_row_lanes = 16;   // of both kinds of rows

@@ -109,12 +109,12 @@ struct Block {
 
 enum class Rows { channels, pixels };
 
-// What a row is asked about: the product of one image and group, or a part of it.
+// The product that a row is asked about: of one image and group, or a part of it.
 struct Problem {
   int64_t m, n, k;  // output channels, pixels, input channels
   bool direct;      // the lanes of a vector of results are contiguous in dst
   bool half_width;  // the CPU computes 64-byte vectors half by half
-  // Cycles of a tile of so many rows and vectors, all of them whole.
+  // Returns the cycles of a tile of `rows` rows and `vectors` whole vectors.
   double (*tile_cycles)(const void* model, int64_t rows, int64_t vectors);
   const void* model;
 };
@@ -126,7 +126,7 @@ struct KernelRow {
   Rows rows;
   int mr, nr, lanes;
   void (*run)(const Block&);
-  int unit = 1;  // of pixel rows: pieces begin at multiples of so many pixels
+  int unit = 1;  // pieces of pixel rows begin at a multiple of `unit` pixels
   // Returns why the row does not compute a product, or null. Without a function it computes all.
   const char* (*refuses)(const Problem&) = nullptr;
   // Returns the cycles of a product. Without a function they are those of whole tiles (product/cycle_model.h).

@@ -38,7 +38,7 @@ constexpr double l1_of_weights = 2.0 / 3, l2_wide_bytes_per_cycle = 28;
 // Rows of narrow vectors copy a tile's pixels where they and its weights do not stay in L1 (256 -> 128 channels at
 // 28x28, AVX2: 86 -> 96% of the peak), for this many channels at least (32: +8%, 24: -1%).
 constexpr int64_t least_channels_to_copy = 32;
-// What it costs to copy a vector, and how much slower such rows are where they do not.
+// Cycles for each copied vector, and the slowdown of such rows if they do not copy.
 constexpr double copied_vector_cycles = 1, crowded_factor = 1.12;
 // Ways of L1 that the rows of one tile may fill: 8 is the least that CPUs have.
 constexpr double l1_ways = 8, thrash_cycles = 4;
@@ -76,7 +76,7 @@ constexpr double second_cycles = 0.7;        // a number that is packed where ev
 constexpr double half_width_copies = 0.65;
 // 3 us of work a thread, below which a second one does not pay (a parallel region costs 1 to 2 us).
 constexpr double least_cycles_a_thread = 12000;
-// What fits the times of all layers of bench/layers above 5 MFLOP, cut in every way for two threads (times over the
+// These fit the times of all layers of bench/layers above 5 MFLOP, cut in every way for two threads (times over the
 // best cut: 1.018; with no wait for a late piece 1.020; whole tiles as units, 1.05). A piece costs its hand-out, a
 // kernel call and what it finds in another core's cache; a last piece that starts late is waited for; a cut across what
 // the tiles of a row stream over makes each piece stream it again.
