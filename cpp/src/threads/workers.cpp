@@ -36,8 +36,7 @@ constexpr size_t stack_bytes = size_t{1} << 20;
 constexpr int64_t worker_patience = 3000000, check_every = 2000, caller_patience = 50000, retry_after = 1000000000;
 // A yield that takes as long as this let another thread compute for a whole time slice (3 to 4 ms). If that is a thread
 // of another process, which goes on computing, yields are for nothing: the worker does without them for so many times
-// as long. (With them the 99th percentile of calls beside such a process was 1.44 to 1.69 times their mean on one
-// thread, without 1.20 to 1.40; Emerald Rapids, `pointwise bench --neighbour --quick`.)
+// as long. docs/threads.md has the figures.
 constexpr int64_t long_yield = 2000000, without_yields = 10;
 
 void pause() {
