@@ -13,41 +13,25 @@ namespace {
 template <class V, int Most = V::lanes>
 void store_transposed(const typename V::Number* buffer, int width, int rows, int columns, char* y, ptrdiff_t y_column,
                       const char* residual, ptrdiff_t residual_column, const Epilogue& epilogue) {
-  using T = typename V::Number;
-  const V floor = V::broadcast(epilogue.floor.address());
+  constexpr ptrdiff_t item = sizeof(typename V::Number);
   for (int r = 0; r < rows; r += V::lanes) {
     const int used = static_cast<int>(smaller(rows - r, V::lanes));
-    const auto mask = V::first(used);
     for (int c = 0; c < columns; c += V::lanes) {
       V v[V::lanes];
       POINTWISE_UNROLL
       for (int i = 0; i < V::lanes; ++i)
         v[i] = i < Most ? V::load(reinterpret_cast<const char*>(buffer + (r + i) * width + c)) : V::fill(0);
       V::transpose(v);
-      const ptrdiff_t at = r * static_cast<ptrdiff_t>(sizeof(T));
-      if (residual) {
-        POINTWISE_UNROLL
-        for (int i = 0; i < V::lanes; ++i) {
-          if (c + i >= columns) break;
-          v[i] = V::add(v[i], V::load(residual + (c + i) * residual_column + at, mask));
-        }
-      }
-      if (epilogue.activate) {
-        V done[V::lanes];  // not v itself, which would live in memory
-        for (int i = 0; i < V::lanes; ++i) done[i] = v[i];
-        char* const numbers = reinterpret_cast<char*>(done);
-        epilogue.activate(epilogue.parameters, numbers, V::lanes, numbers, V::lanes, 0);
-        for (int i = 0; i < V::lanes; ++i) v[i] = done[i];
-      }
+      V sums[V::lanes][1];
       POINTWISE_UNROLL
-      for (int i = 0; i < V::lanes; ++i) {
-        if (c + i >= columns) break;
-        v[i] = V::max(floor, v[i]);
-        if (used == V::lanes)
-          v[i].store(y + (c + i) * y_column + at);
-        else
-          v[i].store(y + (c + i) * y_column + at, mask);
-      }
+      for (int i = 0; i < V::lanes; ++i) sums[i][0] = v[i];
+      const RowLayout layout = {y_column, residual_column, used, false};
+      const ptrdiff_t at = c * y_column + r * item, residual_at = c * residual_column + r * item;
+      const int filled = static_cast<int>(smaller(columns - c, V::lanes));
+      if (residual != nullptr)
+        finish<true>(epilogue, sums, Straight<V, 1>{layout, y + at, residual + residual_at, filled});
+      else
+        finish<false>(epilogue, sums, Straight<V, 1>{layout, y + at, nullptr, filled});
     }
   }
 }
@@ -110,19 +94,17 @@ struct BlockRunner {
     if (fetch && R == Rows::pixels && b.x_channel == item && b.input_channels * item <= most_fetched)
       t.fetch = b.input_channels * item;
     t.rows = rows;
-    t.stream = b.stream && direct && sizeof(V) == 64;       // narrower vectors fill a line in parts
-    t.last = direct || R == Rows::channels ? last : lanes;  // the buffer takes all lanes; x only what it has
     if (direct) {
       t.y = b.y + pixel * b.y_pixel + channel * b.y_channel;
-      t.y_row = R == Rows::channels ? b.y_channel : b.y_pixel;
       t.residual = b.residual ? b.residual + pixel * b.residual_pixel + channel * b.residual_channel : nullptr;
-      t.residual_row = R == Rows::channels ? b.residual_channel : b.residual_pixel;
+      t.layout = R == Rows::channels ? RowLayout{b.y_channel, b.residual_channel, last, b.stream}
+                                     : RowLayout{b.y_pixel, b.residual_pixel, last, b.stream};
       t.epilogue = b.epilogue;
     } else {
       t.y = reinterpret_cast<char*>(buffer + buffer_row * width);
-      t.y_row = width * item;
       t.residual = nullptr;
-      t.residual_row = 0;
+      // The buffer takes all lanes; x has only some.
+      t.layout = {width * item, 0, R == Rows::channels ? last : lanes, false};
       t.epilogue = {Number::of(lowest), nullptr, Inline::no, {}};
     }
     return t;
@@ -144,23 +126,17 @@ struct BlockRunner {
       return;
     }
     constexpr int most_channels = R == Rows::pixels ? width : buffer_rows;
-    alignas(64) T row[most_channels] = {};  // of a pixel
+    alignas(64) V row[most_channels / lanes];  // of a pixel
+    T* const numbers = reinterpret_cast<T*>(row);
+    const int vectors = static_cast<int>(ceil_div(channels, lanes));
+    const RowLayout layout = {b.y_channel, b.residual_channel, channels - (vectors - 1) * lanes, false};
+    for (int i = 0; i < vectors; ++i) row[i] = V::fill(0);
     for (int p = 0; p < pixels; ++p) {
-      char* y = b.y + y_at(pixel + p) + channel * b.y_channel;
-      const char* residual = b.residual ? b.residual + residual_at(pixel + p) + channel * b.residual_channel : nullptr;
-      for (int c = 0; c < channels; ++c) {
-        row[c] = R == Rows::pixels ? buffer[p * width + c] : buffer[c * width + p];
-        if (residual) row[c] += read<T>(residual + c * b.residual_channel);
-      }
-      if (b.epilogue.activate) {
-        char* const numbers = reinterpret_cast<char*>(row);
-        const int64_t vectors = ceil_div(channels, lanes);
-        b.epilogue.activate(b.epilogue.parameters, numbers, vectors, numbers, vectors, 0);
-      }
-      for (int c = 0; c < channels; ++c) {
-        const T floor = b.epilogue.floor.as<T>(), v = floor > row[c] ? floor : row[c];
-        __builtin_memcpy(y + c * b.y_channel, &v, sizeof(T));
-      }
+      for (int c = 0; c < channels; ++c) numbers[c] = R == Rows::pixels ? buffer[p * width + c] : buffer[c * width + p];
+      char* const y = b.y + y_at(pixel + p) + channel * b.y_channel;
+      const char* const residual =
+          b.residual ? b.residual + residual_at(pixel + p) + channel * b.residual_channel : nullptr;
+      finish_in_memory<V, 1, Scattered<V>>(b.epilogue, row, layout, y, residual, vectors);
     }
   }
 };

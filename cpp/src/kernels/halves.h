@@ -1,8 +1,8 @@
 // Pixel rows for channels that leave half a vector or less: 24, 40, 72, and 1 to 8. The last vector, or the only one,
 // is half as wide, which takes half the time where the CPU computes whole ones half by half.
 //
-// V has beside what common.h asks for a type Half of half the lanes with fill(number), broadcast(p), load(p), store(p),
-// store(p, half_first(n)), max(a, b) and fma(a, b, c); and widen(half), whose upper lanes are zeros.
+// V has beside what common.h asks for a type Half of half the lanes with lanes, fill(number), broadcast(p), load(p),
+// store(p), first(n), store(p, mask), max(a, b) and fma(a, b, c); and widen(half), whose upper lanes are zeros.
 #pragma once
 
 #include "kernels/block.h"
@@ -44,31 +44,11 @@ int64_t run_first_vectors(const Block& b, int64_t vectors) {
   return channels;
 }
 
-// Stores a tile without masks of whole vectors, with which a half takes longer.
-template <class V, int MR, int Whole, bool Masked>
-inline void store_halves(const Column& t, char* y, V (&acc)[MR][Whole + 1], typename V::Half (&half)[MR]) {
-  using Half = typename V::Half;
-  ptrdiff_t y_row = t.y_row;
-  asm volatile("" : "+r"(y_row));  // see store_tile
-  const V floor = V::broadcast(t.epilogue.floor.address());
-  const Half half_floor = Half::broadcast(t.epilogue.floor.address());
-  const auto mask = V::half_first(t.last);
-  POINTWISE_UNROLL
-  for (int r = 0; r < MR; ++r) {
-    POINTWISE_UNROLL
-    for (int j = 0; j < Whole; ++j) V::max(floor, acc[r][j]).store(y + j * static_cast<ptrdiff_t>(sizeof(V)));
-    const Half last = Half::max(half_floor, half[r]);
-    if (Masked)
-      last.store(y + Whole * static_cast<ptrdiff_t>(sizeof(V)), mask);
-    else
-      last.store(y + Whole * static_cast<ptrdiff_t>(sizeof(V)));
-    y += y_row;
-  }
-}
-
-// A column of tiles of MR pixels: `Whole` vectors, 0 to 2, and behind them t.last channels, at most half a vector.
+// A column of tiles of MR pixels: `Whole` vectors, 0 to 2, and behind them t.layout.last channels, at most half a
+// vector.
 template <class V, int MR, int Whole, bool Residual>
 __attribute__((noinline)) void half_rows_column(const Column& t) {
+  using Half = typename V::Half;
   constexpr ptrdiff_t vector = sizeof(V), panel_row = 64;
   constexpr int group = MR > 20 ? 4 : 3, pointers = (MR + group - 1) / group;  // as in pixel_rows_column
   static_assert(panel_width<typename V::Number>() == V::lanes, "a vector is a panel");
@@ -77,12 +57,12 @@ __attribute__((noinline)) void half_rows_column(const Column& t) {
   const char *from = t.x, *residual = t.residual, *const weights = t.weights, *const bias = t.bias;
   char* y = t.y;
   for (int64_t tile = t.tiles; tile > 0; --tile) {
-    V acc[MR][Whole + 1];
-    typename V::Half half[MR];
+    V acc[MR][Whole > 0 ? Whole : 1];
+    Half half[MR][1];
     POINTWISE_UNROLL
     for (int r = 0; r < MR; ++r) {
       for (int j = 0; j < Whole; ++j) acc[r][j] = V::load(bias + j * vector);
-      half[r] = V::Half::load(bias + Whole * vector);
+      half[r][0] = Half::load(bias + Whole * vector);
     }
     const char *x[pointers], *w = weights;
     POINTWISE_UNROLL
@@ -96,31 +76,36 @@ __attribute__((noinline)) void half_rows_column(const Column& t) {
       V channels[Whole + 1];
       POINTWISE_UNROLL
       for (int j = 0; j < Whole; ++j) channels[j] = V::load(w + j * panel);
-      const typename V::Half rest = V::Half::load(w + Whole * panel);
+      const Half rest = Half::load(w + Whole * panel);
       POINTWISE_UNROLL
       for (int r = 0; r < MR; ++r) {
         const char* const from_x = x[r / group] + (r % group == 3 ? third : r % group * x_pixel);
         POINTWISE_UNROLL
         for (int j = 0; j < Whole; ++j) acc[r][j] = V::fma(V::broadcast(from_x), channels[j], acc[r][j]);
         asm volatile("" ::: "memory");  // loaded twice: see V::fma_half
-        half[r] = V::Half::fma(V::Half::broadcast(from_x), rest, half[r]);
+        half[r][0] = Half::fma(Half::broadcast(from_x), rest, half[r][0]);
       }
       w += panel_row;
       POINTWISE_UNROLL
       for (int p = 0; p < pointers; ++p) x[p] += x_channel;
     }
-    if (!Residual && !t.epilogue.activate && t.last == V::lanes / 2) {
-      store_halves<V, MR, Whole, false>(t, y, acc, half);
-    } else if (!Residual && !t.epilogue.activate) {
-      store_halves<V, MR, Whole, true>(t, y, acc, half);
-    } else {
+    if (Residual || t.epilogue.activate) {
+      V sums[MR][Whole + 1];
       POINTWISE_UNROLL
-      for (int r = 0; r < MR; ++r) acc[r][Whole] = V::widen(half[r]);
-      store_tile<V, MR, Whole + 1, Residual>(t, y, residual, MR, acc);
+      for (int r = 0; r < MR; ++r) {
+        POINTWISE_UNROLL
+        for (int j = 0; j < Whole; ++j) sums[r][j] = acc[r][j];
+        sums[r][Whole] = V::widen(half[r][0]);
+      }
+      finish<Residual>(t.epilogue, sums, Straight<V, Whole + 1>{t.layout, y, residual, MR});
+    } else {  // without masks of whole vectors, with which a half takes longer
+      const RowLayout whole = {t.layout.y_row, 0, V::lanes, false}, last = {t.layout.y_row, 0, t.layout.last, false};
+      if constexpr (Whole > 0) store_tile<false>(t.epilogue, acc, Straight<V, Whole>{whole, y, nullptr, MR});
+      store_tile<false>(t.epilogue, half, Straight<Half, 1>{last, y + Whole * vector, nullptr, MR});
     }
-    y += MR * t.y_row;
+    y += MR * t.layout.y_row;
     from += MR * x_pixel;
-    if (Residual) residual += MR * t.residual_row;
+    if (Residual) residual += MR * t.layout.residual_row;
   }
 }
 

@@ -11,7 +11,7 @@
 // V has beside what common.h asks for, with half = lanes / 2:
 //     twice(p)               half a vector of numbers in both halves
 //     join(a, b)             the lower half of a and the upper half of b
-//     store_lower(p, mask) store_upper(p, mask)    a half, only the lanes of half_first(n), n at most half
+//     store_lower(p, mask) store_upper(p, mask)    a half, only the lanes of Half::first(n)
 //     load_halves(p, q, mask)                      a half from each, likewise
 #pragma once
 
@@ -20,7 +20,54 @@
 namespace pointwise {
 namespace {
 
-// `tiles` tiles of Pairs pairs of pixels; t.last channels of the second panel are in use, at most half a vector.
+// A row of a Paired: two pixels, whose third vector is of both.
+template <class V>
+struct PairedRow {
+  static constexpr ptrdiff_t vector = sizeof(V);
+  char* y;
+  ptrdiff_t y_row;  // from pixel to pixel
+  const char* residual;
+  ptrdiff_t residual_row;
+  decltype(V::Half::first(0)) mask;
+
+  bool has(int) const { return true; }
+  V residual_at(int j) const {
+    if (j < 2) return V::load(residual + j * residual_row);
+    return V::load_halves(residual + vector, residual + residual_row + vector, mask);
+  }
+  void store(int j, V v) const {
+    if (j < 2) {
+      v.store(y + j * y_row);
+    } else {
+      v.store_lower(y + vector, mask);
+      v.store_upper(y + y_row + vector, mask);
+    }
+  }
+  void next() {
+    y += 2 * y_row;
+    residual += 2 * residual_row;
+  }
+};
+
+// A place (see finish.h): each row of the tile is two pixels.
+template <class V>
+struct Paired {
+  const RowLayout& layout;
+  char* y;
+  const char* residual;
+  int rows;
+
+  char* own_rows() const { return nullptr; }
+  template <class F>
+  POINTWISE_INLINE void with_rows(bool, const F& f) const {
+    ptrdiff_t y_row = layout.y_row, residual_row = layout.residual_row;
+    asm volatile("" : "+r"(y_row));  // see Straight
+    asm volatile("" : "+r"(residual_row));
+    f(PairedRow<V>{y, y_row, residual, residual_row, V::Half::first(layout.last)});
+  }
+};
+
+// `tiles` tiles of Pairs pairs of pixels; t.layout.last channels of the second panel are in use, at most half a vector.
 template <class V, int Pairs, bool Residual>
 __attribute__((noinline)) void pair_rows_column(const Column& t) {
   using T = typename V::Number;
@@ -32,12 +79,13 @@ __attribute__((noinline)) void pair_rows_column(const Column& t) {
   const char *from = t.x, *residual = t.residual, *const weights = t.weights, *const bias = t.bias;
   char* y = t.y;
   for (int64_t tile = t.tiles; tile > 0; --tile) {
-    V whole[rows], shared[Pairs];
+    V sums[Pairs][3];  // of pixel A, of pixel B, and the shared ones
     const V start = V::load(bias), start_shared = V::twice(bias + vector);
     POINTWISE_UNROLL
-    for (int r = 0; r < rows; ++r) whole[r] = start;
-    POINTWISE_UNROLL
-    for (int p = 0; p < Pairs; ++p) shared[p] = start_shared;
+    for (int p = 0; p < Pairs; ++p) {
+      sums[p][0] = sums[p][1] = start;
+      sums[p][2] = start_shared;
+    }
     const char *x[pointers], *w = weights;
     POINTWISE_UNROLL
     for (int p = 0; p < pointers; ++p) {
@@ -51,51 +99,17 @@ __attribute__((noinline)) void pair_rows_column(const Column& t) {
         const int r = 2 * p, s = 2 * p + 1;
         const V a = V::broadcast(x[r / group] + r % group * x_pixel),
                 b = V::broadcast(x[s / group] + s % group * x_pixel);
-        whole[r] = V::fma(a, channels, whole[r]);
-        whole[s] = V::fma(b, channels, whole[s]);
-        shared[p] = V::fma(V::join(a, b), half, shared[p]);
+        sums[p][0] = V::fma(a, channels, sums[p][0]);
+        sums[p][1] = V::fma(b, channels, sums[p][1]);
+        sums[p][2] = V::fma(V::join(a, b), half, sums[p][2]);
       }
       w += panel_row;
       POINTWISE_UNROLL
       for (int p = 0; p < pointers; ++p) x[p] += x_channel;
     }
-    ptrdiff_t y_row = t.y_row, residual_row = t.residual_row;
-    asm volatile("" : "+r"(y_row));
-    if (Residual) asm volatile("" : "+r"(residual_row));
-    const V floor = V::broadcast(t.epilogue.floor.address());
-    const auto mask = V::half_first(t.last);
-    if (Residual) {
-      POINTWISE_UNROLL
-      for (int p = 0; p < Pairs; ++p) {
-        whole[2 * p] = V::add(whole[2 * p], V::load(residual));
-        whole[2 * p + 1] = V::add(whole[2 * p + 1], V::load(residual + residual_row));
-        shared[p] = V::add(shared[p], V::load_halves(residual + vector, residual + residual_row + vector, mask));
-        residual += 2 * residual_row;
-      }
-    }
-    if (t.epilogue.activate) {
-      V done[rows + Pairs];
-      POINTWISE_UNROLL
-      for (int r = 0; r < rows; ++r) done[r] = whole[r];
-      POINTWISE_UNROLL
-      for (int p = 0; p < Pairs; ++p) done[rows + p] = shared[p];
-      char* const numbers = reinterpret_cast<char*>(done);
-      t.epilogue.activate(t.epilogue.parameters, numbers, rows + Pairs, numbers, rows + Pairs, 0);
-      POINTWISE_UNROLL
-      for (int r = 0; r < rows; ++r) whole[r] = done[r];
-      POINTWISE_UNROLL
-      for (int p = 0; p < Pairs; ++p) shared[p] = done[rows + p];
-    }
-    POINTWISE_UNROLL
-    for (int p = 0; p < Pairs; ++p) {
-      const V v = V::max(floor, shared[p]);
-      V::max(floor, whole[2 * p]).store(y);
-      v.store_lower(y + vector, mask);
-      y += y_row;
-      V::max(floor, whole[2 * p + 1]).store(y);
-      v.store_upper(y + vector, mask);
-      y += y_row;
-    }
+    finish<Residual>(t.epilogue, sums, Paired<V>{t.layout, y, residual, Pairs});
+    y += rows * t.layout.y_row;
+    if (Residual) residual += rows * t.layout.residual_row;
     from += rows * x_pixel;
   }
 }

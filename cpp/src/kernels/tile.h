@@ -1,12 +1,13 @@
 // The register tile, written once over a vector type V.
 #pragma once
 
-#include "kernels/activations.h"
+#include "kernels/finish.h"
 
 namespace pointwise {
 namespace {
 
-// A column of register tiles, one below the other. The lanes of a row are stored side by side at y + row * y_row.
+// A column of register tiles, one below the other. The lanes of a row are stored side by side at y + row *
+// layout.y_row.
 //
 // The loop over the tiles is inside the function that computes one: with a call for each tile, the CPU does not overlap
 // the stores of a tile with the multiply-adds of the next one (16 input channels: 83 -> 90% of the peak; 64: 95 ->
@@ -21,13 +22,10 @@ struct Column {
   const char* sums;  // in place of the bias, or null
   ptrdiff_t sums_row;
   char* y;
-  ptrdiff_t y_row;
   const char* residual;  // or null
-  ptrdiff_t residual_row;
+  RowLayout layout;
   char* copy;  // where a tile of channel rows puts its vectors of x, NR of each input channel: or null
   int rows;    // rows to store of the last tile: at most MR
-  int last;    // lanes in use in the last vector of a row
-  bool stream;
   // Bytes of x that are fetched ahead, maybe beyond its end: of each pixel two tiles below, its channels; or of each
   // input channel, the pixels of the next column, by all tiles of this one together. 0 where none are.
   ptrdiff_t fetch;
@@ -36,133 +34,11 @@ struct Column {
 
 template <class V, int MR, int NR>
 inline void load_sums(const char* sums, ptrdiff_t sums_row, V (&acc)[MR][NR]) {
-  asm volatile("" : "+r"(sums_row));  // see store_tile
+  asm volatile("" : "+r"(sums_row));  // see Straight
   POINTWISE_UNROLL
   for (int r = 0; r < MR; ++r) {
     POINTWISE_UNROLL
     for (int j = 0; j < NR; ++j) acc[r][j] = V::load(sums + r * sums_row + j * static_cast<ptrdiff_t>(sizeof(V)));
-  }
-}
-
-// Applies an activation to a tile in registers.
-template <class V, int MR, int NR, V (*f)(V, V, V)>
-inline void map_tile(V a, V b, V (&acc)[MR][NR]) {
-  POINTWISE_UNROLL
-  for (int r = 0; r < MR; ++r) {
-    POINTWISE_UNROLL
-    for (int j = 0; j < NR; ++j) acc[r][j] = f(acc[r][j], a, b);
-  }
-}
-
-// Stores `rows` rows of a tile, NR vectors each, that wait in memory for their activation. One function for all heights
-// of tiles. (Done after the multiply-adds of the next tile it costs the same: it does not wait for its own.)
-template <class V, int NR>
-__attribute__((noinline)) void activate_and_store(const Column& t, char* y, const char* residual, int rows, V* tile) {
-  constexpr ptrdiff_t vector = sizeof(V);
-  const bool whole = t.last == V::lanes;
-  const auto mask = V::first(t.last);
-  char* const sums = reinterpret_cast<char*>(tile);
-  if (residual != nullptr) {
-    for (int r = 0; r < rows; ++r, residual += t.residual_row) {
-      POINTWISE_UNROLL
-      for (int j = 0; j < NR; ++j) {
-        V& v = tile[r * NR + j];
-        v = V::add(v, whole || j < NR - 1 ? V::load(residual + j * vector) : V::load(residual + j * vector, mask));
-      }
-    }
-  }
-  const int64_t vectors = int64_t{rows} * NR;
-  if (whole && !t.stream) {
-    t.epilogue.activate(t.epilogue.parameters, sums, vectors, y, NR, t.y_row);
-    return;
-  }
-  t.epilogue.activate(t.epilogue.parameters, sums, vectors, sums, vectors, 0);
-  for (int r = 0; r < rows; ++r, y += t.y_row) {
-    POINTWISE_UNROLL
-    for (int j = 0; j < NR; ++j) {
-      const V v = tile[r * NR + j];
-      if (whole)
-        v.stream(y + j * vector);
-      else if (j < NR - 1)
-        v.store(y + j * vector);
-      else
-        v.store(y + j * vector, mask);
-    }
-  }
-}
-
-// Stores `rows` rows of a tile. A whole one is stored without a branch. The strides are held in registers, as the
-// compiler must assume that stores change the Column; and hidden from it, as it would keep addresses of every row, for
-// all tiles, in registers that the multiply-adds need.
-template <class V, int MR, int NR, bool Residual>
-inline void store_tile(const Column& t, char* y, const char* residual, int rows, V (&acc)[MR][NR]) {
-  constexpr ptrdiff_t vector = sizeof(V);
-  if (t.epilogue.activate) {
-    if (Residual || t.epilogue.in_registers == Inline::no) {
-      V tile[MR * NR];
-      POINTWISE_UNROLL
-      for (int r = 0; r < MR; ++r) {
-        POINTWISE_UNROLL
-        for (int j = 0; j < NR; ++j) tile[r * NR + j] = acc[r][j];
-      }
-      activate_and_store<V, NR>(t, y, residual, rows, tile);
-      return;
-    }
-    const V a = V::broadcast(t.epilogue.parameters[0].address()), b = V::broadcast(t.epilogue.parameters[1].address());
-    switch (t.epilogue.in_registers) {
-      case Inline::no: break;
-      case Inline::clip: map_tile<V, MR, NR, clip<V>>(a, b, acc); break;
-      case Inline::leaky_relu: map_tile<V, MR, NR, leaky_relu<V>>(a, b, acc); break;
-      case Inline::hardswish: map_tile<V, MR, NR, hardswish<V>>(a, b, acc); break;
-    }
-  }
-  ptrdiff_t y_row = t.y_row, residual_row = t.residual_row;
-  asm volatile("" : "+r"(y_row));
-  if (Residual) asm volatile("" : "+r"(residual_row));
-  const int last = t.last;
-  const V floor = V::broadcast(t.epilogue.floor.address());
-  if (t.stream && rows == MR && last == V::lanes) {
-    POINTWISE_UNROLL
-    for (int r = 0; r < MR; ++r) {
-      POINTWISE_UNROLL
-      for (int j = 0; j < NR; ++j) {
-        const V v = Residual ? V::add(acc[r][j], V::load(residual + j * vector)) : acc[r][j];
-        V::max(floor, v).stream(y + j * vector);
-      }
-      y += y_row;
-      if (Residual) residual += residual_row;
-    }
-    return;
-  }
-  if (rows == MR && last == V::lanes) {
-    POINTWISE_UNROLL
-    for (int r = 0; r < MR; ++r) {
-      POINTWISE_UNROLL
-      for (int j = 0; j < NR; ++j) {
-        const V v = Residual ? V::add(acc[r][j], V::load(residual + j * vector)) : acc[r][j];
-        V::max(floor, v).store(y + j * vector);
-      }
-      y += y_row;
-      if (Residual) residual += residual_row;
-    }
-    return;
-  }
-  const auto mask = V::first(last);
-  POINTWISE_UNROLL
-  for (int r = 0; r < MR; ++r) {
-    if (r >= rows) return;
-    POINTWISE_UNROLL
-    for (int j = 0; j < NR; ++j) {
-      if (j < NR - 1) {
-        const V v = Residual ? V::add(acc[r][j], V::load(residual + j * vector)) : acc[r][j];
-        V::max(floor, v).store(y + j * vector);
-      } else {
-        const V v = Residual ? V::add(acc[r][j], V::load(residual + j * vector, mask)) : acc[r][j];
-        V::max(floor, v).store(y + j * vector, mask);
-      }
-    }
-    y += y_row;
-    if (Residual) residual += residual_row;
   }
 }
 
@@ -176,7 +52,7 @@ template <class V, int MR, int NR, bool Residual, Last L, bool Copy>
 __attribute__((noinline)) void channel_rows_column(const Column& t) {
   using T = typename V::Number;
   constexpr ptrdiff_t vector = V::lanes * sizeof(T), panel_row = 64;
-  const auto mask = V::first(t.last);
+  const auto mask = V::first(t.layout.last);
   const int64_t input_channels = t.input_channels;
   const ptrdiff_t x_channel = t.x_channel, sums_row = t.sums_row, next_panel = t.panel - panel_row;
   const int last_rows = t.rows;
@@ -225,9 +101,9 @@ __attribute__((noinline)) void channel_rows_column(const Column& t) {
       w += panel_row;
       if (Copy) copy += NR * vector;
     }
-    store_tile<V, MR, NR, Residual>(t, y, residual, tile > 1 ? MR : last_rows, acc);
-    y += MR * t.y_row;
-    if (Residual) residual += MR * t.residual_row;
+    finish<Residual>(t.epilogue, acc, Straight<V, NR>{t.layout, y, residual, tile > 1 ? MR : last_rows});
+    y += MR * t.layout.y_row;
+    if (Residual) residual += MR * t.layout.residual_row;
     bias += MR * sizeof(T);
     weights += MR * sizeof(T);
     in_panel += MR * sizeof(T);
@@ -289,10 +165,10 @@ __attribute__((noinline)) void pixel_rows_column(const Column& t) {
       POINTWISE_UNROLL
       for (int p = 0; p < pointers; ++p) x[p] += x_channel;
     }
-    store_tile<V, MR, NR, Residual>(t, y, residual, MR, acc);
+    finish<Residual>(t.epilogue, acc, Straight<V, NR>{t.layout, y, residual, MR});
     from += MR * x_pixel;
-    y += MR * t.y_row;
-    if (Residual) residual += MR * t.residual_row;
+    y += MR * t.layout.y_row;
+    if (Residual) residual += MR * t.layout.residual_row;
   }
 }
 

@@ -52,32 +52,32 @@ struct Vec {
   static Vec exponent(Vec z) { return {_mm512_castsi512_ps(_mm512_slli_epi32(_mm512_castps_si512(z.v), 23))}; }
 
   struct Half {
+    static constexpr int lanes = 8;
     __m256 v;
+    static __mmask8 first(int n) { return static_cast<__mmask8>((1u << n) - 1); }
     static Half broadcast(const char* p) { return {_mm256_set1_ps(read<float>(p))}; }
     static Half load(const char* p) { return {_mm256_loadu_ps(reinterpret_cast<const float*>(p))}; }
     void store(char* p) const { _mm256_storeu_ps(reinterpret_cast<float*>(p), v); }
-    void store(char* p, Mask mask) const { _mm256_mask_storeu_ps(p, static_cast<__mmask8>(mask), v); }
+    void store(char* p, __mmask8 mask) const { _mm256_mask_storeu_ps(p, mask, v); }
     static Half fill(float number) { return {_mm256_set1_ps(number)}; }
     static Half max(Half a, Half b) { return {_mm256_max_ps(a.v, b.v)}; }
     static Half fma(Half a, Half b, Half c) { return {_mm256_fmadd_ps(a.v, b.v, c.v)}; }
   };
   static Vec widen(Half half) { return {_mm512_zextps256_ps512(half.v)}; }
-  static Mask half_first(int n) { return first(n); }
   static Vec twice(const char* p) {
     return {_mm512_broadcast_f32x8(_mm256_loadu_ps(reinterpret_cast<const float*>(p)))};
   }
   static Vec join(Vec a, Vec b) { return {_mm512_mask_mov_ps(a.v, 0xff00, b.v)}; }
-  void store_lower(char* p, Mask mask) const { _mm512_mask_storeu_ps(p, mask, v); }
+  void store_lower(char* p, __mmask8 mask) const { _mm512_mask_storeu_ps(p, mask, v); }
   // The half is a register of its own: the instruction that would extract it to memory at once faults where any of its
   // 32 bytes may not be written, whatever the mask.
-  void store_upper(char* p, Mask mask) const {
+  void store_upper(char* p, __mmask8 mask) const {
     __m256 upper = _mm512_extractf32x8_ps(v, 1);
     asm("" : "+v"(upper));
-    _mm256_mask_storeu_ps(p, static_cast<__mmask8>(mask), upper);
+    _mm256_mask_storeu_ps(p, mask, upper);
   }
-  static Vec load_halves(const char* p, const char* q, Mask mask) {
-    const __m256 upper = _mm256_maskz_loadu_ps(static_cast<__mmask8>(mask), q);
-    return {_mm512_insertf32x8(_mm512_maskz_loadu_ps(mask, p), upper, 1)};
+  static Vec load_halves(const char* p, const char* q, __mmask8 mask) {
+    return {_mm512_insertf32x8(_mm512_maskz_loadu_ps(mask, p), _mm256_maskz_loadu_ps(mask, q), 1)};
   }
 
   // 2x2 blocks of 1, 2, 4 and 8 numbers change places in turn.

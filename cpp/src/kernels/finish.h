@@ -1,0 +1,232 @@
+// What becomes of the sums of a tile, and how they are stored. All kernels end here:
+//
+//     sum -> before(): + residual -> activation -> after(): max(floor, .) -> Place::store
+//
+// The bias is not among these steps: sums begin with it, which is a part of the order that users are promised. A
+// multiplier of each channel belongs into before(), a zero point into after(), another type of results into the places'
+// store().
+//
+// A place says where the rows of a tile go. It consists of a RowLayout, y, residual and rows, and has
+//     own_rows()         where an activation may store the rows by itself; null if it may not
+//     with_rows(all, f)  calls f with one row, the first; all: whether every row of the tile is stored
+// and such a row has
+//     has(r)             whether row r of the tile is stored
+//     residual_at(j)     the residual's numbers for vector j
+//     store(j, v)        stores vector j
+//     next()             becomes the next row
+#pragma once
+
+#include "kernels/activations.h"
+
+namespace pointwise {
+namespace {
+
+// How the rows of a column of tiles lie in y and residual.
+struct RowLayout {
+  ptrdiff_t y_row, residual_row;  // bytes from one row to the next
+  int last;                       // lanes in use in the last vector of a row
+  bool stream;  // whole rows go past the caches, if vectors are 64 bytes: narrower ones fill a line in parts
+};
+
+template <bool Residual, class V, class Row>
+POINTWISE_INLINE V before(V sum, const Row& row, int j) {
+  if constexpr (Residual)
+    return V::add(sum, row.residual_at(j));
+  else
+    return sum;
+}
+
+template <class V>
+POINTWISE_INLINE V after(V sum, V floor) {
+  return V::max(floor, sum);
+}
+
+// Applies an activation to a tile in registers.
+template <class V, int MR, int NR, V (*f)(V, V, V)>
+inline void map_tile(V a, V b, V (&sums)[MR][NR]) {
+  POINTWISE_UNROLL
+  for (int r = 0; r < MR; ++r) {
+    POINTWISE_UNROLL
+    for (int j = 0; j < NR; ++j) sums[r][j] = f(sums[r][j], a, b);
+  }
+}
+
+// Finishes rows of NR vectors that lie in memory, one behind the other, and changes them. One function for all heights
+// of tiles. (Done after the multiply-adds of the next tile it costs the same: it does not wait for its own.) The place
+// comes in its parts, in registers: whole, it would be put together in a vector, which tiles have none left for.
+template <class V, int NR, class Place>
+__attribute__((noinline)) void finish_in_memory(const Epilogue& epilogue, V* sums, const RowLayout& layout, char* y,
+                                                const char* residual, int rows) {
+  const Place place{layout, y, residual, rows};
+  if (residual != nullptr) {
+    place.with_rows(true, [&](auto row) {
+      for (int r = 0; r < rows; ++r, row.next()) {
+        POINTWISE_UNROLL
+        for (int j = 0; j < NR; ++j) sums[r * NR + j] = before<true>(sums[r * NR + j], row, j);
+      }
+    });
+  }
+  if (epilogue.activate != nullptr) {
+    char *const numbers = reinterpret_cast<char*>(sums), *const own = place.own_rows();
+    const int64_t vectors = int64_t{rows} * NR;
+    if (own != nullptr) {
+      epilogue.activate(epilogue.parameters, numbers, vectors, own, NR, layout.y_row);
+      return;
+    }
+    epilogue.activate(epilogue.parameters, numbers, vectors, numbers, vectors, 0);
+  }
+  const V floor = V::broadcast(epilogue.floor.address());
+  place.with_rows(true, [&](auto row) {
+    for (int r = 0; r < rows; ++r, row.next()) {
+      POINTWISE_UNROLL
+      for (int j = 0; j < NR; ++j) row.store(j, after(sums[r * NR + j], floor));
+    }
+  });
+}
+
+// Finishes a tile in registers whose activation, if there is one, was applied.
+template <bool Residual, class V, int MR, int NR, class Place>
+POINTWISE_INLINE void store_tile(const Epilogue& epilogue, V (&sums)[MR][NR], const Place& place) {
+  const V floor = V::broadcast(epilogue.floor.address());
+  place.with_rows(place.rows == MR, [&](auto row) __attribute__((always_inline)) {
+    POINTWISE_UNROLL
+    for (int r = 0; r < MR; ++r) {
+      if (!row.has(r)) return;
+      POINTWISE_UNROLL
+      for (int j = 0; j < NR; ++j) row.store(j, after(before<Residual>(sums[r][j], row, j), floor));
+      row.next();
+    }
+  });
+}
+
+// Finishes a tile in registers.
+template <bool Residual, class V, int MR, int NR, class Place>
+POINTWISE_INLINE void finish(const Epilogue& epilogue, V (&sums)[MR][NR], const Place& place) {
+  if (epilogue.activate != nullptr) {
+    if (Residual || epilogue.in_registers == Inline::no) {
+      V tile[MR * NR];
+      POINTWISE_UNROLL
+      for (int r = 0; r < MR; ++r) {
+        POINTWISE_UNROLL
+        for (int j = 0; j < NR; ++j) tile[r * NR + j] = sums[r][j];
+      }
+      finish_in_memory<V, NR, Place>(epilogue, tile, place.layout, place.y, place.residual, place.rows);
+      return;
+    }
+    const V a = V::broadcast(epilogue.parameters[0].address()), b = V::broadcast(epilogue.parameters[1].address());
+    switch (epilogue.in_registers) {
+      case Inline::no: break;
+      case Inline::clip: map_tile<V, MR, NR, clip<V>>(a, b, sums); break;
+      case Inline::leaky_relu: map_tile<V, MR, NR, leaky_relu<V>>(a, b, sums); break;
+      case Inline::hardswish: map_tile<V, MR, NR, hardswish<V>>(a, b, sums); break;
+    }
+  }
+  store_tile<Residual>(epilogue, sums, place);
+}
+
+// Which lanes of a row are stored, and how.
+enum class Stored { whole, streamed, part };
+
+// A row of a Straight. One that is not a part is stored without a branch.
+template <class V, int NR, Stored S>
+struct StraightRow {
+  static constexpr ptrdiff_t vector = sizeof(V);
+  char* y;
+  ptrdiff_t y_row;
+  const char* residual;
+  ptrdiff_t residual_row;
+  int rows;
+  decltype(V::first(0)) mask;
+
+  bool has(int r) const { return S != Stored::part || r < rows; }
+  V residual_at(int j) const {
+    const char* const from = residual + j * vector;
+    return S == Stored::part && j == NR - 1 ? V::load(from, mask) : V::load(from);
+  }
+  void store(int j, V v) const {
+    char* const to = y + j * vector;
+    if constexpr (S == Stored::streamed)
+      v.stream(to);
+    else if (S == Stored::part && j == NR - 1)
+      v.store(to, mask);
+    else
+      v.store(to);
+  }
+  void next() {
+    y += y_row;
+    residual += residual_row;
+  }
+};
+
+// A place: the lanes of a row lie side by side.
+template <class V, int NR>
+struct Straight {
+  const RowLayout& layout;
+  char* y;
+  const char* residual;
+  int rows;
+
+  char* own_rows() const { return layout.last == V::lanes && !layout.stream ? y : nullptr; }
+
+  // The strides are held in registers, as the compiler must assume that stores change what they were read from; and
+  // hidden from it, as it would keep addresses of every row, for all tiles, in registers that the multiply-adds need.
+  template <class F>
+  POINTWISE_INLINE void with_rows(bool all, const F& f) const {
+    ptrdiff_t y_row = layout.y_row, residual_row = layout.residual_row;
+    asm volatile("" : "+r"(y_row));
+    asm volatile("" : "+r"(residual_row));
+    const int last = layout.last;
+    const bool whole = all && last == V::lanes;
+    if constexpr (sizeof(V) == 64) {
+      if (layout.stream && whole)
+        return f(StraightRow<V, NR, Stored::streamed>{y, y_row, residual, residual_row, rows, {}});
+    }
+    if (whole) return f(StraightRow<V, NR, Stored::whole>{y, y_row, residual, residual_row, rows, {}});
+    f(StraightRow<V, NR, Stored::part>{y, y_row, residual, residual_row, rows, V::first(last)});
+  }
+};
+
+// One vector of numbers that are not side by side.
+template <class V>
+struct ScatteredRow {
+  using T = typename V::Number;
+  const RowLayout& layout;
+  char* y;
+  const char* residual;
+  int left;  // vectors, this one among them
+
+  int used() const { return left > 1 ? V::lanes : layout.last; }
+  V residual_at(int) const {
+    alignas(64) T numbers[V::lanes] = {};
+    for (int i = 0; i < used(); ++i) numbers[i] = read<T>(residual + i * layout.residual_row);
+    return V::load(reinterpret_cast<const char*>(numbers));
+  }
+  void store(int, V v) const {
+    alignas(64) T numbers[V::lanes];
+    v.store(reinterpret_cast<char*>(numbers));
+    for (int i = 0; i < used(); ++i) __builtin_memcpy(y + i * layout.y_row, &numbers[i], sizeof(T));
+  }
+  void next() {
+    y += V::lanes * layout.y_row;
+    residual += V::lanes * layout.residual_row;
+    --left;
+  }
+};
+
+// A place: numbers y_row apart (in the residual residual_row), a vector of them a row.
+template <class V>
+struct Scattered {
+  const RowLayout& layout;
+  char* y;
+  const char* residual;
+  int rows;
+
+  char* own_rows() const { return nullptr; }
+  template <class F>
+  void with_rows(bool, const F& f) const {
+    f(ScatteredRow<V>{layout, y, residual, rows});
+  }
+};
+
+}  // namespace
+}  // namespace pointwise
