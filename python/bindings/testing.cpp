@@ -4,6 +4,7 @@
 
 #include "arrays.h"
 #include "gil.h"
+#include "machine/machine.h"
 #include "measure/peak.h"
 #include "memory/result_pool.h"
 #include "options.h"
@@ -36,6 +37,27 @@ void streaming_copy(const py::buffer& to, const py::buffer& from, int threads) {
   without_gil([&] { pointwise::streaming_copy(target.ptr, source.ptr, bytes, threads); });
 }
 
+py::dict machine_constants() {
+  const pointwise::Machine& machine = pointwise::machine();
+  py::dict constants;
+  for (const pointwise::MachineConstant& constant : pointwise::machine_constants)
+    constants[constant.name] = machine.*constant.value;
+  return constants;
+}
+
+void replace_machine_constants(const std::map<std::string, double>& values) {
+  pointwise::Machine machine = pointwise::machine();
+  size_t known = 0;
+  for (const pointwise::MachineConstant& constant : pointwise::machine_constants) {
+    const auto value = values.find(constant.name);
+    if (value == values.end()) continue;
+    machine.*constant.value = value->second;
+    ++known;
+  }
+  if (known != values.size()) throw py::value_error("there is no such constant");
+  pointwise::replace_machine(machine);
+}
+
 }  // namespace
 
 void register_testing(py::module_& core) {
@@ -44,6 +66,9 @@ void register_testing(py::module_& core) {
   m.def("streaming_copy", &streaming_copy);
   m.def("idle_bytes", &pointwise::idle_bytes);
   m.def("ignore_neighbours", [](bool ignored) { pointwise::neighbour.ignore(ignored); });
+  m.def("machine", [] { return pointwise::machine().name; });
+  m.def("machine_constants", &machine_constants);
+  m.def("replace_machine_constants", &replace_machine_constants);
   m.def("force_teams", &pointwise::force_teams);
 }
 

@@ -4,6 +4,7 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <cmath>
 #include <numeric>
 
 #include "base/checked.h"
@@ -19,6 +20,7 @@ using pointwise::ceil_div;
 using pointwise::fewest_parts;
 using pointwise::KernelRow;
 using pointwise::KernelRows;
+using pointwise::Machine;
 using pointwise::Packing;
 using pointwise::Parts;
 using pointwise::Rows;
@@ -26,6 +28,9 @@ using pointwise::Work;
 
 // The registry's own rows: of AVX-512, then of AVX2, in float32. They are data, whatever this CPU runs.
 const KernelRows wide = pointwise::avx512_f32.rows, narrow = pointwise::avx2_f32.rows;
+
+// Two machines that differ in how they compute 64-byte vectors.
+const Machine full_width = pointwise::zen5(), half_width = pointwise::zen4();
 
 // A list of one row, by a part of its name.
 KernelRows only(const KernelRows& rows, const std::string& name) {
@@ -44,6 +49,7 @@ Work work_of(bool channels_last, int64_t images, int64_t pixels, int64_t inputs,
   work.m = channels;
   work.k = inputs;
   work.threads = threads;
+  work.machine = &full_width;
   work.l1 = 48 << 10;
   work.l2 = 1 << 20;
   if (channels_last) {
@@ -57,6 +63,31 @@ Work work_of(bool channels_last, int64_t images, int64_t pixels, int64_t inputs,
     work.src_k = work.dst_m = pixels * 4;
   }
   return work;
+}
+
+// A constant of 0 is one that a machine's file forgot.
+TEST(Machine, HasEveryConstant) {
+  for (const Machine& machine : {pointwise::zen4(), pointwise::zen5(), pointwise::generic()})
+    for (const pointwise::MachineConstant& constant : pointwise::machine_constants) {
+      EXPECT_GT(machine.*constant.value, 0) << machine.name << " " << constant.name;
+      EXPECT_TRUE(std::isfinite(machine.*constant.value)) << machine.name << " " << constant.name;
+    }
+}
+
+TEST(Machine, ConstantsAreThoseOfTheModel) {
+  const Machine& found = pointwise::machine();
+  Machine slow = found;
+  slow.call_cycles += 1000;
+  const auto cycles = [] {
+    Work work = work_of(false, 1, 3136, 64, 64, 1);
+    work.machine = &pointwise::machine();
+    return choose_blocking(work, wide).cycles;
+  };
+  const double before = cycles();
+  pointwise::replace_machine(slow);
+  EXPECT_EQ(cycles(), before + 1000);
+  pointwise::replace_machine(found);
+  EXPECT_EQ(cycles(), before);
 }
 
 TEST(Blocking, ChoosesTheOrientation) {
@@ -156,7 +187,7 @@ TEST(Blocking, HalvesAVectorWhereThatSavesTime) {
   Work work = work_of(true, 1, 196, 256, 24, 1);
   const auto name = [&work] { return std::string(wide[choose_blocking(work, wide).row].name); };
   EXPECT_EQ(name(), "gemm_f32_16x24_pairs_avx512");
-  work.half_width = true;
+  work.machine = &half_width;
   EXPECT_EQ(name(), "gemm_f32_12x24_halves_avx512");
   work.m = 32;
   EXPECT_NE(name(), "gemm_f32_12x24_halves_avx512") << "nothing is left over";
@@ -170,16 +201,16 @@ TEST(Blocking, HalvesAVectorWhereThatSavesTime) {
   }
   work.m = 1;
   EXPECT_EQ(name(), "gemm_f32_4x64_channels_avx512") << "packed, as lanes of pixels are all in use";
-  work.half_width = false;
+  work.machine = &full_width;
   work.m = 8;
   EXPECT_NE(name(), "gemm_f32_12x24_halves_avx512");
 }
 
 // 16 multiply-adds of half a vector for each input channel; more than half of one takes as long as a whole one.
 TEST(Blocking, HalfAVectorOfPixelsTakesHalfTheTime) {
-  const auto cycles = [](int64_t pixels, bool half_width) {
+  const auto cycles = [](int64_t pixels, bool halved) {
     Work work = work_of(false, 1, pixels, 100, 16, 1);
-    work.half_width = half_width;
+    work.machine = halved ? &half_width : &full_width;
     return candidates(work, only(wide, "8x48_channels")).front().blocking.cycles;
   };
   for (const int64_t half : {17, 24}) {
@@ -196,7 +227,7 @@ TEST(Blocking, CopiesTakeLessBesideSlowMultiplyAdds) {
   work.axis[0].src = 8;
   const auto packing = [&work] { return choose_blocking(work, wide).packing; };
   EXPECT_EQ(packing(), Packing::none);
-  work.half_width = true;
+  work.machine = &half_width;
   EXPECT_EQ(packing(), Packing::channels);
 }
 
@@ -214,7 +245,7 @@ TEST(Blocking, ShortRunsAreDearToPack) {
   EXPECT_GT(price(9, 4), 3 * 64 * 9 - 1);
   EXPECT_LT(price(1, 36), 64 * 36);
   Work work = work_of(false, 9, 4, 64, 8, 1);
-  work.half_width = true;
+  work.machine = &half_width;
   EXPECT_EQ(choose_blocking(work, wide).packing, Packing::none);
 }
 
@@ -268,7 +299,7 @@ Work random_work(Random& random) {
   work.residual_m = random.one_in(2) ? work.item : step();
   work.threads = static_cast<int>(random.one_in(2) ? 1 : random.integer(2, 128));
   work.l1 = random.one_in(2) ? 32 << 10 : 48 << 10;
-  work.half_width = random.one_in(2);
+  work.machine = random.one_in(2) ? &half_width : &full_width;
   work.l2 = random.one_in(2) ? 256 << 10 : 2 << 20;
   return work;
 }
@@ -466,14 +497,14 @@ TEST(Plan, SharesPiecesByWhatTheyTake) {
 
 TEST(Blocking, TeamSize) {
   using pointwise::team_size;
-  EXPECT_EQ(team_size(0, 1, 8), 1);
-  EXPECT_EQ(team_size(23999, 100, 8), 1);
-  EXPECT_EQ(team_size(24001, 100, 8), 2);
-  EXPECT_EQ(team_size(1e9, 100, 8), 8);
-  EXPECT_EQ(team_size(1e9, 3, 8), 3);
-  EXPECT_EQ(team_size(1e9, 0, 8), 1);
-  EXPECT_EQ(team_size(1e18, 1 << 30, 1), 1);
-  for (int threads = 1; threads < 64; ++threads) EXPECT_LE(team_size(1e6, 1000, threads), threads);
+  EXPECT_EQ(team_size(full_width, 0, 1, 8), 1);
+  EXPECT_EQ(team_size(full_width, 23999, 100, 8), 1);
+  EXPECT_EQ(team_size(full_width, 24001, 100, 8), 2);
+  EXPECT_EQ(team_size(full_width, 1e9, 100, 8), 8);
+  EXPECT_EQ(team_size(full_width, 1e9, 3, 8), 3);
+  EXPECT_EQ(team_size(full_width, 1e9, 0, 8), 1);
+  EXPECT_EQ(team_size(full_width, 1e18, 1 << 30, 1), 1);
+  for (int threads = 1; threads < 64; ++threads) EXPECT_LE(team_size(full_width, 1e6, 1000, threads), threads);
 }
 
 }  // namespace

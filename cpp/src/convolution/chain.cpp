@@ -15,6 +15,7 @@
 #include "base/types.h"
 #include "convolution/layer.h"
 #include "machine/cpu.h"
+#include "machine/machine.h"
 #include "memory/scratch.h"
 #include "threads/parallel.h"
 
@@ -39,6 +40,42 @@ constexpr int64_t channels_last_room = 2, few_multiply_adds = 15000000;
 
 // Whether the result, and what lies between layers, has channels side by side.
 bool channels_last(const Product& ends, int64_t item) { return ends.m > 1 && std::abs(ends.dst_m) == item; }
+
+// The pixels of a chunk: axes outermost first, channels behind them.
+Layout chunk_layout(int axes) {
+  Layout layout{"a chunk", axes + 1, 0, axes, axes - 1, {}};
+  for (int i = 0; i < layout.spatial; ++i) layout.spatial_axis[i] = i + 1;
+  return layout;
+}
+constexpr Window every_pixel = {{1, 1, 1}, {0, 0, 0}};
+
+// What a layer reads or writes of a chunk: a part of src, dst or residual, by the steps of its pixels, ...
+View part_of(DType dtype, const std::array<Axis, max_axes>& axes, int count, ptrdiff_t Axis::* step, int64_t channels,
+             ptrdiff_t channel_step) {
+  View view;
+  view.dtype = dtype;
+  view.shape.rank = count + 1;
+  for (int a = 0; a < count; ++a) {
+    view.shape[a] = axes[a].size;
+    view.strides[a] = axes[a].*step;
+  }
+  view.shape[count] = channels;
+  view.strides[count] = channel_step;
+  return view;
+}
+
+// ... or a buffer, whose pixels follow each other.
+View in_buffer(View chunk, DType dtype, int64_t channels, ptrdiff_t channel_step, ptrdiff_t pixel_step) {
+  const int last = chunk.shape.rank - 1;
+  chunk.dtype = dtype;
+  chunk.shape[last] = channels;
+  chunk.strides[last] = channel_step;
+  for (int a = last - 1; a >= 0; --a) {
+    chunk.strides[a] = pixel_step;
+    pixel_step *= chunk.shape[a];
+  }
+  return chunk;
+}
 
 // The plans of all layers for chunks of one size.
 using Stages = std::vector<Plan>;
@@ -115,51 +152,32 @@ Stages Chain::Impl::stages(const ChainPlan& plan, const Product& ends, int64_t s
   const DType dtype = first().options.dtype;
   const int64_t item = item_size(dtype);
   const bool channels_last = pointwise::channels_last(ends, item);
-  Box part = ends.box[0];
-  part.axes = plan.box.axes - plan.cut;
-  std::copy(plan.box.axis.begin() + plan.cut, plan.box.axis.begin() + plan.box.axes, part.axis.begin());
-  part.axis[0].size = size;
-  part.src = part.dst = part.residual = 0;
+  const int count = plan.box.axes - plan.cut;
+  std::array<Axis, max_axes> axes{};
+  std::copy(plan.box.axis.begin() + plan.cut, plan.box.axis.begin() + plan.box.axes, axes.begin());
+  axes[0].size = size;
   int64_t pixels = 1;
-  for (int a = 0; a < part.axes; ++a) pixels = allocation_size(pixels, part.axis[a].size);
+  for (int a = 0; a < count; ++a) pixels = allocation_size(pixels, axes[a].size);
+  const Layout layout = chunk_layout(count);
+  const View dst = part_of(dtype, axes, count, &Axis::dst, ends.m, ends.dst_m);
+  const View residual = part_of(dtype, axes, count, &Axis::residual, ends.m, ends.residual_m);
 
   Stages stages;
-  ptrdiff_t src_k = ends.src_k, src_pixel = 0;  // of the buffer that a layer reads
+  View from = part_of(ends.types.x, axes, count, &Axis::src, ends.k, ends.src_k);
   for (size_t i = 0; i < layers.size(); ++i) {
-    const Layer::Impl& l = layer(i);
-    const bool is_first = i == 0, is_last = i + 1 == layers.size();
-    Product product{};
-    product.types = {is_first ? ends.types.x : dtype, dtype, dtype, dtype};
-    product.groups = l.options.groups;
-    product.m = l.c_out / l.options.groups;
-    product.k = l.c_in / l.options.groups;
-    product.has_residual = is_last && ends.has_residual;
-    product.residual_m = is_last ? ends.residual_m : 0;
-    product.src_k = src_k;
-    const int64_t row = padded_row(allocation_size(channels_last ? l.c_out : pixels, item));
-    const ptrdiff_t dst_pixel = channels_last ? row : item;
-    product.dst_m = is_last ? ends.dst_m : channels_last ? item : row;
-    if (!is_last) buffer[i % 2] = std::max(buffer[i % 2], allocation_size(channels_last ? pixels : l.c_out, row));
-    Box box = part;
-    box.k = product.k;
-    ptrdiff_t inner = 1;  // pixels in a step of the axis
-    for (int a = part.axes - 1; a >= 0; --a) {
-      Axis& axis = box.axis[a];
-      if (!is_first) axis.src = inner * src_pixel;
-      if (!is_last) {
-        axis.dst = inner * dst_pixel;
-        axis.residual = 0;
-      }
-      inner *= axis.size;
-    }
-    merge_axes(&box);
-    if (product.m > 0) product.box[product.boxes++] = box;
+    const int64_t channels = layer(i).c_out;
+    const bool is_last = i + 1 == layers.size();
+    const int64_t row = padded_row(allocation_size(channels_last ? channels : pixels, item));
+    if (!is_last) buffer[i % 2] = std::max(buffer[i % 2], allocation_size(channels_last ? pixels : channels, row));
+    const View to =
+        is_last ? dst : in_buffer(from, dtype, channels, channels_last ? item : row, channels_last ? row : item);
     Memory memory;
-    if (is_first) memory.fetch = fetch;
+    if (i == 0) memory.fetch = fetch;
     if (is_last) memory.stream = stream;
+    const Product product = lower(layout, every_pixel, layer(i).options.groups, dtype, from, to,
+                                  is_last && ends.has_residual ? &residual : nullptr);
     stages.push_back(pointwise::make_plan(product, threads, memory));
-    src_k = product.dst_m;
-    src_pixel = dst_pixel;
+    from = to;
   }
   return stages;
 }
@@ -228,7 +246,7 @@ std::shared_ptr<const ChainPlan> Chain::Impl::make_plan(const View& src, const V
   }
   for (const Plan& stage : plan->last) plan->scratch = std::max(plan->scratch, stage.workspace.bytes());
   const int64_t count = plan->images * plan->chunks;
-  plan->team = all ? 1 : team_size(cycles * static_cast<double>(count), count, threads);
+  plan->team = all ? 1 : team_size(machine(), cycles * static_cast<double>(count), count, threads);
   return plan;
 }
 

@@ -3,18 +3,10 @@
 #include <algorithm>
 
 #include "base/checked.h"
-#include "machine/cycles.h"
+#include "machine/machine.h"
 
 namespace pointwise {
 namespace {
-
-// One and a half vectors of channels of a pixel, if two pixels share one and the CPU computes it half by half: to join
-// their factors takes the time of multiply-adds.
-constexpr double half_width_pair_vectors = 1.9;
-// Half a vector alone loads a pixel for each multiply-add, as fast as these are (64 -> 8 channels, 200 pixels in
-// NHWC 3.7
-// -> 2.1 us, 256 -> 8 at 56x56 201 -> 137).
-constexpr double half_vector_alone = 1.15;
 
 bool leaves_half(const Problem& p) {
   const int64_t rest = p.m % half_row_lanes;
@@ -27,21 +19,23 @@ const char* refuses_place(const Problem& p) {
 
 // Returns the cycles of half a vector alone.
 double alone_cycles(const Problem& p) {
+  const Machine& cpu = p.machine;
   const double pixels = static_cast<double>(p.n);
-  const double step = pixels * half_vector_alone * (p.half_width ? 0.5 : 1) / fma_per_cycle;
+  const double step = pixels * cpu.half_vector_alone * cpu.half_vector / cpu.fma_per_cycle;
   const double tiles = static_cast<double>(ceil_div(p.n, half_tile_height(0)));
-  return static_cast<double>(p.k) * std::max(step, tiles * fma_latency / (p.half_width ? 2 : 1)) +
-         pixels * single_row_cycles;
+  return static_cast<double>(p.k) * std::max(step, tiles * cpu.fma_latency * cpu.half_vector) +
+         pixels * cpu.single_row_cycles;
 }
 
 // Returns the cycles of the last tiles, of `beside` whole vectors and a half, and of the whole tiles before them. The
 // last ones are `height` pixels high; their multiply-adds take those of `pixels` pixels and `vectors` vectors.
 double last_and_before(const Problem& p, int64_t beside, int64_t height, double pixels, double vectors) {
+  const Machine& cpu = p.machine;
   const double tiles = static_cast<double>(ceil_div(p.n, height));
-  const double step = pixels * vectors / fma_per_cycle;
-  const double last =
-      static_cast<double>(p.k) * std::max(step, tiles * fma_latency) +
-      tiles * (pixel_tile_cycles + static_cast<double>((beside + 1) * height) * (tile_row_cycles + tile_vector_cycles));
+  const double step = pixels * vectors / cpu.fma_per_cycle;
+  const double last = static_cast<double>(p.k) * std::max(step, tiles * cpu.fma_latency) +
+                      tiles * (cpu.pixel_tile_cycles + static_cast<double>((beside + 1) * height) *
+                                                           (cpu.tile_row_cycles + cpu.tile_vector_cycles));
   const double before = static_cast<double>(p.n) * static_cast<double>(p.m / half_row_lanes - beside) / 24;
   return (p.m % half_row_lanes > 0 ? last : 0) + before * p.tile_cycles(p.model, 6, 4);
 }
@@ -61,7 +55,7 @@ const char* pairs_refuse(const Problem& problem) {
 double halves_cycles(const Problem& p) {
   if (p.m < half_row_lanes) return alone_cycles(p);
   const int64_t beside = p.m % half_row_lanes > 0 ? vectors_beside_half(p.m / half_row_lanes) : 0;
-  const double vectors = static_cast<double>(beside) + (p.half_width ? 0.5 : 1);
+  const double vectors = static_cast<double>(beside) + p.machine.half_vector;
   return last_and_before(p, beside, half_tile_height(beside), static_cast<double>(p.n), vectors);
 }
 
@@ -69,7 +63,7 @@ double pairs_cycles(const Problem& p) {
   if (p.m < half_row_lanes) return alone_cycles(p);
   const int64_t beside = p.m % half_row_lanes > 0 ? 1 : 0;
   const double pixels = static_cast<double>(ceil_div(p.n, pair_row_pixels) * pair_row_pixels);
-  return last_and_before(p, beside, pair_row_pixels, pixels, p.half_width ? half_width_pair_vectors : 1.5);
+  return last_and_before(p, beside, pair_row_pixels, pixels, p.machine.pair_vectors);
 }
 
 }  // namespace pointwise

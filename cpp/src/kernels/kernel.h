@@ -25,6 +25,7 @@
 #include <cstdint>
 
 #include "base/types.h"
+#include "machine/machine.h"
 
 namespace pointwise {
 
@@ -113,7 +114,7 @@ enum class Rows { channels, pixels };
 struct Problem {
   int64_t m, n, k;  // output channels, pixels, input channels
   bool direct;      // the lanes of a vector of results are contiguous in dst
-  bool half_width;  // the CPU computes 64-byte vectors half by half
+  const Machine& machine;
   // Returns the cycles of a tile of `rows` rows and `vectors` whole vectors.
   double (*tile_cycles)(const void* model, int64_t rows, int64_t vectors);
   const void* model;

@@ -20,19 +20,18 @@ bool cpu_has_avx512() {
          __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl");
 }
 
-// Zen 4 does, the AVX-512 of AMD's family 0x19. Others are taken for full-width.
-bool cpu_halves_avx512() {
-  static Lazy<bool> halves;
-  return halves.get([] {
+unsigned amd_family() {
+  static Lazy<unsigned> family;
+  return family.get([] {
     unsigned eax = 0, ebx = 0, ecx = 0, edx = 0;
-    return cpu_has_avx512() && __builtin_cpu_is("amd") && __get_cpuid(1, &eax, &ebx, &ecx, &edx) != 0 &&
-           (eax >> 8 & 0xf) + (eax >> 20 & 0xff) == 0x19;
+    if (!__builtin_cpu_is("amd") || __get_cpuid(1, &eax, &ebx, &ecx, &edx) == 0) return 0u;
+    return (eax >> 8 & 0xf) + (eax >> 20 & 0xff);
   });
 }
 #else
 bool cpu_has_avx2() { return false; }
 bool cpu_has_avx512() { return false; }
-bool cpu_halves_avx512() { return false; }
+unsigned amd_family() { return 0; }
 #endif
 
 namespace {

@@ -5,9 +5,9 @@
 
 namespace pointwise {
 
-bool cpu_has_avx2();       // AVX2 and FMA, usable under this operating system
-bool cpu_has_avx512();     // AVX-512 F, BW, DQ and VL, likewise
-bool cpu_halves_avx512();  // computes 64-byte vectors half by half
+bool cpu_has_avx2();    // AVX2 and FMA, usable under this operating system
+bool cpu_has_avx512();  // AVX-512 F, BW, DQ and VL, likewise
+unsigned amd_family();  // 0 of other CPUs
 
 // Bytes of a core's first- and second-level data caches, and of the third level.
 int64_t l1_cache_size();

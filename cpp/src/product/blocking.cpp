@@ -6,7 +6,7 @@
 #include <limits>
 
 #include "base/checked.h"
-#include "machine/cycles.h"
+#include "machine/machine.h"
 #include "product/cycle_model.h"
 #include "threads/team_size.h"
 
@@ -25,6 +25,7 @@ constexpr int64_t most_of_a_call = int64_t{1} << 30;
 // Cuts each image and group into pieces, by pixels, by channels or both ways. What is weighed: rounds of pieces as
 // long as the largest, until the slowest thread is done. Borrowed weights are packed once: by channels alone.
 void split(const Work& work, const KernelRow& row, Blocking* b) {
+  const Machine& cpu = *work.machine;
   const bool channel_rows = row.rows == Rows::channels;
   const bool shares_lines = work.dst_m == work.item;
   const int64_t panel = 64 / work.item, units = b->images * work.groups;
@@ -32,7 +33,7 @@ void split(const Work& work, const KernelRow& row, Blocking* b) {
   b->m_blocks = {work.m, panel, 1};
   const int team = teams_are_forced()
                        ? work.threads
-                       : static_cast<int>(std::min<double>(work.threads, b->cycles / least_cycles_a_thread));
+                       : static_cast<int>(std::min<double>(work.threads, b->cycles / cpu.least_cycles_a_thread));
   if (team > 1 && units < int64_t{most_rounds} * team) {
     const double whole = compute_cycles(work, row, b->n, work.m, b->indirect);
     const double scale = (b->cycles / static_cast<double>(units) - b->pack) / whole;
@@ -45,12 +46,12 @@ void split(const Work& work, const KernelRow& row, Blocking* b) {
       // Every piece packs its pixels, whoever else packs them too.
       const double largest =
           scale * compute_cycles(work, row, pixels.largest(), channels.largest(), b->indirect) *
-              (across ? cut_across : 1) +
-          (shares_lines && channels.count > 1 ? shared_line_cycles : 0) * static_cast<double>(pixels.largest()) +
+              (across ? cpu.cut_across : 1) +
+          (shares_lines && channels.count > 1 ? cpu.shared_line_cycles : 0) * static_cast<double>(pixels.largest()) +
           b->pack / static_cast<double>(pixels.count);
       const int64_t rounds = ceil_div(units * pixels.count * channels.count, team);
-      const double price = static_cast<double>(rounds) * (largest + piece_cycles) + late_piece * largest +
-                           late_long_piece * std::max(0.0, largest - long_piece_cycles);
+      const double price = static_cast<double>(rounds) * (largest + cpu.piece_cycles) + cpu.late_piece * largest +
+                           cpu.late_long_piece * std::max(0.0, largest - cpu.long_piece_cycles);
       if (price >= best) return;
       best = price;
       b->n_blocks = pixels;
@@ -65,7 +66,7 @@ void split(const Work& work, const KernelRow& row, Blocking* b) {
     }
     // L3 is shared: what comes from it takes as long for all threads as for one.
     const double weights = static_cast<double>(work.k) * static_cast<double>(work.m * work.item);
-    const double l3 = weights > work.l2 / 2 ? static_cast<double>(units) * weights / l3_bytes_per_cycle : 0;
+    const double l3 = weights > work.l2 / 2 ? static_cast<double>(units) * weights / cpu.l3_bytes_per_cycle : 0;
     b->makespan = best + l3 * (1 - 1.0 / team);
   }
   b->pieces = units * b->n_blocks.count * b->m_blocks.count;
@@ -119,18 +120,20 @@ void chunk(const Work& work, const KernelRow& row, Blocking* b) {
 
 // Of what a copy takes: all of it, or less.
 double copies_share(const Work& work, const KernelRow& row) {
-  return work.half_width && row.lanes * work.item == 64 ? half_width_copies : 1;
+  return row.lanes * work.item == 64 ? work.machine->wide_copies : 1;
 }
 
 // Packs a pixel whose channels lie side by side, in squares of `lanes` of both; or a channel whose pixels do.
 double transpose_pixel_cycles(const Work& work, const KernelRow& row, int64_t channels) {
+  const Machine& cpu = *work.machine;
   const int64_t rest = channels % row.lanes;
   const double cycles =
-      static_cast<double>(channels - rest) * transposed_cycles + (rest > 0 ? part_of_square_cycles : 0);
+      static_cast<double>(channels - rest) * cpu.transposed_cycles + (rest > 0 ? cpu.part_of_square_cycles : 0);
   return cycles * copies_share(work, row);
 }
 
 Candidate consider(const Work& work, const KernelRow& row, int index, int n_axes, Packing packing) {
+  const Machine& cpu = *work.machine;
   Candidate candidate{};
   Blocking& b = candidate.blocking;
   b.row = index;
@@ -173,16 +176,15 @@ Candidate consider(const Work& work, const KernelRow& row, int index, int n_axes
                                  (!work.residual || work.residual_m == work.item || work.m == 1) && b.even;
   const bool direct = channel_rows ? pixels_adjacent : channels_adjacent;
   const bool transposed = channel_rows ? channels_adjacent : pixels_adjacent;
-  if (row.refuses != nullptr)
-    candidate.refused = row.refuses({work.m, b.n, work.k, direct, work.half_width, nullptr, nullptr});
+  if (row.refuses != nullptr) candidate.refused = row.refuses({work.m, b.n, work.k, direct, cpu, nullptr, nullptr});
   if (candidate.refused != nullptr) return candidate;
   // A square takes as long where few channels leave more than half of it empty (1 -> 2 channels at 11x12 in NHWC: 0.37
   // us so, 0.23 otherwise).
   const double squares = channel_rows ? std::max(1.0, row.lanes / 2.0 / static_cast<double>(work.m)) : 1;
-  b.indirect = direct ? 0 : transposed ? squares * transpose_cycles : scatter_cycles * row.lanes;
+  b.indirect = direct ? 0 : transposed ? squares * cpu.transpose_cycles : cpu.scatter_cycles * row.lanes;
 
-  double cycles = call_cycles + compute_cycles(work, row, b.n, work.m, b.indirect);
-  if (packing == Packing::none && reads && !channel_rows) cycles *= thrash_factor(row, inner.src, b.n);
+  double cycles = cpu.call_cycles + compute_cycles(work, row, b.n, work.m, b.indirect);
+  if (packing == Packing::none && reads && !channel_rows) cycles *= thrash_factor(cpu, row, inner.src, b.n);
   if (packing != Packing::pixels && !channel_rows && inner.src == work.x_item && b.n > 1)
     cycles *= scattered_factor(work, row, packing == Packing::channels);
   const double inputs = static_cast<double>(work.k), pixels = static_cast<double>(b.n);
@@ -190,14 +192,14 @@ Candidate consider(const Work& work, const KernelRow& row, int index, int n_axes
   if (packing == Packing::channels) {
     b.pack = work.src_k == work.x_item ? pixels * transpose_pixel_cycles(work, row, work.k)
              : inner.src == work.x_item
-                 ? std::max(vectors * copy_cycles, inputs * static_cast<double>(runs) * run_cycles)
-             : inner.src == 2 * work.x_item ? inputs * pixels * second_cycles * copies_share(work, row)
-                                            : inputs * pixels * gather_cycles;
+                 ? std::max(vectors * cpu.copy_cycles, inputs * static_cast<double>(runs) * cpu.run_cycles)
+             : inner.src == 2 * work.x_item ? inputs * pixels * cpu.second_cycles * copies_share(work, row)
+                                            : inputs * pixels * cpu.gather_cycles;
   } else if (packing == Packing::pixels) {
     b.pack = transposes ? inputs * transpose_pixel_cycles(work, row, b.n)
-                        : std::max(vectors * copy_cycles, pixels * copied_pixel_cycles);
+                        : std::max(vectors * cpu.copy_cycles, pixels * cpu.copied_pixel_cycles);
   }
-  if (work.scaled) b.pack += vectors * scale_cycles;
+  if (work.scaled) b.pack += vectors * cpu.scale_cycles;
   b.cycles = b.makespan = (cycles + b.pack) * b.images * work.groups;
   return candidate;
 }
@@ -256,9 +258,9 @@ ptrdiff_t padded_row(int64_t bytes) {
   return step % 1024 == 0 ? step + 64 : step;
 }
 
-int team_size(double cycles, int64_t pieces, int threads) {
+int team_size(const Machine& machine, double cycles, int64_t pieces, int threads) {
   if (teams_are_forced()) return threads;
-  const double useful = std::min<double>(cycles / least_cycles_a_thread, static_cast<double>(pieces));
+  const double useful = std::min<double>(cycles / machine.least_cycles_a_thread, static_cast<double>(pieces));
   return static_cast<int>(std::max(1.0, std::min<double>(threads, useful)));
 }
 

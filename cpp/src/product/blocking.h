@@ -14,6 +14,7 @@
 
 #include "base/checked.h"
 #include "kernels/kernel.h"
+#include "machine/machine.h"
 #include "product/product.h"
 
 namespace pointwise {
@@ -30,8 +31,8 @@ struct Work {
   bool scaled;    // input channels are multiplied by a scale when they are packed
   bool borrowed;  // weights are packed when they are used
   int threads;
-  int64_t l1, l2;   // bytes of a core's caches
-  bool half_width;  // 64-byte vectors are computed half by half, so that half a vector takes half the time
+  int64_t l1, l2;  // bytes of a core's caches
+  const Machine* machine;
 };
 
 enum class Packing {
@@ -94,5 +95,5 @@ Blocking choose_blocking(const Work& work, const KernelRows& rows);
 ptrdiff_t padded_row(int64_t bytes);
 
 // The number of threads that pay for this many cycles of work, at most `threads`.
-int team_size(double cycles, int64_t pieces, int threads);
+int team_size(const Machine& machine, double cycles, int64_t pieces, int threads);
 }  // namespace pointwise

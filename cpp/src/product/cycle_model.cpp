@@ -4,7 +4,7 @@
 #include <cmath>
 
 #include "base/checked.h"
-#include "machine/cycles.h"
+#include "machine/machine.h"
 
 namespace pointwise {
 namespace {
@@ -23,45 +23,46 @@ bool wide(const Work& work, const KernelRow& row) { return row.lanes * work.item
 // or else come from L2 each time. `idle`: what is not multiplied of the vectors; `in_l1`: pixels were packed there.
 double step_cycles(const Work& work, const KernelRow& row, int64_t rows, int64_t vectors, double idle = 0,
                    bool in_l1 = false) {
+  const Machine& cpu = *work.machine;
   const double loads = row.rows == Rows::channels ? rows + 1.5 * vectors  // pixels are seldom 64-byte aligned
-                       : vectors == 1             ? broadcast_load * rows + 1
+                       : vectors == 1             ? cpu.broadcast_load * rows + 1
                                                   : rows + vectors;
   const double bytes = static_cast<double>(vectors * row.lanes * work.item);
   const double inputs = static_cast<double>(work.k), l1 = static_cast<double>(work.l1);
   double from_l2 = 0;
   if (row.rows == Rows::pixels)
-    from_l2 = wide(work, row) && bytes * inputs > l1 * l1_of_weights ? bytes / l2_wide_bytes_per_cycle
-              : bytes * inputs > l1 / 2                              ? bytes / l2_bytes_per_cycle
-                                                                     : 0;
+    from_l2 = wide(work, row) && bytes * inputs > l1 * cpu.l1_of_weights ? bytes / cpu.l2_wide_bytes_per_cycle
+              : bytes * inputs > l1 / 2                                  ? bytes / cpu.l2_bytes_per_cycle
+                                                                         : 0;
   else if (wide(work, row))
-    from_l2 = !in_l1 && bytes * inputs > l1 * l1_of_pixels ? bytes / l2_pixel_bytes_per_cycle : 0;
-  return std::max({rows * (vectors - idle) / fma_per_cycle, loads / loads_per_cycle, fma_latency, from_l2});
+    from_l2 = !in_l1 && bytes * inputs > l1 * cpu.l1_of_pixels ? bytes / cpu.l2_pixel_bytes_per_cycle : 0;
+  return std::max({rows * (vectors - idle) / cpu.fma_per_cycle, loads / cpu.loads_per_cycle, cpu.fma_latency, from_l2});
 }
 
 // What a step of the first tile of a column of wide channel rows takes longer: its pixels come from L2.
 double first_step_cycles(const Work& work, const KernelRow& row, int64_t rows, int64_t vectors) {
-  return std::max(0.0,
-                  static_cast<double>(vectors * 64) / l2_pixel_bytes_per_cycle - step_cycles(work, row, rows, vectors));
+  return std::max(0.0, static_cast<double>(vectors * 64) / work.machine->l2_pixel_bytes_per_cycle -
+                           step_cycles(work, row, rows, vectors));
 }
 
 // Cycles of a tile but for its steps.
 double tile_overhead(const Work& work, const KernelRow& row, int64_t rows, int64_t vectors) {
+  const Machine& cpu = *work.machine;
   const bool channel_rows = row.rows == Rows::channels;
   if (!wide(work, row))
-    return (channel_rows ? channel_tile_cycles : pixel_tile_cycles) + rows * tile_row_cycles +
-           rows * vectors * tile_vector_cycles;
-  const double hidden = !channel_rows     ? hidden_by_pixel_tiles
-                        : work.half_width ? hidden_by_half_width_channel_tiles
-                                          : hidden_by_channel_tiles;
-  return std::max(least_wide_tile_cycles, rows * vectors * wide_accumulator_cycles - hidden) + rows * wide_row_cycles +
-         std::max<int64_t>(0, vectors - 4) * vector_beyond_4_cycles;
+    return (channel_rows ? cpu.channel_tile_cycles : cpu.pixel_tile_cycles) + rows * cpu.tile_row_cycles +
+           rows * vectors * cpu.tile_vector_cycles;
+  const double hidden = !channel_rows ? cpu.hidden_by_pixel_tiles : cpu.hidden_by_channel_tiles;
+  return std::max(cpu.least_wide_tile_cycles, rows * vectors * cpu.wide_accumulator_cycles - hidden) +
+         rows * cpu.wide_row_cycles + std::max<int64_t>(0, vectors - 4) * cpu.vector_beyond_4_cycles;
 }
 
 // Cycles of a tile of pixels that has the only vector of channels.
-double single_vector_tile(double steps, int64_t rows, double indirect) {
+double single_vector_tile(const Machine& machine, double steps, int64_t rows, double indirect) {
   const double height = static_cast<double>(rows);
-  return steps * std::max(single_latency, height / fma_per_cycle) +
-         std::max(single_row_cycles * height, single_row_beyond_cycles * height - hidden_by_single_tiles) +
+  return steps * std::max(machine.single_latency, height / machine.fma_per_cycle) +
+         std::max(machine.single_row_cycles * height,
+                  machine.single_row_beyond_cycles * height - machine.hidden_by_single_tiles) +
          height * indirect;
 }
 
@@ -84,18 +85,19 @@ int64_t power_of_two_above(int64_t n) {
 }  // namespace
 
 bool copies_pixels(const Work& work, const KernelRow& row, int64_t input_channels) {
-  return work.m >= least_channels_to_copy && crowded(work, row, input_channels);
+  return work.m >= work.machine->least_channels_to_copy && crowded(work, row, input_channels);
 }
 
 double compute_cycles(const Work& work, const KernelRow& row, int64_t pixels, int64_t channels, double indirect) {
+  const Machine& cpu = *work.machine;
   const double steps = static_cast<double>(work.k);  // products with it may be beyond int64
   const bool channel_rows = row.rows == Rows::channels;
-  const bool single_vector = !channel_rows && wide(work, row) && work.half_width && channels <= row.lanes &&
+  const bool single_vector = !channel_rows && wide(work, row) && cpu.half_width && channels <= row.lanes &&
                              pixels >= row.mr && work.src_k == work.x_item;
   // Channels that lie side by side were packed, into L1 where a single row of tiles reads them.
   const bool in_l1 = channel_rows && channels <= row.mr && work.src_k == work.x_item;
   const auto tile = [&](int64_t rows, int64_t vectors, double idle = 0) {
-    if (single_vector) return single_vector_tile(steps, rows, indirect);
+    if (single_vector) return single_vector_tile(cpu, steps, rows, indirect);
     return steps * step_cycles(work, row, rows, vectors, idle, in_l1) + tile_overhead(work, row, rows, vectors) +
            rows * vectors * indirect;
   };
@@ -103,7 +105,7 @@ double compute_cycles(const Work& work, const KernelRow& row, int64_t pixels, in
     const auto call = [](const void* model, int64_t rows, int64_t vectors) {
       return (*static_cast<decltype(tile)*>(model))(rows, vectors, 0.0);
     };
-    return row.cycles({channels, pixels, work.k, indirect == 0, work.half_width, call, &tile});
+    return row.cycles({channels, pixels, work.k, indirect == 0, cpu, call, &tile});
   }
   const Spread lanes = spread(ceil_div(channel_rows ? pixels : channels, row.lanes), row.nr);
   const int64_t tail = channel_rows && channels % row.mr ? power_of_two_above(channels % row.mr) : 0;
@@ -124,21 +126,21 @@ double compute_cycles(const Work& work, const KernelRow& row, int64_t pixels, in
         if (heights.parts[k]) column += heights.parts[k] * tile(heights.size[k], lanes.size[i]);
     }
     if (copies_pixels(work, row, work.k))
-      column += steps * lanes.size[i] * copied_vector_cycles;
+      column += steps * lanes.size[i] * cpu.copied_vector_cycles;
     else if (crowded(work, row, work.k))
-      column *= crowded_factor;
+      column *= cpu.crowded_factor;
     cycles += lanes.parts[i] * column;
   }
   const int64_t rest = pixels % row.lanes;
-  if (channel_rows && wide(work, row) && work.half_width && rest > 0 && rest <= row.lanes / 2) {
+  if (channel_rows && wide(work, row) && rest > 0 && rest <= row.lanes / 2) {
     const int64_t last = lanes.size[lanes.parts[1] > 0];
-    cycles -= channel_column(last, 0) - channel_column(last, 0.5);
+    cycles -= channel_column(last, 0) - channel_column(last, 1 - cpu.half_vector);
   }
   const double weights = steps * static_cast<double>(channels * work.item);
-  return cycles + (weights > work.l2 / 2 ? weights / l3_bytes_per_cycle : 0);
+  return cycles + (weights > work.l2 / 2 ? weights / cpu.l3_bytes_per_cycle : 0);
 }
 
-double thrash_factor(const KernelRow& row, ptrdiff_t x_pixel, int64_t pixels) {
+double thrash_factor(const Machine& machine, const KernelRow& row, ptrdiff_t x_pixel, int64_t pixels) {
   constexpr ptrdiff_t way = 4096;
   ptrdiff_t step = std::abs(x_pixel) % way, gcd = way;
   while (step) {
@@ -148,17 +150,18 @@ double thrash_factor(const KernelRow& row, ptrdiff_t x_pixel, int64_t pixels) {
   }
   const double sets = std::max<ptrdiff_t>(1, way / std::max<ptrdiff_t>(gcd, 64));
   const double rows = static_cast<double>(std::min<int64_t>(row.mr, pixels));
-  return rows / sets > l1_ways ? 1 + (thrash_cycles - 1) / row.nr : 1;
+  return rows / sets > machine.l1_ways ? 1 + (machine.thrash_cycles - 1) / row.nr : 1;
 }
 
 double scattered_factor(const Work& work, const KernelRow& row, bool packed) {
+  const Machine& cpu = *work.machine;
   constexpr int64_t line = 64;
-  const bool crowded = static_cast<double>(work.k) * 2 * line > static_cast<double>(work.l1) * l1_of_scattered;
+  const bool crowded = static_cast<double>(work.k) * 2 * line > static_cast<double>(work.l1) * cpu.l1_of_scattered;
   const int64_t step = std::abs(static_cast<int64_t>(work.src_k));
   if (wide(work, row) || !crowded || step < line) return 1;
-  if (packed) return packed_apart_factor;
-  if (step >= 16 * line) return far_apart_factor;
-  return step > 2 * line && step < 4 * line && step % line != 0 ? three_lines_factor : apart_factor;
+  if (packed) return cpu.packed_apart_factor;
+  if (step >= 16 * line) return cpu.far_apart_factor;
+  return step > 2 * line && step < 4 * line && step % line != 0 ? cpu.three_lines_factor : cpu.apart_factor;
 }
 
 }  // namespace pointwise

@@ -1,4 +1,4 @@
-// What kernels cost on one thread, in cycles: the part of the cost model that knows the machine.
+// What kernels cost on one thread, in cycles: the part of the cost model that knows the machine (machine/machine.h).
 #pragma once
 
 #include "product/blocking.h"
@@ -9,7 +9,7 @@ namespace pointwise {
 double compute_cycles(const Work& work, const KernelRow& row, int64_t pixels, int64_t channels, double indirect);
 
 // Rows whose addresses differ by a large power of two share the sets of L1: by so much kernels take longer.
-double thrash_factor(const KernelRow& row, ptrdiff_t x_pixel, int64_t pixels);
+double thrash_factor(const Machine& machine, const KernelRow& row, ptrdiff_t x_pixel, int64_t pixels);
 
 // How much longer pixel rows take where their pixels lie side by side and their channels apart, in src or packed so.
 double scattered_factor(const Work& work, const KernelRow& row, bool packed);

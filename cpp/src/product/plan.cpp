@@ -8,7 +8,7 @@
 #include "base/types.h"
 #include "kernels/registry.h"
 #include "machine/cpu.h"
-#include "machine/cycles.h"
+#include "machine/machine.h"
 #include "product/cycle_model.h"
 
 namespace pointwise {
@@ -47,7 +47,7 @@ Work work_of(const Product& product, const Box& box, int threads, bool borrowed)
   work.threads = threads;
   work.l1 = l1_cache_size();
   work.l2 = l2_cache_size();
-  work.half_width = cpu_halves_avx512();
+  work.machine = &machine();
   return work;
 }
 
@@ -83,7 +83,7 @@ Plan plan_of(const Product& product, const std::array<Blocking, max_boxes>& bloc
     if (b.packing != Packing::none || !b.even)
       plan.workspace.reserve(Region::offsets, offsets_of_a_pixel * b.n_chunk * sizeof(ptrdiff_t));
   }
-  plan.team = team_size(cycles, plan.pieces, threads);
+  plan.team = team_size(machine(), cycles, plan.pieces, threads);
   plan.fetch = memory.fetch.value_or(goes_past_caches(sources));
   plan.stream = memory.stream.value_or(goes_past_caches(results));
   return plan;
@@ -128,7 +128,7 @@ constexpr double least_cycles_to_cut = 2e4;
 // was cut, and took 4% longer).
 double cut_price(const Product& product) {
   return static_cast<double>(product.groups * product.m) * static_cast<double>(product.box[0].k) *
-         item_size(product.types.w) / l2_bytes_per_cycle;
+         item_size(product.types.w) / machine().l2_bytes_per_cycle;
 }
 
 }  // namespace
