@@ -3,7 +3,7 @@
 #include <memory>
 
 #include "gil.h"
-#include "measure/alternatives.h"
+#include "measure/internal.h"
 
 namespace pointwise_python {
 

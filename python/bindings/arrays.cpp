@@ -7,8 +7,8 @@
 #include <new>
 #include <utility>
 
-#include "base/types.h"
 #include "gil.h"
+#include "measure/internal.h"
 
 namespace pointwise_python {
 
@@ -153,15 +153,31 @@ void translate_exception(const char* src) {
   }
 }
 
-Ref call_helper(const char* name, const char* format, ...) {
-  const Ref module = Ref(in_python([] { return PyImport_ImportModule("pointwise._arguments"); })).checked();
-  const Ref helper = Ref(PyObject_GetAttrString(module.get(), name)).checked();
+namespace {
+PyObject* functions = nullptr;  // a dictionary, for ever: see use_functions
+}
+
+PyObject* use_functions(PyObject*, PyObject* given) {
+  if (!PyDict_CheckExact(given)) {
+    PyErr_SetString(PyExc_TypeError, "functions must be a dict");
+    return nullptr;
+  }
+  PyObject* const before = functions;
+  Py_INCREF(given);
+  functions = given;
+  Py_XDECREF(before);
+  Py_RETURN_NONE;
+}
+
+Ref call_function(const char* name, const char* format, ...) {
+  PyObject* const function = functions == nullptr ? nullptr : PyDict_GetItemString(functions, name);
+  if (function == nullptr) raise(PyExc_RuntimeError, std::string("the package pointwise gave no function ") + name);
   va_list values;
   va_start(values, format);
   const Ref arguments(Py_VaBuildValue((std::string("(") + format + ")").c_str(), values));
   va_end(values);
   if (!arguments) throw PythonError{};
-  return Ref(in_python([&] { return PyObject_CallObject(helper.get(), arguments.get()); })).checked();
+  return Ref(in_python([&] { return PyObject_CallObject(function, arguments.get()); })).checked();
 }
 
 int type_number(DType dtype) { return numpy_types[static_cast<int>(dtype)].number; }
@@ -180,7 +196,7 @@ DType dtype_named(const std::string& name) {
 
 Ref source_array(PyObject* object, const char* name) {
   if (PyArray_CheckExact(object) && is_built(reinterpret_cast<PyArrayObject*>(object))) return Ref::borrow(object);
-  return call_helper("as_source", "Os", object, name);
+  return call_function("as_source", "Os", object, name);
 }
 
 Ref parameter_array(PyObject* object, DType dtype, const char* name) {
@@ -189,7 +205,7 @@ Ref parameter_array(PyObject* object, DType dtype, const char* name) {
     if (PyArray_TYPE(array) == type_number(dtype) && PyArray_ISNOTSWAPPED(array)) return Ref::borrow(object);
   }
   const DefaultFloatEnvironment environment;
-  return call_helper("as_parameter", "Oss", object, dtype_name(dtype), name);
+  return call_function("as_parameter", "Oss", object, dtype_name(dtype), name);
 }
 
 View view_of(PyArrayObject* array, const char* name, const std::string& layout) {
@@ -247,7 +263,7 @@ void check_same_dtype(PyObject* object, DType dtype, const char* name) {
     PyArrayObject* array = reinterpret_cast<PyArrayObject*>(object);
     if (PyArray_TYPE(array) == type_number(dtype) && PyArray_ISNOTSWAPPED(array)) return;
   }
-  call_helper("check_array", "Oss", object, dtype_name(dtype), name);
+  call_function("check_array", "Oss", object, dtype_name(dtype), name);
 }
 
 DType layer_dtype(DType x) { return pointwise::info(x).sum; }
@@ -270,8 +286,8 @@ void check_out(PyArrayObject* out, PyArrayObject* x, PyArrayObject* residual, Py
     clear = clear && (other == nullptr || !written.meets(Extent(other)));
   if (clear) return;
   const auto given = [](PyArrayObject* a) { return a ? reinterpret_cast<PyObject*>(a) : Py_None; };
-  call_helper("check_overlap", "OOOOOO", given(out), given(x), given(residual), given(weight), given(bias),
-              given(input_scale));
+  call_function("check_overlap", "OOOOOO", given(out), given(x), given(residual), given(weight), given(bias),
+                given(input_scale));
 }
 
 }  // namespace pointwise_python

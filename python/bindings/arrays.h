@@ -63,9 +63,12 @@ class Ref {
   PyObject* p_ = nullptr;
 };
 
-// Calls a function of the module pointwise._arguments, where what is not on the hot path is written, with arguments in
-// Py_BuildValue's format.
-Ref call_helper(const char* name, const char* format, ...);
+// Takes the Python functions that call_function calls: a dictionary by name. What is not on the hot path is written in
+// Python; the package gives it to this module when it is imported.
+PyObject* use_functions(PyObject* module, PyObject* functions);
+
+// Calls one of them, with arguments in Py_BuildValue's format.
+Ref call_function(const char* name, const char* format, ...);
 
 int type_number(pointwise::DType dtype);
 pointwise::DType dtype_of(PyArrayObject* array);

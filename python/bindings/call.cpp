@@ -1,8 +1,7 @@
 #include "call.h"
 
-#include "base/types.h"
-#include "convolution/validate.h"
 #include "gil.h"
+#include "measure/internal.h"
 #include "results.h"
 
 namespace pointwise_python {

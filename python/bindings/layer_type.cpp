@@ -7,6 +7,7 @@
 #include "alternative_runs.h"
 #include "call.h"
 #include "gil.h"
+#include "measure/internal.h"
 #include "options.h"
 
 namespace pointwise_python {
@@ -162,10 +163,27 @@ PyObject* layer_alternatives(PyObject* self, PyObject* shape) {
   }
 }
 
+// _expectations(x_shape) -> [(words, model's cycles), ...], of the same alternatives.
+PyObject* layer_expectations(PyObject* self, PyObject* shape) {
+  try {
+    const Layer& layer = *reinterpret_cast<LayerObject*>(self)->layer;
+    const auto ways = pointwise::ways_to_run(layer, shape_argument(shape, "x_shape", layer.options().layout));
+    Ref list = Ref(PyList_New(static_cast<Py_ssize_t>(ways.size()))).checked();
+    for (size_t i = 0; i < ways.size(); ++i)
+      PyList_SET_ITEM(list.get(), static_cast<Py_ssize_t>(i),
+                      Ref(Py_BuildValue("sd", ways[i].words.c_str(), ways[i].cycles)).checked().release());
+    return list.release();
+  } catch (...) {
+    translate_exception("x_shape");
+    return nullptr;
+  }
+}
+
 PyMethodDef layer_methods[] = {{"_parameters", layer_parameters, METH_NOARGS, nullptr},
                                {"_arguments", layer_arguments, METH_NOARGS, nullptr},
                                {"_explain", layer_explain, METH_O, nullptr},
                                {"_alternatives", layer_alternatives, METH_O, nullptr},
+                               {"_expectations", layer_expectations, METH_O, nullptr},
                                {nullptr, nullptr, 0, nullptr}};
 
 PyMemberDef layer_members[] = {

@@ -3,15 +3,13 @@
 #include <pybind11/stl.h>
 
 #define POINTWISE_IMPORTS_NUMPY
-#include "base/float_environment.h"
 #include "chain_type.h"
 #include "gil.h"
 #include "layer_type.h"
-#include "memory/result_pool.h"
+#include "measure/internal.h"
 #include "options.h"
 #include "results.h"
 #include "testing.h"
-#include "threads/parallel.h"
 
 namespace py = pybind11;
 using namespace pointwise_python;
@@ -20,6 +18,8 @@ namespace {
 
 PyMethodDef conv_method = {"conv", reinterpret_cast<PyCFunction>(reinterpret_cast<void (*)()>(conv)), METH_FASTCALL,
                            nullptr};
+
+PyMethodDef use_functions_method = {"use_functions", use_functions, METH_O, nullptr};
 
 PyMethodDef inherit_vectorcall_method = {"inherit_vectorcall", inherit_vectorcall, METH_O, nullptr};
 
@@ -90,6 +90,7 @@ PYBIND11_MODULE(_core, m, py::mod_gil_not_used()) {
        {std::pair("Layer", layer_type), std::pair("Chain", make_chain_type(layer_type)),
         std::pair("ResultMemory", make_result_memory_type()),
         std::pair("conv", PyCFunction_NewEx(&conv_method, nullptr, nullptr)),
+        std::pair("use_functions", PyCFunction_NewEx(&use_functions_method, nullptr, nullptr)),
         std::pair("inherit_vectorcall", PyCFunction_NewEx(&inherit_vectorcall_method, nullptr, nullptr))}) {
     if (object == nullptr) throw py::error_already_set();
     m.add_object(name, py::reinterpret_steal<py::object>(object));

@@ -15,7 +15,7 @@ namespace {
 std::string type_name(PyObject* object) { return Py_TYPE(object)->tp_name; }
 
 std::string repr(PyObject* object) {
-  const Ref text = call_helper("shown", "O", object);
+  const Ref text = call_function("shown", "O", object);
   const char* utf8 = PyUnicode_AsUTF8(text.get());
   if (utf8 == nullptr) throw PythonError{};
   return utf8;
@@ -59,7 +59,7 @@ static_assert(sizeof(activation_names) / sizeof(activation_names[0]) == Activati
 Activation parse_activation(PyObject* object) {
   if (object == Py_None) return Activation::none();
   if (PyUnicode_Check(object) && PyUnicode_CompareWithASCIIString(object, "relu") == 0) return Activation::relu();
-  const Ref parsed = call_helper("parse_activation", "O", object);
+  const Ref parsed = call_function("parse_activation", "O", object);
   const char* name;
   Activation activation;
   if (!PyArg_ParseTuple(parsed.get(), "sdd", &name, &activation.a, &activation.b)) throw PythonError{};

@@ -3,10 +3,7 @@
 #include <new>
 #include <utility>
 
-#include "base/checked.h"
-#include "base/types.h"
-#include "convolution/validate.h"
-#include "memory/result_pool.h"
+#include "measure/internal.h"
 
 namespace pointwise_python {
 

@@ -4,11 +4,8 @@
 
 #include "arrays.h"
 #include "gil.h"
-#include "machine/machine.h"
-#include "measure/peak.h"
-#include "memory/result_pool.h"
+#include "measure/internal.h"
 #include "options.h"
-#include "threads/parallel.h"
 
 namespace py = pybind11;
 

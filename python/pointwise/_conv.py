@@ -6,7 +6,7 @@ import operator
 from typing import TYPE_CHECKING, Any, SupportsIndex
 
 from . import _core
-from ._arguments import as_weight
+from ._arguments import as_parameter, as_source, as_weight, check_array, check_overlap, parse_activation, shown
 from ._batchnorm import fold
 
 if TYPE_CHECKING:
@@ -19,6 +19,13 @@ if TYPE_CHECKING:
     from ._arguments import Activation
 
 __all__ = ["Conv", "conv"]
+
+_core.use_functions(
+    {
+        function.__name__: function
+        for function in (as_parameter, as_source, check_array, check_overlap, parse_activation, shown)
+    }
+)
 
 
 def conv(

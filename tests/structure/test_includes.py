@@ -9,6 +9,8 @@ ROOT = pathlib.Path(__file__).parents[2]
 CORE = ROOT / "cpp" / "src"
 FOLDERS = ["base", "memory", "machine", "kernels", "threads", "product", "convolution", "measure"]  # lowest first
 PUBLIC = "pointwise/pointwise.h"
+BINDINGS = ROOT / "python" / "bindings"
+INTERNAL = "measure/internal.h"  # of the extension, tests and benchmarks
 
 
 def included(path):
@@ -52,3 +54,9 @@ def test_no_header_includes_its_includer():
         return seen
 
     assert [name for name in graph if name in reach(name, set())] == []
+
+
+@pytest.mark.parametrize("name", sorted(path.name for path in BINDINGS.glob("*.[ch]*")))
+def test_the_extension_includes_one_internal_header(name):
+    own = {path.name for path in BINDINGS.glob("*.h")}
+    assert set(included(BINDINGS / name)) <= own | {PUBLIC, INTERNAL}

@@ -44,14 +44,15 @@ int main_box(const Product& product) {
 
 }  // namespace
 
-Alternatives::Alternatives(const Layer& layer, const Shape& src_shape)
-    : options_(layer.options()), dst_shape_(layer.output_shape(src_shape)), weights_(weights_of(layer)) {
+std::vector<Alternative> ways_to_run(const Layer& layer, const Shape& src_shape) {
   const FloatEnvironment environment;  // the cost model rounds
-  const Layout& layout = parse_layout(options_.layout);
-  const View src(nullptr, options_.dtype, src_shape), dst(nullptr, options_.dtype, dst_shape_);
+  const Options& options = layer.options();
+  const Layout& layout = parse_layout(options.layout);
+  const View src(nullptr, options.dtype, src_shape), dst(nullptr, options.dtype, layer.output_shape(src_shape));
   const Product product =
-      lower(layout, validate_window(options_, layout), options_.groups, options_.dtype, src, dst, nullptr);
-  if (product.boxes == 0) return;
+      lower(layout, validate_window(options, layout), options.groups, options.dtype, src, dst, nullptr);
+  std::vector<Alternative> ways;
+  if (product.boxes == 0) return ways;
 
   const KernelRows& rows = kernels(product.types.sum).rows;
   const Plan chosen = make_uncut_plan(product, 1);
@@ -59,12 +60,16 @@ Alternatives::Alternatives(const Layer& layer, const Shape& src_shape)
   const auto add = [&](const Blocking& b) {
     std::array<Blocking, max_boxes> blocking = chosen.blocking;
     blocking[main] = b;
-    all_.push_back({words_of(product.box[main], b, rows), b.cycles, plan_of(product, blocking, 1)});
+    ways.push_back({words_of(product.box[main], b, rows), b.cycles, plan_of(product, blocking, 1)});
   };
   add(chosen.blocking[main]);
   for (const Candidate& c : candidates(work_of(product, product.box[main], 1), rows))
     if (c.refused == nullptr && !same_way(c.blocking, chosen.blocking[main])) add(c.blocking);
+  return ways;
 }
+
+Alternatives::Alternatives(const Layer& layer, const Shape& src_shape)
+    : dst_shape_(layer.output_shape(src_shape)), weights_(weights_of(layer)), all_(ways_to_run(layer, src_shape)) {}
 
 void Alternatives::run(size_t index, const void* src, void* dst) const {
   run_plan(all_.at(index).plan, weights_, {static_cast<const char*>(src), static_cast<char*>(dst)}, 1);

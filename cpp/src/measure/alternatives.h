@@ -11,24 +11,25 @@
 namespace pointwise {
 
 struct Alternative {
-  std::string
-      words;      // kernel row, packing, and images x pixels where they can differ: no two alternatives have the same
-  double cycles;  // what the cost model expects of the product
+  std::string words;  // kernel row, packing, and images x pixels where they can differ: of each alternative others
+  double cycles;      // what the cost model expects of the product
   Plan plan;
 };
 
-// For C-contiguous arrays, on one thread, without a residual.
+// The choice first, then the others in the order of the cost model's candidates. Empty where the result is. For
+// C-contiguous arrays, on one thread, without a residual.
+std::vector<Alternative> ways_to_run(const Layer& layer, const Shape& src_shape);
+
+// Runs them.
 class Alternatives {
  public:
   Alternatives(const Layer& layer, const Shape& src_shape);
 
-  // The choice first, then the others in the order of the cost model's candidates. Empty where the result is.
   const std::vector<Alternative>& all() const { return all_; }
   const Shape& dst_shape() const { return dst_shape_; }
   void run(size_t index, const void* src, void* dst) const;
 
  private:
-  Options options_;
   Shape dst_shape_;
   PackedWeights weights_;
   std::vector<Alternative> all_;

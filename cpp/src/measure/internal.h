@@ -1,0 +1,12 @@
+// What the Python extension, tests and benchmarks use of the core beside the public header.
+#pragma once
+
+#include "base/checked.h"
+#include "base/float_environment.h"
+#include "base/types.h"
+#include "convolution/validate.h"
+#include "machine/machine.h"
+#include "measure/alternatives.h"
+#include "measure/peak.h"
+#include "memory/result_pool.h"
+#include "threads/parallel.h"
