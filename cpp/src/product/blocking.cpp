@@ -38,24 +38,23 @@ void split(const Work& work, const KernelRow& row, Blocking* b) {
     const double whole = compute_cycles(work, row, b->n, work.m, b->indirect);
     const double scale = (b->cycles / static_cast<double>(units) - b->pack) / whole;
     double best = std::numeric_limits<double>::infinity();
-    Parts pixels = b->n_blocks, channels = b->m_blocks;
+    Parts n = b->n_blocks, m = b->m_blocks;
     const auto weigh = [&](int64_t pixel_parts, int64_t channel_parts) {
-      pixels.count = work.borrowed ? 1 : std::min(pixel_parts, pixels.units());
-      channels.count = std::min(channel_parts, channels.units());
-      const bool across = (channel_rows ? channels : pixels).count > 1;
+      n.count = work.borrowed ? 1 : std::min(pixel_parts, n.units());
+      m.count = std::min(channel_parts, m.units());
+      const bool across = (channel_rows ? m : n).count > 1;
       // Every piece packs its pixels, whoever else packs them too.
       const double largest =
-          scale * compute_cycles(work, row, pixels.largest(), channels.largest(), b->indirect) *
-              (across ? cpu.cut_across : 1) +
-          (shares_lines && channels.count > 1 ? cpu.shared_line_cycles : 0) * static_cast<double>(pixels.largest()) +
-          b->pack / static_cast<double>(pixels.count);
-      const int64_t rounds = ceil_div(units * pixels.count * channels.count, team);
+          scale * compute_cycles(work, row, n.largest(), m.largest(), b->indirect) * (across ? cpu.cut_across : 1) +
+          (shares_lines && m.count > 1 ? cpu.shared_line_cycles : 0) * static_cast<double>(n.largest()) +
+          b->pack / static_cast<double>(n.count);
+      const int64_t rounds = ceil_div(units * n.count * m.count, team);
       const double price = static_cast<double>(rounds) * (largest + cpu.piece_cycles) + cpu.late_piece * largest +
                            cpu.late_long_piece * std::max(0.0, largest - cpu.long_piece_cycles);
       if (price >= best) return;
       best = price;
-      b->n_blocks = pixels;
-      b->m_blocks = channels;
+      b->n_blocks = n;
+      b->m_blocks = m;
     };
     for (const int rounds : rounds_to_weigh) {
       const int64_t parts = std::max<int64_t>(1, int64_t{rounds} * team / units);
@@ -77,44 +76,42 @@ void split(const Work& work, const KernelRow& row, Blocking* b) {
 void chunk(const Work& work, const KernelRow& row, Blocking* b) {
   const bool channel_rows = row.rows == Rows::channels;
   const int64_t unit = channel_rows ? int64_t{row.nr} * row.lanes : row.mr, panel = 64 / work.item;
-  const int64_t inputs = std::max<int64_t>(work.k, 1);
-  b->k_chunk = inputs <= most_input_channels ? inputs : ceil_div(inputs, ceil_div(inputs, input_channels_a_call));
-  const bool split_inputs = b->k_chunk < inputs;
+  const int64_t k = std::max<int64_t>(work.k, 1);
+  b->k_chunk = k <= most_input_channels ? k : ceil_div(k, ceil_div(k, input_channels_a_call));
+  const bool split_inputs = b->k_chunk < k;
   const int64_t bytes = b->k_chunk * work.item;
 
   b->m_chunk = std::min(b->m_blocks.largest(), most_of_a_call);
   if (channel_rows || split_inputs)
     b->m_chunk = std::min(b->m_chunk, std::max<int64_t>(1, work.l2 / 2 / bytes / panel) * panel);
   if (work.borrowed) {
-    b->m_chunk = std::min(b->m_chunk, std::max<int64_t>(1, work.l2 / 2 / (inputs * work.item) / panel) * panel);
+    b->m_chunk = std::min(b->m_chunk, std::max<int64_t>(1, work.l2 / 2 / (k * work.item) / panel) * panel);
     b->weights = allocation_size(allocation_size(round_up(b->m_chunk, panel), work.k), work.item);
   }
   b->n_chunk = b->n_blocks.largest();
-  const auto most_pixels = [&](int64_t pixels) {
-    b->n_chunk = std::min(b->n_chunk, std::max<int64_t>(1, pixels / unit) * unit);
-  };
+  const auto most_pixels = [&](int64_t n) { b->n_chunk = std::min(b->n_chunk, std::max<int64_t>(1, n / unit) * unit); };
   most_pixels(most_of_a_call);
   if (!channel_rows) most_pixels(work.l2 / 4 / bytes);
   // Packed pixels that a single row of tiles reads stay in L1 (64 -> 1 channels, 200 pixels in NHWC: 1.8 -> 1.5 us).
   const bool once = b->packing == Packing::channels && work.m <= row.mr;
-  if (b->packing != Packing::none) most_pixels((once ? work.l1 : work.l2) / 4 / (inputs * work.item));
+  if (b->packing != Packing::none) most_pixels((once ? work.l1 : work.l2) / 4 / (k * work.item));
   if (split_inputs) most_pixels(work.l2 / 4 / (b->m_chunk * work.item));
   if (!b->even || b->packing != Packing::none) most_pixels(2048);
 
   if (b->packing == Packing::channels) {
     b->packed_step = padded_row(b->n_chunk * work.item);
-    b->packed = allocation_size(b->packed_step, inputs);
+    b->packed = allocation_size(b->packed_step, k);
   } else if (b->packing == Packing::pixels) {
-    b->packed_step = padded_row(inputs * work.item);
+    b->packed_step = padded_row(k * work.item);
     b->packed = allocation_size(b->packed_step, b->n_chunk);
   }
   if (copies_pixels(work, row, b->k_chunk))
     b->copy = allocation_size(b->k_chunk, int64_t{row.nr} * row.lanes * work.item);
   if (split_inputs) {  // whole tiles
     const int64_t tile = std::max<int64_t>(panel, channel_rows ? row.mr : row.nr * row.lanes);
-    const int64_t pixels = round_up(b->n_chunk, unit), channels = round_up(b->m_chunk, tile);
-    b->sums_row = padded_row((channel_rows ? pixels : channels) * work.item);
-    b->sums = allocation_size(b->sums_row, channel_rows ? channels : pixels);
+    const int64_t n = round_up(b->n_chunk, unit), m = round_up(b->m_chunk, tile);
+    b->sums_row = padded_row((channel_rows ? n : m) * work.item);
+    b->sums = allocation_size(b->sums_row, channel_rows ? m : n);
   }
 }
 
@@ -124,11 +121,11 @@ double copies_share(const Work& work, const KernelRow& row) {
 }
 
 // Packs a pixel whose channels lie side by side, in squares of `lanes` of both; or a channel whose pixels do.
-double transpose_pixel_cycles(const Work& work, const KernelRow& row, int64_t channels) {
+double transpose_pixel_cycles(const Work& work, const KernelRow& row, int64_t count) {
   const Machine& cpu = *work.machine;
-  const int64_t rest = channels % row.lanes;
+  const int64_t rest = count % row.lanes;
   const double cycles =
-      static_cast<double>(channels - rest) * cpu.transposed_cycles + (rest > 0 ? cpu.part_of_square_cycles : 0);
+      static_cast<double>(count - rest) * cpu.transposed_cycles + (rest > 0 ? cpu.part_of_square_cycles : 0);
   return cycles * copies_share(work, row);
 }
 
@@ -187,17 +184,17 @@ Candidate consider(const Work& work, const KernelRow& row, int index, int n_axes
   if (packing == Packing::none && reads && !channel_rows) cycles *= thrash_factor(cpu, row, inner.src, b.n);
   if (packing != Packing::pixels && !channel_rows && inner.src == work.x_item && b.n > 1)
     cycles *= scattered_factor(work, row, packing == Packing::channels);
-  const double inputs = static_cast<double>(work.k), pixels = static_cast<double>(b.n);
-  const double vectors = inputs * pixels * work.item / 32.0;
+  const double k = static_cast<double>(work.k), n = static_cast<double>(b.n);
+  const double vectors = k * n * work.item / 32.0;
   if (packing == Packing::channels) {
-    b.pack = work.src_k == work.x_item ? pixels * transpose_pixel_cycles(work, row, work.k)
+    b.pack = work.src_k == work.x_item ? n * transpose_pixel_cycles(work, row, work.k)
              : inner.src == work.x_item
-                 ? std::max(vectors * cpu.copy_cycles, inputs * static_cast<double>(runs) * cpu.run_cycles)
-             : inner.src == 2 * work.x_item ? inputs * pixels * cpu.second_cycles * copies_share(work, row)
-                                            : inputs * pixels * cpu.gather_cycles;
+                 ? std::max(vectors * cpu.copy_cycles, k * static_cast<double>(runs) * cpu.run_cycles)
+             : inner.src == 2 * work.x_item ? k * n * cpu.second_cycles * copies_share(work, row)
+                                            : k * n * cpu.gather_cycles;
   } else if (packing == Packing::pixels) {
-    b.pack = transposes ? inputs * transpose_pixel_cycles(work, row, b.n)
-                        : std::max(vectors * cpu.copy_cycles, pixels * cpu.copied_pixel_cycles);
+    b.pack = transposes ? k * transpose_pixel_cycles(work, row, b.n)
+                        : std::max(vectors * cpu.copy_cycles, n * cpu.copied_pixel_cycles);
   }
   if (work.scaled) b.pack += vectors * cpu.scale_cycles;
   b.cycles = b.makespan = (cycles + b.pack) * b.images * work.groups;

@@ -11,10 +11,10 @@ namespace {
 
 // Whether the pixels of a tile of narrow channel rows and its weights are more than L1 holds. A row of src begins and
 // ends within a line of 64 bytes; one more is of weights.
-bool crowded(const Work& work, const KernelRow& row, int64_t input_channels) {
+bool crowded(const Work& work, const KernelRow& row, int64_t k) {
   const double vectors = row.nr * row.lanes * work.item;
   return row.rows == Rows::channels && may_copy(row.lanes * work.item) &&
-         static_cast<double>(input_channels) * (vectors + 128) > static_cast<double>(work.l1);
+         static_cast<double>(k) * (vectors + 128) > static_cast<double>(work.l1);
 }
 
 bool wide(const Work& work, const KernelRow& row) { return row.lanes * work.item == 64; }
@@ -28,14 +28,14 @@ double step_cycles(const Work& work, const KernelRow& row, int64_t rows, int64_t
                        : vectors == 1             ? cpu.broadcast_load * rows + 1
                                                   : rows + vectors;
   const double bytes = static_cast<double>(vectors * row.lanes * work.item);
-  const double inputs = static_cast<double>(work.k), l1 = static_cast<double>(work.l1);
+  const double k = static_cast<double>(work.k), l1 = static_cast<double>(work.l1);
   double from_l2 = 0;
   if (row.rows == Rows::pixels)
-    from_l2 = wide(work, row) && bytes * inputs > l1 * cpu.l1_of_weights ? bytes / cpu.l2_wide_bytes_per_cycle
-              : bytes * inputs > l1 / 2                                  ? bytes / cpu.l2_bytes_per_cycle
-                                                                         : 0;
+    from_l2 = wide(work, row) && bytes * k > l1 * cpu.l1_of_weights ? bytes / cpu.l2_wide_bytes_per_cycle
+              : bytes * k > l1 / 2                                  ? bytes / cpu.l2_bytes_per_cycle
+                                                                    : 0;
   else if (wide(work, row))
-    from_l2 = !in_l1 && bytes * inputs > l1 * cpu.l1_of_pixels ? bytes / cpu.l2_pixel_bytes_per_cycle : 0;
+    from_l2 = !in_l1 && bytes * k > l1 * cpu.l1_of_pixels ? bytes / cpu.l2_pixel_bytes_per_cycle : 0;
   return std::max({rows * (vectors - idle) / cpu.fma_per_cycle, loads / cpu.loads_per_cycle, cpu.fma_latency, from_l2});
 }
 
@@ -84,18 +84,18 @@ int64_t power_of_two_above(int64_t n) {
 
 }  // namespace
 
-bool copies_pixels(const Work& work, const KernelRow& row, int64_t input_channels) {
-  return work.m >= work.machine->least_channels_to_copy && crowded(work, row, input_channels);
+bool copies_pixels(const Work& work, const KernelRow& row, int64_t k) {
+  return work.m >= work.machine->least_channels_to_copy && crowded(work, row, k);
 }
 
-double compute_cycles(const Work& work, const KernelRow& row, int64_t pixels, int64_t channels, double indirect) {
+double compute_cycles(const Work& work, const KernelRow& row, int64_t n, int64_t m, double indirect) {
   const Machine& cpu = *work.machine;
   const double steps = static_cast<double>(work.k);  // products with it may be beyond int64
   const bool channel_rows = row.rows == Rows::channels;
-  const bool single_vector = !channel_rows && wide(work, row) && cpu.half_width && channels <= row.lanes &&
-                             pixels >= row.mr && work.src_k == work.x_item;
+  const bool single_vector =
+      !channel_rows && wide(work, row) && cpu.half_width && m <= row.lanes && n >= row.mr && work.src_k == work.x_item;
   // Channels that lie side by side were packed, into L1 where a single row of tiles reads them.
-  const bool in_l1 = channel_rows && channels <= row.mr && work.src_k == work.x_item;
+  const bool in_l1 = channel_rows && m <= row.mr && work.src_k == work.x_item;
   const auto tile = [&](int64_t rows, int64_t vectors, double idle = 0) {
     if (single_vector) return single_vector_tile(cpu, steps, rows, indirect);
     return steps * step_cycles(work, row, rows, vectors, idle, in_l1) + tile_overhead(work, row, rows, vectors) +
@@ -105,12 +105,12 @@ double compute_cycles(const Work& work, const KernelRow& row, int64_t pixels, in
     const auto call = [](const void* model, int64_t rows, int64_t vectors) {
       return (*static_cast<decltype(tile)*>(model))(rows, vectors, 0.0);
     };
-    return row.cycles({channels, pixels, work.k, indirect == 0, cpu, call, &tile});
+    return row.cycles({m, n, work.k, indirect == 0, cpu, call, &tile});
   }
-  const Spread lanes = spread(ceil_div(channel_rows ? pixels : channels, row.lanes), row.nr);
-  const int64_t tail = channel_rows && channels % row.mr ? power_of_two_above(channels % row.mr) : 0;
+  const Spread lanes = spread(ceil_div(channel_rows ? n : m, row.lanes), row.nr);
+  const int64_t tail = channel_rows && m % row.mr ? power_of_two_above(m % row.mr) : 0;
   const auto channel_column = [&](int64_t vectors, double idle) {
-    return channels / row.mr * tile(row.mr, vectors, idle) + (tail ? tile(tail, vectors, idle) : 0);
+    return m / row.mr * tile(row.mr, vectors, idle) + (tail ? tile(tail, vectors, idle) : 0);
   };
   double cycles = 0;
   for (int i = 0; i < 2; ++i) {
@@ -118,10 +118,10 @@ double compute_cycles(const Work& work, const KernelRow& row, int64_t pixels, in
     double column = 0;
     if (channel_rows) {
       column = channel_column(lanes.size[i], 0);
-      const int64_t first = channels < row.mr ? tail : row.mr;
+      const int64_t first = m < row.mr ? tail : row.mr;
       if (wide(work, row) && !in_l1) column += steps * first_step_cycles(work, row, first, lanes.size[i]);
     } else {
-      const Spread heights = spread(pixels, row.mr);
+      const Spread heights = spread(n, row.mr);
       for (int k = 0; k < 2; ++k)
         if (heights.parts[k]) column += heights.parts[k] * tile(heights.size[k], lanes.size[i]);
     }
@@ -131,16 +131,16 @@ double compute_cycles(const Work& work, const KernelRow& row, int64_t pixels, in
       column *= cpu.crowded_factor;
     cycles += lanes.parts[i] * column;
   }
-  const int64_t rest = pixels % row.lanes;
+  const int64_t rest = n % row.lanes;
   if (channel_rows && wide(work, row) && rest > 0 && rest <= row.lanes / 2) {
     const int64_t last = lanes.size[lanes.parts[1] > 0];
     cycles -= channel_column(last, 0) - channel_column(last, 1 - cpu.half_vector);
   }
-  const double weights = steps * static_cast<double>(channels * work.item);
+  const double weights = steps * static_cast<double>(m * work.item);
   return cycles + (weights > work.l2 / 2 ? weights / cpu.l3_bytes_per_cycle : 0);
 }
 
-double thrash_factor(const Machine& machine, const KernelRow& row, ptrdiff_t x_pixel, int64_t pixels) {
+double thrash_factor(const Machine& machine, const KernelRow& row, ptrdiff_t x_pixel, int64_t n) {
   constexpr ptrdiff_t way = 4096;
   ptrdiff_t step = std::abs(x_pixel) % way, gcd = way;
   while (step) {
@@ -149,7 +149,7 @@ double thrash_factor(const Machine& machine, const KernelRow& row, ptrdiff_t x_p
     step = rest;
   }
   const double sets = std::max<ptrdiff_t>(1, way / std::max<ptrdiff_t>(gcd, 64));
-  const double rows = static_cast<double>(std::min<int64_t>(row.mr, pixels));
+  const double rows = static_cast<double>(std::min<int64_t>(row.mr, n));
   return rows / sets > machine.l1_ways ? 1 + (machine.thrash_cycles - 1) / row.nr : 1;
 }
 
