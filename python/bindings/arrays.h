@@ -63,8 +63,8 @@ class Ref {
   PyObject* p_ = nullptr;
 };
 
-// Takes the Python functions that call_function calls: a dictionary by name. What is not on the hot path is written in
-// Python; the package gives it to this module when it is imported.
+// Keeps a dictionary of the Python functions that call_function calls. The package passes it when it is imported: code
+// that is not on the hot path is written in Python.
 PyObject* use_functions(PyObject* module, PyObject* functions);
 
 // Calls one of them, with arguments in Py_BuildValue's format.

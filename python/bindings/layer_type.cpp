@@ -163,7 +163,7 @@ PyObject* layer_alternatives(PyObject* self, PyObject* shape) {
   }
 }
 
-// _expectations(x_shape) -> [(words, model's cycles), ...], of the same alternatives.
+// _expectations(x_shape) -> [(words, model's cycles), ...]: the alternatives without functions that run them.
 PyObject* layer_expectations(PyObject* self, PyObject* shape) {
   try {
     const Layer& layer = *reinterpret_cast<LayerObject*>(self)->layer;

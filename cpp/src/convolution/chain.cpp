@@ -41,7 +41,7 @@ constexpr int64_t channels_last_room = 2, few_multiply_adds = 15000000;
 // Whether the result, and what lies between layers, has channels side by side.
 bool channels_last(const Product& ends, int64_t item) { return ends.m > 1 && std::abs(ends.dst_m) == item; }
 
-// The pixels of a chunk: axes outermost first, channels behind them.
+// Returns the layout of a chunk: its axes, outermost first, then the channels.
 Layout chunk_layout(int axes) {
   Layout layout{"a chunk", axes + 1, 0, axes, axes - 1, {}};
   for (int i = 0; i < layout.spatial; ++i) layout.spatial_axis[i] = i + 1;
@@ -49,7 +49,7 @@ Layout chunk_layout(int axes) {
 }
 constexpr Window every_pixel = {{1, 1, 1}, {0, 0, 0}};
 
-// What a layer reads or writes of a chunk: a part of src, dst or residual, by the steps of its pixels, ...
+// Returns the chunk as a part of src, dst or the residual; `step` selects the strides of that array.
 View part_of(DType dtype, const std::array<Axis, max_axes>& axes, int count, ptrdiff_t Axis::* step, int64_t channels,
              ptrdiff_t channel_step) {
   View view;
@@ -64,7 +64,7 @@ View part_of(DType dtype, const std::array<Axis, max_axes>& axes, int count, ptr
   return view;
 }
 
-// ... or a buffer, whose pixels follow each other.
+// Returns the chunk in a buffer, with evenly spaced pixels. `chunk` gives the sizes of the axes.
 View in_buffer(View chunk, DType dtype, int64_t channels, ptrdiff_t channel_step, ptrdiff_t pixel_step) {
   const int last = chunk.shape.rank - 1;
   chunk.dtype = dtype;

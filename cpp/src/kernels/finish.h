@@ -1,19 +1,18 @@
-// What becomes of the sums of a tile, and how they are stored. All kernels end here:
+// Finishes the sums of a tile and stores them. Every kernel ends here:
 //
-//     sum -> before(): + residual -> activation -> after(): max(floor, .) -> Place::store
+//     sum -> before(): add the residual -> activation -> after(): max(floor, value) -> store() of the place
 //
-// The bias is not among these steps: sums begin with it, which is a part of the order that users are promised. A
-// multiplier of each channel belongs into before(), a zero point into after(), another type of results into the places'
-// store().
+// The bias is not a step: a sum starts with it, as the canonical order says. A multiplier per channel will go into
+// before(), a zero point into after(), and a conversion to another type into store().
 //
-// A place says where the rows of a tile go. It consists of a RowLayout, y, residual and rows, and has
-//     own_rows()         where an activation may store the rows by itself; null if it may not
-//     with_rows(all, f)  calls f with one row, the first; all: whether every row of the tile is stored
-// and such a row has
-//     has(r)             whether row r of the tile is stored
-//     residual_at(j)     the residual's numbers for vector j
+// A place says where the rows of a tile go in memory. It consists of a RowLayout, y, residual and rows, and has
+//     own_rows()         returns y if an activation may store the rows itself, else null
+//     with_rows(all, f)  calls f with the first row; `all` says that no row of the tile is left out
+// A row of a place has
+//     has(r)             returns whether row r of the tile is stored
+//     residual_at(j)     loads vector j of the residual
 //     store(j, v)        stores vector j
-//     next()             becomes the next row
+//     next()             moves on to the next row
 #pragma once
 
 #include "kernels/activations.h"
@@ -21,11 +20,11 @@
 namespace pointwise {
 namespace {
 
-// How the rows of a column of tiles lie in y and residual.
+// The strides of the rows of a tile in y and in the residual.
 struct RowLayout {
   ptrdiff_t y_row, residual_row;  // bytes from one row to the next
   int last;                       // lanes in use in the last vector of a row
-  bool stream;  // whole rows go past the caches, if vectors are 64 bytes: narrower ones fill a line in parts
+  bool stream;                    // use non-temporal stores for whole rows; ignored if vectors are narrower than a line
 };
 
 template <bool Residual, class V, class Row>
@@ -51,9 +50,8 @@ inline void map_tile(V a, V b, V (&sums)[MR][NR]) {
   }
 }
 
-// Finishes rows of NR vectors that lie in memory, one behind the other, and changes them. One function for all heights
-// of tiles. (Done after the multiply-adds of the next tile it costs the same: it does not wait for its own.) The place
-// comes in its parts, in registers: whole, it would be put together in a vector, which tiles have none left for.
+// Finishes rows of NR vectors in contiguous memory, which it overwrites. One function serves tiles of every height. The
+// parts of the place are separate arguments: g++ builds a struct in a vector register, and tiles have none to spare.
 template <class V, int NR, class Place>
 __attribute__((noinline)) void finish_in_memory(const Epilogue& epilogue, V* sums, const RowLayout& layout, char* y,
                                                 const char* residual, int rows) {
@@ -84,7 +82,7 @@ __attribute__((noinline)) void finish_in_memory(const Epilogue& epilogue, V* sum
   });
 }
 
-// Finishes a tile in registers whose activation, if there is one, was applied.
+// Stores a tile in registers whose activation, if it has one, was applied before.
 template <bool Residual, class V, int MR, int NR, class Place>
 POINTWISE_INLINE void store_tile(const Epilogue& epilogue, V (&sums)[MR][NR], const Place& place) {
   const V floor = V::broadcast(epilogue.floor.address());
@@ -124,10 +122,10 @@ POINTWISE_INLINE void finish(const Epilogue& epilogue, V (&sums)[MR][NR], const 
   store_tile<Residual>(epilogue, sums, place);
 }
 
-// Which lanes of a row are stored, and how.
+// How a row is stored: all lanes, all lanes with non-temporal stores, or some lanes of the last vector.
 enum class Stored { whole, streamed, part };
 
-// A row of a Straight. One that is not a part is stored without a branch.
+// A row of a Straight. Only a part needs branches.
 template <class V, int NR, Stored S>
 struct StraightRow {
   static constexpr ptrdiff_t vector = sizeof(V);
@@ -158,7 +156,7 @@ struct StraightRow {
   }
 };
 
-// A place: the lanes of a row lie side by side.
+// A place whose rows are contiguous.
 template <class V, int NR>
 struct Straight {
   const RowLayout& layout;
@@ -168,8 +166,8 @@ struct Straight {
 
   char* own_rows() const { return layout.last == V::lanes && !layout.stream ? y : nullptr; }
 
-  // The strides are held in registers, as the compiler must assume that stores change what they were read from; and
-  // hidden from it, as it would keep addresses of every row, for all tiles, in registers that the multiply-adds need.
+  // Keeps the strides in registers, because stores might change the layout for all that the compiler knows. The asm
+  // hides their values: otherwise the compiler keeps the address of every row in registers that the multiply-adds need.
   template <class F>
   POINTWISE_INLINE void with_rows(bool all, const F& f) const {
     ptrdiff_t y_row = layout.y_row, residual_row = layout.residual_row;
@@ -186,14 +184,14 @@ struct Straight {
   }
 };
 
-// One vector of numbers that are not side by side.
+// A row of a Scattered: one vector, whose numbers are y_row bytes apart.
 template <class V>
 struct ScatteredRow {
   using T = typename V::Number;
   const RowLayout& layout;
   char* y;
   const char* residual;
-  int left;  // vectors, this one among them
+  int left;  // vectors from this one on
 
   int used() const { return left > 1 ? V::lanes : layout.last; }
   V residual_at(int) const {
@@ -213,7 +211,7 @@ struct ScatteredRow {
   }
 };
 
-// A place: numbers y_row apart (in the residual residual_row), a vector of them a row.
+// A place whose numbers are evenly spaced but not contiguous. Each row is one vector of them.
 template <class V>
 struct Scattered {
   const RowLayout& layout;

@@ -98,7 +98,7 @@ __attribute__((noinline)) void half_rows_column(const Column& t) {
         sums[r][Whole] = V::widen(half[r][0]);
       }
       finish<Residual>(t.epilogue, sums, Straight<V, Whole + 1>{t.layout, y, residual, MR});
-    } else {  // without masks of whole vectors, with which a half takes longer
+    } else {  // halves are faster with masks of their own width
       const RowLayout whole = {t.layout.y_row, 0, V::lanes, false}, last = {t.layout.y_row, 0, t.layout.last, false};
       if constexpr (Whole > 0) store_tile<false>(t.epilogue, acc, Straight<V, Whole>{whole, y, nullptr, MR});
       store_tile<false>(t.epilogue, half, Straight<Half, 1>{last, y + Whole * vector, nullptr, MR});

@@ -20,7 +20,7 @@
 namespace pointwise {
 namespace {
 
-// A row of a Paired: two pixels, whose third vector is of both.
+// A row of a Paired: a vector of pixel A, one of pixel B, and one that both share.
 template <class V>
 struct PairedRow {
   static constexpr ptrdiff_t vector = sizeof(V);

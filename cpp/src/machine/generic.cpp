@@ -1,4 +1,4 @@
-// All other CPUs: the constants of Zen 5, as nothing better is known of them.
+// Every other CPU: the constants of Zen 5.
 #include "machine/machine.h"
 
 namespace pointwise {

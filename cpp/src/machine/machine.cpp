@@ -31,7 +31,7 @@ const Machine& machine() {
   return replaced != nullptr ? *replaced : found.get(find_machine);
 }
 
-// The one before is never freed: plans may be reading it.
+// Never frees the machine before: another thread may be reading it.
 void replace_machine(const Machine& machine) { replacement.store(new Machine(machine), std::memory_order_release); }
 
 }  // namespace pointwise

@@ -1,103 +1,96 @@
-// What the cost model knows of a CPU: constants that were fitted to measurements, in cycles and bytes a cycle.
+// The constants of the cost model, per machine, in cycles and bytes per cycle.
 //
-// One file a machine: zen4.cpp, zen5.cpp, and generic.cpp for all others. cpp/tools/fit_cycle_model.py measures a
-// machine, prints how far the model is off, fits constants and writes such a file. Those of Zen 4 and Zen 5 were fitted
-// by hand, before there was that tool; the measurements that they came from stand here.
+// Each machine has a file: zen4.cpp, zen5.cpp, and generic.cpp for every other CPU. cpp/tools/fit_cycle_model.py prints
+// the error of the model on a machine, fits the constants and writes the file. The constants of Zen 4 and Zen 5 were
+// fitted by hand, from the measurements that the comments below quote.
 #pragma once
 
 namespace pointwise {
 
 struct Machine {
   const char* name;
-  // 64-byte vectors are computed half by half, as on Zen 4. A cycle of the model is two of such a machine's, where it
-  // computes them.
+  // Whether the CPU computes 64-byte vectors half by half, as Zen 4 does. Then a cycle of the model is two cycles of
+  // the CPU for 64-byte vectors.
   bool half_width;
 
   // Tiles.
 
-  // Multiply-adds and loads of vectors, and cycles from one multiply-add to the one that needs its result (5 on some
-  // older cores). Where AVX-512 has one unit, or half-width ones, all rows slow down alike.
+  // Multiply-adds and loads of vectors per cycle, and the latency of a multiply-add. A CPU with one AVX-512 unit, or
+  // with half-width ones, slows all kernel rows down alike.
   double fma_per_cycle, loads_per_cycle, fma_latency;
-  // Loads that a broadcast counts for which only one multiply-add uses: it is folded into it (Zen 5, tiles of every
-  // height in L1).
+  // The cost of a broadcast that only one multiply-add uses, in loads (Zen 5, tiles of every height in L1).
   double broadcast_load;
-  // A tile's set-up and its stores, which the CPU overlaps with multiply-adds in part. Zen 5, 16 to 64 input channels:
-  // with 32-byte vectors 9 to 45 cycles over the tile's multiply-adds; with 64-byte vectors 22 to 48 for tiles of 24
-  // accumulators and 5 to 20 for those of 16, which leave room for more of the next tile. Zen 4 hides more of what is
-  // between the tiles of channel rows.
+  // The set-up and the stores of a tile. The CPU hides a part of them behind multiply-adds. On Zen 5, with 16 to 64
+  // input channels, a tile takes this many cycles more than its multiply-adds: 9 to 45 with 32-byte vectors, 22 to 48
+  // with 64-byte vectors and 24 accumulators, 5 to 20 with 16 accumulators. Zen 4 hides more of them in channel rows.
   double channel_tile_cycles, pixel_tile_cycles, tile_vector_cycles, tile_row_cycles;
   double wide_accumulator_cycles, wide_row_cycles, hidden_by_channel_tiles, hidden_by_pixel_tiles;
   double least_wide_tile_cycles, vector_beyond_4_cycles;
-  // Pixel rows that have a single vector of channels, with half_width: they wait half as long for a multiply-add, which
-  // makes few rows the better choice. Over their multiply-adds 4, 6, 8 and 12 rows take 3, 5, 8 and 17 cycles (Zen 4, 8
-  // to 70 -> 1 to 16 channels in NHWC: up to 13% faster). The cycles of a row are also those of half a vector alone.
+  // Pixel rows with a single vector of channels, if half_width. The latency of a multiply-add is half as long, so low
+  // tiles are better: 4, 6, 8 and 12 rows take 3, 5, 8 and 17 cycles more than their multiply-adds (Zen 4, 8 to 70 -> 1
+  // to 16 channels in NHWC: up to 13% faster). single_row_cycles also counts for a half vector alone.
   double single_latency, single_row_cycles, single_row_beyond_cycles, hidden_by_single_tiles;
-  // Half a vector, in whole ones.
+  // The cost of a half vector, in whole ones.
   double half_vector;
-  // Half a vector alone loads a pixel for each multiply-add: by so much it is slower than these (Zen 4, 64 -> 8
-  // channels, 200 pixels in NHWC 3.7 -> 2.1 us, 256 -> 8 at 56x56 201 -> 137).
+  // Slowdown of a half vector alone, because each multiply-add needs a load of its own (Zen 4, with this 64 -> 8
+  // channels, 200 pixels in NHWC take 2.1 us instead of 3.7, and 256 -> 8 at 56x56 137 instead of 201).
   double half_vector_alone;
-  // One and a half vectors of channels of a pixel, where two pixels share one. On Zen 4, to join their factors takes
-  // the time of multiply-adds.
+  // The cost of one and a half vectors when two pixels share one, in whole vectors. On Zen 4, joining the two pixels in
+  // a vector takes the time of multiply-adds.
   double pair_vectors;
-  // Pixels of a tile of wide channel rows that fill more than this part of L1 come from L2, this fast (Zen 5, 256 ->
-  // 128 channels at 28x28, 4 x 4 vectors: 64% of the peak).
+  // If the pixels of a tile of 64-byte channel rows fill more than this part of L1, they come from L2, this fast (Zen
+  // 5, 256 -> 128 channels at 28x28, 4 x 4 vectors: 64% of the peak).
   double l1_of_pixels, l2_pixel_bytes_per_cycle;
-  // A column of weights that is larger than this part of L1 comes no faster than this between 64-byte tiles' own loads
-  // (Zen 5, 4 x 4 vectors, 320 to 2048 input channels: 5 to 15% behind 6 x 4).
+  // The same for a column of weights and 64-byte pixel rows (Zen 5, 4 x 4 vectors, 320 to 2048 input channels: 5 to 15%
+  // slower than 6 x 4).
   double l1_of_weights, l2_wide_bytes_per_cycle;
-  // Rows of narrow vectors copy a tile's pixels where they and its weights do not stay in L1 (Zen 5, 256 -> 128
-  // channels at 28x28, AVX2: 86 -> 96% of the peak), for this many channels at least (32: +8%, 24: -1%).
+  // Rows of 32-byte vectors copy the pixels of a tile that do not fit L1 beside its weights, if there are at least this
+  // many output channels (Zen 5, 256 -> 128 channels at 28x28, AVX2: 96% of the peak instead of 86; 32 channels are 8%
+  // faster, 24 are 1% slower).
   double least_channels_to_copy;
-  // Cycles for each copied vector, and the slowdown of such rows if they do not copy.
+  // Cycles of a copied vector, and the slowdown of those rows without a copy.
   double copied_vector_cycles, crowded_factor;
-  // Ways of L1 that the rows of one tile may fill (8 is the least that CPUs have), and the slowdown beyond.
+  // Ways of L1, of which CPUs have at least 8, and the slowdown if the rows of a tile need more of them.
   double l1_ways, thrash_cycles;
 
-  // Pixel rows that use a few numbers of each line of src, as channels are far apart, and have no room in L1 for all
-  // lines until the next tile wants their other numbers. Zen 4, 6 x 2 vectors of 32 bytes, 64 to 832 input channels and
-  // images of 4x4 to 28x28, against pixels packed one by one: most images 0 to 3%, from 1 KiB a channel on 8% (images
-  // of 20x20 and 28x28). Images of 7x7, whose channels take three lines and a bit, are an oddity: 12 to 20% (6x6: 9%,
-  // 8x8: none). Packed by channels 2 to 6%. Tiles of 64-byte vectors take four times as long for a line, and do not
-  // notice.
+  // Slowdown of pixel-row kernels if src is contiguous along pixels, so that they use a few numbers of each line, and
+  // L1 cannot keep all lines until the next tile (Zen 4, 6 x 2 vectors of 32 bytes, 64 to 832 input channels, images of
+  // 4x4 to 28x28): 0 to 3% for most images, 8% from 1 KiB per channel on, 12 to 20% for 7x7 (6x6: 9%, 8x8: none), 2 to
+  // 6% if src is packed by channels. Rows of 64-byte vectors do not slow down.
   double l1_of_scattered, far_apart_factor, three_lines_factor, apart_factor, packed_apart_factor;
 
-  // Weights that do not stay in L1 (Zen 5, 2 rows x 8 vectors, 64 and 256 input channels: 54 and 43).
+  // Weights that do not fit L1 (Zen 5, 2 rows x 8 vectors, 64 and 256 input channels: 54 and 43).
   double l2_bytes_per_cycle;
-  // Weights that do not stay in L2 come from L3 once for every image; the CPU fetches most of them ahead.
+  // Weights that do not fit L2. They come from L3 once per image, and the CPU prefetches most of them.
   double l3_bytes_per_cycle;
 
   // Packing, stores and pieces.
 
   double call_cycles;            // a kernel call
-  double transpose_cycles;       // a vector that goes through the transposing store
+  double transpose_cycles;       // a vector of results that is stored transposed
   double scatter_cycles;         // a number that is stored alone
-  double copy_cycles;            // a vector that is packed
-  double run_cycles;             // a run of pixels side by side, in each channel
+  double copy_cycles;            // a packed vector
+  double run_cycles;             // a run of contiguous pixels, per channel
   double gather_cycles;          // a number that is packed alone
-  double transposed_cycles;      // a number that is packed in a square that is transposed
-  double part_of_square_cycles;  // a pixel's share of a square that is not full, or is partly done again
-  double copied_pixel_cycles;    // the least that a pixel takes which is packed as it lies
-  double scale_cycles;           // a vector of packed pixels that is scaled
-  double second_cycles;          // a number that is packed where every second one is, in short rows
-  // What packing for rows of 64-byte vectors takes of its cycles above: on Zen 4 copies fit in between multiply-adds
-  // (64
-  // -> 128 channels at 112x112 with stride 2 in NCHW: 82 -> 88% of the peak; generated layers in NHWC: 1.049 -> 1.034
-  // times the best way).
+  double transposed_cycles;      // a number that is packed in a transposed square
+  double part_of_square_cycles;  // the share of a pixel in a square that is not full, or is partly repeated
+  double copied_pixel_cycles;    // a pixel whose channels are packed unchanged, at least
+  double scale_cycles;           // a packed vector that is multiplied by input_scale
+  double second_cycles;          // a packed number if every second one is taken, in short rows
+  // Factor of the packing cycles above for rows of 64-byte vectors. On Zen 4 multiply-adds hide a part of packing (with
+  // this, 64 -> 128 channels at 112x112 with stride 2 in NCHW reach 88% of the peak instead of 82, and the choices for
+  // generated layers in NHWC take 1.034 times the best way instead of 1.049).
   double wide_copies;
-  // Work of a thread below which a second one does not pay: 3 us (a parallel region costs 1 to 2 us).
+  // The least work per thread, 3 us: a parallel region costs 1 to 2 us.
   double least_cycles_a_thread;
-  // These fit the times of all layers of bench/layers above 5 MFLOP, cut in every way for two threads (times over the
-  // best cut: 1.018; with no wait for a late piece 1.020; whole tiles as units, 1.05). A piece costs its hand-out, a
-  // kernel call and what it finds in another core's cache; a last piece that starts late is waited for; a cut across
-  // what the tiles of a row stream over makes each piece stream it again.
+  // The cost of pieces: of each piece, of a last piece that starts late (a part of it), and of cutting along the axis
+  // that the tiles of a kernel row stream (a factor). They fit the times of all layers of bench/layers above 5 MFLOP on
+  // two threads: with these constants the choice takes 1.018 times the best cut.
   double piece_cycles, late_piece, cut_across;
-  // A piece of more than 0.2 ms is too long to wait for where its core is slow (1.019 times the best cut with this).
+  // The cycles from which a piece is long, and the part of the excess that counts once more, as its core may be slow.
   double long_piece_cycles, late_long_piece;
-  // Where the channels of a pixel's results lie side by side, two threads that write different ones share a line of 64
-  // bytes a pixel. It costs nothing where they are far apart, and 100 to 200 cycles where they go side by side (16 ->
-  // 96 channels at 112x112 in NHWC: 84 us cut by pixels, 291 by channels); this fits (1.056 times the best cut without
-  // it).
+  // The cost per pixel if two threads write different channels of one line of results (16 -> 96 channels at 112x112 in
+  // NHWC: 84 us cut by pixels, 291 by channels; without this the choice takes 1.056 times the best cut).
   double shared_line_cycles;
 };
 
@@ -105,10 +98,10 @@ Machine zen4();
 Machine zen5();
 Machine generic();
 
-// Returns what is known of this CPU.
+// Returns the machine that this CPU is, or generic().
 const Machine& machine();
 
-// The constants by their names, for the tool that fits them.
+// The names of the constants, for the tool that fits them.
 struct MachineConstant {
   const char* name;
   double Machine::* value;
@@ -172,7 +165,7 @@ inline constexpr MachineConstant machine_constants[] = {
     {"shared_line_cycles", &Machine::shared_line_cycles},
 };
 
-// Replaces what machine() returns: for that tool, and tests.
+// Replaces the machine that machine() returns. For that tool, and for tests.
 void replace_machine(const Machine& machine);
 
 }  // namespace pointwise

@@ -1,4 +1,4 @@
-// AMD's Zen 4: fitted by hand (see machine.h). Others than of 64-byte vectors are Zen 5's.
+// AMD's Zen 4, fitted by hand. Constants of 32-byte vectors are those of Zen 5.
 #include "machine/machine.h"
 
 namespace pointwise {

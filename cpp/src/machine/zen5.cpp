@@ -1,4 +1,4 @@
-// AMD's Zen 5: fitted by hand (see machine.h).
+// AMD's Zen 5, fitted by hand.
 #include "machine/machine.h"
 
 namespace pointwise {

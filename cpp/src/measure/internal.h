@@ -1,4 +1,4 @@
-// What the Python extension, tests and benchmarks use of the core beside the public header.
+// The internal headers that the Python extension may use. It includes this one alone.
 #pragma once
 
 #include "base/checked.h"
