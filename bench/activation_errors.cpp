@@ -15,7 +15,7 @@
 #include <string>
 #include <vector>
 
-#include "convolution/reference.h"
+#include "kernels/activation_reference.h"
 #include "kernels/registry.h"
 
 namespace {

@@ -5,7 +5,7 @@
 
 #include <algorithm>
 
-#include "convolution/reference.h"
+#include "kernels/activation_reference.h"
 #include "kernels/registry.h"
 #include "numbers.h"
 

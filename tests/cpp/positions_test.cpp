@@ -4,6 +4,7 @@
 
 #include "convolution/reference.h"
 #include "kernel_case.h"
+#include "kernels/activation_reference.h"
 
 namespace pointwise_tests {
 namespace {
