@@ -70,6 +70,9 @@ struct BlockRunner {
     return b.residual_offsets ? b.residual_offsets[pixel] : pixel * b.residual_pixel;
   }
 
+  // Returns 0 if there is no residual: a null pointer moves by nothing.
+  ptrdiff_t residual_step(ptrdiff_t step) const { return b.residual ? step : 0; }
+
   // `tiles` tiles from (pixel, channel) on, the last one of `rows` rows; `last` lanes of the last vector of a row are
   // in use. Where results go through the buffer, the first row goes to its row `buffer_row`.
   Column column(int64_t pixel, int64_t channel, int64_t tiles, int rows, int last, int64_t buffer_row) {
@@ -97,8 +100,9 @@ struct BlockRunner {
     if (direct) {
       t.y = b.y + pixel * b.y_pixel + channel * b.y_channel;
       t.residual = b.residual ? b.residual + pixel * b.residual_pixel + channel * b.residual_channel : nullptr;
-      t.layout = R == Rows::channels ? RowLayout{b.y_channel, b.residual_channel, last, b.stream}
-                                     : RowLayout{b.y_pixel, b.residual_pixel, last, b.stream};
+      const bool rows_are_channels = R == Rows::channels;
+      t.layout = {rows_are_channels ? b.y_channel : b.y_pixel,
+                  residual_step(rows_are_channels ? b.residual_channel : b.residual_pixel), last, b.stream};
       t.epilogue = b.epilogue;
     } else {
       t.y = reinterpret_cast<char*>(buffer + buffer_row * width);
@@ -122,14 +126,14 @@ struct BlockRunner {
       store(buffer, width, rows, rows_are_pixels ? channels : pixels, b.y + pixel * b.y_pixel + channel * b.y_channel,
             rows_are_pixels ? b.y_channel : b.y_pixel,
             b.residual ? b.residual + pixel * b.residual_pixel + channel * b.residual_channel : nullptr,
-            rows_are_pixels ? b.residual_channel : b.residual_pixel, b.epilogue);
+            residual_step(rows_are_pixels ? b.residual_channel : b.residual_pixel), b.epilogue);
       return;
     }
     constexpr int most_channels = R == Rows::pixels ? width : buffer_rows;
     alignas(64) V row[most_channels / lanes];  // of a pixel
     T* const numbers = reinterpret_cast<T*>(row);
     const int vectors = static_cast<int>(ceil_div(channels, lanes));
-    const RowLayout layout = {b.y_channel, b.residual_channel, channels - (vectors - 1) * lanes, false};
+    const RowLayout layout = {b.y_channel, residual_step(b.residual_channel), channels - (vectors - 1) * lanes, false};
     for (int i = 0; i < vectors; ++i) row[i] = V::fill(0);
     for (int p = 0; p < pixels; ++p) {
       for (int c = 0; c < channels; ++c) numbers[c] = R == Rows::pixels ? buffer[p * width + c] : buffer[c * width + p];
