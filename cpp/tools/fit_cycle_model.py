@@ -10,8 +10,8 @@ its mean over the ways of the layer. That, squared and averaged over layers, is 
 changes one constant at a time, by ever smaller steps, and keeps what helps. Half of the layers are fitted, every second
 one; the error of the other half shows whether the constants are the machine's or these layers'.
 
-What one thread does not show stays as it is (what pieces cost, and how much work is worth a thread), and so do the
-multiply-adds and loads of a cycle, which are the unit of all others.
+Two kinds of constants stay as they are: those that one thread does not show (the cost of pieces, the least work of a
+thread), and the multiply-adds and loads per cycle, which are the unit of all others.
 """
 
 from __future__ import annotations
@@ -42,9 +42,9 @@ class Layer:
     conv : pointwise.Conv
         With weights of zeros.
     shape : tuple of int
-        Of its x.
+        The shape of x.
     seconds : dict of str to float
-        What each way took, by its words.
+        The time of each way, by its words.
     """
 
     conv: pw.Conv

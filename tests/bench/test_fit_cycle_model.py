@@ -96,7 +96,6 @@ def test_the_core_names_what_it_does_not_know(constants):
     assert _testing.machine_constants() == constants
 
 
-def test_files_of_machines_are_complete(constants):
-    for name in ("zen4", "zen5", "generic"):
-        source = (TOOL.parents[1] / "src" / "machine" / f"{name}.cpp").read_text()
-        assert re.findall(r"m\.(\w+) = [0-9][^;]*;", source) == list(constants)
+def test_a_file_that_others_start_from_is_complete(constants):
+    source = (TOOL.parents[1] / "src" / "machine" / "zen5.cpp").read_text()
+    assert re.findall(r"m\.(\w+) = [0-9][^;]*;", source) == list(constants)

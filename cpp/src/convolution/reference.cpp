@@ -9,7 +9,7 @@
 namespace pointwise {
 namespace {
 
-// What sums are computed in. Numbers of every dtype are exact in it.
+// The type that sums are computed in. It represents numbers of every dtype exactly.
 using Wide = long double;
 
 Wide read(const View& view, int64_t at) { return read_number(view.dtype, static_cast<const char*>(view.data) + at); }

@@ -102,7 +102,8 @@ struct BlockRunner {
       t.residual = b.residual ? b.residual + pixel * b.residual_pixel + channel * b.residual_channel : nullptr;
       const bool rows_are_channels = R == Rows::channels;
       t.layout = {rows_are_channels ? b.y_channel : b.y_pixel,
-                  residual_step(rows_are_channels ? b.residual_channel : b.residual_pixel), last, b.stream};
+                  residual_step(rows_are_channels ? b.residual_channel : b.residual_pixel), last,
+                  b.stream && sizeof(V) == 64};
       t.epilogue = b.epilogue;
     } else {
       t.y = reinterpret_cast<char*>(buffer + buffer_row * width);

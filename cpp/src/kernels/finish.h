@@ -24,7 +24,7 @@ namespace {
 struct RowLayout {
   ptrdiff_t y_row, residual_row;  // bytes from one row to the next
   int last;                       // lanes in use in the last vector of a row
-  bool stream;                    // use non-temporal stores for whole rows; ignored if vectors are narrower than a line
+  bool stream;                    // use non-temporal stores for whole rows; false if vectors are narrower than a line
 };
 
 template <bool Residual, class V, class Row>

@@ -6,8 +6,7 @@
 namespace pointwise {
 namespace {
 
-// A column of register tiles, one below the other. The lanes of a row are stored side by side at y + row *
-// layout.y_row.
+// A column of register tiles, one below the other. Row r is contiguous at y + r * layout.y_row.
 //
 // The loop over the tiles is inside the function that computes one: with a call for each tile, the CPU does not overlap
 // the stores of a tile with the multiply-adds of the next one (16 input channels: 83 -> 90% of the peak; 64: 95 ->

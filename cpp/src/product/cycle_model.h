@@ -1,4 +1,4 @@
-// What kernels cost on one thread, in cycles: the part of the cost model that knows the machine (machine/machine.h).
+// Predicts the cycles of kernels on one thread, by the constants of the machine (machine/machine.h).
 #pragma once
 
 #include "product/blocking.h"
