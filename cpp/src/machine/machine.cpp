@@ -14,7 +14,13 @@ static_assert(offsetof(Machine, fma_per_cycle) +
                   sizeof(Machine),
               "every constant has a name");
 
-std::atomic<const Machine*> replacement{nullptr};
+// Keeps every replacement reachable, because a thread may still read an earlier one.
+struct Replacement {
+  Machine machine;
+  const Replacement* previous;
+};
+
+std::atomic<const Replacement*> replacement{nullptr};
 
 // AMD's family 0x19 is Zen 3 and, with AVX-512, Zen 4; 0x1a is Zen 5.
 Machine find_machine() {
@@ -27,11 +33,14 @@ Machine find_machine() {
 
 const Machine& machine() {
   static Lazy<Machine> found;
-  const Machine* const replaced = replacement.load(std::memory_order_acquire);
-  return replaced != nullptr ? *replaced : found.get(find_machine);
+  const Replacement* const replaced = replacement.load(std::memory_order_acquire);
+  return replaced != nullptr ? replaced->machine : found.get(find_machine);
 }
 
-// Never frees the machine before: another thread may be reading it.
-void replace_machine(const Machine& machine) { replacement.store(new Machine(machine), std::memory_order_release); }
+void replace_machine(const Machine& machine) {
+  auto* const added = new Replacement{machine, replacement.load(std::memory_order_acquire)};
+  while (!replacement.compare_exchange_weak(added->previous, added, std::memory_order_acq_rel)) {
+  }
+}
 
 }  // namespace pointwise
