@@ -113,7 +113,7 @@ TEST(Blocking, ChoosesTheOrientation) {
     for (const auto* rows : {&wide, &narrow}) {
       const Work work = work_of(t.channels_last, t.images, t.pixels, t.inputs, t.channels, 1);
       const Blocking b = choose_blocking(work, *rows);
-      EXPECT_EQ((*rows)[b.row].rows, t.rows) << t.what << ": " << (*rows)[b.row].name;
+      EXPECT_EQ((*rows)[b.kernel_row].rows, t.rows) << t.what << ": " << (*rows)[b.kernel_row].name;
       EXPECT_EQ(b.packing, t.packing) << t.what;
     }
 }
@@ -124,7 +124,7 @@ TEST(Blocking, PacksThePixelsOfASmallImageForNarrowTiles) {
   for (const int64_t channels : {16, 256, 2048})
     for (const auto* rows : {&wide, &narrow}) {
       const Blocking b = choose_blocking(work_of(false, 1, 49, 832, channels, 1), *rows);
-      EXPECT_EQ((*rows)[b.row].rows, Rows::pixels);
+      EXPECT_EQ((*rows)[b.kernel_row].rows, Rows::pixels);
       EXPECT_EQ(b.packing, rows == &narrow && channels > 16 ? Packing::pixels : Packing::none) << channels;
     }
   const Blocking few = choose_blocking(work_of(false, 1, 49, 64, 2048, 1), narrow);
@@ -135,7 +135,7 @@ TEST(Blocking, PacksThePixelsOfASmallImageForNarrowTiles) {
 TEST(Blocking, ChoosesTheTile) {
   const auto name = [](bool channels_last, int64_t pixels, int64_t inputs, int64_t channels) {
     const Work work = work_of(channels_last, 1, pixels, inputs, channels, 1);
-    return std::string(wide[choose_blocking(work, wide).row].name);
+    return std::string(wide[choose_blocking(work, wide).kernel_row].name);
   };
   EXPECT_EQ(name(true, 196, 256, 16), "gemm_f32_28x16_pixels_avx512");
   EXPECT_EQ(name(true, 196, 256, 24), "gemm_f32_16x24_pairs_avx512");
@@ -160,7 +160,7 @@ TEST(Blocking, RefusesWhatCannotRun) {
   Work work = work_of(false, 1, 100, 8, 8, 1);
   work.axis[0].src = 8;  // every second pixel
   for (const Candidate& c : candidates(work, wide)) {
-    const KernelRow& row = wide[c.blocking.row];
+    const KernelRow& row = wide[c.blocking.kernel_row];
     const std::string refused = c.refused ? c.refused : "";
     if (row.refuses != nullptr) continue;  // see below
     if (row.rows == Rows::channels && c.blocking.packing == Packing::none) {
@@ -178,14 +178,14 @@ TEST(Blocking, RefusesWhatCannotRun) {
   }
   work.k = 0;
   for (const Candidate& c : candidates(work, wide))
-    if (wide[c.blocking.row].refuses == nullptr) {
+    if (wide[c.blocking.kernel_row].refuses == nullptr) {
       EXPECT_EQ(std::string(c.refused ? c.refused : ""), c.blocking.packing == Packing::none ? "" : "nothing to pack");
     }
 }
 
 TEST(Blocking, HalvesAVectorWhereThatSavesTime) {
   Work work = work_of(true, 1, 196, 256, 24, 1);
-  const auto name = [&work] { return std::string(wide[choose_blocking(work, wide).row].name); };
+  const auto name = [&work] { return std::string(wide[choose_blocking(work, wide).kernel_row].name); };
   EXPECT_EQ(name(), "gemm_f32_16x24_pairs_avx512");
   work.machine = &half_width;
   EXPECT_EQ(name(), "gemm_f32_12x24_halves_avx512");
@@ -253,7 +253,7 @@ TEST(Blocking, ShortRunsAreDearToPack) {
 // are better.
 TEST(Blocking, FewChannelsTakeTheWiderTile) {
   const Work work = work_of(false, 1, 9900, 2, 2, 1);
-  EXPECT_EQ(std::string(wide[choose_blocking(work, wide).row].name), "gemm_f32_4x64_channels_avx512");
+  EXPECT_EQ(std::string(wide[choose_blocking(work, wide).kernel_row].name), "gemm_f32_4x64_channels_avx512");
 }
 
 TEST(Blocking, RefusesPairsWithoutAHalf) {
@@ -351,39 +351,39 @@ TEST(Blocking, KeepsItsInvariants) {
       ASSERT_EQ(b.n, pixels);
       if (c.refused) continue;
       ++can_run;
-      const KernelRow& row = rows[b.row];
+      const KernelRow& row = rows[b.kernel_row];
       const int64_t panel = 64 / work.item, tile_pixels = row.rows == Rows::channels ? row.nr * row.lanes : row.mr;
       // Blocks cover the whole, and begin where a panel does.
-      expect_parts(b.n_blocks, pixels, row.rows == Rows::channels ? row.lanes : row.unit);
+      expect_parts(b.n_parts, pixels, row.rows == Rows::channels ? row.lanes : row.unit);
       if (work.borrowed) {
-        ASSERT_EQ(b.n_blocks.count, 1);
+        ASSERT_EQ(b.n_parts.count, 1);
       }
-      expect_parts(b.m_blocks, work.m, panel);
-      ASSERT_TRUE(1 <= b.n_chunk && b.n_chunk <= b.n_blocks.largest());
-      ASSERT_TRUE(1 <= b.m_chunk && b.m_chunk <= b.m_blocks.largest());
-      ASSERT_TRUE(b.m_chunk == b.m_blocks.largest() || b.m_chunk % panel == 0);
-      ASSERT_EQ(b.pieces, images * work.groups * b.n_blocks.count * b.m_blocks.count);
+      expect_parts(b.m_parts, work.m, panel);
+      ASSERT_TRUE(1 <= b.n_block && b.n_block <= b.n_parts.largest());
+      ASSERT_TRUE(1 <= b.m_block && b.m_block <= b.m_parts.largest());
+      ASSERT_TRUE(b.m_block == b.m_parts.largest() || b.m_block % panel == 0);
+      ASSERT_EQ(b.pieces, images * work.groups * b.n_parts.count * b.m_parts.count);
       // Tails come from the image, not from how it was cut.
-      ASSERT_TRUE(b.n_chunk == b.n_blocks.largest() || b.n_chunk % tile_pixels == 0);
+      ASSERT_TRUE(b.n_block == b.n_parts.largest() || b.n_block % tile_pixels == 0);
       // What is packed fits a quarter of L2, or is one tile.
       if (b.packing == Packing::none) {
         ASSERT_EQ(b.packed, 0);
       } else {
         const int64_t inputs = work.k * work.item;
         const int64_t tile = std::min(tile_pixels, pixels) * inputs;
-        const int64_t slack = b.packing == Packing::channels ? work.k * 128 : b.n_chunk * 128;
-        ASSERT_GE(b.packed, b.n_chunk * inputs);
+        const int64_t slack = b.packing == Packing::channels ? work.k * 128 : b.n_block * 128;
+        ASSERT_GE(b.packed, b.n_block * inputs);
         ASSERT_LE(b.packed, std::max(work.l2 / 4, tile) + slack);
       }
       // Sums of split input channels: rows of whole tiles.
-      ASSERT_TRUE(1 <= b.k_chunk && b.k_chunk <= std::max<int64_t>(1, work.k));
-      if (b.k_chunk >= work.k) {
+      ASSERT_TRUE(1 <= b.k_block && b.k_block <= std::max<int64_t>(1, work.k));
+      if (b.k_block >= work.k) {
         ASSERT_EQ(b.sums, 0);
       } else {
         const bool channel_rows = row.rows == Rows::channels;
         const int64_t tile_channels = channel_rows ? panel : std::max<int64_t>(panel, row.nr * row.lanes);
-        const int64_t sums_pixels = ceil_div(b.n_chunk, tile_pixels) * tile_pixels;
-        const int64_t sums_channels = ceil_div(b.m_chunk, tile_channels) * tile_channels;
+        const int64_t sums_pixels = ceil_div(b.n_block, tile_pixels) * tile_pixels;
+        const int64_t sums_channels = ceil_div(b.m_block, tile_channels) * tile_channels;
         ASSERT_EQ(b.sums_row % 64, 0);
         ASSERT_GE(b.sums_row, (channel_rows ? sums_pixels : sums_channels) * work.item);
         ASSERT_GE(b.sums, b.sums_row * (channel_rows ? sums_channels : sums_pixels));
@@ -391,18 +391,18 @@ TEST(Blocking, KeepsItsInvariants) {
       // A tile's vectors for all input channels of a kernel call, where narrow channel rows copy.
       if (b.copy > 0) {
         ASSERT_TRUE(row.rows == Rows::channels && row.lanes * work.item < 64);
-        ASSERT_EQ(b.copy, b.k_chunk * row.nr * row.lanes * work.item);
+        ASSERT_EQ(b.copy, b.k_block * row.nr * row.lanes * work.item);
       }
       // Borrowed weights: the panels of a chunk, half of L2 or one panel.
       if (work.borrowed) {
-        ASSERT_GE(b.weights, b.m_chunk * work.k * work.item);
+        ASSERT_GE(b.weights, b.m_block * work.k * work.item);
         ASSERT_LE(b.weights, std::max(work.l2 / 2, work.k * 64));
       } else {
         ASSERT_EQ(b.weights, 0);
       }
       // Offsets of unevenly spaced pixels are held for a chunk.
       if (b.packing != Packing::none || !b.even) {
-        ASSERT_LE(b.n_chunk, 2048 + tile_pixels);
+        ASSERT_LE(b.n_block, 2048 + tile_pixels);
       }
       ASSERT_GT(b.cycles, 0);
       ASSERT_TRUE(std::isfinite(b.cycles));
@@ -462,9 +462,9 @@ TEST(Blocking, HasPiecesForEveryThread) {
 // Threads that write neighbouring channels of the same pixels would pass their lines to and fro.
 TEST(Blocking, CutsPixelsWhereChannelsShareLines) {
   const Blocking last = choose_blocking(work_of(true, 1, 12544, 16, 96, 2), wide);
-  EXPECT_EQ(last.m_blocks.count, 1);
-  EXPECT_GE(last.n_blocks.count, 2);
-  EXPECT_EQ(choose_blocking(work_of(true, 1, 49, 512, 2048, 2), wide).n_blocks.count, 1) << "where weights are large";
+  EXPECT_EQ(last.m_parts.count, 1);
+  EXPECT_GE(last.n_parts.count, 2);
+  EXPECT_EQ(choose_blocking(work_of(true, 1, 49, 512, 2048, 2), wide).n_parts.count, 1) << "where weights are large";
 }
 
 // Threads begin with runs of pieces that take as long as each other, to within half of a piece at either end.

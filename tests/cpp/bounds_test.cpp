@@ -210,10 +210,10 @@ TYPED_TEST(Bounds, NothingOutsideIsTouched) {
                     p.scaled ? at(scale_in.view) : nullptr},
                    scratch.data);
       ASSERT_TRUE(dst_in.same_bytes(expected))
-          << rows[way.row].name << ", packing " << static_cast<int>(way.packing)
+          << rows[way.kernel_row].name << ", packing " << static_cast<int>(way.packing)
           << (at_end ? ", at the end" : ", at the beginning") << (borrowed ? ", borrowed weights" : "")
           << (stream ? ", streamed" : "") << (fetch ? ", fetched" : "");
-      if (lowered.box[0].k > 0) ran[rows[way.row].name].insert(way.packing);
+      if (lowered.box[0].k > 0) ran[rows[way.kernel_row].name].insert(way.packing);
       if (way.sums > 0) parts.insert("sums");
       if (way.copy > 0) parts.insert("copy");
       if (way.weights > 0) parts.insert("borrowed weights");

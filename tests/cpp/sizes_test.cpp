@@ -220,8 +220,8 @@ TEST(Sizes, OfKernelCalls) {
         lowered.box[0].axis[0] = {pixels, item, channels_last ? lowered.m * item : item, 0};
         for (const auto& c : candidates(work_of(lowered, lowered.box[0], 1), pointwise::kernels(dtype).rows)) {
           if (c.refused) continue;
-          EXPECT_LE(c.blocking.n_chunk, int64_t{1} << 30);
-          EXPECT_LE(c.blocking.m_chunk, int64_t{1} << 30);
+          EXPECT_LE(c.blocking.n_block, int64_t{1} << 30);
+          EXPECT_LE(c.blocking.m_block, int64_t{1} << 30);
         }
       }
 }

@@ -121,12 +121,12 @@ void hold_parts(const Parts& parts) {
 void count_writes(const Product& lowered, const Box& box, const Blocking& b, std::map<ptrdiff_t, int>* writes) {
   for (int64_t piece = 0; piece < b.pieces; ++piece) {
     int64_t index = piece;
-    const int64_t channel_part = index % b.m_blocks.count;
-    index /= b.m_blocks.count;
-    const int64_t pixel_part = index % b.n_blocks.count;
-    index /= b.n_blocks.count;
+    const int64_t channel_part = index % b.m_parts.count;
+    index /= b.m_parts.count;
+    const int64_t pixel_part = index % b.n_parts.count;
+    index /= b.n_parts.count;
     const int64_t group = index % lowered.groups, image = index / lowered.groups;
-    for (int64_t p = b.n_blocks.begin(pixel_part); p < b.n_blocks.begin(pixel_part + 1); ++p) {
+    for (int64_t p = b.n_parts.begin(pixel_part); p < b.n_parts.begin(pixel_part + 1); ++p) {
       int64_t rest = image * b.n + p;
       ptrdiff_t at = box.dst;
       for (int a = box.axes - 1; a >= 0; --a) {
@@ -134,7 +134,7 @@ void count_writes(const Product& lowered, const Box& box, const Blocking& b, std
         rest /= box.axis[a].size;
       }
       POINTWISE_HOLDS(rest == 0);
-      for (int64_t c = b.m_blocks.begin(channel_part); c < b.m_blocks.begin(channel_part + 1); ++c)
+      for (int64_t c = b.m_parts.begin(channel_part); c < b.m_parts.begin(channel_part + 1); ++c)
         ++(*writes)[at + (group * lowered.m + c) * lowered.dst_m];
     }
   }
@@ -163,16 +163,16 @@ void hold_plan(const Plan& plan, const Shape& output, int threads) {
       pixels *= box.axis[a].size;
     }
     POINTWISE_HOLDS(b.images * b.n == pixels);
-    POINTWISE_HOLDS(b.n_blocks.total == b.n && b.m_blocks.total == lowered.m);
-    hold_parts(b.n_blocks);
-    hold_parts(b.m_blocks);
-    hold_parts(fewest_parts(b.n_blocks.largest(), b.n_blocks.unit, b.n_chunk));
-    POINTWISE_HOLDS(b.pieces == b.images * lowered.groups * b.n_blocks.count * b.m_blocks.count);
-    POINTWISE_HOLDS(b.n_chunk >= 1 && b.m_chunk >= 1 && b.k_chunk >= 1);
+    POINTWISE_HOLDS(b.n_parts.total == b.n && b.m_parts.total == lowered.m);
+    hold_parts(b.n_parts);
+    hold_parts(b.m_parts);
+    hold_parts(fewest_parts(b.n_parts.largest(), b.n_parts.unit, b.n_block));
+    POINTWISE_HOLDS(b.pieces == b.images * lowered.groups * b.n_parts.count * b.m_parts.count);
+    POINTWISE_HOLDS(b.n_block >= 1 && b.m_block >= 1 && b.k_block >= 1);
     POINTWISE_HOLDS(b.packed >= 0 && b.sums >= 0 && b.copy >= 0 && b.weights >= 0 && b.cycles >= 0);
     POINTWISE_HOLDS(b.packed <= plan.workspace.size(Region::packed) && b.sums <= plan.workspace.size(Region::sums) &&
                     b.copy <= plan.workspace.size(Region::copy) && b.weights <= plan.workspace.size(Region::panels));
-    POINTWISE_HOLDS(b.k_chunk >= box.k || b.sums > 0);
+    POINTWISE_HOLDS(b.k_block >= box.k || b.sums > 0);
     pieces += b.pieces;
     computed += static_cast<__int128>(pixels) * lowered.groups * lowered.m;
   }

@@ -1,11 +1,11 @@
 // Layers in a row, a tile of pixels at a time:
 //
-//     for chunk of pixels:                        handed out to threads
+//     for strip of pixels:                        handed out to threads
 //       for layer:
-//         the layer's plan for a chunk            src or a buffer -> the other buffer or dst
+//         the layer's plan for a strip            src or a buffer -> the other buffer or dst
 //
-// A chunk is so small that what lies between two layers stays in cache. It is computed by each layer as any array would
-// be (a pixel's bits depend on nothing but the pixel), so this file is about chunks and buffers alone.
+// A strip is so small that what lies between two layers stays in cache. It is computed by each layer as any array would
+// be (a pixel's bits depend on nothing but the pixel), so this file is about strips and buffers alone.
 #include <algorithm>
 #include <cstdlib>
 #include <optional>
@@ -24,16 +24,16 @@ namespace {
 
 // Whole tiles of every kernel row whose lanes are pixels.
 constexpr int64_t pixel_unit = 48;
-// Chunks of fewer pixels than this lose more in their layers than they gain between them; and where the weights come
-// from L3 for every chunk, those of fewer than so many do.
+// Strips of fewer pixels than this lose more in their layers than they gain between them; and where the weights come
+// from L3 for every strip, those of fewer than so many do.
 constexpr int64_t least_pixels = 96, least_pixels_for_weights = 384;
-// Chunks of a thread, so that a slow one can take fewer.
-constexpr int64_t chunks_a_thread = 4;
+// Strips of a thread, so that a slow one can take fewer.
+constexpr int64_t strips_a_thread = 4;
 
-// What a chunk has between two layers, and the src of the first or dst of the second, takes this part of L2 (96 -> 384
-// -> 96 at 56x56 on Zen 4: 288 pixels a chunk and not the 240 of a half, 97.2 -> 97.6% of the peak). Where channels lie
+// What a strip has between two layers, and the src of the first or dst of the second, takes this part of L2 (96 -> 384
+// -> 96 at 56x56 on Zen 4: 288 pixels a strip and not the 240 of a half, 97.2 -> 97.6% of the peak). Where channels lie
 // side by side it takes twice L2 if it had fewer multiply-adds than this: pixel rows read their weights again for every
-// chunk, and what goes on to L3 comes back in order (16 -> 96 -> 24 channels at 112x112 on Zen 5: 78 -> 88% of the
+// strip, and what goes on to L3 comes back in order (16 -> 96 -> 24 channels at 112x112 on Zen 5: 78 -> 88% of the
 // peak, pixels side by side 78 -> 74%; 96 -> 384 -> 96 at 56x56 on Zen 4: 93.9 -> 93.3%).
 constexpr double part_of_l2 = 9.0 / 16;
 constexpr int64_t channels_last_room = 2, few_multiply_adds = 15000000;
@@ -41,15 +41,15 @@ constexpr int64_t channels_last_room = 2, few_multiply_adds = 15000000;
 // Whether the result, and what lies between layers, has channels side by side.
 bool channels_last(const Product& ends, int64_t item) { return ends.m > 1 && std::abs(ends.dst_m) == item; }
 
-// Returns the layout of a chunk: its axes, outermost first, then the channels.
-Layout chunk_layout(int axes) {
-  Layout layout{"a chunk", axes + 1, 0, axes, axes - 1, {}};
+// Returns the layout of a strip: its axes, outermost first, then the channels.
+Layout strip_layout(int axes) {
+  Layout layout{"a strip", axes + 1, 0, axes, axes - 1, {}};
   for (int i = 0; i < layout.spatial; ++i) layout.spatial_axis[i] = i + 1;
   return layout;
 }
 constexpr Window every_pixel = {{1, 1, 1}, {0, 0, 0}};
 
-// Returns the chunk as a part of src, dst or the residual; `step` selects the strides of that array.
+// Returns the strip as a part of src, dst or the residual; `step` selects the strides of that array.
 View part_of(DType dtype, const std::array<Axis, max_axes>& axes, int count, ptrdiff_t Axis::* step, int64_t channels,
              ptrdiff_t channel_step) {
   View view;
@@ -64,32 +64,32 @@ View part_of(DType dtype, const std::array<Axis, max_axes>& axes, int count, ptr
   return view;
 }
 
-// Returns the chunk in a buffer, with evenly spaced pixels. `chunk` gives the sizes of the axes.
-View in_buffer(View chunk, DType dtype, int64_t channels, ptrdiff_t channel_step, ptrdiff_t pixel_step) {
-  const int last = chunk.shape.rank - 1;
-  chunk.dtype = dtype;
-  chunk.shape[last] = channels;
-  chunk.strides[last] = channel_step;
+// Returns the strip in a buffer, with evenly spaced pixels. `strip` gives the sizes of the axes.
+View in_buffer(View strip, DType dtype, int64_t channels, ptrdiff_t channel_step, ptrdiff_t pixel_step) {
+  const int last = strip.shape.rank - 1;
+  strip.dtype = dtype;
+  strip.shape[last] = channels;
+  strip.strides[last] = channel_step;
   for (int a = last - 1; a >= 0; --a) {
-    chunk.strides[a] = pixel_step;
-    pixel_step *= chunk.shape[a];
+    strip.strides[a] = pixel_step;
+    pixel_step *= strip.shape[a];
   }
-  return chunk;
+  return strip;
 }
 
-// The plans of all layers for chunks of one size.
+// The plans of all layers for strips of one size.
 using Stages = std::vector<Plan>;
 
 }  // namespace
 
 struct ChainPlan {
   Box box;  // all pixels, between src and dst
-  int cut;  // the axis that chunks are parts of; those within it are whole, those around it are images
-  int64_t images, chunks, chunk;  // chunks of an image, and how much of the cut axis one has
-  Stages whole, last;             // of all chunks, and of an image's last one
+  int cut;  // the axis that strips are parts of; those within it are whole, those around it are images
+  int64_t images, strips, strip;  // strips of an image, and how much of the cut axis one has
+  Stages whole, last;             // of all strips, and of an image's last one
   int64_t buffer[2];              // bytes of the two that what is between layers goes through in turn
   int64_t scratch;                // bytes that the layers work in
-  bool one_by_one;                // one chunk, whose layers have the threads
+  bool one_by_one;                // one strip, whose layers have the threads
   int team;
 };
 
@@ -145,7 +145,7 @@ Shape Chain::output_shape(const Shape& src_shape) const {
   return shape;
 }
 
-// The plans for chunks that have `size` of the cut axis. `ends` is the chain as if it were one layer: where its src and
+// The plans for strips that have `size` of the cut axis. `ends` is the chain as if it were one layer: where its src and
 // its dst are.
 Stages Chain::Impl::stages(const ChainPlan& plan, const Product& ends, int64_t size, int threads, bool fetch,
                            bool stream, int64_t (&buffer)[2]) const {
@@ -158,7 +158,7 @@ Stages Chain::Impl::stages(const ChainPlan& plan, const Product& ends, int64_t s
   axes[0].size = size;
   int64_t pixels = 1;
   for (int a = 0; a < count; ++a) pixels = allocation_size(pixels, axes[a].size);
-  const Layout layout = chunk_layout(count);
+  const Layout layout = strip_layout(count);
   const View dst = part_of(dtype, axes, count, &Axis::dst, ends.m, ends.dst_m);
   const View residual = part_of(dtype, axes, count, &Axis::residual, ends.m, ends.residual_m);
 
@@ -211,7 +211,7 @@ std::shared_ptr<const ChainPlan> Chain::Impl::make_plan(const View& src, const V
       static_cast<double>(room / allocation_size(widest, item)) * multiply_adds < few_multiply_adds)
     room = channels_last_room * l2_cache_size();
   int64_t most = std::max(room / allocation_size(widest, item), from_l3 ? least_pixels_for_weights : least_pixels);
-  const int64_t fair = pixels / (chunks_a_thread * threads);
+  const int64_t fair = pixels / (strips_a_thread * threads);
   const bool all = pixels <= most || (threads > 1 && fair < least_pixels);
   if (threads > 1) most = std::min(most, fair);
   plan->one_by_one = all;
@@ -219,14 +219,14 @@ std::shared_ptr<const ChainPlan> Chain::Impl::make_plan(const View& src, const V
   plan->cut = all ? 0 : last > 0 && 2 * box.axis[last].size <= most ? last - 1 : last;
   const int64_t size = box.axis[plan->cut].size;
   if (all) {
-    plan->chunk = size;
+    plan->strip = size;
   } else {
     const int64_t within = plan->cut == last ? 1 : box.axis[last].size;
     const int64_t unit = plan->cut == last ? pixel_unit : 1;
     const int64_t limit = std::max<int64_t>(unit, most / within / unit * unit);
-    plan->chunk = fewest_parts(size, unit, limit).largest();
+    plan->strip = fewest_parts(size, unit, limit).largest();
   }
-  plan->chunks = ceil_div(size, plan->chunk);
+  plan->strips = ceil_div(size, plan->strip);
   plan->images = 1;
   for (int a = 0; a < plan->cut; ++a) plan->images *= box.axis[a].size;
 
@@ -236,8 +236,8 @@ std::shared_ptr<const ChainPlan> Chain::Impl::make_plan(const View& src, const V
   const bool fetch = channel * static_cast<double>(box.k) > static_cast<double>(l2_cache_size());
   const bool stream = goes_past_caches(channel * static_cast<double>(ends.m));
   const int stage_threads = all ? threads : 1;
-  plan->whole = stages(*plan, ends, plan->chunk, stage_threads, fetch, stream, plan->buffer);
-  plan->last = stages(*plan, ends, size - (plan->chunks - 1) * plan->chunk, stage_threads, fetch, stream, plan->buffer);
+  plan->whole = stages(*plan, ends, plan->strip, stage_threads, fetch, stream, plan->buffer);
+  plan->last = stages(*plan, ends, size - (plan->strips - 1) * plan->strip, stage_threads, fetch, stream, plan->buffer);
   for (int64_t& bytes : plan->buffer) bytes = allocation_sum(round_up(bytes, 64), 64);
   double cycles = 0;
   for (const Plan& stage : plan->whole) {
@@ -245,7 +245,7 @@ std::shared_ptr<const ChainPlan> Chain::Impl::make_plan(const View& src, const V
     plan->scratch = std::max(plan->scratch, stage.workspace.bytes());
   }
   for (const Plan& stage : plan->last) plan->scratch = std::max(plan->scratch, stage.workspace.bytes());
-  const int64_t count = plan->images * plan->chunks;
+  const int64_t count = plan->images * plan->strips;
   plan->team = all ? 1 : team_size(machine(), cycles * static_cast<double>(count), count, threads);
   return plan;
 }
@@ -281,10 +281,10 @@ void Chain::operator()(const View& src, const View& dst, const View* residual, i
   const Box& box = plan->box;
   const bool flushes = chain.first().options.flush_subnormals;
   const auto work = [&](int64_t index, int thread) {
-    const bool last = index % plan->chunks == plan->chunks - 1;
+    const bool last = index % plan->strips == plan->strips - 1;
     const Stages& stages = last ? plan->last : plan->whole;
-    const int64_t at = index % plan->chunks * plan->chunk;
-    int64_t image = index / plan->chunks;
+    const int64_t at = index % plan->strips * plan->strip;
+    int64_t image = index / plan->strips;
     const Axis& cut = box.axis[plan->cut];
     const char* from = static_cast<const char*>(src.data) + box.src + at * cut.src;
     char* to = static_cast<char*>(dst.data) + box.dst + at * cut.dst;
@@ -312,7 +312,7 @@ void Chain::operator()(const View& src, const View& dst, const View* residual, i
       run_serially(stages[i], chain.layer(i).weights, arrays, buffer[1] + plan->buffer[1]);
     }
   };
-  const int64_t pieces = plan->images * plan->chunks;
+  const int64_t pieces = plan->images * plan->strips;
   if (plan->one_by_one)
     work(0, 0);
   else

@@ -9,70 +9,70 @@ namespace {
 // K vectors as one, operation by operation: so the chains of operations of K vectors fill each other's waiting. (The
 // CPU overlaps whole vectors by itself, but its schedulers hold few of them.)
 template <class V, int K>
-struct Group {
+struct Bundle {
   using Number = typename V::Number;
   V v[K];
 
   template <class F>
-  static POINTWISE_INLINE Group map(F f) {
-    Group r;
+  static POINTWISE_INLINE Bundle map(F f) {
+    Bundle r;
     POINTWISE_UNROLL
     for (int k = 0; k < K; ++k) r.v[k] = f(k);
     return r;
   }
-  static Group load(const char* p) {
+  static Bundle load(const char* p) {
     return map([&](int k) { return V::load(p + k * sizeof(V)); });
   }
-  static Group fill(Number number) {
+  static Bundle fill(Number number) {
     return map([&](int) { return V::fill(number); });
   }
-#define POINTWISE_GROUP_1(f)                         \
-  static Group f(const Group& a) {                   \
+#define POINTWISE_BUNDLE_1(f)                        \
+  static Bundle f(const Bundle& a) {                 \
     return map([&](int k) { return V::f(a.v[k]); }); \
   }
-#define POINTWISE_GROUP_2(f)                                 \
-  static Group f(const Group& a, const Group& b) {           \
+#define POINTWISE_BUNDLE_2(f)                                \
+  static Bundle f(const Bundle& a, const Bundle& b) {        \
     return map([&](int k) { return V::f(a.v[k], b.v[k]); }); \
   }
-#define POINTWISE_GROUP_3(f)                                         \
-  static Group f(const Group& a, const Group& b, const Group& c) {   \
-    return map([&](int k) { return V::f(a.v[k], b.v[k], c.v[k]); }); \
+#define POINTWISE_BUNDLE_3(f)                                          \
+  static Bundle f(const Bundle& a, const Bundle& b, const Bundle& c) { \
+    return map([&](int k) { return V::f(a.v[k], b.v[k], c.v[k]); });   \
   }
-  POINTWISE_GROUP_1(abs)
-  POINTWISE_GROUP_1(exponent)
-  POINTWISE_GROUP_2(add)
-  POINTWISE_GROUP_2(sub)
-  POINTWISE_GROUP_2(mul)
-  POINTWISE_GROUP_2(div)
-  POINTWISE_GROUP_2(min)
-  POINTWISE_GROUP_2(max)
-  POINTWISE_GROUP_2(copysign)
-  POINTWISE_GROUP_3(fma)
-  POINTWISE_GROUP_3(rest)
-#undef POINTWISE_GROUP_1
-#undef POINTWISE_GROUP_2
-#undef POINTWISE_GROUP_3
-  static Group select_less(const Group& a, const Group& b, const Group& x, const Group& y) {
+  POINTWISE_BUNDLE_1(abs)
+  POINTWISE_BUNDLE_1(exponent)
+  POINTWISE_BUNDLE_2(add)
+  POINTWISE_BUNDLE_2(sub)
+  POINTWISE_BUNDLE_2(mul)
+  POINTWISE_BUNDLE_2(div)
+  POINTWISE_BUNDLE_2(min)
+  POINTWISE_BUNDLE_2(max)
+  POINTWISE_BUNDLE_2(copysign)
+  POINTWISE_BUNDLE_3(fma)
+  POINTWISE_BUNDLE_3(rest)
+#undef POINTWISE_BUNDLE_1
+#undef POINTWISE_BUNDLE_2
+#undef POINTWISE_BUNDLE_3
+  static Bundle select_less(const Bundle& a, const Bundle& b, const Bundle& x, const Bundle& y) {
     return map([&](int k) { return V::select_less(a.v[k], b.v[k], x.v[k], y.v[k]); });
   }
 };
 
 template <class V, int K>
-struct Fill<Group<V, K>> {
-  static Group<V, K> with(const Constant<typename V::Number>& c) {
+struct Fill<Bundle<V, K>> {
+  static Bundle<V, K> with(const Constant<typename V::Number>& c) {
     const V one = Fill<V>::with(c);
-    return Group<V, K>::map([&](int) { return one; });
+    return Bundle<V, K>::map([&](int) { return one; });
   }
 };
 
 // Four: more than the 16 registers of AVX2 hold, but what waits there for the stack waits less than for its own
 // results. (The two formulas of tanh in float32 are too much even so.)
 template <class V>
-using GroupOf = Group<V, 4>;
+using BundleOf = Bundle<V, 4>;
 template <class V>
-using TanhGroupOf = Group<V, sizeof(V) == 32 && sizeof(typename V::Number) == 4 ? 2 : 4>;
+using TanhBundleOf = Bundle<V, sizeof(V) == 32 && sizeof(typename V::Number) == 4 ? 2 : 4>;
 
-// See Activate in kernel.h: a function, of one vector and of a group.
+// See Activate in kernel.h: a function, of one vector and of a bundle.
 template <class V, class G, V (*one)(V, V, V), G (*many)(G, G, G)>
 void each(const Number* parameters, const char* from, int64_t vectors, char* to, int64_t row_vectors, ptrdiff_t row) {
   constexpr int together = sizeof(G) / sizeof(V);
@@ -101,19 +101,19 @@ void each(const Number* parameters, const char* from, int64_t vectors, char* to,
 template <class V>
 constexpr Activate activations[activation_kinds] = {nullptr,
                                                     nullptr,
-                                                    each<V, GroupOf<V>, relu6<V>, relu6<GroupOf<V>>>,
-                                                    each<V, GroupOf<V>, clip<V>, clip<GroupOf<V>>>,
-                                                    each<V, GroupOf<V>, leaky_relu<V>, leaky_relu<GroupOf<V>>>,
-                                                    each<V, GroupOf<V>, elu<V>, elu<GroupOf<V>>>,
-                                                    each<V, GroupOf<V>, sigmoid<V>, sigmoid<GroupOf<V>>>,
-                                                    each<V, TanhGroupOf<V>, tanh<V>, tanh<TanhGroupOf<V>>>,
-                                                    each<V, GroupOf<V>, silu<V>, silu<GroupOf<V>>>,
-                                                    each<V, GroupOf<V>, hardsigmoid<V>, hardsigmoid<GroupOf<V>>>,
-                                                    each<V, GroupOf<V>, hardswish<V>, hardswish<GroupOf<V>>>,
-                                                    each<V, GroupOf<V>, gelu<V>, gelu<GroupOf<V>>>,
-                                                    each<V, GroupOf<V>, gelu_tanh<V>, gelu_tanh<GroupOf<V>>>,
-                                                    each<V, GroupOf<V>, softplus<V>, softplus<GroupOf<V>>>,
-                                                    each<V, GroupOf<V>, mish<V>, mish<GroupOf<V>>>};
+                                                    each<V, BundleOf<V>, relu6<V>, relu6<BundleOf<V>>>,
+                                                    each<V, BundleOf<V>, clip<V>, clip<BundleOf<V>>>,
+                                                    each<V, BundleOf<V>, leaky_relu<V>, leaky_relu<BundleOf<V>>>,
+                                                    each<V, BundleOf<V>, elu<V>, elu<BundleOf<V>>>,
+                                                    each<V, BundleOf<V>, sigmoid<V>, sigmoid<BundleOf<V>>>,
+                                                    each<V, TanhBundleOf<V>, tanh<V>, tanh<TanhBundleOf<V>>>,
+                                                    each<V, BundleOf<V>, silu<V>, silu<BundleOf<V>>>,
+                                                    each<V, BundleOf<V>, hardsigmoid<V>, hardsigmoid<BundleOf<V>>>,
+                                                    each<V, BundleOf<V>, hardswish<V>, hardswish<BundleOf<V>>>,
+                                                    each<V, BundleOf<V>, gelu<V>, gelu<BundleOf<V>>>,
+                                                    each<V, BundleOf<V>, gelu_tanh<V>, gelu_tanh<BundleOf<V>>>,
+                                                    each<V, BundleOf<V>, softplus<V>, softplus<BundleOf<V>>>,
+                                                    each<V, BundleOf<V>, mish<V>, mish<BundleOf<V>>>};
 
 }  // namespace
 }  // namespace pointwise

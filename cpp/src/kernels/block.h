@@ -42,8 +42,8 @@ struct BlockRunner {
   using T = typename V::Number;
   static constexpr ptrdiff_t item = sizeof(T);
   static constexpr int lanes = V::lanes, width = NR * lanes;
-  static constexpr int group = MR < 64 ? 64 / MR : 1;  // tiles in the buffer
-  static constexpr int buffer_rows = (group * MR + lanes - 1) / lanes * lanes;
+  static constexpr int buffer_tiles = MR < 64 ? 64 / MR : 1;  // tiles in the buffer
+  static constexpr int buffer_rows = (buffer_tiles * MR + lanes - 1) / lanes * lanes;
   static constexpr T lowest = -__builtin_huge_val();
   static constexpr int64_t most_fetched = 512;  // bytes of a pixel; longer ones the CPU fetches ahead as well
 
@@ -200,7 +200,7 @@ void run_channel_rows(const Block& b) {
   const bool add = b.residual && runner.direct;
   char* const copy_to = may_copy(sizeof(V)) ? b.copy : nullptr;
   const int64_t vectors = ceil_div(b.pixels, V::lanes), tiles = ceil_div(vectors, NR);
-  const int64_t group = runner.direct ? b.channels : int64_t{MR} * runner.group;
+  const int64_t together = runner.direct ? b.channels : int64_t{MR} * runner.buffer_tiles;
   for (int64_t i = 0; i < tiles; ++i) {
     const int64_t begin = i * vectors / tiles, end = (i + 1) * vectors / tiles, pixel = begin * V::lanes;
     const int pixels = static_cast<int>(smaller(b.pixels, end * V::lanes) - pixel);
@@ -229,8 +229,8 @@ void run_channel_rows(const Block& b) {
       (t.copy ? f_copy : f)[rows - 1](t);
       copied = copied || t.copy;
     };
-    for (int64_t first = 0; first < b.channels; first += group) {
-      const int64_t channels = smaller(group, b.channels - first), whole = channels / MR;
+    for (int64_t first = 0; first < b.channels; first += together) {
+      const int64_t channels = smaller(together, b.channels - first), whole = channels / MR;
       const bool copies = copy_to && !copied && whole > 0;
       if (copies) run(first, first, 1, MR);
       run(first, first + copies * MR, whole - copies, MR);
@@ -253,7 +253,7 @@ void run_pixel_rows(const Block& b) {
   const int64_t vectors = ceil_div(b.channels, V::lanes), columns = ceil_div(vectors, NR);
   // Pixels spread evenly over the tiles: the first ones have one more than the others.
   const int64_t tiles = ceil_div(b.pixels, MR), larger = b.pixels % tiles, height = b.pixels / tiles;
-  const int64_t group = runner.direct ? tiles : runner.group;
+  const int64_t together = runner.direct ? tiles : runner.buffer_tiles;
   for (int64_t j = 0; j < columns; ++j) {
     // Spread evenly where a tile may start at any vector: 4 vectors are 2 + 2, not 3 + 1.
     const int64_t begin = per_panel == 1 ? j * vectors / columns : j * NR;
@@ -261,8 +261,8 @@ void run_pixel_rows(const Block& b) {
     const int64_t channel = begin * V::lanes;
     const int channels = static_cast<int>(smaller(b.channels, end * V::lanes) - channel);
     const int last = channels - static_cast<int>(end - begin - 1) * V::lanes;
-    for (int64_t tile = 0, first = 0; tile < tiles; tile += group) {
-      const int64_t stop = smaller(tiles, tile + group), middle = larger < tile ? tile : smaller(larger, stop);
+    for (int64_t tile = 0, first = 0; tile < tiles; tile += together) {
+      const int64_t stop = smaller(tiles, tile + together), middle = larger < tile ? tile : smaller(larger, stop);
       int64_t pixel = first;
       const auto run = [&](int64_t count, int64_t rows) {
         if (count == 0) return;

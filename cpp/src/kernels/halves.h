@@ -50,7 +50,7 @@ template <class V, int MR, int Whole, bool Residual>
 __attribute__((noinline)) void half_rows_column(const Column& t) {
   using Half = typename V::Half;
   constexpr ptrdiff_t vector = sizeof(V), panel_row = 64;
-  constexpr int group = MR > 20 ? 4 : 3, pointers = (MR + group - 1) / group;  // as in pixel_rows_column
+  constexpr int sharing = MR > 20 ? 4 : 3, pointers = (MR + sharing - 1) / sharing;  // as in pixel_rows_column
   static_assert(panel_width<typename V::Number>() == V::lanes, "a vector is a panel");
   const int64_t input_channels = t.input_channels;
   const ptrdiff_t x_pixel = t.x_pixel, x_channel = t.x_channel, panel = t.panel;
@@ -67,11 +67,11 @@ __attribute__((noinline)) void half_rows_column(const Column& t) {
     const char *x[pointers], *w = weights;
     POINTWISE_UNROLL
     for (int p = 0; p < pointers; ++p) {
-      x[p] = from + group * p * x_pixel;
+      x[p] = from + sharing * p * x_pixel;
       asm("" : "+r"(x[p]));
     }
-    ptrdiff_t third = group > 3 ? 3 * x_pixel : 0;
-    if (group > 3) asm("" : "+r"(third));
+    ptrdiff_t third = sharing > 3 ? 3 * x_pixel : 0;
+    if (sharing > 3) asm("" : "+r"(third));
     for (int64_t i = input_channels; i > 0; --i) {
       V channels[Whole + 1];
       POINTWISE_UNROLL
@@ -79,7 +79,7 @@ __attribute__((noinline)) void half_rows_column(const Column& t) {
       const Half rest = Half::load(w + Whole * panel);
       POINTWISE_UNROLL
       for (int r = 0; r < MR; ++r) {
-        const char* const from_x = x[r / group] + (r % group == 3 ? third : r % group * x_pixel);
+        const char* const from_x = x[r / sharing] + (r % sharing == 3 ? third : r % sharing * x_pixel);
         POINTWISE_UNROLL
         for (int j = 0; j < Whole; ++j) acc[r][j] = V::fma(V::broadcast(from_x), channels[j], acc[r][j]);
         asm volatile("" ::: "memory");  // loaded twice: see V::fma_half

@@ -72,7 +72,7 @@ template <class V, int Pairs, bool Residual>
 __attribute__((noinline)) void pair_rows_column(const Column& t) {
   using T = typename V::Number;
   constexpr ptrdiff_t vector = sizeof(V), panel_row = 64;
-  constexpr int rows = 2 * Pairs, group = 3, pointers = (rows + group - 1) / group;
+  constexpr int rows = 2 * Pairs, sharing = 3, pointers = (rows + sharing - 1) / sharing;
   static_assert(panel_width<T>() == V::lanes, "a vector is a panel");
   const int64_t input_channels = t.input_channels;
   const ptrdiff_t x_pixel = t.x_pixel, x_channel = t.x_channel, panel = t.panel;
@@ -89,7 +89,7 @@ __attribute__((noinline)) void pair_rows_column(const Column& t) {
     const char *x[pointers], *w = weights;
     POINTWISE_UNROLL
     for (int p = 0; p < pointers; ++p) {
-      x[p] = from + group * p * x_pixel;
+      x[p] = from + sharing * p * x_pixel;
       asm("" : "+r"(x[p]));
     }
     for (int64_t i = input_channels; i > 0; --i) {
@@ -97,8 +97,8 @@ __attribute__((noinline)) void pair_rows_column(const Column& t) {
       POINTWISE_UNROLL
       for (int p = 0; p < Pairs; ++p) {
         const int r = 2 * p, s = 2 * p + 1;
-        const V a = V::broadcast(x[r / group] + r % group * x_pixel),
-                b = V::broadcast(x[s / group] + s % group * x_pixel);
+        const V a = V::broadcast(x[r / sharing] + r % sharing * x_pixel),
+                b = V::broadcast(x[s / sharing] + s % sharing * x_pixel);
         sums[p][0] = V::fma(a, channels, sums[p][0]);
         sums[p][1] = V::fma(b, channels, sums[p][1]);
         sums[p][2] = V::fma(V::join(a, b), half, sums[p][2]);

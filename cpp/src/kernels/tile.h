@@ -120,8 +120,8 @@ template <class V, int MR, int NR, bool Residual>
 __attribute__((noinline)) void pixel_rows_column(const Column& t) {
   using T = typename V::Number;
   constexpr ptrdiff_t vector = V::lanes * sizeof(T), panel_row = 64;
-  constexpr int group = MR > 20 ? 4 : 3;
-  constexpr int per_panel = panel_width<T>() / V::lanes, pointers = (MR + group - 1) / group;
+  constexpr int sharing = MR > 20 ? 4 : 3;
+  constexpr int per_panel = panel_width<T>() / V::lanes, pointers = (MR + sharing - 1) / sharing;
   const int64_t input_channels = t.input_channels;
   const ptrdiff_t x_pixel = t.x_pixel, x_channel = t.x_channel, sums_row = t.sums_row, panel = t.panel, fetch = t.fetch;
   const char *from = t.x, *sums = t.sums, *residual = t.residual, *const weights = t.weights, *const bias = t.bias;
@@ -145,7 +145,7 @@ __attribute__((noinline)) void pixel_rows_column(const Column& t) {
     const char *x[pointers], *w = weights;
     POINTWISE_UNROLL
     for (int p = 0; p < pointers; ++p) {
-      x[p] = from + group * p * x_pixel;
+      x[p] = from + sharing * p * x_pixel;
       asm("" : "+r"(x[p]));
     }
     ptrdiff_t third = 3 * x_pixel;
@@ -156,7 +156,7 @@ __attribute__((noinline)) void pixel_rows_column(const Column& t) {
       for (int j = 0; j < NR; ++j) channels[j] = V::load(w + (j / per_panel) * panel + (j % per_panel) * vector);
       POINTWISE_UNROLL
       for (int r = 0; r < MR; ++r) {
-        const V pixel = V::broadcast(x[r / group] + (r % group == 3 ? third : (r % group) * x_pixel));
+        const V pixel = V::broadcast(x[r / sharing] + (r % sharing == 3 ? third : (r % sharing) * x_pixel));
         POINTWISE_UNROLL
         for (int j = 0; j < NR; ++j) acc[r][j] = V::fma(pixel, channels[j], acc[r][j]);
       }

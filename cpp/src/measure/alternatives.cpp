@@ -26,13 +26,13 @@ PackedWeights weights_of(const Layer& layer) {
 }
 
 std::string words_of(const Box& box, const Blocking& b, const KernelRows& rows) {
-  const std::string words = std::string(rows[b.row].name) + ", " + packing_words(b.packing);
+  const std::string words = std::string(rows[b.kernel_row].name) + ", " + packing_words(b.packing);
   if (box.axes == 1) return words;
   return words + ", " + std::to_string(b.images) + " x " + std::to_string(b.n) + " pixels";
 }
 
 bool same_way(const Blocking& a, const Blocking& b) {
-  return a.row == b.row && a.packing == b.packing && a.n_axes == b.n_axes;
+  return a.kernel_row == b.kernel_row && a.packing == b.packing && a.n_axes == b.n_axes;
 }
 
 // The box that reads src; the first one where none does.

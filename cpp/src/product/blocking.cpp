@@ -29,8 +29,8 @@ void split(const Work& work, const KernelRow& row, Blocking* b) {
   const bool channel_rows = row.rows == Rows::channels;
   const bool shares_lines = work.dst_m == work.item;
   const int64_t panel = 64 / work.item, units = b->images * work.groups;
-  b->n_blocks = {b->n, channel_rows ? row.lanes : row.unit, 1};
-  b->m_blocks = {work.m, panel, 1};
+  b->n_parts = {b->n, channel_rows ? row.lanes : row.unit, 1};
+  b->m_parts = {work.m, panel, 1};
   const int team = teams_are_forced()
                        ? work.threads
                        : static_cast<int>(std::min<double>(work.threads, b->cycles / cpu.least_cycles_a_thread));
@@ -38,7 +38,7 @@ void split(const Work& work, const KernelRow& row, Blocking* b) {
     const double whole = compute_cycles(work, row, b->n, work.m, b->indirect);
     const double scale = (b->cycles / static_cast<double>(units) - b->pack) / whole;
     double best = std::numeric_limits<double>::infinity();
-    Parts n = b->n_blocks, m = b->m_blocks;
+    Parts n = b->n_parts, m = b->m_parts;
     const auto weigh = [&](int64_t pixel_parts, int64_t channel_parts) {
       n.count = work.borrowed ? 1 : std::min(pixel_parts, n.units());
       m.count = std::min(channel_parts, m.units());
@@ -53,8 +53,8 @@ void split(const Work& work, const KernelRow& row, Blocking* b) {
                            cpu.late_long_piece * std::max(0.0, largest - cpu.long_piece_cycles);
       if (price >= best) return;
       best = price;
-      b->n_blocks = n;
-      b->m_blocks = m;
+      b->n_parts = n;
+      b->m_parts = m;
     };
     for (const int rounds : rounds_to_weigh) {
       const int64_t parts = std::max<int64_t>(1, int64_t{rounds} * team / units);
@@ -68,48 +68,48 @@ void split(const Work& work, const KernelRow& row, Blocking* b) {
     const double l3 = weights > work.l2 / 2 ? static_cast<double>(units) * weights / cpu.l3_bytes_per_cycle : 0;
     b->makespan = best + l3 * (1 - 1.0 / team);
   }
-  b->pieces = units * b->n_blocks.count * b->m_blocks.count;
+  b->pieces = units * b->n_parts.count * b->m_parts.count;
 }
 
 // Cache blocks. Beyond these sizes the order of the loops hardly matters (under 1%): they bound scratch memory and keep
 // what is streamed many times out of L3.
-void chunk(const Work& work, const KernelRow& row, Blocking* b) {
+void size_blocks(const Work& work, const KernelRow& row, Blocking* b) {
   const bool channel_rows = row.rows == Rows::channels;
   const int64_t unit = channel_rows ? int64_t{row.nr} * row.lanes : row.mr, panel = 64 / work.item;
   const int64_t k = std::max<int64_t>(work.k, 1);
-  b->k_chunk = k <= most_input_channels ? k : ceil_div(k, ceil_div(k, input_channels_a_call));
-  const bool split_inputs = b->k_chunk < k;
-  const int64_t bytes = b->k_chunk * work.item;
+  b->k_block = k <= most_input_channels ? k : ceil_div(k, ceil_div(k, input_channels_a_call));
+  const bool split_inputs = b->k_block < k;
+  const int64_t bytes = b->k_block * work.item;
 
-  b->m_chunk = std::min(b->m_blocks.largest(), most_of_a_call);
+  b->m_block = std::min(b->m_parts.largest(), most_of_a_call);
   if (channel_rows || split_inputs)
-    b->m_chunk = std::min(b->m_chunk, std::max<int64_t>(1, work.l2 / 2 / bytes / panel) * panel);
+    b->m_block = std::min(b->m_block, std::max<int64_t>(1, work.l2 / 2 / bytes / panel) * panel);
   if (work.borrowed) {
-    b->m_chunk = std::min(b->m_chunk, std::max<int64_t>(1, work.l2 / 2 / (k * work.item) / panel) * panel);
-    b->weights = allocation_size(allocation_size(round_up(b->m_chunk, panel), work.k), work.item);
+    b->m_block = std::min(b->m_block, std::max<int64_t>(1, work.l2 / 2 / (k * work.item) / panel) * panel);
+    b->weights = allocation_size(allocation_size(round_up(b->m_block, panel), work.k), work.item);
   }
-  b->n_chunk = b->n_blocks.largest();
-  const auto most_pixels = [&](int64_t n) { b->n_chunk = std::min(b->n_chunk, std::max<int64_t>(1, n / unit) * unit); };
+  b->n_block = b->n_parts.largest();
+  const auto most_pixels = [&](int64_t n) { b->n_block = std::min(b->n_block, std::max<int64_t>(1, n / unit) * unit); };
   most_pixels(most_of_a_call);
   if (!channel_rows) most_pixels(work.l2 / 4 / bytes);
   // Packed pixels that a single row of tiles reads stay in L1 (64 -> 1 channels, 200 pixels in NHWC: 1.8 -> 1.5 us).
   const bool once = b->packing == Packing::channels && work.m <= row.mr;
   if (b->packing != Packing::none) most_pixels((once ? work.l1 : work.l2) / 4 / (k * work.item));
-  if (split_inputs) most_pixels(work.l2 / 4 / (b->m_chunk * work.item));
+  if (split_inputs) most_pixels(work.l2 / 4 / (b->m_block * work.item));
   if (!b->even || b->packing != Packing::none) most_pixels(2048);
 
   if (b->packing == Packing::channels) {
-    b->packed_step = padded_row(b->n_chunk * work.item);
+    b->packed_step = padded_row(b->n_block * work.item);
     b->packed = allocation_size(b->packed_step, k);
   } else if (b->packing == Packing::pixels) {
     b->packed_step = padded_row(k * work.item);
-    b->packed = allocation_size(b->packed_step, b->n_chunk);
+    b->packed = allocation_size(b->packed_step, b->n_block);
   }
-  if (copies_pixels(work, row, b->k_chunk))
-    b->copy = allocation_size(b->k_chunk, int64_t{row.nr} * row.lanes * work.item);
+  if (copies_pixels(work, row, b->k_block))
+    b->copy = allocation_size(b->k_block, int64_t{row.nr} * row.lanes * work.item);
   if (split_inputs) {  // whole tiles
     const int64_t tile = std::max<int64_t>(panel, channel_rows ? row.mr : row.nr * row.lanes);
-    const int64_t n = round_up(b->n_chunk, unit), m = round_up(b->m_chunk, tile);
+    const int64_t n = round_up(b->n_block, unit), m = round_up(b->m_block, tile);
     b->sums_row = padded_row((channel_rows ? n : m) * work.item);
     b->sums = allocation_size(b->sums_row, channel_rows ? m : n);
   }
@@ -133,7 +133,7 @@ Candidate consider(const Work& work, const KernelRow& row, int index, int n_axes
   const Machine& cpu = *work.machine;
   Candidate candidate{};
   Blocking& b = candidate.blocking;
-  b.row = index;
+  b.kernel_row = index;
   b.n_axes = n_axes;
   b.packing = packing;
   b.images = b.n = 1;
@@ -214,7 +214,7 @@ void consider_all(const Work& work, const KernelRows& rows, const Take& take) {
 
 void cut_up(const Work& work, const KernelRow& row, Blocking* b) {
   split(work, row, b);
-  chunk(work, row, b);
+  size_blocks(work, row, b);
 }
 
 }  // namespace
@@ -222,7 +222,7 @@ void cut_up(const Work& work, const KernelRow& row, Blocking* b) {
 std::vector<Candidate> candidates(const Work& work, const KernelRows& rows) {
   std::vector<Candidate> all;
   consider_all(work, rows, [&](Candidate candidate) {
-    if (candidate.refused == nullptr) cut_up(work, rows[candidate.blocking.row], &candidate.blocking);
+    if (candidate.refused == nullptr) cut_up(work, rows[candidate.blocking.kernel_row], &candidate.blocking);
     all.push_back(candidate);
   });
   return all;
@@ -238,13 +238,13 @@ Blocking choose_blocking(const Work& work, const KernelRows& rows) {
   });
   assert(any);
   const double cycles = best.cycles;
-  cut_up(work, rows[best.row], &best);
+  cut_up(work, rows[best.kernel_row], &best);
   if (work.threads == 1) return best;
   // A way that takes a little longer on one thread may come out more even on several.
   consider_all(work, rows, [&](Candidate candidate) {
     const Blocking& b = candidate.blocking;
     if (candidate.refused != nullptr || b.cycles > 1.1 * cycles || b.cycles >= best.makespan * work.threads) return;
-    cut_up(work, rows[candidate.blocking.row], &candidate.blocking);
+    cut_up(work, rows[candidate.blocking.kernel_row], &candidate.blocking);
     if (candidate.blocking.makespan < best.makespan) best = candidate.blocking;
   });
   return best;

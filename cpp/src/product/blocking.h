@@ -61,14 +61,14 @@ inline Parts fewest_parts(int64_t total, int64_t unit, int64_t most) {
 }
 
 struct Blocking {
-  int row;     // index of the kernel row
-  int n_axes;  // the innermost axes that are a block's pixels; the others are images
-  bool even;   // pixels of dst and residual step evenly
+  int kernel_row;  // index in the registry
+  int n_axes;      // the innermost axes that are a block's pixels; the others are images
+  bool even;       // pixels of dst and residual step evenly
   Packing packing;
   int64_t images, n;         // products of the sizes of the axes
-  Parts n_blocks, m_blocks;  // those of a piece are one part of each
-  int64_t n_chunk, m_chunk;  // of a kernel call, at most
-  int64_t k_chunk;           // input channels of a kernel call
+  Parts n_parts, m_parts;    // those of a piece are one part of each
+  int64_t n_block, m_block;  // of a kernel call, at most
+  int64_t k_block;           // input channels of a kernel call
   int64_t pieces;
   ptrdiff_t packed_step;  // bytes from a channel (or pixel) of packed src to the next
   ptrdiff_t sums_row;     // bytes from a row of sums to the next, where the input channels are split

@@ -57,18 +57,18 @@ class Run {
     while (index >= plan_.blocking[i].pieces) index -= plan_.blocking[i++].pieces;
     const Box& box = plan_.product.box[i];
     const Blocking& b = plan_.blocking[i];
-    const int64_t channel_part = index % b.m_blocks.count;
-    index /= b.m_blocks.count;
-    const int64_t pixel_part = index % b.n_blocks.count;
-    index /= b.n_blocks.count;
-    const int64_t pixel = b.n_blocks.begin(pixel_part), channel = b.m_blocks.begin(channel_part);
-    run_block(box, b, index / plan_.product.groups, index % plan_.product.groups, pixel,
-              b.n_blocks.begin(pixel_part + 1) - pixel, channel, b.m_blocks.begin(channel_part + 1) - channel,
+    const int64_t channel_part = index % b.m_parts.count;
+    index /= b.m_parts.count;
+    const int64_t pixel_part = index % b.n_parts.count;
+    index /= b.n_parts.count;
+    const int64_t pixel = b.n_parts.begin(pixel_part), channel = b.m_parts.begin(channel_part);
+    run_piece(box, b, index / plan_.product.groups, index % plan_.product.groups, pixel,
+              b.n_parts.begin(pixel_part + 1) - pixel, channel, b.m_parts.begin(channel_part + 1) - channel,
               scratch_ + thread * plan_.workspace.bytes());
   }
 
  private:
-  void run_block(const Box& box, const Blocking& b, int64_t image, int64_t group, int64_t pixel, int64_t pixels,
+  void run_piece(const Box& box, const Blocking& b, int64_t image, int64_t group, int64_t pixel, int64_t pixels,
                  int64_t channel, int64_t channels, char* scratch) const {
     const Product& product = plan_.product;
     const int image_axes = box.axes - b.n_axes;
@@ -110,18 +110,18 @@ class Run {
     char* const panels = workspace.at(scratch, Region::panels);
     block.copy = b.copy > 0 ? workspace.at(scratch, Region::copy) : nullptr;
     ptrdiff_t* src_offsets = reinterpret_cast<ptrdiff_t*>(workspace.at(scratch, Region::offsets));
-    const int64_t most_offsets = b.packing != Packing::none || !b.even ? b.n_chunk : 0;  // else there may be no scratch
+    const int64_t most_offsets = b.packing != Packing::none || !b.even ? b.n_block : 0;  // else there may be no scratch
     ptrdiff_t* dst_offsets = src_offsets + most_offsets;
     ptrdiff_t* residual_offsets = dst_offsets + most_offsets;
     ptrdiff_t* scale_offsets = residual_offsets + most_offsets;
     const auto offsets = [&](int64_t begin, int64_t count, ptrdiff_t Axis::* step, ptrdiff_t* to) {
       pixel_offsets(box.axis.data() + image_axes, b.n_axes, begin, count, step, to);
     };
-    const Parts n_chunks = fewest_parts(pixels, b.n_blocks.unit, b.n_chunk);
-    const Parts m_chunks = fewest_parts(channels, width, b.m_chunk);
-    for (int64_t i = 0; i < n_chunks.count; ++i) {
-      const int64_t begin = pixel + n_chunks.begin(i);
-      block.pixels = pixel + n_chunks.begin(i + 1) - begin;
+    const Parts n_blocks = fewest_parts(pixels, b.n_parts.unit, b.n_block);
+    const Parts m_blocks = fewest_parts(channels, width, b.m_block);
+    for (int64_t i = 0; i < n_blocks.count; ++i) {
+      const int64_t begin = pixel + n_blocks.begin(i);
+      block.pixels = pixel + n_blocks.begin(i + 1) - begin;
       if (b.packing != Packing::none) offsets(begin, block.pixels, &Axis::src, src_offsets);
       if (!b.even) {
         offsets(begin, block.pixels, &Axis::dst, dst_offsets);
@@ -135,14 +135,14 @@ class Run {
       const ptrdiff_t dst_at = b.even ? begin * inner.dst : 0, residual_at = b.even ? begin * inner.residual : 0;
       block.y_offsets = b.even ? nullptr : dst_offsets;
       block.residual_offsets = b.even ? nullptr : residual_offsets;
-      for (int64_t k = 0; k < m_chunks.count; ++k) {
-        const int64_t from = m_chunks.begin(k);
-        block.channels = m_chunks.begin(k + 1) - from;
+      for (int64_t k = 0; k < m_blocks.count; ++k) {
+        const int64_t from = m_blocks.begin(k);
+        block.channels = m_blocks.begin(k + 1) - from;
         block.bias = bias + from * item_;
         block.weights = weights_.borrowed ? panels : weights + from * item_ * product.k;
         block.y = dst + dst_at + from * product.dst_m;
         block.residual = residual ? residual + residual_at + from * product.residual_m : nullptr;
-        const ptrdiff_t row = table_.rows[b.row].rows == Rows::channels ? block.y_channel : block.y_pixel;
+        const ptrdiff_t row = table_.rows[b.kernel_row].rows == Rows::channels ? block.y_channel : block.y_pixel;
         block.stream = plan_.stream && (reinterpret_cast<uintptr_t>(block.y) | static_cast<uintptr_t>(row)) % 64 == 0;
         const int64_t given_channel = group * product.m + channel + from;
         if (packs && multiplies_unpacked(b, block)) {
@@ -157,7 +157,7 @@ class Run {
 
   // Whether borrowed weights, each of which is used once, are left where they are.
   bool multiplies_unpacked(const Blocking& b, const Block& block) const {
-    return block.pixels == 1 && table_.rows[b.row].rows == Rows::pixels &&
+    return block.pixels == 1 && table_.rows[b.kernel_row].rows == Rows::pixels &&
            block.input_channels >= weights_.width &&  // so that panels have room for the sums of whole tiles
            weights_.given.strides[1] == item_;
   }
@@ -170,28 +170,28 @@ class Run {
     block.input_channels = 0;
     block.sums = sums;
     block.sums_row = 0;
-    table_.rows[b.row].run(block);
+    table_.rows[b.kernel_row].run(block);
   }
 
   // Runs a block, its input channels in the plan's chunks: every call but the last leaves its sums in scratch memory,
   // every call but the first goes on from them.
   void run_kernel(const Blocking& b, const Block& block, char* sums) const {
-    const KernelRow& row = table_.rows[b.row];
-    if (block.input_channels <= b.k_chunk) {
+    const KernelRow& row = table_.rows[b.kernel_row];
+    if (block.input_channels <= b.k_block) {
       row.run(block);
       return;
     }
     const bool channel_rows = row.rows == Rows::channels;
-    for (int64_t i = 0; i < block.input_channels; i += b.k_chunk) {
+    for (int64_t i = 0; i < block.input_channels; i += b.k_block) {
       Block part = block;
-      part.input_channels = std::min(b.k_chunk, block.input_channels - i);
+      part.input_channels = std::min(b.k_block, block.input_channels - i);
       part.x = block.x + i * block.x_channel;
       part.weights = block.weights + i * panel_bytes;
       if (i > 0) {
         part.sums = sums;
         part.sums_row = b.sums_row;
       }
-      if (i + b.k_chunk < block.input_channels) {
+      if (i + b.k_block < block.input_channels) {
         part.y = sums;
         part.y_pixel = channel_rows ? item_ : b.sums_row;
         part.y_channel = channel_rows ? b.sums_row : item_;

@@ -32,22 +32,22 @@ void explain_box(std::ostream& out, const Plan& plan, int index, int threads) {
   const KernelRows& rows = kernels(product.types.sum).rows;
   out << (box.k == 0 && product.k > 0 ? "padding" : "product") << ": " << b.images << " image(s) x " << product.groups
       << " group(s) of " << b.n << " pixels, " << box.k << " -> " << product.m << " channels\n";
-  out << "  kernel " << rows[b.row].name << ", " << packing_words(b.packing) << ", about " << b.cycles
+  out << "  kernel " << rows[b.kernel_row].name << ", " << packing_words(b.packing) << ", about " << b.cycles
       << " cycles on one thread\n";
-  out << "  pieces " << b.pieces << " of " << b.n_blocks.largest() << " pixels x " << b.m_blocks.largest()
-      << " channels; kernel calls of " << b.n_chunk << " pixels x " << b.m_chunk << " channels\n";
+  out << "  pieces " << b.pieces << " of " << b.n_parts.largest() << " pixels x " << b.m_parts.largest()
+      << " channels; kernel calls of " << b.n_block << " pixels x " << b.m_block << " channels\n";
   if (b.packed > 0) out << "  packed source " << size_words(b.packed) << " a thread\n";
   if (b.sums > 0)
-    out << "  sums of " << b.k_chunk << " input channels at a time, kept in " << size_words(b.sums) << " a thread\n";
+    out << "  sums of " << b.k_block << " input channels at a time, kept in " << size_words(b.sums) << " a thread\n";
 
   // Of each other row the best way that it can run, or why it cannot.
   const std::vector<Candidate> all = candidates(work_of(product, box, threads), rows);
   for (int row = 0; row < rows.count; ++row) {
-    if (row == b.row) continue;
+    if (row == b.kernel_row) continue;
     const Candidate* best = nullptr;
     const char* refused = nullptr;
     for (const Candidate& c : all) {
-      if (c.blocking.row != row) continue;
+      if (c.blocking.kernel_row != row) continue;
       if (c.refused != nullptr)
         refused = c.refused;
       else if (best == nullptr || c.blocking.cycles < best->blocking.cycles)

@@ -81,7 +81,7 @@ Plan plan_of(const Product& product, const std::array<Blocking, max_boxes>& bloc
     plan.workspace.reserve(Region::copy, b.copy);
     plan.workspace.reserve(Region::panels, b.weights);
     if (b.packing != Packing::none || !b.even)
-      plan.workspace.reserve(Region::offsets, offsets_of_a_pixel * b.n_chunk * sizeof(ptrdiff_t));
+      plan.workspace.reserve(Region::offsets, offsets_of_a_pixel * b.n_block * sizeof(ptrdiff_t));
   }
   plan.team = team_size(machine(), cycles, plan.pieces, threads);
   plan.fetch = memory.fetch.value_or(goes_past_caches(sources));
@@ -168,7 +168,7 @@ std::optional<Plan> make_borrowing_plan(const Product& product, int threads) {
   const std::array<Blocking, max_boxes> blocking = choose(product, threads, true);
   for (int i = 0; i < product.boxes; ++i) {
     const Blocking& b = blocking[i];
-    if (product.box[i].k > 0 && (b.images > 1 || b.n_chunk < b.n)) return std::nullopt;
+    if (product.box[i].k > 0 && (b.images > 1 || b.n_block < b.n)) return std::nullopt;
   }
   return plan_of(product, blocking, threads);
 }
