@@ -1,4 +1,4 @@
-"""The benchmark: what it checks, counts and writes. Nothing here asserts how long anything takes."""
+"""The benchmark: its checks, figures and files. No test asserts a time."""
 
 import functools
 import itertools
@@ -42,7 +42,7 @@ def command(line):
 
 @pytest.fixture
 def tiny(tmp_path, monkeypatch):
-    """A table in the working directory, a machine of round figures, and hardly any time for each layer."""
+    """Make a table in the working directory, with round figures for the machine and very short measurements."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(bench.command, "fma_peak", lambda threads: 50e9 * threads)
     monkeypatch.setattr(bench.command, "copy_bandwidth", lambda threads: 10e9)
@@ -54,7 +54,10 @@ def tiny(tmp_path, monkeypatch):
 
 @pytest.fixture
 def refused(capsys, tmp_path, monkeypatch):
-    """Run a benchmark that must be refused in one line before anything is measured, and return that line."""
+    """Return a function that runs a benchmark and returns its line on standard error.
+
+    The function checks that the benchmark is refused before it measures, and leaves no file behind.
+    """
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(bench.command, "measure", lambda *arguments: pytest.fail("the run has started"))
     monkeypatch.setattr(bench.command, "fma_peak", lambda threads: pytest.fail("the run has started"))
@@ -84,7 +87,7 @@ def test_everything_is_written(tiny, capsys):
     assert sorted(os.listdir()) == ["out.json", "out.png", "tiny.csv"]
 
     found = json.loads((tiny / "out.json").read_text())
-    assert set(found) == {"machine", "settings", "results", "summary"}
+    assert set(found) == {"machine", "settings", "run", "results", "summary"}
     machine = found["machine"]
     assert machine["threads"] == 2
     assert machine["fma_peak"] == 100e9
@@ -291,7 +294,8 @@ def test_the_check_has_the_derived_bound(layout):
     arrays = bench.operands.Operands(
         np.ones(case.shape(layout), one.dtype), np.ones((1, 1), one.dtype), np.ones(1, one.dtype)
     )
-    # |w| |x| + |b| = 2, gamma_3 = 3u/(1 - 3u) with u = 2**-24: 12.0000021 u; results near 2 are 2u apart
+    # |w| |x| + |b| = 2, and gamma_3 = 3u/(1 - 3u) with u = 2**-24. The bound is twice gamma_3 of 2, or 12.0000021 u.
+    # A step is 2u.
     for steps, right in ((6, True), (7, False)):
         result = np.full(case.shape(layout), 2 + steps * 2.0**-23, np.float32)
         result[0, 0, 0, 0] = 2
@@ -333,7 +337,7 @@ def test_contenders_compute_the_layer(case, layout, name):
     assert first.dtype == np.float32
     assert first.shape == expected.shape
     np.testing.assert_allclose(first, expected, rtol=1e-5, atol=1e-5)
-    if name != "openvino":  # fills its own array again, an advantage
+    if name != "openvino":  # reuses its own array, which is an advantage
         assert not np.shares_memory(first, second), "the result must be a new array"
     assert (expected == 0).any()
 
@@ -347,7 +351,7 @@ def test_contenders_take_turns():
 
     timers = {name: functools.partial(timer, name) for name in "abc"}
     best = bench.timing.time_in_turn(timers, 0.0, bench.timing.Effort(seconds=0, block=0.01, rounds=3))
-    assert "".join(order) == "aabbcc" + "abc" * 3  # two to calibrate each, then three rounds
+    assert "".join(order) == "aabbcc" + "abc" * 3  # two calibrations of each, then three rounds
     assert best == dict.fromkeys("abc", pytest.approx(1e-3))
 
 
@@ -375,7 +379,7 @@ def test_a_process_runs_only_in_its_turn():
         children = multiprocessing.active_children()
         assert len(children) == 2
         stats = [pathlib.Path(f"/proc/{child.pid}/stat") for child in children]
-        for _ in range(500):  # a signal takes its time
+        for _ in range(500):  # signals take effect with a delay
             states = [stat.read_text().rpartition(")")[2].split()[0] for stat in stats]
             if states == ["T", "T"]:
                 break
@@ -400,7 +404,7 @@ def test_what_goes_wrong_in_a_process_is_raised_here():
 
 
 def test_the_whole_stays_in_time(monkeypatch):
-    """Whatever one layer takes is missing to those after it: the deadlines share what is left."""
+    """A slow layer leaves less time to the layers after it, because deadlines share the remaining time."""
     clock = [0.0]
     deadlines = []
 

@@ -1,4 +1,4 @@
-"""The benchmark beside a busy neighbour: what it counts, and that nobody is left behind. Nothing asserts a time."""
+"""The benchmark beside a busy neighbour: its figures, and the end of its processes. No test asserts a time."""
 
 import contextlib
 import dataclasses
@@ -30,7 +30,7 @@ RUN = "bench --neighbour --quick --layers tiny.csv --json out.json"
 
 @pytest.fixture
 def tiny(tmp_path, monkeypatch):
-    """A table in the working directory, two CPUs of round figures, and hardly any time for each layer."""
+    """Make a table in the working directory, with two CPUs, round figures for them and very short measurements."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(os, "sched_getaffinity", lambda process: {0, 1})
     monkeypatch.setattr(bench.command, "fma_peak", lambda threads: 50e9 * threads)
@@ -42,7 +42,7 @@ def tiny(tmp_path, monkeypatch):
 
 @pytest.fixture
 def neighbours(monkeypatch):
-    """The busy neighbours that are started, in a list."""
+    """Return a list that receives each busy neighbour when it starts."""
     started = []
 
     class Recorded(subprocess.Popen):
@@ -55,12 +55,12 @@ def neighbours(monkeypatch):
 
 
 def is_gone(process):
-    """Whether a process was ended by force and waited for."""
+    """Return whether a process was killed and waited for."""
     return process.returncode == -signal.SIGKILL and not pathlib.Path(f"/proc/{process.pid}").exists()
 
 
 def state_becomes(process, wanted):
-    """Whether a process is seen in one of the states within some seconds: a signal takes its time."""
+    """Return whether a process reaches one of the states within 10 seconds; signals take effect with a delay."""
     stat = pathlib.Path(f"/proc/{process.pid}/stat")
     for _ in range(1000):
         if stat.read_text().rpartition(")")[2].split()[0] in wanted:
@@ -81,7 +81,7 @@ def test_everything_is_written(tiny, neighbours, capsys):
     assert not multiprocessing.active_children()
 
     found = json.loads((tiny / "out.json").read_text())
-    assert set(found) == {"machine", "settings", "results", "summary"}
+    assert set(found) == {"machine", "settings", "run", "results", "summary"}
     assert found["machine"]["threads"] == 2
     assert found["settings"]["neighbour"] is True
     assert found["settings"]["batch"] == 3
@@ -144,10 +144,10 @@ def test_default_layers_are_installed():
 @pytest.mark.parametrize(
     ("argv", "words"),
     [
-        (["--threads", "1"], "--threads must be at least 2 with --neighbour, which compares them with one, got 1"),
+        (["--threads", "1"], "--threads must be at least 2 with --neighbour, which compares with 1 thread, got 1"),
         (["--threads", "0"], "--threads: must be at least 1, got 0"),
         (["--threads", "1000000"], "--threads must be from 1 to"),
-        (["--plot", "out.png"], "--plot draws a roofline, which --neighbour has none of: use --json"),
+        (["--plot", "out.png"], "--plot cannot be combined with --neighbour, which has no roofline: use --json"),
         (["--vs", "nope"], "'nope'"),
         (["--network", "nope"], "there is no network 'nope'"),
         (["--json", "nowhere/out.json"], "nowhere/out.json: cannot be written"),
@@ -167,12 +167,12 @@ def test_bad_arguments_are_refused_in_one_line(tiny, neighbours, capsys, argv, w
 def test_one_cpu_is_not_enough(tiny, neighbours, monkeypatch, capsys):
     monkeypatch.setattr(os, "sched_getaffinity", lambda process: {3})
     assert main(RUN.split()) == 2
-    message = "pointwise bench: --neighbour needs 2 CPUs, one of them for the neighbour; this process may use 1\n"
+    message = "pointwise bench: --neighbour needs 2 CPUs, one of them for the neighbour, but this process may use 1\n"
     assert capsys.readouterr().err == message
     assert not neighbours
 
 
-# nobody is left behind
+# the end of all processes
 
 
 @pytest.mark.parametrize(
@@ -184,9 +184,9 @@ def test_one_cpu_is_not_enough(tiny, neighbours, monkeypatch, capsys):
     ],
 )
 @pytest.mark.parametrize("place", ["prepare", "time_each"])
-def test_nobody_is_left_behind(tiny, neighbours, monkeypatch, capsys, error, status, message, place):
+def test_no_process_is_left_behind(tiny, neighbours, monkeypatch, capsys, error, status, message, place):
     right = getattr(bench.processes.ContenderProcess, place)
-    left = [6]  # the error comes when the neighbour has been at work
+    left = [6]  # the error comes after the neighbour has run
 
     def fail(process, *arguments):
         left[0] -= 1
@@ -229,7 +229,7 @@ sys.exit(main(["bench", "--neighbour", "--quick", "--layers", "tiny.csv"]))
         os.killpg(process.pid, signal.SIGINT)
         out, err = process.communicate(timeout=60)
         assert (process.returncode, out, err) == (130, b"", b"")
-        for _ in range(1000):  # multiprocessing has a helper, which ends when everybody else has
+        for _ in range(1000):  # multiprocessing's resource tracker ends last
             try:
                 os.killpg(process.pid, 0)
             except ProcessLookupError:
@@ -253,7 +253,7 @@ def test_the_neighbour_runs_only_when_it_may(neighbours):
 
 
 def test_the_neighbour_ends_when_whoever_started_it_is_gone(monkeypatch):
-    monkeypatch.setattr(os, "getpid", lambda: 0)  # nobody's parent
+    monkeypatch.setattr(os, "getpid", lambda: 0)  # the id of no parent
     with bench.contention.stopped_neighbour() as neighbour:
         neighbour.send_signal(signal.SIGCONT)
         assert neighbour.wait(60) == 0
@@ -276,7 +276,7 @@ def test_statistics_of_all_slices_together():
     first, second = np.arange(1.0, 61.0), np.arange(61.0, 102.0)
     assert bench.contention.statistics([first, second]) == bench.contention.Calls(101, 51.0, 100.0)
     slow = np.full(1000, 1e-5)
-    slow[::50] = 8e-3  # the median would not show it
+    slow[::50] = 8e-3  # outliers that a median would not show
     found = bench.contention.statistics([slow])
     assert found.mean == pytest.approx(1e-5 + 0.02 * (8e-3 - 1e-5))
     assert found.p99 == pytest.approx(8e-3)
@@ -287,7 +287,7 @@ def calls_of(mean, p99=None):
 
 
 def results_of(ratios, p99_ratios):
-    """Return results whose ratios are these, of two contenders; NumPy's are twice as large."""
+    """Return results of two contenders with the given ratios; NumPy's ratios are twice as large."""
     return [
         bench.contention.NeighbourResult(
             dataclasses.replace(CASE, layer=f"layer {i}"),
@@ -327,14 +327,14 @@ def test_tables_show_microseconds_and_ratios():
         for grid in bench.contention_report.neighbour_tables(results, ["numpy"], machine, found):
             console.print(grid)
     rows = [line.split() for line in captured.get().splitlines()]
-    # quiet mean, mean of one, mean of several, ratio, 99th percentile, ratio
+    # Quiet mean, mean of one thread, mean of several threads, ratio, 99th percentile, ratio.
     assert ["t", "layer", "0", "1", "pointwise", "1000", "2000", "1500", "0.75", "3000", "1.50"] in rows
     assert ["numpy", "700", "1000", "6000", "6.00", "1.8e+04", "18.00"] in rows
     assert ["NCHW", "pointwise", "2", "1.50", "3.00", "t", "layer", "1", "3.67", "9.00", "t", "layer", "1"] in rows
 
 
 class Ticking:
-    """A clock that only calls move on."""
+    """A clock that only `call` advances."""
 
     def __init__(self, monkeypatch, durations):
         self.now, self.durations, self.calls = 0.0, durations, 0
@@ -348,7 +348,7 @@ class Ticking:
 def test_every_call_of_a_slice_is_timed_after_those_that_warm_up(monkeypatch):
     clock = Ticking(monkeypatch, [1.0, 2.0, 4.0])
     seconds = bench.timing.time_each(clock.call, bench.timing.Slice(untimed=2.5, timed=10.0))
-    assert seconds.tolist() == [4.0, 1.0, 2.0, 4.0]  # the one during which the time is up belongs to the slice
+    assert seconds.tolist() == [4.0, 1.0, 2.0, 4.0]  # the call during which time runs out belongs to the slice
     assert clock.calls == 2 + 4
 
 

@@ -1,4 +1,4 @@
-"""The cost model's choice against the best of all kernel rows, packings and blockings, by time."""
+"""Measures the choice of the cost model against all alternative kernel rows, packings and blockings."""
 
 from __future__ import annotations
 
@@ -22,27 +22,27 @@ if TYPE_CHECKING:
 
     from .timing import Timer
 
-WITHIN = 2.0  # alternatives that the model takes for slower than the best by more than this factor are not timed
-# Short blocks: a neighbour on the machine spoils one of them, not all. The search is the first half of a layer's time.
+WITHIN = 2.0  # alternatives with more predicted cycles than the best by this factor are not timed
+# Timing blocks are short, so that a disturbance spoils one of them, not all. The search takes half of a layer's time.
 QUICK = Effort(seconds=0.09, block=0.0005, rounds=3)
 FULL = Effort(seconds=1.0, block=0.002, rounds=8)
 
-MOST_CHANNELS, MOST_PIXELS = 2048, 12544  # of generated shapes; 112 x 112
+MOST_CHANNELS, MOST_PIXELS = 2048, 12544  # of generated layers; 12544 is 112 x 112
 MOST_FLOPS, MOST_BYTES = 300_000_000, 64_000_000
 
 
 @dataclasses.dataclass(frozen=True)
 class Alternative:
-    """One way to run a layer.
+    """An alternative that was timed.
 
     Attributes
     ----------
     words : str
-        Kernel row, packing and, where they can differ, images x pixels.
+        Kernel row, packing and, if they can differ, images x pixels.
     cycles : float
-        What the cost model expects.
+        Cycles that the cost model predicts.
     seconds : float
-        Per call in the best block of the search.
+        Time per call in the best timing block of the search.
     """
 
     words: str
@@ -52,18 +52,17 @@ class Alternative:
 
 @dataclasses.dataclass(frozen=True)
 class Choice:
-    """What was measured of one layer in one layout.
+    """Result of one layer in one layout.
 
     Attributes
     ----------
     chosen, best : str
-        Words of the model's choice, and of what took the least time in the search.
+        Words of the choice of the cost model, and of the fastest alternative of the search.
     regret : float
-        The time of the choice over that of the best, in blocks of their own after the search: the least of many noisy
-        times is a lucky one, and would make every choice look worse than it is. 1 where the choice is the best, or no
-        slower in those blocks.
+        Time of the choice over the time of the best, at least 1. Both are timed again after the search, because the
+        minimum of many noisy times is too low. With that minimum, every choice would look worse than it is.
     alternatives : list of Alternative
-        All that were timed, the choice first.
+        All alternatives that were timed, the choice first.
     """
 
     case: Case
@@ -75,21 +74,23 @@ class Choice:
 
 
 def generated_cases(count: int, seed: int, known: Collection[Case] = ()) -> list[Case]:
-    """Return random layers: channels and pixels log-uniform, one in ten with stride 2, one in ten a batch.
+    """Return random layers with a log-uniform distribution of channels and pixels.
+
+    About one layer in ten has stride 2, and one in ten has several images.
 
     Parameters
     ----------
     count : int
-        How many.
+        Number of layers.
     seed : int
-        Of the random numbers: the same layers for the same seed.
+        Seed of the random numbers. The same seed gives the same layers.
     known : collection of Case
-        Layers whose shapes are left out.
+        Layers whose shapes are not generated.
 
     Returns
     -------
     list of Case
-        None of more than `MOST_FLOPS`, nor with more than `MOST_BYTES` in its arrays.
+        Layers with at most `MOST_FLOPS` operations and `MOST_BYTES` in all arrays.
     """
     rng = np.random.default_rng(seed)
     taken = {_sizes(case) for case in known}
@@ -103,7 +104,7 @@ def generated_cases(count: int, seed: int, known: Collection[Case] = ()) -> list
         height = max(1, math.isqrt(pixels))
         stride = 2 if rng.random() < 0.1 else 1
         n = int(rng.integers(2, 17)) if rng.random() < 0.1 else 1
-        # as many pixels of the result, whatever the stride
+        # the number of output pixels does not depend on the stride
         h, w = height * stride, pixels // height * stride
         case = Case("generated", str(len(cases)), n, cin, cout, h, w, stride, 1)
         numbers = n * h * w * cin + cout * (cin + 1) + n * h * w // stride**2 * cout
@@ -120,14 +121,14 @@ def _sizes(case: Case) -> Case:
 def measure_choices(
     work: Sequence[tuple[Case, str]], effort: Effort, progress: Callable[[str], None] = lambda text: None
 ) -> Iterator[Choice]:
-    """Time the model's choice and its alternatives on layers, in turn, with one thread.
+    """Time the choice of the cost model and its alternatives in turn, on one thread.
 
     Parameters
     ----------
     work : sequence of (Case, str)
-        Layers and their layouts. BLAS, which the check needs, must have been told to use one thread.
+        Layers and their layouts. The caller must limit BLAS, which the check uses, to one thread.
     effort : Effort
-        How long to measure; its rounds are those of the search, and again of the choice against the best.
+        Duration of the measurement. Its rounds hold for the search and for the comparison after it.
     progress : callable
         Called with a text before each layer.
 
@@ -138,13 +139,13 @@ def measure_choices(
     Raises
     ------
     WrongResult
-        For a choice whose result is not NumPy's, and for an alternative whose result differs in a bit from it.
+        If the result of a choice is not that of NumPy, or an alternative differs from the choice in a bit.
     """
     end = time.perf_counter() + len(work) * effort.seconds
     for done, (case, layout) in enumerate(work):
         progress(f"{layout} {case.network} {case.layer}")
         now = time.perf_counter()
-        # a slow layer takes from those after it: the whole stays in time
+        # a slow layer shortens those after it, so that the total time is kept
         yield _measure(case, layout, effort, now, max(0.0, end - now) / (len(work) - done))
 
 

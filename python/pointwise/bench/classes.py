@@ -1,4 +1,4 @@
-"""Layers in classes by what bounds them: those that should reach the peak, and the other large ones."""
+"""Classifies layers: compute-bound layers, which should reach the FMA peak, and other large layers."""
 
 from __future__ import annotations
 
@@ -10,36 +10,36 @@ if TYPE_CHECKING:
 
     from .measure import Result
 
-LARGE = 1_000_000  # FLOP: below it a call is mostly overhead, and its percent of the peak says nothing
-# FLOP per byte from which nothing but arithmetic should set the time. In float32 the intensity is at most half the
-# pixels, and half the input or output channels of a group: each of them is 24 or more here, enough for register tiles.
+LARGE = 1_000_000  # FLOP; a call with fewer is mostly overhead, so its fraction of the peak means little
+# FLOP/byte from which on arithmetic alone should limit a layer. In float32 the intensity is at most half of the pixels,
+# and half of the input or output channels of a group. So each of these is at least 24, enough for register tiles.
 INTENSITY = 12.0
-PEAK_TARGET, BANDWIDTH_TARGET = 0.80, 0.85  # a large layer that is not compute-bound is at its limit with either
+PEAK_TARGET, BANDWIDTH_TARGET = 0.80, 0.85  # other large layers should reach one of the two
 
 
 def geometric_mean(values: Iterable[float]) -> float | None:
-    """Return the geometric mean of positive numbers, or None where there are none."""
+    """Return the geometric mean of positive numbers, or None if there are none."""
     logarithms = [math.log(value) for value in values]
     return math.exp(math.fsum(logarithms) / len(logarithms)) if logarithms else None
 
 
 def is_large(result: Result) -> bool:
-    """Return whether the layer is above 1 MFLOP."""
+    """Return True if the layer has more than 1 MFLOP."""
     return result.cost.flops > LARGE
 
 
 def is_compute_bound(result: Result) -> bool:
-    """Return whether the layer is above 1 MFLOP and 12 FLOP/byte."""
+    """Return True if the layer has more than 1 MFLOP, and 12 FLOP/byte or more."""
     return is_large(result) and result.cost.intensity >= INTENSITY
 
 
 def class_summary(results: Sequence[Result], bandwidth: float) -> dict[str, Any]:
-    """Return the summary of the two classes of one layout's results, in plain objects for JSON."""
+    """Return a summary of both classes for the results of one layout, as JSON objects."""
     bound = [result for result in results if is_compute_bound(result)]
     other = [result for result in results if is_large(result) and not is_compute_bound(result)]
 
     def share(result: Result) -> float:
-        """Return how much of the nearer target is reached."""
+        """Return the fraction of the nearer target that the layer reaches."""
         of_bandwidth = result.bytes_per_second / bandwidth
         return max(result.peak_fraction / PEAK_TARGET, of_bandwidth / BANDWIDTH_TARGET)
 
@@ -64,7 +64,7 @@ def class_summary(results: Sequence[Result], bandwidth: float) -> dict[str, Any]
 
 
 def class_lines(layout: str, summary: dict[str, Any]) -> list[str]:
-    """Return the classes of one layout's summary in lines of text; a class without layers has none."""
+    """Return the summary of one layout as lines of text. A class without layers gives no line."""
     lines = []
     bound, other = summary["compute_bound"], summary["other_above_1_mflop"]
     if bound["layers"]:
@@ -77,7 +77,7 @@ def class_lines(layout: str, summary: dict[str, Any]) -> list[str]:
         lines.append(
             f"{layout}: other layers above 1 MFLOP: {len(short)} of {other['layers']} reach neither "
             f"{100 * PEAK_TARGET:.0f}% of FMA peak nor {100 * BANDWIDTH_TARGET:.0f}% of copy bandwidth"
-            f"{': ' if short else ''}{', '.join(short)}; the least has {100 * other['minimum_peak_fraction']:.1f}% and "
+            f"{': ' if short else ''}{', '.join(short)}; lowest: {100 * other['minimum_peak_fraction']:.1f}% and "
             f"{100 * other['minimum_bandwidth_fraction']:.1f}% ({other['minimum_layer']})"
         )
     return lines

@@ -1,14 +1,16 @@
-"""``pointwise bench``: real layers beside NumPy and frameworks, in turn."""
+"""``pointwise bench``: times layers of real networks with pointwise, NumPy and frameworks in turn."""
 
 from __future__ import annotations
 
 import contextlib
+import datetime
 import importlib.util
 import itertools
 import json
 import os
 import pathlib
 import platform
+import shlex
 import sys
 from typing import TYPE_CHECKING, Any
 
@@ -39,46 +41,54 @@ if TYPE_CHECKING:
     from ..cli.parser import Commands
     from .layers import Case
 
-SUMMARY = "time real layers beside NumPy and frameworks, in turn"
+SUMMARY = "time layers of real networks with pointwise, NumPy and frameworks"
 EXAMPLE = """\
 examples: pointwise bench --quick
           pointwise bench --network resnet50 --layout NHWC --vs numpy,torch --json resnet50.json --plot resnet50.png"""
 NEIGHBOUR_HELP = (
-    "time single calls while another process keeps a CPU busy, with one thread and with --threads: means and 99th "
-    "percentiles; takes 3 s or more (with --quick 1 s) for each layer, layout and contender (default: a dozen layers "
-    "of 10 us to 5 ms, with --quick half of them)"
+    "time single calls while another process keeps a CPU busy, with one thread and with --threads; print means and "
+    "99th percentiles; takes 3 s or more (with --quick 1 s) for each layer, layout and contender (default: a dozen "
+    "layers, with --quick half of them)"
 )
 COMPANY_HELP = (
-    "time pointwise beside other libraries' threads in one process: a matrix product by NumPy and a convolution in "
-    "turn, and, where PyTorch is installed, a MobileNetV2 with its 1x1 layers by pointwise; with --threads (default: 2)"
+    "time pointwise together with a library that has threads in the same process: matrix products of NumPy in turn "
+    "with convolutions and, if PyTorch is installed, MobileNetV2 with pointwise for its 1x1 layers (default: 2 threads)"
 )
-MOST_THREADS = 1024  # contenders may end their process where the system cannot start as many
-WIDTH = 160  # of the table where there is no terminal to ask
+MOST_THREADS = 1024  # libraries may abort the process if the system cannot start their threads
+WIDTH = 160  # columns of tables if standard output is not a terminal
 PICTURES = (".png", ".svg")
+KERNEL_VARIABLES = (
+    "POINTWISE_ISA",
+    "POINTWISE_THREADING",
+    "OPENBLAS_CORETYPE",
+    "ONEDNN_MAX_CPU_ISA",
+    "ATEN_CPU_CAPABILITY",
+    "MKL_ENABLE_INSTRUCTIONS",
+)
 COPY_EVERY = 10  # layers between two measurements of the copy bandwidth
 PEERS = [name for name in CONTENDERS if name != US]
 
 
 def register(commands: Commands) -> None:
-    """Add the command to the command line."""
+    """Add the command to the parser."""
     parser = commands.add_parser("bench", help=SUMMARY, description=SUMMARY.capitalize() + ".", epilog=EXAMPLE)
     layers = parser.add_mutually_exclusive_group()
     layers.add_argument("--network", metavar="NAME", help=f"one of {', '.join(networks())} (default: all)")
-    layers.add_argument("--layers", metavar="FILE.csv", help="network,layer,n,cin,cout,h,w,stride,groups")
-    parser.add_argument("--layout", choices=(*LAYOUTS, "both"), default="both", help="of x and y (default: both)")
-    threads_help = "of every contender (default: 1; with --neighbour or --company 2)"
+    layers.add_argument("--layers", metavar="FILE.csv", help="CSV: network,layer,n,cin,cout,h,w,stride,groups")
+    parser.add_argument("--layout", choices=(*LAYOUTS, "both"), default="both", help="layout of x, y (default: both)")
+    threads_help = "threads of each contender (default: 1; with --neighbour or --company 2)"
     parser.add_argument("--threads", type=positive, metavar="N", help=threads_help)
-    parser.add_argument("--batch", type=positive, metavar="N", help="images (default: as the tables have it)")
-    parser.add_argument("--quick", action="store_true", help="end within half a minute; less exact")
-    parser.add_argument("--vs", metavar="A,B", help=f"{', '.join(PEERS)} (default: numpy)")
-    activation_help = f"{', '.join((NONE, *ACTIVATIONS))}; with its parameters as in clip,0,6 (default: relu)"
+    parser.add_argument("--batch", type=positive, metavar="N", help="images (default: as in the tables)")
+    parser.add_argument("--quick", action="store_true", help="finish within half a minute; less exact")
+    parser.add_argument("--vs", metavar="A,B", help=f"peers: {', '.join(PEERS)} (default: numpy)")
+    activation_help = f"{', '.join((NONE, *ACTIVATIONS))}; parameters as in clip,0,6 (default: relu)"
     parser.add_argument("--activation", type=parse_activation, metavar="A", help=activation_help)
-    parser.add_argument("--residual", action="store_true", help="add an array of the result's shape before it")
+    parser.add_argument("--residual", action="store_true", help="add a residual before the activation")
     parser.add_argument("--neighbour", action="store_true", help=NEIGHBOUR_HELP)
     parser.add_argument("--company", action="store_true", help=COMPANY_HELP)
-    parser.add_argument("--json", metavar="FILE", help="write every figure as JSON")
-    parser.add_argument("--plot", metavar="FILE.png", help="draw a roofline (or FILE.svg)")
-    words = f"compare the kernels we choose with the best of all, also on layers drawn with SEED (default: {SEED})"
+    parser.add_argument("--json", metavar="FILE", help="write all figures as JSON")
+    parser.add_argument("--plot", metavar="FILE.png", help="draw a roofline, as PNG or SVG")
+    words = f"compare the chosen kernels with all alternatives, also on random layers of SEED (default: {SEED})"
     parser.add_argument("--explain", type=positive, nargs="?", const=SEED, metavar="SEED", help=words)
     parser.set_defaults(run=run)
 
@@ -107,7 +117,7 @@ def run(args: argparse.Namespace) -> int:
     with blas_threads(args.threads, args.owns_process):
         peak = fma_peak(args.threads)
         results, bandwidth = _measure(args, cases, layouts, contenders)
-        # the best of both ends of the run: a neighbour, or a lower clock, is seldom there at both
+        # Measured at both ends of the run: a disturbance or a low clock rarely affects both.
         peak = max(peak, fma_peak(args.threads))
     modules = [
         "numpy",
@@ -116,7 +126,7 @@ def run(args: argparse.Namespace) -> int:
     ]
     modules += ["scipy"] if epilogue.activation.name == "gelu" and "numpy" in contenders else []
     versions = {US: _core.version, "python": platform.python_version(), **{m: version(m) or "unknown" for m in modules}}
-    versions |= blas_kernels()  # after the peers': what a figure against NumPy depends on most
+    versions |= blas_kernels()  # figures against NumPy depend most on these
     machine = Machine(cpu_name(), caches(), _core.isa, args.threads, peak, bandwidth, versions)
     _report(args, epilogue, results, contenders, machine)
     return 0
@@ -136,7 +146,7 @@ def _cases(args: argparse.Namespace) -> list[Case]:
         cases = [case.with_batch(args.batch) for case in cases]
         with library_errors():
             for case in cases:
-                case.cost()  # sizes beyond int64
+                case.cost()  # raises for sizes beyond int64
     return cases
 
 
@@ -144,7 +154,7 @@ def _contenders(text: str) -> list[str]:
     names = list(dict.fromkeys(text.split(",")))
     for name in names:
         if name not in PEERS:
-            raise CommandError(f"--vs must be some of {', '.join(PEERS)} with commas between them, got {text!r}")
+            raise CommandError(f"--vs must be a comma-separated list of {', '.join(PEERS)}, got {text!r}")
         for module in MODULES.get(name, ()):
             if importlib.util.find_spec(module) is None:
                 raise CommandError(
@@ -154,12 +164,12 @@ def _contenders(text: str) -> list[str]:
 
 
 def _check_epilogue(epilogue: Epilogue, args: argparse.Namespace, contenders: Sequence[str]) -> None:
-    """Refuse contenders that were asked for and cannot compute it, and what we cannot."""
+    """Refuse an epilogue that pointwise or a requested contender does not support."""
     for name in contenders:
         reason = left_out(name, epilogue.activation)
-        # what nobody asked for may be left out of a table, and is; beside a neighbour everybody has all layers
+        # A peer by default may be left out of a table. With --neighbour, all contenders must compute all layers.
         if reason is not None and (args.vs is not None or args.neighbour):
-            raise CommandError(f"--vs {name} has no --activation {epilogue.activation}{reason}")
+            raise CommandError(f"--vs {name} cannot compute --activation {epilogue.activation}{reason}")
     with library_errors():
         Conv(np.ones((1, 1), np.float32), activation=epilogue.activation.argument())
 
@@ -178,15 +188,15 @@ def _check_outputs(args: argparse.Namespace) -> None:
 
 @contextlib.contextmanager
 def blas_threads(threads: int, owns_process: bool) -> Iterator[None]:
-    """Have NumPy's BLAS use so many threads.
+    """Set the number of threads of the BLAS of NumPy, for a ``with`` block.
 
     Parameters
     ----------
     threads : int
-        As many as everybody else has.
+        Number of threads.
     owns_process : bool
-        Whether this process may be started again: without threadpoolctl, environment variables are the one way that
-        works with every BLAS, and they are read when NumPy is imported.
+        True if this process may be started again. This is needed without threadpoolctl: only environment variables
+        work with every BLAS, and BLAS reads them when NumPy is imported.
     """
     try:
         control: Any = importlib.import_module("threadpoolctl")
@@ -196,7 +206,7 @@ def blas_threads(threads: int, owns_process: bool) -> Iterator[None]:
             if not owns_process:
                 setting = f"{BLAS_VARIABLES[0]}={threads}"
                 raise CommandError(
-                    f"bench needs threadpoolctl, or {setting} and the like before Python starts: "
+                    f"bench needs threadpoolctl, or {setting} and the same for MKL, BLIS and OMP before Python starts: "
                     "pip install 'pointwise[bench]'"
                 ) from None
             os.execve(sys.executable, [sys.executable, *sys.orig_argv[1:]], {**os.environ, **wanted})
@@ -209,7 +219,7 @@ def blas_threads(threads: int, owns_process: bool) -> Iterator[None]:
 def _measure(
     args: argparse.Namespace, cases: Sequence[Case], layouts: Sequence[str], contenders: Sequence[str]
 ) -> tuple[list[Any], float]:
-    """Return the results, and the copy bandwidth: the best of both ends of the run and of every few layers."""
+    """Return the results and the copy bandwidth, which is the best of several measurements during the run."""
     effort = QUICK if args.quick else FULL
     bandwidths: list[float] = []
     layers = itertools.count()
@@ -241,11 +251,11 @@ def _company_schedule(args: argparse.Namespace) -> company.Schedule:
 
 @contextlib.contextmanager
 def _progress_bar(total: int) -> Iterator[Callable[[str], None]]:
-    """Show a bar on standard error where that is a terminal; yield what is called before each of `total` steps."""
+    """Show a bar on standard error if that is a terminal. Yield a function to call before each of `total` steps."""
     console = require("rich.console", "bench").Console(stderr=True, markup=False, highlight=False)
     module = require("rich.progress", "bench")
     columns = (module.BarColumn(), module.MofNCompleteColumn(), module.TimeElapsedColumn(), "{task.description}")
-    # refreshed only between layers: a thread that draws would take time from whoever is being timed
+    # refreshed between layers only: a thread that draws would disturb the measurement
     bar = module.Progress(
         *columns, console=console, auto_refresh=False, transient=True, disable=not console.is_terminal
     )
@@ -259,6 +269,17 @@ def _progress_bar(total: int) -> Iterator[Callable[[str], None]]:
             bar.update(task, completed=done, description=text, refresh=True)
 
         yield advance
+
+
+def _origin() -> dict[str, str]:
+    """Return the date, the command with the environment variables that select kernels, and the build."""
+    variables = [f"{name}={os.environ[name]}" for name in KERNEL_VARIABLES if name in os.environ]
+    command = ["pointwise", *sys.argv[1:]]
+    return {
+        "date": datetime.date.today().isoformat(),
+        "command": " ".join([*variables, shlex.join(command)]),
+        "build": f"pointwise {_core.version}, compiler {_core.compiler}",
+    }
 
 
 def _report(
@@ -276,7 +297,8 @@ def _report(
         found = company.company_document(results, machine, settings)
     else:
         found = (neighbour_document if args.neighbour else document)(results, contenders, machine, settings)
-    # files first: the reader of standard output may leave early
+    found["run"] = _origin()
+    # files first: writing to standard output fails if its reader has ended
     if args.json is not None:
         with replacing(args.json) as file:
             file.write(json.dumps(found, indent=1, allow_nan=False).encode() + b"\n")
@@ -297,11 +319,11 @@ def _report(
         tables.append(network_table(results, contenders))
         lines = [line for layout, summary in found["summary"].items() for line in summary_lines(layout, summary)]
         reasons = {name: left_out(name, epilogue.activation) for name in contenders}
-        lines += [f"{name} has no {epilogue.activation}{reason}" for name, reason in reasons.items() if reason]
+        lines += [f"{name} cannot compute {epilogue.activation}{reason}" for name, reason in reasons.items() if reason]
     with console.capture() as captured:
         for grid in tables:
             console.print(grid)
-    print(captured.get(), end="")  # not rich's own print, which leaves the process when the pipe is closed
+    print(captured.get(), end="")  # rich's print would end the process when the pipe is closed
     for line in lines:
         print(line)
     print(machine_line(machine))

@@ -1,7 +1,7 @@
-"""The benchmark in company: pointwise beside another library with threads of its own, in one process and in turn.
+"""``pointwise bench --company``: times pointwise together with another library that has threads in the same process.
 
-NumPy: a matrix product and a convolution in turn, over each of them alone. PyTorch: a MobileNetV2 whose 1x1
-convolutions pointwise computes, against the network that PyTorch computes as a whole.
+NumPy: compares a matrix product and a convolution in turn with each of them alone. PyTorch: compares MobileNetV2 with
+pointwise for its 1x1 convolutions with MobileNetV2 by PyTorch alone.
 """
 
 from __future__ import annotations
@@ -23,23 +23,23 @@ if TYPE_CHECKING:
     import argparse
     from collections.abc import Callable, Iterator, Sequence
 
-PRODUCT = 384  # rows, columns and terms of NumPy's matrix product
-CHANNELS, PIXELS = 64, 56  # of the convolution beside it: 64 -> 64 at 56x56
-# Inverted residuals of MobileNetV2: expansion, output channels, how many, stride of the first (Sandler et al. 2018).
+PRODUCT = 384  # rows, columns and terms of the matrix product
+CHANNELS, PIXELS = 64, 56  # of the convolution: 64 -> 64 at 56x56
+# Inverted residuals of MobileNetV2 (Sandler et al. 2018): expansion, output channels, count, stride of the first.
 BLOCKS = ((1, 16, 1, 1), (6, 24, 2, 2), (6, 32, 3, 2), (6, 64, 4, 2), (6, 96, 3, 1), (6, 160, 3, 2), (6, 320, 1, 1))
-IMAGES = ((1, 224), (4, 224), (1, 512))  # how many, and their height and width
+IMAGES = ((1, 224), (4, 224), (1, 512))  # number of images, height and width of each
 
 
 @dataclasses.dataclass(frozen=True)
 class Schedule:
-    """How long to measure.
+    """Duration of the measurement.
 
     Attributes
     ----------
     rounds, calls : int
-        Rounds, and calls of each contender in each.
+        Number of rounds, and calls of each contender in a round.
     images : sequence of (int, int)
-        What PyTorch's network takes: how many images, and their height and width.
+        Inputs of the PyTorch network: number of images, and height and width of each.
     """
 
     rounds: int
@@ -53,18 +53,19 @@ FULL = Schedule(rounds=8, calls=10, images=IMAGES)
 
 @dataclasses.dataclass(frozen=True)
 class Company:
-    """What was measured beside one library.
+    """Result of pointwise together with one library.
 
     Attributes
     ----------
     library, work : str
-        The library, and what was computed.
+        The library, and the computation.
     layout : str
+        "NCHW" or "NHWC".
     without, together : float
-        Median seconds. NumPy: the product and the convolution, each alone, added; and in turn. PyTorch: a pass of its
-        own network; and of the network with the layers of pointwise.
+        Median times in seconds. NumPy: product and convolution each alone, added; both in turn. PyTorch: the network of
+        PyTorch alone; the network with layers of pointwise.
     threading : str
-        How threads of pointwise ran: "workers" or "openmp".
+        Threads that pointwise used: "workers" or "openmp".
     """
 
     library: str
@@ -76,12 +77,12 @@ class Company:
 
     @property
     def ratio(self) -> float:
-        """How many times as long as alone (NumPy), how many times as fast as PyTorch's own network (PyTorch)."""
+        """Slowdown compared with each alone (NumPy), or speedup over the network of PyTorch (PyTorch)."""
         return self.together / self.without if self.library == "numpy" else self.without / self.together
 
 
 def check_arguments(args: argparse.Namespace) -> None:
-    """Raise a `CommandError` for options that the benchmark in company does not take."""
+    """Raise a `CommandError` for options that cannot be combined with ``--company``."""
     given = {
         "--network": args.network,
         "--layers": args.layers,
@@ -99,16 +100,16 @@ def check_arguments(args: argparse.Namespace) -> None:
 
 
 def steps(layouts: Sequence[str], schedule: Schedule) -> int:
-    """Return how many results `measure` yields."""
+    """Return the number of results that `measure` yields."""
     return len(layouts) * (1 + (len(schedule.images) if _has_torch() else 0))
 
 
 def measure(
     layouts: Sequence[str], threads: int, schedule: Schedule, advance: Callable[[str], None]
 ) -> Iterator[Company]:
-    """Yield a result for NumPy in each layout, then for PyTorch where it is installed.
+    """Yield a result for NumPy in each layout, then for PyTorch if it is installed.
 
-    PyTorch is imported after NumPy was measured: what is measured there has NumPy alone for company.
+    PyTorch is imported after the measurement with NumPy, so that its threads cannot disturb that measurement.
     """
     with num_threads(threads):
         for layout in layouts:
@@ -132,7 +133,7 @@ def _threading() -> str:
 
 
 def _each(call: Callable[[], object], calls: int) -> list[float]:
-    """Return the seconds of each of several calls, after two that are not timed."""
+    """Return the seconds of each of several calls. Two calls before them are not timed."""
     found = []
     for i in range(calls + 2):
         start = time.perf_counter()
@@ -143,7 +144,7 @@ def _each(call: Callable[[], object], calls: int) -> list[float]:
 
 
 def _medians(contenders: Sequence[Callable[[], object]], schedule: Schedule, calls: int) -> list[float]:
-    """Return the median seconds of a call of each contender; they have turns of several calls."""
+    """Return the median seconds of a call of each contender. Contenders take turns of several calls."""
     seconds: list[list[float]] = [[] for _ in contenders]
     for _ in range(schedule.rounds):
         for found, contender in zip(seconds, contenders, strict=True):
@@ -161,7 +162,7 @@ def _beside_numpy(layout: str, schedule: Schedule) -> Company:
     axis = layout.index("C")
     expected = np.moveaxis(np.tensordot(weight, x, (1, axis)), 0, axis)
     if not np.allclose(layer(x), expected, rtol=1e-4):
-        raise WrongResult(f"pointwise computes another result than NumPy: {CHANNELS} -> {CHANNELS}, {layout}")
+        raise WrongResult(f"pointwise computes a different result than NumPy: {CHANNELS} -> {CHANNELS}, {layout}")
     product, convolution, both = _medians(
         (lambda: a @ a, lambda: layer(x), lambda: (a @ a, layer(x))), schedule, 10 * schedule.calls
     )
@@ -180,7 +181,7 @@ def _beside_torch(n: int, size: int, layout: str, threads: int, schedule: Schedu
             ours = _with_pointwise(torch, network, layout)
             x = torch.rand(n, 3, size, size).contiguous(memory_format=memory_format)
             if not torch.allclose(ours(x), network(x), rtol=1e-3, atol=1e-4):
-                raise WrongResult(f"the network computes another result with pointwise: {tuple(x.shape)}, {layout}")
+                raise WrongResult(f"the network computes a different result with pointwise: {tuple(x.shape)}, {layout}")
             own, together = _medians((lambda: network(x), lambda: ours(x)), schedule, schedule.calls)
     finally:
         torch.set_num_threads(before)
@@ -188,7 +189,7 @@ def _beside_torch(n: int, size: int, layout: str, threads: int, schedule: Schedu
 
 
 def _mobilenet_v2(torch: Any) -> Any:
-    """Return MobileNetV2 up to its last convolution, with random weights and batch normalization folded."""
+    """Return MobileNetV2 up to its last convolution, with random weights and folded batch normalization."""
     nn = torch.nn
     torch.manual_seed(0)
 
@@ -197,7 +198,7 @@ def _mobilenet_v2(torch: Any) -> Any:
         return nn.Sequential(conv, nn.ReLU6(inplace=True)) if relu6 else nn.Sequential(conv)
 
     class Block(nn.Module):  # type: ignore[misc,name-defined]
-        """An inverted residual: 1x1 expansion, 3x3 by channel, 1x1 projection."""
+        """Inverted residual: 1x1 expansion, depthwise 3x3 convolution, 1x1 projection."""
 
         def __init__(self, cin: int, cout: int, expansion: int, stride: int) -> None:
             super().__init__()
@@ -224,7 +225,7 @@ def _mobilenet_v2(torch: Any) -> Any:
 
 
 def _with_pointwise(torch: Any, network: Any, layout: str) -> Any:
-    """Return a copy of a network whose 1x1 convolutions, with the ReLU6 that follows, are computed by pointwise."""
+    """Return a copy of a network in which pointwise computes the 1x1 convolutions and the ReLU6 after them."""
     copy = importlib.import_module("copy").deepcopy(network)
 
     class Pointwise(torch.nn.Module):  # type: ignore[misc]
@@ -252,7 +253,7 @@ def _with_pointwise(torch: Any, network: Any, layout: str) -> Any:
 
 
 def _array(tensor: Any, layout: str) -> Any:
-    """Return the memory of an NCHW tensor as an array in our layout, without a copy."""
+    """Return an array in the given layout that shares the memory of a tensor with axes NCHW."""
     return (tensor if layout == "NCHW" else tensor.permute(0, 2, 3, 1)).numpy()
 
 
@@ -262,7 +263,7 @@ def _tensor(torch: Any, array: Any, layout: str) -> Any:
 
 
 def company_document(results: Sequence[Company], machine: Any, settings: dict[str, Any]) -> dict[str, Any]:
-    """Return everything that was found, in plain objects for JSON; times in seconds."""
+    """Return all results as JSON objects, with times in seconds."""
     return {
         "machine": dataclasses.asdict(machine),
         "settings": {**settings, "company": True},
@@ -282,7 +283,7 @@ def _summary(results: Sequence[Company]) -> dict[str, Any]:
 def company_table(results: Sequence[Company], threads: int) -> Any:
     """Return a rich table of all results."""
     rich_table, box = require("rich.table", "bench"), require("rich.box", "bench")
-    title = f"in company, {threads} threads each, float32; median times in us"
+    title = f"pointwise and a library, {threads} threads each, float32; median times in us"
     grid = rich_table.Table(title=title, title_justify="left", caption_justify="left", box=box.SIMPLE_HEAD)
     for heading in ("library", "work", "layout", "threads"):
         grid.add_column(heading, overflow="fold")
@@ -292,7 +293,7 @@ def company_table(results: Sequence[Company], threads: int) -> Any:
         times = (f"{seconds * 1e6:.4g}" for seconds in (result.without, result.together))
         grid.add_row(result.library, result.work, result.layout, result.threading, *times, f"{result.ratio:.2f}")
     grid.caption = (
-        "numpy: a product and a convolution, each alone and added, then in turn; ratio: how many times as long. "
-        "torch: PyTorch's own network, then with its 1x1 layers by pointwise; ratio: how many times as fast"
+        "numpy: a product and a convolution, each alone and added, then in turn; ratio: slowdown. "
+        "torch: the network of PyTorch, then with pointwise for its 1x1 layers; ratio: speedup"
     )
     return grid

@@ -1,4 +1,4 @@
-"""The contenders of the benchmark: bias and epilogue included, NumPy arrays in, new NumPy array out, float32."""
+"""The contenders of the benchmark. Each computes a layer with bias and epilogue, on float32 NumPy arrays."""
 
 from __future__ import annotations
 
@@ -25,12 +25,12 @@ def _pointwise(case: Case, layout: str, arrays: Operands, threads: int) -> Call:
         groups=case.groups,
         activation=case.epilogue.activation.argument(),
     )
-    # without one as without the argument: its parsing would be part of the smallest layers' time
+    # a residual of None is not passed, because parsing the argument would slow down the smallest layers
     return functools.partial(layer, arrays.x, *(() if arrays.residual is None else (arrays.residual,)))
 
 
 def left_out(name: str, activation: Activation) -> str | None:
-    """Return what to add to "`name` has no `activation`", where that is so; None where it has it."""
+    """Return why a contender cannot compute an activation, as the end of a message. Return None if it can."""
     if name == "numpy":
         return numpy_baseline.lacking(activation)
     return "" if name == "xnnpack" and frameworks.xnnpack_lacking(activation) else None

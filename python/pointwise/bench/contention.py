@@ -1,8 +1,8 @@
-"""The benchmark beside a busy neighbour: every single call is timed while another process keeps a CPU busy.
+"""``pointwise bench --neighbour``: times single calls under contention.
 
-A call on several threads ends when the last of them has done its part. Where a thread has to share its CPU, the system
-lets it wait for milliseconds, and the others wait for it. The best of many calls, and their median, do not show this:
-the mean and the 99th percentile do.
+The neighbour is a process that keeps a CPU busy. A call on several threads may wait for its slowest thread. When that
+thread shares its CPU, the scheduler can stop it for milliseconds. The mean and the 99th percentile of the calls show
+this. The minimum and the median do not.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     Process: TypeAlias = subprocess.Popen[bytes]
     Setting: TypeAlias = tuple[str, int]
 
-# Layers, and images of each, from some 10 us to 5 ms with one thread (AVX-512, 3 GHz).
+# Network, layer and number of images: a range from short to long calls.
 DEFAULT = (
     ("googlenet", "loss1/conv", 1),
     ("squeezenet", "Fire_6.2", 1),
@@ -50,7 +50,7 @@ DEFAULT = (
     ("resnet50", "res5a.branch2a", 2),
     ("resnet50", "res3a.branch2a", 6),
 )
-# Ends by itself when whoever started it is gone and could not end it.
+# Ends by itself if the benchmark has died without ending it.
 SPIN = """\
 import os, sys
 while os.getppid() == int(sys.argv[1]):
@@ -61,18 +61,18 @@ while os.getppid() == int(sys.argv[1]):
 
 @dataclasses.dataclass(frozen=True)
 class Schedule:
-    """How long to measure each setting, which is a contender with a number of threads.
+    """Duration of the measurement of a setting. A setting is a contender with a number of threads.
 
     Attributes
     ----------
     warm_up : float
-        Seconds of calls under the neighbour before the first that is timed.
+        Seconds of untimed calls with the neighbour, before the first round.
     turn : Slice
-        What a setting has in each round.
+        Turn of a setting in each round.
     rounds, quiet_rounds : int
-        Rounds under the neighbour, and without it.
+        Minimum number of rounds with the neighbour, and number of rounds without it.
     calls, most_rounds : int
-        Further rounds follow until every setting has so many calls, or so many rounds are done.
+        Rounds are added until every setting has `calls` calls or `most_rounds` rounds are done.
     """
 
     warm_up: float
@@ -83,8 +83,8 @@ class Schedule:
     most_rounds: int
 
 
-# A slice is many times the 3 to 8 ms for which a thread waits. Its start, when threads wake up where the system puts
-# them and it favours whoever has slept, is not timed: it is calls in a loop that count.
+# A slice is much longer than the time for which the scheduler stops a thread. Its start is not timed, because the
+# scheduler favours threads that have slept, and calls in a steady loop are of interest.
 TURN = Slice(untimed=0.1, timed=0.4)
 QUICK = Schedule(warm_up=0.2, turn=TURN, rounds=1, quiet_rounds=1, calls=30, most_rounds=2)
 FULL = Schedule(warm_up=0.2, turn=TURN, rounds=3, quiet_rounds=1, calls=200, most_rounds=8)
@@ -92,7 +92,7 @@ FULL = Schedule(warm_up=0.2, turn=TURN, rounds=3, quiet_rounds=1, calls=200, mos
 
 @dataclasses.dataclass(frozen=True)
 class Calls:
-    """What single calls took: how many there were, their mean and their 99th percentile in seconds."""
+    """Statistics of single calls: their number, and mean and 99th percentile of their times in seconds."""
 
     calls: int
     mean: float
@@ -101,16 +101,16 @@ class Calls:
 
 @dataclasses.dataclass(frozen=True)
 class NeighbourResult:
-    """The calls of every contender on one layer in one layout.
+    """Statistics of the calls of each contender on one layer in one layout.
 
     Attributes
     ----------
     case, layout
-        What was computed.
+        The layer and its layout.
     one, many : dict of Calls
-        One thread and several, under the neighbour, by contender.
+        Calls with the neighbour, on one thread and on several, by contender.
     quiet : dict of Calls
-        Several threads without the neighbour.
+        Calls without the neighbour, on several threads, by contender.
     """
 
     case: Case
@@ -120,32 +120,32 @@ class NeighbourResult:
     quiet: dict[str, Calls]
 
     def mean_ratio(self, contender: str) -> float:
-        """Return the mean with several threads over that with one: above 1, threads make it slower."""
+        """Return mean with several threads / mean with one. Above 1, threads make calls slower."""
         return self.many[contender].mean / self.one[contender].mean
 
     def p99_ratio(self, contender: str) -> float:
-        """Return the 99th percentile with several threads over the mean with one."""
+        """Return 99th percentile with several threads / mean with one."""
         return self.many[contender].p99 / self.one[contender].mean
 
 
 def statistics(seconds: Sequence[NDArray[np.float64]]) -> Calls:
-    """Return the statistics of the calls of all slices together."""
+    """Return the statistics of all calls of several slices."""
     together = np.concatenate(seconds)
     return Calls(together.size, float(together.mean()), float(np.percentile(together, 99)))
 
 
 def check_arguments(threads: int | None, plot: str | None) -> None:
-    """Raise a `CommandError` for what cannot be measured beside a neighbour, None being the default."""
+    """Raise a `CommandError` for options that cannot be combined with ``--neighbour``. None means not given."""
     if threads == 1:
-        raise CommandError("--threads must be at least 2 with --neighbour, which compares them with one, got 1")
+        raise CommandError("--threads must be at least 2 with --neighbour, which compares with 1 thread, got 1")
     if plot is not None:
-        raise CommandError("--plot draws a roofline, which --neighbour has none of: use --json")
+        raise CommandError("--plot cannot be combined with --neighbour, which has no roofline: use --json")
     if len(os.sched_getaffinity(0)) < 2:
-        raise CommandError("--neighbour needs 2 CPUs, one of them for the neighbour; this process may use 1")
+        raise CommandError("--neighbour needs 2 CPUs, one of them for the neighbour, but this process may use 1")
 
 
 def default_cases(quick: bool) -> list[Case]:
-    """Return the layers that are measured where none are chosen: a dozen, or every second one of them."""
+    """Return the default layers: a dozen, or every second one of them."""
     installed = {(case.network, case.layer): case for name in networks() for case in read_network(name)}
     chosen = DEFAULT[1::2] if quick else DEFAULT
     return [installed[network, layer].with_batch(n) for network, layer, n in chosen if (network, layer) in installed]
@@ -153,8 +153,8 @@ def default_cases(quick: bool) -> list[Case]:
 
 @contextlib.contextmanager
 def stopped_neighbour() -> Iterator[Process]:
-    """Have a process that does nothing but keep a CPU busy once it may run, wherever the system places it."""
-    nowhere = subprocess.DEVNULL  # it has nothing to say, not even at Ctrl-C
+    """Start the neighbour, stopped, and end it after the ``with`` block. The scheduler chooses its CPU."""
+    nowhere = subprocess.DEVNULL  # no output, even at Ctrl-C
     argv = [sys.executable, "-I", "-S", "-c", SPIN, str(os.getpid())]
     process = subprocess.Popen(argv, stdin=nowhere, stdout=nowhere, stderr=nowhere)
     try:
@@ -167,12 +167,12 @@ def stopped_neighbour() -> Iterator[Process]:
 
 @contextlib.contextmanager
 def busy(neighbour: Process) -> Iterator[None]:
-    """Let a stopped neighbour run, within a ``with`` block.
+    """Let the stopped neighbour run for a ``with`` block.
 
     Raises
     ------
     CommandError
-        Where it has ended meanwhile: nobody knows beside what the calls were timed.
+        If the neighbour has ended: then the calls were not timed under contention.
     """
     neighbour.send_signal(signal.SIGCONT)
     try:
@@ -192,22 +192,22 @@ def measure(
     schedule: Schedule,
     progress: Callable[[str], None] = lambda text: None,
 ) -> Iterator[NeighbourResult]:
-    """Check contenders on layers, and time their calls with one thread and with several beside a busy neighbour.
+    """Check the results of contenders, then time their calls on one thread and on several with a busy neighbour.
 
     Parameters
     ----------
     cases : sequence of Case
-        The layers.
+        Layers.
     layouts : sequence of str
         "NCHW", "NHWC" or both.
     contenders : sequence of str
-        Names out of `CONTENDERS`, less our own, which always takes part.
+        Peers: names of `CONTENDERS` other than pointwise, which is always measured.
     threads : int
-        At least 2.
+        Number of threads, at least 2.
     schedule : Schedule
-        How long to measure.
+        Duration of the measurement.
     progress : callable
-        Called with a text before each layer, never while one is timed.
+        Called with a text before each layer, never while calls are timed.
 
     Yields
     ------
@@ -216,9 +216,9 @@ def measure(
     Raises
     ------
     WrongResult
-        For the first wrong result; it is not timed.
+        If a result is wrong. It is not timed.
     CommandError
-        Where a process has ended.
+        If a process has ended, or a contender cannot compute a layer.
     """
     settings = [(name, count) for name in (US, *contenders) for count in (1, threads)]
     with processes(settings) as everybody, stopped_neighbour() as neighbour:
@@ -247,23 +247,23 @@ def measure(
 def time_calls_in_turn(
     settings: Sequence[ContenderProcess], turn: Slice, rounds: int, calls: int = 0, most_rounds: int = 0
 ) -> dict[Setting, Calls]:
-    """Time single calls in interleaved slices, so that a drift of the machine meets all alike.
+    """Time single calls in interleaved slices, so that a drift of the machine affects all settings equally.
 
     Parameters
     ----------
     settings : sequence of ContenderProcess
-        Contenders that have a layer prepared.
+        Contenders with a prepared layer.
     turn : Slice
-        What each has in a round.
+        Turn of a setting in each round.
     rounds : int
-        The fewest.
+        Minimum number of rounds.
     calls, most_rounds : int
-        Further rounds follow until each has so many calls, or so many rounds are done.
+        Rounds are added until every setting has `calls` calls or `most_rounds` rounds are done.
 
     Returns
     -------
     dict of Calls
-        By name and number of threads.
+        Statistics by name and number of threads.
     """
     seconds: list[list[NDArray[np.float64]]] = [[] for _ in settings]
     done, fewest = 0, 0

@@ -1,4 +1,4 @@
-"""What the benchmark found beside a busy neighbour, as a document and as tables."""
+"""Reports of ``pointwise bench --neighbour``: a JSON document and tables."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 def summarize_neighbour(results: Sequence[NeighbourResult], contender: str) -> dict[str, Any]:
-    """Return the summary of one contender in one layout, in plain objects for JSON."""
+    """Return a summary of the results of one contender in one layout, as JSON objects."""
     return {
         "layers": len(results),
         "mean_ratio": _spread(results, lambda result: result.mean_ratio(contender)),
@@ -37,7 +37,7 @@ def _spread(results: Sequence[NeighbourResult], ratio: Callable[[NeighbourResult
 def neighbour_document(
     results: Sequence[NeighbourResult], contenders: Sequence[str], machine: Machine, settings: dict[str, Any]
 ) -> dict[str, Any]:
-    """Return everything that was found, in plain objects for JSON; times in seconds."""
+    """Return all results as JSON objects, with times in seconds."""
     by_layout = _by_layout(results)
     return {
         "machine": dataclasses.asdict(machine),
@@ -75,7 +75,7 @@ def _row(result: NeighbourResult, contenders: Sequence[str]) -> dict[str, Any]:
 def neighbour_tables(
     results: Sequence[NeighbourResult], contenders: Sequence[str], machine: Machine, found: dict[str, Any]
 ) -> list[Any]:
-    """Return rich tables: one for each layout, and the summary of a document."""
+    """Return rich tables: one for each layout, then the summary of the document `found`."""
     by_layout = _by_layout(results)
     grids = [_layer_table(layout, rows, contenders, machine.threads) for layout, rows in by_layout.items()]
     return [*grids, _summary_table(found["summary"], machine.threads)]
@@ -83,9 +83,9 @@ def neighbour_tables(
 
 def _layer_table(layout: str, results: Sequence[NeighbourResult], contenders: Sequence[str], threads: int) -> Any:
     words = results[0].case.epilogue.words()
-    grid = _grid(f"{layout}, float32, {words}, beside a busy neighbour; times of single calls in us")
+    grid = _grid(f"{layout}, float32, {words}, with a busy neighbour; times of single calls in us")
     for heading in ("network", "layer", "images", "contender"):
-        grid.add_column(heading, overflow="fold")  # a narrow terminal folds names, never figures
+        grid.add_column(heading, overflow="fold")  # a narrow terminal folds names, not figures
     headings = (f"{threads} quiet", "1", f"{threads}", f"{threads} / 1", f"{threads} p99", f"{threads} p99 / 1")
     for heading in headings:
         grid.add_column(heading, justify="right", no_wrap=True)
@@ -98,14 +98,14 @@ def _layer_table(layout: str, results: Sequence[NeighbourResult], contenders: Se
             grid.add_row(*place, name, *times, ratio, f"{many.p99 * 1e6:.4g}", p99_ratio)
             place = ("", "", "")
     grid.caption = (
-        f"1 and {threads}: mean with so many threads; quiet: without the neighbour; p99: 99th percentile; / 1: over "
-        "the mean with 1 thread"
+        f"1 and {threads}: mean with that number of threads; quiet: without the neighbour; p99: 99th percentile; "
+        "/ 1: divided by the mean with 1 thread"
     )
     return grid
 
 
 def _summary_table(summary: dict[str, Any], threads: int) -> Any:
-    grid = _grid(f"{threads} threads over 1 thread, beside a busy neighbour")
+    grid = _grid(f"{threads} threads over 1 thread, with a busy neighbour")
     for heading in ("layout", "contender"):
         grid.add_column(heading)
     for heading in ("layers", "mean / mean", "worst", "", "p99 / mean", "worst", ""):
@@ -115,7 +115,7 @@ def _summary_table(summary: dict[str, Any], threads: int) -> Any:
             spreads = (row["mean_ratio"], row["p99_ratio"])
             words = [(f"{s['geometric_mean']:.2f}", f"{s['worst']:.2f}", s["worst_layer"]) for s in spreads]
             grid.add_row(layout, name, str(row["layers"]), *words[0], *words[1])
-    grid.caption = "geometric means of the layers, and the worst layer"
+    grid.caption = "geometric mean of all layers, and the worst layer"
     return grid
 
 

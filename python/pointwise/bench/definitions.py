@@ -1,4 +1,4 @@
-"""Activations in float64 for the benchmark's checks, and how far apart two results of each may lie."""
+"""Defines activations in float64 for the checks of the benchmark, and the tolerance of each."""
 
 from __future__ import annotations
 
@@ -17,10 +17,8 @@ if TYPE_CHECKING:
 
     Array: TypeAlias = NDArray[np.float64]
 
-# What a float32 implementation may add to an activation's error, in parts of the size of what it computes with: 16
-# roundings. Measured from -20 to 20 with sums that are exact: NumPy, PyTorch, ONNX Runtime and OpenVINO need up to 5.4
-# of them; OpenVINO's softplus 18, and 32 below -16, for which there is room in what the sum's rounding allows. Another
-# function is far beyond: the two kinds of GELU differ by 4.7e-4, 180 times as much as this is there.
+# Relative error that a float32 implementation of an activation may add: 16 roundings of the numbers that it computes
+# with. Different activations differ by much more: the two kinds of GELU by 4.7e-4, 180 times the tolerance there.
 APPROXIMATION = 2.0**-20
 
 _ERF_STEP, _ERF_END = 2.0**-6, 6.0
@@ -28,22 +26,22 @@ _ERF_STEP, _ERF_END = 2.0**-6, 6.0
 
 @functools.cache
 def _erf_table() -> tuple[Array, Array]:
-    """Return nodes, and the coefficients of the Taylor polynomials of erf at them, lowest order first."""
+    """Return nodes and the coefficients of the Taylor polynomials of erf at each node, lowest order first."""
     nodes = np.arange(-_ERF_END, _ERF_END + _ERF_STEP, _ERF_STEP)
     values = np.array([math.erf(node) for node in nodes])
     slope = 2 / math.sqrt(math.pi) * np.exp(-(nodes**2))
-    # erf^(k+1) = (-1)^k H_k * slope, H_k the Hermite polynomials 1, 2t, 4t^2 - 2, 8t^3 - 12t
+    # erf^(k+1) = (-1)^k H_k * slope, with the Hermite polynomials H_k = 1, 2t, 4t^2 - 2, 8t^3 - 12t
     third = slope * (4 * nodes**2 - 2) / 6
     fourth = -slope * (8 * nodes**3 - 12 * nodes) / 24
     return nodes, np.stack([values, slope, -slope * nodes, third, fourth])
 
 
 def erf(t: Array) -> Array:
-    """Return the error function, which NumPy lacks, within 1e-11.
+    """Return the error function, which NumPy lacks, with an error below 1e-11.
 
-    The nearest node is at most d = 2**-7 away, so the remainder of the Taylor polynomial of degree 4 is at most
-    max|erf^(5)| d**5 / 5!. With |H_4(t)| exp(-t**2) <= 1.09 * 2**2 * sqrt(4!) (Cramér) this is below 6e-12. Beyond
-    the last node erf is 1 within 3e-17.
+    The nearest node is at most d = 2**-7 away. So the remainder of the Taylor polynomial of degree 4 is at most
+    max|erf^(5)| d**5 / 5!. This is below 6e-12, because |H_4(t)| exp(-t**2) <= 1.09 * 2**2 * sqrt(4!) (Cramér).
+    Beyond the last node, erf differs from 1 by less than 3e-17.
     """
     nodes, table = _erf_table()
     t = np.clip(t, -_ERF_END, _ERF_END)
@@ -58,7 +56,7 @@ def erf(t: Array) -> Array:
 
 
 def _sigmoid(v: Array) -> Array:
-    # exp of what is never positive: nothing overflows
+    # the argument of exp is never positive, so exp does not overflow
     small = np.exp(-np.abs(v))
     result: Array = np.where(v < 0, small, 1.0) / (1 + small)
     return result
@@ -79,17 +77,17 @@ def _gelu_tanh(v: Array) -> Array:
 
 
 class Definition(NamedTuple):
-    """An activation with its parameters bound.
+    """Activation with given parameters.
 
     Attributes
     ----------
     function : callable
-        In float64.
+        Computes the activation in float64.
     lipschitz : float
-        It brings no two values further apart than by this factor: a bound of its derivative.
+        Lipschitz constant: a bound of the absolute value of the derivative.
     size : callable
-        Takes an upper bound of |v| and the result; returns the size of the numbers that a float32 implementation rounds
-        on the way to it. 0 where nothing is rounded.
+        Takes an upper bound of |v| and the result. Returns the magnitude of the numbers that a float32 implementation
+        rounds, or 0 if it rounds none.
     """
 
     function: Callable[[Array], Array]
@@ -106,7 +104,7 @@ def _one(most: Array, result: Array) -> float:
 
 
 def _product(most: Array, result: Array) -> Array:
-    """Return the size for v times a factor that is at most 1 and is rounded as a number near 1 is."""
+    """Return the magnitude for v times a factor of at most 1, which is rounded like a number near 1."""
     return most
 
 
@@ -124,7 +122,7 @@ def _leaky_relu(slope: float) -> Definition:
 
 
 def _elu(alpha: float) -> Definition:
-    # exp(v) - 1 loses what is small beside 1, where expm1 does not
+    # exp(v) - 1 loses small results, expm1 does not
     return Definition(
         lambda v: np.where(v < 0, alpha * np.expm1(np.minimum(v, 0)), v),
         max(1.0, abs(alpha)),
@@ -132,8 +130,8 @@ def _elu(alpha: float) -> Definition:
     )
 
 
-# The derivatives' extremes, where they are not plain: silu 1.0998 at 2.40, gelu 1.1290 at sqrt(2), gelu_tanh 1.1290
-# at 1.42, mish 1.0885 at 1.49, hardswish 1.5 at 3.
+# Maxima of derivatives: silu 1.0998 at 2.40, gelu 1.1290 at sqrt(2), gelu_tanh 1.1290 at 1.42, mish 1.0885 at 1.49,
+# hardswish 1.5 at 3.
 _DEFINITIONS: dict[str, Callable[..., Definition]] = {
     "none": lambda: Definition(lambda v: v, 1, _exact),
     "relu": lambda: Definition(lambda v: np.maximum(v, 0), 1, _exact),

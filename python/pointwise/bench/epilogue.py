@@ -1,4 +1,4 @@
-"""What follows the sum in the benchmark's layers: a residual or none, then an activation or none."""
+"""Epilogues of the layers of the benchmark: an optional residual, then an optional activation."""
 
 from __future__ import annotations
 
@@ -16,26 +16,26 @@ ACTIVATIONS = _arguments.ACTIVATION_NAMES
 
 @dataclasses.dataclass(frozen=True)
 class Activation:
-    """An activation of the benchmark.
+    """Activation of a layer.
 
     Attributes
     ----------
     name : str
-        One of the package's, or `NONE`.
+        Name of an activation of `pointwise.conv`, or `NONE`.
     parameters : tuple of float
-        All that it has, each a float32: then the contenders compute with the very same numbers, however they hold them.
+        All parameters, rounded to float32, so that all contenders compute with the same numbers.
     """
 
     name: str
     parameters: tuple[float, ...] = ()
 
     def __str__(self) -> str:
-        """Return the activation as the command line takes it, default parameters included."""
+        """Return the activation in the format of the command line, with default parameters."""
         numbers = ",".join(np.format_float_positional(np.float32(value), trim="-") for value in self.parameters)
         return f"{self.name},{numbers}" if numbers else self.name
 
     def argument(self) -> str | tuple[str | float, ...] | None:
-        """Return the activation as `pointwise.Conv` takes it."""
+        """Return the activation as an argument of `pointwise.Conv`."""
         if self.name == NONE:
             return None
         return (self.name, *self.parameters) if self.parameters else self.name
@@ -46,21 +46,21 @@ NO_ACTIVATION, RELU = Activation(NONE), Activation("relu")
 
 @dataclasses.dataclass(frozen=True)
 class Epilogue:
-    """What follows the sum of products and bias.
+    """Epilogue of a layer: the steps after the sum of products and bias.
 
     Attributes
     ----------
     activation : Activation
-        Comes last.
+        Last step.
     residual : bool
-        Whether an array of the result's shape is added before the activation.
+        True if an array of the shape of the result is added before the activation.
     """
 
     activation: Activation = RELU
     residual: bool = False
 
     def words(self) -> str:
-        """Return what headlines say, such as "bias, residual and ReLU"."""
+        """Return a text for headings, such as "bias, residual and ReLU"."""
         parts = ["bias"]
         if self.residual:
             parts.append("residual")
@@ -73,13 +73,13 @@ BIAS_RELU = Epilogue()
 
 
 def parse_activation(text: str) -> Activation:
-    """Return an activation written as `pointwise run` takes it, or none; a type for argparse."""
+    """Parse an activation in the format of `pointwise run`, or "none", for argparse."""
     if text == NONE:
         return NO_ACTIVATION
     try:
         name, *parameters = _arguments.parse_activation(activation(text))
     except ValueError as error:
         raise argparse.ArgumentTypeError(str(error)) from None
-    with np.errstate(over="ignore"):  # what is infinite then is refused by Conv, or no bound of clip
+    with np.errstate(over="ignore"):  # infinity is a valid bound of clip; Conv refuses other infinite parameters
         count = len(_arguments.ACTIVATION_PARAMETERS[name])
         return Activation(name, tuple(float(np.float32(value)) for value in parameters[:count]))

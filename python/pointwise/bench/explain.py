@@ -1,4 +1,4 @@
-"""``pointwise bench --explain``: the cost model's choices against the best of all alternatives."""
+"""``pointwise bench --explain``: compares the choices of the cost model with all alternatives."""
 
 from __future__ import annotations
 
@@ -29,17 +29,17 @@ if TYPE_CHECKING:
     ProgressBar: TypeAlias = Callable[[int], AbstractContextManager[Callable[[str], None]]]
 
 SEED = 1
-GENERATED, GENERATED_QUICK = 200, 50  # layers outside the tables
-NOTICED = 1.01  # a choice within 1% of the best is as good as it: clocks and neighbours differ by as much
-WIDTH = 160  # of the table where there is no terminal to ask
+GENERATED, GENERATED_QUICK = 200, 50  # number of random layers
+NOTICED = 1.01  # smaller regrets are noise
+WIDTH = 160  # columns of tables if standard output is not a terminal
 
 
 def check_options(args: argparse.Namespace) -> None:
-    """Refuse options that --explain has no use for, where it is given."""
+    """Refuse options that cannot be combined with ``--explain``, if that is given."""
     if args.explain is None:
         return
-    alone = "our own kernels with each other on one thread, and draws nothing"
-    relu = "our own kernels with bias and ReLU"
+    alone = "kernels of pointwise with each other, on one thread and without a plot"
+    relu = "kernels of pointwise with bias and ReLU"
     given = {
         "--vs": (args.vs is not None, alone),
         "--plot": (args.plot is not None, alone),
@@ -50,27 +50,27 @@ def check_options(args: argparse.Namespace) -> None:
     }
     for option, (is_given, what) in given.items():
         if is_given:
-            raise CommandError(f"--explain compares {what}: got {option} too")
+            raise CommandError(f"--explain compares {what}, so it cannot be combined with {option}")
 
 
 def explain(args: argparse.Namespace, cases: Sequence[Case], layouts: Sequence[str], progress_bar: ProgressBar) -> int:
-    """Measure and report the choices; NumPy's BLAS must have been told to use one thread.
+    """Measure and report the choices. The caller must limit the BLAS of NumPy to one thread.
 
     Parameters
     ----------
     args : Namespace
-        Of the command line; `args.explain` is the seed of the generated layers.
+        Arguments of the command line. `args.explain` is the seed of the generated layers.
     cases : sequence of Case
-        The layers of the tables.
+        Layers of the tables.
     layouts : sequence of str
-        Of every layer of the tables; generated ones have them by turns.
+        Layouts. Each layer of the tables is measured in all, generated layers use them in turn.
     progress_bar : callable
-        Takes a number of steps and returns a context manager of what is called before each.
+        Takes a number of steps. Returns a context manager that yields a function to call before each step.
 
     Returns
     -------
     int
-        The exit status.
+        Exit status.
     """
     known = [*cases, *(case for name in networks() for case in read_network(name))]
     drawn = generated_cases(GENERATED_QUICK if args.quick else GENERATED, args.explain, known)
@@ -93,7 +93,7 @@ def explain(args: argparse.Namespace, cases: Sequence[Case], layouts: Sequence[s
     with console.capture() as captured:
         for group, its_choices in groups.items():
             console.print(table(group, its_choices))
-    print(captured.get(), end="")  # not rich's own print, which leaves the process when the pipe is closed
+    print(captured.get(), end="")  # rich's print would end the process when the pipe is closed
     print("\n".join(summary_lines(found["summary"])))
     machine = found["machine"]
     versions = ", ".join(f"{name} {version}" for name, version in machine["versions"].items())
@@ -102,7 +102,7 @@ def explain(args: argparse.Namespace, cases: Sequence[Case], layouts: Sequence[s
 
 
 def summarize(choices: Sequence[Choice]) -> dict[str, Any]:
-    """Return the summary of some choices, of at least one, in plain objects for JSON."""
+    """Return a summary of at least one choice, as JSON objects."""
     worst = max(choices, key=lambda choice: choice.regret)
     return {
         "layers": len(choices),
@@ -115,7 +115,7 @@ def summarize(choices: Sequence[Choice]) -> dict[str, Any]:
 
 
 def document(groups: dict[str, list[Choice]], settings: dict[str, Any]) -> dict[str, Any]:
-    """Return everything that was found, in plain objects for JSON."""
+    """Return all results as JSON objects."""
     summary = {}
     for group, choices in groups.items():
         layouts = list(dict.fromkeys(choice.layout for choice in choices))
@@ -136,7 +136,7 @@ def document(groups: dict[str, list[Choice]], settings: dict[str, Any]) -> dict[
 
 
 def summary_lines(summary: dict[str, Any]) -> list[str]:
-    """Return the summary in lines of text."""
+    """Return the summary as lines of text."""
     return [
         f"{group}, {layout if layout != 'both' else 'both layouts'}: the choice takes "
         f"{found['geometric_mean_regret']:.3f} times as long as the best (geometric mean of {found['layers']} layers), "
@@ -148,18 +148,18 @@ def summary_lines(summary: dict[str, Any]) -> list[str]:
 
 
 def short(words: str) -> str:
-    """Return the words of an alternative without what all of them have."""
+    """Return the words of an alternative without the parts that all alternatives share."""
     return words.replace("gemm_f32_", "").replace(f"_{_core.isa}", "").replace("source ", "")
 
 
 def table(group: str, choices: Sequence[Choice]) -> Any:
-    """Return a rich table of the layers where the choice is not the best, the worst first."""
+    """Return a rich table of the layers for which the choice is not the best, the worst first."""
     rich_table, box = require("rich.table", "bench"), require("rich.box", "bench")
     grid = rich_table.Table(
-        title=f"{group}: where the choice is not the best", title_justify="left", box=box.SIMPLE_HEAD
+        title=f"{group}: layers whose choice is not the best", title_justify="left", box=box.SIMPLE_HEAD
     )
     for heading in ("network", "layer", "layout", "shape", "chosen", "best"):
-        grid.add_column(heading, overflow="fold")  # a narrow terminal folds names, never figures
+        grid.add_column(heading, overflow="fold")  # a narrow terminal folds names, not figures
     for heading in ("expected", "regret"):
         grid.add_column(heading, justify="right", no_wrap=True)
     for choice in sorted(choices, key=lambda choice: -choice.regret):
@@ -181,7 +181,7 @@ def table(group: str, choices: Sequence[Choice]) -> Any:
             f"{choice.regret:.2f}",
         )
     grid.caption = (
-        "regret: time of the choice over that of the best; expected: what the cost model takes it for; "
+        "regret: time of the choice over time of the best; expected: predicted by the cost model; "
         f"left out: {sum(choice.regret < NOTICED for choice in choices)} within {100 * (NOTICED - 1):.0f}%"
     )
     grid.caption_justify = "left"

@@ -1,4 +1,4 @@
-"""The frameworks among the contenders, their weights prepared beforehand and their modules imported late."""
+"""Contenders that are frameworks. Weights are prepared before the calls, modules are imported when needed."""
 
 from __future__ import annotations
 
@@ -20,14 +20,17 @@ if TYPE_CHECKING:
 
 
 def torch(case: Case, layout: str, arrays: Operands, threads: int) -> Call:
-    """Return PyTorch's conv2d and activation, in place where it has that, on tensors that share the arrays' memory."""
+    """Return conv2d and activation of PyTorch on tensors that share the memory of the arrays.
+
+    The activation works in place if PyTorch can do that.
+    """
     module = require("torch", "--vs torch")
     module.set_num_threads(threads)
     x, weight, bias = map(module.from_numpy, arrays[:3])
     residual = None if arrays.residual is None else module.from_numpy(arrays.residual)
     weight = weight[:, :, None, None]
     nhwc = layout == "NHWC"
-    if nhwc:  # PyTorch's own way to hold NHWC: axes in the order NCHW, channels innermost in memory
+    if nhwc:  # channels last in PyTorch: axes in the order NCHW, channels contiguous in memory
         x = x.permute(0, 3, 1, 2)
         weight = weight.contiguous(memory_format=module.channels_last)
         residual = None if residual is None else residual.permute(0, 3, 1, 2)
@@ -72,17 +75,17 @@ def _torch_activation(module: Any, activation: Activation) -> Callable[[Any], An
 def _onnx_model(
     case: Case, layout: str, arrays: Operands, needed_for: str, *, add_last: bool
 ) -> tuple[dict[str, NDArray[Any]], bytes]:
-    """Return the inputs of an ONNX model by their names, and the model.
+    """Return the inputs of an ONNX model by name, and the model.
 
-    ONNX has no NHWC convolution: there Transposes surround it. With `add_last` the sum is transposed before the
-    residual is added, else the residual is transposed too.
+    ONNX has no NHWC convolution, so in NHWC it stands between Transposes. With `add_last` the sum is transposed before
+    the residual is added. Otherwise the residual is transposed, too.
     """
     helper, numpy_helper = (require(f"onnx.{name}", needed_for) for name in ("helper", "numpy_helper"))
     node = helper.make_node
     constants = {"w": arrays.weight[:, :, None, None], "b": arrays.bias}
     inputs = {"x": arrays.x} if arrays.residual is None else {"x": arrays.x, "residual": arrays.residual}
     nhwc = layout == "NHWC"
-    early = nhwc and add_last and arrays.residual is not None  # whether the sum is transposed at once
+    early = nhwc and add_last and arrays.residual is not None  # the sum is transposed before Add
     nodes, last, end = [], "sum", "y"
     if nhwc:
         for name in ("x",) if early else inputs:
@@ -108,13 +111,13 @@ def _onnx_model(
         [helper.make_tensor_value_info(end, float32, None)],
         [numpy_helper.from_array(array, name) for name, array in constants.items()],
     )
-    # the first operator set that has all the activations: Gelu came last
+    # 20 is the first operator set with all activations, because it adds Gelu
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 20)], ir_version=9)
     return inputs, model.SerializeToString()
 
 
 def _onnx_activation(node: Any, activation: Activation, source: str, constants: dict[str, NDArray[Any]]) -> list[Any]:
-    """Return the nodes from `source` to "y"; adds to the constants of the model."""
+    """Return the nodes from `source` to "y". Add constants that they need to `constants`."""
     name, parameters = activation.name, activation.parameters
     if name in ("clip", "relu6"):
         low, high = parameters or (0, 6)
@@ -141,9 +144,9 @@ def _onnx_activation(node: Any, activation: Activation, source: str, constants: 
 
 
 def onnxruntime(case: Case, layout: str, arrays: Operands, threads: int) -> Call:
-    """Return an ONNX Runtime session of Conv, Add and activation, which it fuses where it can."""
+    """Return an ONNX Runtime session of Conv, Add and activation, which the session may fuse."""
     runtime = require("onnxruntime", "--vs onnxruntime")
-    # a Transpose less than the other way: 0.7 of its time
+    # add_last saves a Transpose, which is faster in ONNX Runtime
     feed, model = _onnx_model(case, layout, arrays, "--vs onnxruntime", add_last=True)
     options = runtime.SessionOptions()
     options.intra_op_num_threads, options.inter_op_num_threads = threads, 1
@@ -158,9 +161,9 @@ def onnxruntime(case: Case, layout: str, arrays: Operands, threads: int) -> Call
 
 
 def openvino(case: Case, layout: str, arrays: Operands, threads: int) -> Call:
-    """Return an OpenVINO request of the same model; its result is not a new array but its own one: an advantage."""
+    """Return an OpenVINO request of the same model. Its result is always the same array, an advantage."""
     runtime = require("openvino", "--vs openvino")
-    # Conv, Add and activation are one: 0.9 of the time of the other way
+    # without add_last, OpenVINO fuses Conv, Add and activation, which is faster
     inputs, model = _onnx_model(case, layout, arrays, "--vs openvino", add_last=False)
     core = runtime.Core()
     settings = {"INFERENCE_NUM_THREADS": threads, "NUM_STREAMS": 1, "INFERENCE_PRECISION_HINT": "f32"}
@@ -168,7 +171,7 @@ def openvino(case: Case, layout: str, arrays: Operands, threads: int) -> Call:
     for name, array in inputs.items():
         request.set_tensor(name, runtime.Tensor(array, shared_memory=True))
 
-    def call(arrays: Operands = arrays) -> NDArray[Any]:  # holds what the tensors only point to
+    def call(arrays: Operands = arrays) -> NDArray[Any]:  # keeps the arrays alive, which the tensors only point to
         request.infer()
         y: NDArray[Any] = request.get_output_tensor().data
         return y
@@ -177,7 +180,7 @@ def openvino(case: Case, layout: str, arrays: Operands, threads: int) -> Call:
 
 
 def xnnpack(case: Case, layout: str, arrays: Operands, threads: int) -> Call | None:
-    """Return a TensorFlow Lite interpreter, whose delegate for floats is XNNPACK; None in NCHW, which it lacks."""
+    """Return a TensorFlow Lite interpreter, which uses XNNPACK for floats. Return None for NCHW, which it lacks."""
     if layout != "NHWC":
         return None
     interpreter_module = require("ai_edge_litert.interpreter", "--vs xnnpack")
@@ -189,7 +192,7 @@ def xnnpack(case: Case, layout: str, arrays: Operands, threads: int) -> Call | N
 
     def call() -> NDArray[Any]:
         for index, array in inputs:
-            interpreter.set_tensor(index, array)  # the interface copies in, and out
+            interpreter.set_tensor(index, array)  # the interface copies inputs and outputs
         interpreter.invoke()
         result: NDArray[Any] = interpreter.get_tensor(y)
         return result
@@ -198,12 +201,12 @@ def xnnpack(case: Case, layout: str, arrays: Operands, threads: int) -> Call | N
 
 
 def xnnpack_lacking(activation: Activation) -> bool:
-    """Return whether no single operator of TensorFlow Lite is the activation."""
+    """Return True if TensorFlow Lite has no operator for the activation."""
     names = (*_TFLITE_FUSED, *_TFLITE_OPERATORS)
     return activation.name not in names or (activation.name == "elu" and activation.parameters != (1,))
 
 
-_TFLITE_FUSED = {"none": "NONE", "relu": "RELU", "relu6": "RELU6"}  # into the operator before
+_TFLITE_FUSED = {"none": "NONE", "relu": "RELU", "relu6": "RELU6"}  # fused into the operator before
 _TFLITE_OPERATORS = {
     "leaky_relu": "LEAKY_RELU",
     "elu": "ELU",
@@ -216,13 +219,13 @@ _TFLITE_OPERATORS = {
 
 
 def _tflite_model(case: Case, arrays: Operands) -> bytes:
-    """Return a TensorFlow Lite model of CONV_2D with its bias, ADD with a residual, and the activation."""
+    """Return a TensorFlow Lite model of CONV_2D with bias, ADD if there is a residual, and the activation."""
     schema = require("ai_edge_litert.schema_py_generated", "--vs xnnpack")
     flatbuffers = require("flatbuffers", "--vs xnnpack")
     weight = arrays.weight[:, None, None, :]
     shape = case.cost("NHWC").output_shape
     model, graph = schema.ModelT(), schema.SubGraphT()
-    model.version, model.buffers, graph.tensors = 3, [schema.BufferT()], []  # by definition the first buffer is empty
+    model.version, model.buffers, graph.tensors = 3, [schema.BufferT()], []  # the first buffer must be empty
     model.operatorCodes, graph.operators, graph.inputs = [], [], [0]
     kinds, activation_types = schema.BuiltinOperator, schema.ActivationFunctionType
 
@@ -239,7 +242,7 @@ def _tflite_model(case: Case, arrays: Operands) -> bytes:
     def add_operator(kind: str, inputs: list[int], options: str | None = None, **values: Any) -> int:
         code, operator = schema.OperatorCodeT(), schema.OperatorT()
         code.builtinCode = getattr(kinds, kind)
-        code.deprecatedBuiltinCode = min(code.builtinCode, 127)  # an int8 of older readers
+        code.deprecatedBuiltinCode = min(code.builtinCode, 127)  # older readers have an int8 here
         code.version = 1
         model.operatorCodes.append(code)
         operator.opcodeIndex = len(model.operatorCodes) - 1

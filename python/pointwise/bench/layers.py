@@ -1,4 +1,4 @@
-"""Layer tables: the 1x1 convolutions of real networks, as CSV files."""
+"""Reads layer tables: CSV files with the 1x1 convolutions of real networks."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ HEADER = ["network", "layer", "n", "cin", "cout", "h", "w", "stride", "groups"]
 
 @dataclasses.dataclass(frozen=True)
 class Case:
-    """One layer of a network: a row of a table, its fields named as the columns are, and what follows its sum."""
+    """Layer of a network: a row of a table, with fields named like its columns, and an epilogue."""
 
     network: str
     layer: str
@@ -37,7 +37,7 @@ class Case:
     epilogue: Epilogue = dataclasses.field(default=BIAS_RELU, kw_only=True)
 
     def columns(self) -> dict[str, str | int]:
-        """Return the row of the table."""
+        """Return the row of the table, by column."""
         return {column: getattr(self, column) for column in HEADER}
 
     def shape(self, layout: str) -> tuple[int, int, int, int]:
@@ -46,7 +46,7 @@ class Case:
         return (n, c, h, w) if layout == "NCHW" else (n, h, w, c)
 
     def cost(self, layout: str = "NCHW") -> Cost:
-        """Return what the layer costs in float32 with a bias; a residual is read once, and counts as traffic."""
+        """Return the cost in float32 with a bias. The bytes include a residual, which is read once."""
         found = cost(self.shape(layout), self.cout, layout=layout, stride=self.stride, groups=self.groups, bias=True)
         if not self.epilogue.residual:
             return found
@@ -54,22 +54,22 @@ class Case:
         return dataclasses.replace(found, bytes=nbytes, intensity=found.flops / nbytes)
 
     def with_batch(self, n: int) -> Case:
-        """Return the same layer for `n` images."""
+        """Return the layer for `n` images."""
         return dataclasses.replace(self, n=n)
 
     def with_epilogue(self, epilogue: Epilogue) -> Case:
-        """Return the same layer with something else after its sum."""
+        """Return the layer with another epilogue."""
         return dataclasses.replace(self, epilogue=epilogue)
 
 
 def _tables() -> dict[str, pathlib.Path]:
-    # a package that is installed editable lies in two folders, and its data in the second
+    # an editable installation has two folders, the second of which holds the data
     folders = sys.modules[__package__.partition(".")[0]].__path__
     return {file.stem: file for folder in folders for file in pathlib.Path(folder, "layers").glob("*.csv")}
 
 
 def networks() -> list[str]:
-    """Return the names of the tables that are installed with the package."""
+    """Return the names of the tables that are installed with the package, sorted."""
     return sorted(_tables())
 
 
@@ -79,7 +79,7 @@ def read_network(name: str) -> list[Case]:
     Parameters
     ----------
     name : str
-        One of `networks`.
+        Name out of `networks`.
 
     Returns
     -------
@@ -88,7 +88,7 @@ def read_network(name: str) -> list[Case]:
     Raises
     ------
     CommandError
-        Where there is no such table.
+        If there is no such table.
     """
     tables = _tables()
     if name not in tables:
@@ -102,19 +102,19 @@ def read_table(file: pathlib.Path, name: str) -> list[Case]:
     Parameters
     ----------
     file : Path
-        A CSV file that begins with the line ``network,layer,n,cin,cout,h,w,stride,groups``.
+        CSV file with the header ``network,layer,n,cin,cout,h,w,stride,groups``.
     name : str
-        What to call it in errors.
+        Name of the file in messages.
 
     Returns
     -------
     list of Case
-        At least one.
+        At least one layer.
 
     Raises
     ------
     CommandError
-        Where it cannot be read or is malformed: names the line.
+        If the file cannot be read or is malformed. The message names the line.
     """
     try:
         text = file.read_text(encoding="utf-8-sig")
@@ -144,5 +144,5 @@ def _case(row: list[str]) -> Case:
     case = Case(row[0], row[1], *map(int, row[2:]))
     if case.cin % case.groups or case.cout % case.groups:
         raise ValueError(f"groups must divide cin and cout, got {case.groups} for {case.cin} and {case.cout}")
-    case.cost()  # sizes beyond int64 are a ValueError
+    case.cost()  # raises ValueError for sizes beyond int64
     return case

@@ -1,4 +1,4 @@
-"""What this machine can do at most: arithmetic and memory bandwidth, measured."""
+"""Measures the limits of this machine: FMA peak and copy bandwidth."""
 
 from __future__ import annotations
 
@@ -15,18 +15,20 @@ from ..cli.info import caches
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-SMALLEST_COPY = 1 << 26  # bytes of each array: 64 MiB, beyond most last-level caches
+SMALLEST_COPY = 1 << 26  # bytes of each array; larger than most last-level caches
 LARGEST_COPY = 1 << 28
 SUFFIXES = {"K": 1 << 10, "M": 1 << 20, "G": 1 << 30}
 
 
 def blas_kernels() -> dict[str, str]:
-    """Return which kernels NumPy's BLAS takes, such as ``{"openblas": "SkylakeX"}``: the environment can force others.
+    """Return the kernels that the BLAS of NumPy uses, such as ``{"openblas": "SkylakeX"}``.
+
+    Environment variables can force other kernels than those for the CPU.
 
     Returns
     -------
     dict of str
-        The library, and the CPUs that its kernels are for; empty where threadpoolctl is missing or does not know.
+        Target CPU of the kernels, by library. Empty if threadpoolctl is missing or does not know.
     """
     try:
         control: Any = importlib.import_module("threadpoolctl")
@@ -40,56 +42,57 @@ def blas_kernels() -> dict[str, str]:
 
 
 def _bytes(size: str) -> int:
-    """Return a size as the system writes it, such as 32K, in bytes; 0 where it is something else."""
+    """Parse a size in the format of the system, such as 32K. Return bytes, or 0 if the format is unknown."""
     number, unit = size[:-1], SUFFIXES.get(size[-1:])
     return int(number) * unit if unit and number.isdigit() else 0
 
 
 def fma_peak(threads: int, blocks: int = 80, block: float = 2e-3, dtype: str = "float32") -> float:
-    """Measure the most arithmetic that the kernels' instruction set can do.
+    """Measure the FMA peak of the instruction set in use: multiply-adds on registers.
 
     Parameters
     ----------
     threads : int
-        Threads that compute at once.
+        Number of threads that compute at the same time.
     blocks : int
-        The best of so many.
+        Number of timing blocks, the best of which counts.
     block : float
-        Seconds of a block: long against a parallel region, short against a neighbour's time slice.
+        Duration of a timing block in seconds. It must be long compared with the start of a team, and short compared
+        with a time slice of the scheduler.
     dtype : str
         "float32" or "float64".
 
     Returns
     -------
     float
-        FLOP per second of all threads together, a multiply-add being two.
+        Peak of all threads together in FLOP/s. A multiply-add counts as two operations.
     """
     return _core._testing.fma_peak(threads, dtype, blocks, block)
 
 
 def copy_bandwidth(threads: int, repetitions: int = 5) -> float:
-    """Measure the memory bandwidth by copies of arrays far larger than the caches.
+    """Measure the memory bandwidth by copies of arrays that are larger than the caches.
 
-    The better of `numpy.copyto`, whose stores read the lines they overwrite unless the C library's do not, and of
-    stores past the caches.
+    The best copy counts, either by `numpy.copyto` or by non-temporal stores. `numpy.copyto` may read the cache lines
+    that it overwrites, which non-temporal stores do not.
 
     Parameters
     ----------
     threads : int
-        Threads that copy at once, each its own part.
+        Number of threads that copy at the same time, each a part of the array.
     repetitions : int
-        The best of so many copies of either kind.
+        Number of copies of each kind.
 
     Returns
     -------
     float
-        Bytes read and bytes written per second.
+        Bytes that are read and written, per second.
     """
     largest_cache = max(map(_bytes, caches().values()), default=0)
     nbytes = min(max(SMALLEST_COPY, 4 * largest_cache), LARGEST_COPY)
     source = np.ones(nbytes // 4, np.float32)
     target = np.zeros_like(source)
-    target.fill(1)  # fresh zeros are not memory yet
+    target.fill(1)  # the system allocates memory for zeros on the first write
     parts = list(zip(np.array_split(target, threads), np.array_split(source, threads), strict=True))
     with concurrent.futures.ThreadPoolExecutor(threads) as pool:
 
@@ -108,7 +111,7 @@ def copy_bandwidth(threads: int, repetitions: int = 5) -> float:
 
 def _seconds(copy: Callable[[], None], repetitions: int) -> float:
     best = float("inf")
-    for _ in range(repetitions + 1):  # the first starts the threads and cannot be the best
+    for _ in range(repetitions + 1):  # one more, because the first copy starts the threads
         start = time.perf_counter()
         copy()
         best = min(best, time.perf_counter() - start)

@@ -1,4 +1,4 @@
-"""Measures layers: checks the result of every contender, then times all of them in turn."""
+"""Measures layers: checks the result of each contender, then times all contenders in turn."""
 
 from __future__ import annotations
 
@@ -24,16 +24,16 @@ FULL = Effort(seconds=1.0, block=0.01, rounds=5)
 
 @dataclasses.dataclass(frozen=True)
 class Result:
-    """What was measured on one layer in one layout.
+    """Result of one layer in one layout.
 
     Attributes
     ----------
     case, layout, cost
-        The layer.
+        The layer, its layout and its cost.
     seconds : dict of float
-        Per call of every contender that has the layer.
+        Time per call in seconds of each contender that can compute the layer.
     peak : float
-        FLOP per second of multiply-adds alone, measured in turn with the contenders.
+        FMA peak in FLOP/s, measured in turn with the contenders.
     """
 
     case: Case
@@ -44,31 +44,31 @@ class Result:
 
     @property
     def flops_per_second(self) -> float:
-        """Our arithmetic per second."""
+        """Arithmetic of pointwise in FLOP/s."""
         return self.cost.flops / self.seconds[US]
 
     @property
     def bytes_per_second(self) -> float:
-        """Our memory traffic per second, every array counted once."""
+        """Memory traffic of pointwise in bytes/s, with each array counted once."""
         return self.cost.bytes / self.seconds[US]
 
     @property
     def peak_fraction(self) -> float:
-        """Our share of the peak beside the layer."""
+        """Fraction of `peak` that pointwise reaches."""
         return self.flops_per_second / self.peak
 
     @property
     def name(self) -> str:
-        """The network and the layer."""
+        """Names of the network and of the layer."""
         return f"{self.case.network} {self.case.layer}"
 
     def ratio(self, contender: str) -> float | None:
-        """Return how many times our time the contender needs; None where it does not have the layer."""
+        """Return time of a contender / time of pointwise, or None if the contender cannot compute the layer."""
         seconds = self.seconds.get(contender)
         return None if seconds is None else seconds / self.seconds[US]
 
     def best_peer(self) -> str | None:
-        """Return the fastest contender other than us; None where there is no other."""
+        """Return the fastest peer, or None if there is no peer."""
         return min((name for name in self.seconds if name != US), key=self.seconds.__getitem__, default=None)
 
 
@@ -80,22 +80,22 @@ def measure(
     effort: Effort,
     progress: Callable[[str], None] = lambda text: None,
 ) -> Iterator[Result]:
-    """Check and time contenders on layers.
+    """Check the results of contenders, then time the contenders.
 
     Parameters
     ----------
     cases : sequence of Case
-        The layers.
+        Layers.
     layouts : sequence of str
         "NCHW", "NHWC" or both.
     contenders : sequence of str
-        Names out of `CONTENDERS`, less our own, which always takes part.
+        Peers: names of `CONTENDERS` other than pointwise, which is always measured.
     threads : int
-        Threads of every contender. At one, BLAS must have been told before.
+        Number of threads of each contender. If it is 1, the caller must limit BLAS to one thread.
     effort : Effort
-        How long to measure.
+        Duration of the measurement.
     progress : callable
-        Called with a text before each layer, never while one is timed.
+        Called with a text before each layer, never while a layer is timed.
 
     Yields
     ------
@@ -104,7 +104,7 @@ def measure(
     Raises
     ------
     WrongResult
-        For the first wrong result; it is not timed.
+        If a result is wrong. It is not timed.
     """
     left = len(layouts) * len(cases)
     with turns([US, *contenders], threads) as (prepare, peak):
@@ -112,7 +112,7 @@ def measure(
         for layout, case in itertools.product(layouts, cases):
             progress(f"{layout} {case.network} {case.layer}")
             now = time.perf_counter()
-            # a slow layer takes from those after it: the whole stays in time
+            # a slow layer shortens those after it, so that the total time is kept
             deadline = now + max(0.0, end - now) / left
             seconds = time_in_turn(prepare(case, layout), deadline, effort)
             yield Result(case, layout, case.cost(layout), seconds, peak())

@@ -1,8 +1,7 @@
-"""A layer as a NumPy user writes it: a matrix product, then one pass after another over the result.
+"""The contender NumPy: a matrix product, then further passes over the result.
 
-Each activation is written in the way that takes NumPy the least time and is right for the values of these layers. So an
-exponential may overflow: it does so beyond 88, and no value of these layers is as large. A careful user would add
-passes that prevent it.
+Each activation is written in the way that is fastest in NumPy and correct for the values of these layers. Exponentials
+are not protected against overflow, which begins above 88 in float32. No value of these layers is as large.
 """
 
 from __future__ import annotations
@@ -29,23 +28,23 @@ if TYPE_CHECKING:
 
 
 def numpy_baseline(case: Case, layout: str, arrays: Operands, threads: int) -> Call | None:
-    """Return what a NumPy user writes: matmul on reshaped views, then bias, residual and activation in place.
+    """Return a function that computes a layer by `numpy.matmul`, then bias, residual and activation in place.
 
     Parameters
     ----------
     case : Case
-        The layer.
+        Layer.
     layout : str
         "NCHW" or "NHWC".
     arrays : Operands
-        Of any one floating dtype, which the result has too.
+        Arrays of one floating dtype, which is also that of the result.
     threads : int
-        Unused: BLAS takes its number of threads from the process.
+        Unused, because the number of threads of BLAS is a setting of the process.
 
     Returns
     -------
     callable or None
-        Computes the result, a new array for each call. None where `lacking` says why.
+        Function that returns the result in a new array. None if NumPy cannot compute the activation: see `lacking`.
     """
     activation = case.epilogue.activation
     if activation == RELU:
@@ -56,12 +55,12 @@ def numpy_baseline(case: Case, layout: str, arrays: Operands, threads: int) -> C
 
 
 def numpy_sum(case: Case, layout: str, arrays: Operands) -> NDArray[Any]:
-    """Return the sum before the activation as NumPy computes it, in the dtype of the arrays."""
+    """Return the sum before the activation, computed by NumPy in the dtype of the arrays."""
     return _numpy_calls(case, layout, arrays, lambda y: None)()
 
 
 def _numpy_calls(case: Case, layout: str, arrays: Operands, activate: Activate | None) -> Call:
-    """Return NumPy's computation; None is ReLU, in line: on the smallest layers one more Python call would show."""
+    """Return the function for a layer. None means ReLU without a call, which would slow down the smallest layers."""
     return (_numpy_nchw if layout == "NCHW" else _numpy_nhwc)(case, arrays, activate)
 
 
@@ -118,10 +117,10 @@ def _numpy_nhwc(case: Case, arrays: Operands, activate: Activate | None) -> Call
 
 
 def lacking(activation: Activation) -> str | None:
-    """Return what to add to "NumPy has no such activation", where that is so; None where it has it.
+    """Return why NumPy cannot compute an activation, as the end of a message. Return None if it can.
 
-    NumPy has no erf: its users take SciPy's. `math.erf` for every element would be a hundred times as slow, an
-    approximation by hand would be another function; neither says anything about NumPy.
+    NumPy lacks erf, and its users take that of SciPy. Neither `math.erf` for each element, which is slow, nor an
+    approximation by hand would be a fair comparison.
     """
     if activation.name != "gelu" or _erf() is not None:
         return None
@@ -137,7 +136,7 @@ def _erf() -> Callable[..., Any] | None:
 
 
 def in_place(activation: Activation) -> Callable[[Array], Any]:
-    """Return what replaces an array's values by their activations."""
+    """Return a function that applies an activation to an array in place."""
     function = _ACTIVATIONS[activation.name]
     parameters = (_erf(),) if activation.name == "gelu" else activation.parameters
     return (lambda y: function(y, *parameters)) if parameters else function

@@ -1,4 +1,4 @@
-"""The operands of one layer, and the type of a contender."""
+"""The arrays of a layer, and the types of contenders."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ if TYPE_CHECKING:
     from .layers import Case
 
     Call: TypeAlias = Callable[[], NDArray[Any]]
-    # None for what the contender cannot compute: it is left out there
+    # None if the contender cannot compute the layer
     Builder: TypeAlias = Callable[[Case, str, "Operands", int], Call | None]
 
 
 class Operands(NamedTuple):
-    """The arrays of one case; the residual is None where there is none."""
+    """Arrays of a case. The residual is None if there is none."""
 
     x: NDArray[Any]
     weight: NDArray[Any]
@@ -27,14 +27,14 @@ class Operands(NamedTuple):
     residual: NDArray[Any] | None = None
 
     def magnitudes(self) -> Operands:
-        """Return absolute values in float64: the same sum of them bounds the rounding errors."""
+        """Return the absolute values in float64. The layer of these bounds the rounding errors."""
         x, weight, bias = (np.abs(array, dtype=np.float64) for array in (self.x, self.weight, self.bias))
         residual = None if self.residual is None else np.abs(self.residual, dtype=np.float64)
         return Operands(x, weight, bias, residual)
 
 
 def operands(case: Case, layout: str) -> Operands:
-    """Return random arrays for a case, the same ones every time."""
+    """Return random arrays for a case, the same in each call."""
     rng = np.random.default_rng(0)
     x = rng.standard_normal(case.shape(layout), dtype=np.float32)
     weight = rng.standard_normal((case.cout, case.cin // case.groups), dtype=np.float32)

@@ -1,8 +1,7 @@
-"""Contenders that take turns: in this process at one thread, each in a process of its own at more.
+"""Lets contenders take turns: on one thread in this process, on several threads each in its own process.
 
-Threads of a pool spin for a while when their work is done, up to 25 ms in OpenBLAS. They would hold the CPUs that the
-next contender's threads need, and be timed with it. So a contender with threads has its own process, which is stopped
-while another one has its turn.
+Threads of a pool, such as those of OpenBLAS, spin for a while after their work. They would keep CPUs busy during the
+turn of the next contender. So a contender with several threads has its own process, which is stopped outside its turns.
 """
 
 from __future__ import annotations
@@ -37,30 +36,30 @@ if TYPE_CHECKING:
 
     Prepare: TypeAlias = Callable[[Case, str], dict[str, Timer]]
 
-PEAK = "peak"  # the question for it
+PEAK = "peak"  # question to a process: the FMA peak
 SHORTEST_SAMPLE, LONGEST_SAMPLE = 2e-3, 20e-3  # seconds
-LEAST_SAMPLES = 5  # of the peak beside a layer, however few its rounds
+LEAST_SAMPLES = 5  # minimum number of samples of the peak for a layer
 BLAS_VARIABLES = ("OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "BLIS_NUM_THREADS", "OMP_NUM_THREADS")
 
 
 @contextlib.contextmanager
 def turns(names: Sequence[str], threads: int) -> Iterator[tuple[Prepare, Callable[[], float]]]:
-    """Have contenders ready.
+    """Start contenders for a ``with`` block.
 
     Parameters
     ----------
     names : sequence of str
-        Names out of `CONTENDERS`, our own first.
+        Names of `CONTENDERS`, pointwise first.
     threads : int
-        Threads of every contender.
+        Number of threads of each contender.
 
     Yields
     ------
     prepare : callable
-        Takes a case and a layout, checks every contender's result, and returns what times a block of each; a contender
-        that cannot compute the layer is left out. Raises WrongResult for the first wrong one.
+        Takes a case and a layout, checks the result of each contender, and returns their timers by name. Contenders
+        that cannot compute the layer are left out. Raises WrongResult if a result is wrong.
     peak : callable
-        Returns the FMA peak beside the layer that was prepared last, in FLOP/s.
+        Returns the FMA peak in FLOP/s, measured in turn with the last prepared layer.
     """
     if threads == 1:
         with num_threads(1):
@@ -73,17 +72,17 @@ def turns(names: Sequence[str], threads: int) -> Iterator[tuple[Prepare, Callabl
 
 @contextlib.contextmanager
 def processes(settings: Sequence[tuple[str, int]]) -> Iterator[list[ContenderProcess]]:
-    """Have contenders ready, each in a stopped process of its own.
+    """Start contenders for a ``with`` block, each in its own process, which is stopped.
 
     Parameters
     ----------
     settings : sequence of (str, int)
-        Names out of `CONTENDERS`, and the threads of each.
+        Names of `CONTENDERS`, and the number of threads of each.
 
     Yields
     ------
     list of ContenderProcess
-        In the same order.
+        Processes in the order of `settings`.
     """
     started: list[ContenderProcess] = []
     try:
@@ -96,11 +95,11 @@ def processes(settings: Sequence[tuple[str, int]]) -> Iterator[list[ContenderPro
 
 
 class Peaks:
-    """Samples of the FMA peak beside one layer after another.
+    """Samples of the FMA peak, measured in turn with a layer.
 
-    The clock sinks while wide vectors compute and comes back, and threads that slept may share a CPU for a while: what
-    is comparable with a block of ours is the peak right after it, by the same threads and for as long (the best of
-    short samples is higher than that of long ones).
+    Wide vectors lower the clock of the CPU for a while, and threads that slept may share a CPU at first. So each timing
+    block of pointwise is followed by a sample of the same duration on the same threads. The duration must be the same,
+    because the best of short samples is higher than the best of long samples.
     """
 
     def __init__(self, threads: int) -> None:
@@ -109,7 +108,7 @@ class Peaks:
         self._block = SHORTEST_SAMPLE
 
     def beside(self, timer: Timer) -> Timer:
-        """Return our timer of a new layer, each block of which is followed by a sample."""
+        """Forget all samples. Return a timer of a new layer that takes a sample after each timing block."""
         self._samples.clear()
 
         def timed(repetitions: int) -> float:
@@ -121,7 +120,7 @@ class Peaks:
         return timed
 
     def best(self) -> float:
-        """Return the best sample since the layer was new."""
+        """Return the best sample of the layer."""
         while len(self._samples) < LEAST_SAMPLES:
             self._sample()
         return max(self._samples)
@@ -149,15 +148,15 @@ def _checked_calls(names: Sequence[str], threads: int, case: Case, layout: str) 
 
 
 class ContenderProcess:
-    """A contender in a process of its own, which only runs while it is asked something."""
+    """Contender in its own process, which runs only while it answers a question."""
 
     def __init__(self, name: str, threads: int) -> None:
         self.name, self.threads = name, threads
         context = multiprocessing.get_context("spawn")
         self._pipe, theirs = context.Pipe()
         self._process = context.Process(target=_serve, args=(name, threads, theirs), daemon=True)
-        # BLAS reads these when the child imports it. Ours needs BLAS for nothing but the check: with one thread, so
-        # that none of its pool spins in our turn.
+        # BLAS reads these when the child imports NumPy. The process of pointwise uses BLAS for the check only. There it
+        # has one thread, so that no other thread spins in the turn of pointwise.
         wanted = dict.fromkeys(BLAS_VARIABLES, str(1 if name == US else threads))
         before = {variable: os.environ.get(variable) for variable in wanted}
         os.environ.update(wanted)
@@ -170,20 +169,20 @@ class ContenderProcess:
                 else:
                     os.environ[variable] = value
         theirs.close()
-        self._receive()  # it is there
+        self._receive()  # waits until the process has started
         self._signal(signal.SIGSTOP)
 
     def prepare(self, case: Case, layout: str) -> bool:
-        """Set up a layer and check the result; return whether the contender can compute it."""
+        """Prepare a layer and check its result. Return True if the contender can compute the layer."""
         return bool(self.ask((case, layout)))
 
     def time_each(self, turn: Slice) -> NDArray[np.float64]:
-        """Return the seconds of every single timed call of a slice, once a layer is prepared."""
+        """Return the seconds of each timed call of a slice. A layer must be prepared."""
         seconds: NDArray[np.float64] = self.ask(turn)
         return seconds
 
     def end(self) -> None:
-        """End the process, stopped or not."""
+        """End the process, even if it is stopped."""
         self._process.kill()
         self._process.join()
         self._pipe.close()
@@ -193,10 +192,10 @@ class ContenderProcess:
             os.kill(self._process.pid, number)
 
     def ask(self, question: Any) -> Any:
-        """Return the answer to what `_serve` knows; the process runs in the meantime, and only then."""
+        """Return the answer to a question that `_serve` knows. The process runs until it has answered."""
         self._signal(signal.SIGCONT)
         try:
-            with contextlib.suppress(OSError):  # the process may have ended already: to receive says so
+            with contextlib.suppress(OSError):  # if the process has ended, _receive raises an error
                 self._pipe.send(question)
             return self._receive()
         finally:
@@ -218,13 +217,15 @@ def _prepare_all(processes: Sequence[ContenderProcess], case: Case, layout: str)
 
 
 def _serve(name: str, threads: int, pipe: Connection) -> None:
-    """Answer questions until there are no more.
+    """Answer questions until the pipe is closed.
 
-    A (case, layout) with whether the contender computes it, once its result is checked; a number of repetitions with
-    the seconds they take; a Slice with the seconds of every call; PEAK with the one beside the layer.
+    - (case, layout): prepares the layer and checks its result. The answer is True if the contender can compute it.
+    - A number of repetitions: the answer is the seconds that they take.
+    - A Slice: the answer is the seconds of each timed call.
+    - PEAK: the answer is the FMA peak, measured in turn with the layer.
     """
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's, who ends this process
-    gc.disable()  # a collection would be charged to a call
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent handles Ctrl-C and ends this process
+    gc.disable()  # garbage collection would be part of the time of a call
     call: Call | None = None
     timer: Timer | None = None
     peaks = Peaks(threads)
@@ -234,7 +235,7 @@ def _serve(name: str, threads: int, pipe: Connection) -> None:
             question = pipe.recv()
             try:
                 if isinstance(question, tuple):
-                    call = timer = None  # the layer before makes room
+                    call = timer = None  # frees the memory of the previous layer
                     gc.collect()
                     call = _checked_calls([name], threads, *question).get(name)
                     if call is not None:

@@ -1,4 +1,4 @@
-"""What the benchmark found, as a document, in lines and as a table."""
+"""Reports of ``pointwise bench``: a JSON document, lines of text and tables."""
 
 from __future__ import annotations
 
@@ -14,16 +14,17 @@ if TYPE_CHECKING:
 
     from .measure import Result
 
-DASH = "-"  # in a table, where a contender does not have the layer
+DASH = "-"  # in tables, if a contender cannot compute the layer
 BEST_PEER = "the best peer of each layer"
 
 
 @dataclasses.dataclass(frozen=True)
 class Machine:
-    """Where the figures come from; `fma_peak` in FLOP/s, `bandwidth` in bytes/s, both of all threads together.
+    """Machine and software of a run.
 
-    `fma_peak` is the best of both ends of the run. Each result has a peak of its own, measured beside its layer: it is
-    the one that percentages are of.
+    `fma_peak` is in FLOP/s and `bandwidth` in bytes/s, both of all threads together. `fma_peak` is the best of two
+    measurements, before and after the run. Percentages do not refer to it, but to the peak that is measured in turn
+    with each layer.
     """
 
     cpu: str
@@ -36,14 +37,14 @@ class Machine:
 
 
 def bound_of(result: Result, machine: Machine) -> tuple[str, float]:
-    """Return which bound is the lower one for this layer, "peak" or "bandwidth", and the fraction we reach of it."""
+    """Return the lower bound of a layer, "peak" or "bandwidth", and the fraction of it that pointwise reaches."""
     if result.cost.intensity < result.peak / machine.bandwidth:
         return "bandwidth", result.bytes_per_second / machine.bandwidth
     return "peak", result.peak_fraction
 
 
 def summarize(results: Sequence[Result], contenders: Sequence[str], machine: Machine) -> dict[str, Any]:
-    """Return the summary of one layout's results, in plain objects for JSON."""
+    """Return a summary of the results of one layout, as JSON objects."""
     large = [result for result in results if is_large(result)]
     summary: dict[str, Any] = {
         "layers": len(results),
@@ -58,7 +59,7 @@ def summarize(results: Sequence[Result], contenders: Sequence[str], machine: Mac
 
 
 def _versus(pairs: Sequence[tuple[Result, str | None]]) -> dict[str, Any]:
-    """Return the summary of ratios, each to the contender beside the result, where that has the layer."""
+    """Return a summary of the ratios of results to their contenders. Leave out contenders without the layer."""
     ratios = [
         (ratio, result.name, peer) for result, peer in pairs if peer and (ratio := result.ratio(peer)) is not None
     ]
@@ -76,7 +77,7 @@ def _versus(pairs: Sequence[tuple[Result, str | None]]) -> dict[str, Any]:
 def document(
     results: Sequence[Result], contenders: Sequence[str], machine: Machine, settings: dict[str, Any]
 ) -> dict[str, Any]:
-    """Return everything that was found, in plain objects for JSON."""
+    """Return all results as JSON objects."""
     layouts = list(dict.fromkeys(result.layout for result in results))
     return {
         "machine": dataclasses.asdict(machine),
@@ -105,7 +106,7 @@ def _row(result: Result, contenders: Sequence[str], machine: Machine) -> dict[st
 
 
 def summary_lines(layout: str, summary: dict[str, Any]) -> list[str]:
-    """Return the summary of one layout in lines of text."""
+    """Return the summary of one layout as lines of text."""
     rivals = dict(summary["versus"])
     if "best_peer" in summary:
         rivals[BEST_PEER] = summary["best_peer"]
@@ -120,7 +121,7 @@ def summary_lines(layout: str, summary: dict[str, Any]) -> list[str]:
 def _versus_line(layout: str, name: str, versus: dict[str, Any]) -> str:
     layers, peer = versus["layers"], versus["minimum_contender"]
     if not layers:
-        return f"{layout}: {name} has none of these layers"
+        return f"{layout}: {name} cannot compute these layers"
     least = versus["minimum_layer"] + (f", {peer}" if peer != name else "")
     return (
         f"{layout}: {versus['geometric_mean_ratio']:.2f} times as fast as {name} (geometric mean of {layers} layers), "
@@ -130,7 +131,7 @@ def _versus_line(layout: str, name: str, versus: dict[str, Any]) -> str:
 
 
 def network_table(results: Sequence[Result], contenders: Sequence[str]) -> Any:
-    """Return a rich table with a row for every network and layout: geometric means and the smallest ratios."""
+    """Return a rich table with geometric means and smallest ratios: one row per network and layout."""
     rich_table, box = require("rich.table", "bench"), require("rich.box", "bench")
     grid = rich_table.Table(title="geometric means", title_justify="left", box=box.SIMPLE_HEAD)
     for heading in ("network", "layout"):
@@ -159,7 +160,7 @@ def _ratio(value: float | None) -> str:
 
 
 def machine_line(machine: Machine) -> str:
-    """Return the machine in one line of text."""
+    """Return a line of text that describes the machine."""
     threads = f"{machine.threads} thread{'s' if machine.threads > 1 else ''}"
     versions = ", ".join(f"{name} {version}" for name, version in machine.versions.items())
     return (
@@ -169,12 +170,12 @@ def machine_line(machine: Machine) -> str:
 
 
 def table(layout: str, results: Sequence[Result], contenders: Sequence[str], machine: Machine) -> Any:
-    """Return a rich table of one layout's results."""
+    """Return a rich table of the results of one layout."""
     rich_table, box = require("rich.table", "bench"), require("rich.box", "bench")
     title = f"{layout}, float32, {results[0].case.epilogue.words()}"
     grid = rich_table.Table(title=title, title_justify="left", box=box.SIMPLE_HEAD)
     for heading in ("network", "layer", "shape"):
-        grid.add_column(heading, overflow="fold")  # a narrow terminal folds names, never figures
+        grid.add_column(heading, overflow="fold")  # a narrow terminal folds names, not figures
     for heading in ("MFLOP", "GFLOP/s", "of bound", *(f"x {contender}" for contender in contenders)):
         grid.add_column(heading, justify="right", no_wrap=True)
     for result in results:
@@ -193,8 +194,8 @@ def table(layout: str, results: Sequence[Result], contenders: Sequence[str], mac
             *(_ratio(result.ratio(contender)) for contender in contenders),
         )
     grid.caption = (
-        f"GFLOP/s are those of {US}; peak is that measured beside the layer; bandwidth where that bound is the lower "
-        "one (what stays in the caches can exceed it); x name: times as fast as that"
+        f"GFLOP/s: of {US}; of bound: percent of the lower bound, FMA peak or copy bandwidth (data in the caches can "
+        "exceed that); x name: speedup over that contender"
     )
     grid.caption_justify = "left"
     return grid

@@ -1,4 +1,4 @@
-"""The roofline of a benchmark: arithmetic per second over arithmetic per byte."""
+"""Draws the roofline of a benchmark: arithmetic per second over arithmetic intensity."""
 
 from __future__ import annotations
 
@@ -27,23 +27,23 @@ MARKERS = {"NCHW": "o", "NHWC": "^"}
 
 
 def save_roofline(file: IO[bytes], results: Sequence[Result], machine: Machine, kind: str = "png") -> None:
-    """Draw the roofline: one dot per layer, layout and contender under the measured roof.
+    """Draw one dot per layer, layout and contender under the measured roof.
 
     Parameters
     ----------
     file : binary file
-        Receives the picture.
+        File that receives the picture.
     results : sequence of Result
-        The dots.
+        Results, which give the dots.
     machine : Machine
-        The roof.
+        Machine, which gives the roof.
     kind : str
-        "png" or "svg".
+        Format: "png" or "svg".
     """
     figure_module = require("matplotlib.figure", "--plot")
     canvas_module = require("matplotlib.backends.backend_agg", "--plot")
     figure = figure_module.Figure(figsize=(11, 6.5), layout="constrained")
-    canvas = canvas_module.FigureCanvasAgg(figure)  # no pyplot: no window, no state that others share
+    canvas = canvas_module.FigureCanvasAgg(figure)  # without pyplot, which has global state and may open a window
     axes = figure.subplots()
 
     intensities = np.array([result.cost.intensity for result in results])
@@ -53,7 +53,7 @@ def save_roofline(file: IO[bytes], results: Sequence[Result], machine: Machine, 
     label = f"roof: {machine.fma_peak / 1e9:.0f} GFLOP/s, {machine.bandwidth / 1e9:.0f} GB/s"
     axes.plot(span, roof, color="black", label=label, zorder=1)
 
-    # ours last, so that it is on top
+    # pointwise is last, so that its dots are on top
     contenders = dict.fromkeys(name for result in results for name in result.seconds)
     for contender in sorted(contenders, key=lambda name: name == US):
         for layout in dict.fromkeys(result.layout for result in results if contender in result.seconds):
@@ -74,5 +74,5 @@ def save_roofline(file: IO[bytes], results: Sequence[Result], machine: Machine, 
     words = results[0].case.epilogue.words()
     axes.set_title(f"1x1 convolution, float32, {words}: {machine.cpu}, {machine.isa}, threads: {machine.threads}")
     axes.grid(True, which="both", linewidth=0.3, alpha=0.6)
-    figure.legend(loc="outside right upper")  # never on top of a dot
+    figure.legend(loc="outside right upper")  # outside of the axes, so that it covers no dot
     canvas.print_figure(file, format=kind, metadata={"Date": None} if kind == "svg" else None)

@@ -1,4 +1,4 @@
-"""Timing of calls, in blocks that take turns or one by one."""
+"""Times calls, either one by one or in timing blocks. A timing block is a sequence of repetitions of a call."""
 
 from __future__ import annotations
 
@@ -22,16 +22,16 @@ if TYPE_CHECKING:
 
 @dataclasses.dataclass(frozen=True)
 class Effort:
-    """How long to measure.
+    """Duration of a measurement.
 
     Attributes
     ----------
     seconds : float
-        For one case, everything included; at least `rounds` are measured in any case.
+        Time for one case in seconds, with preparation and checks. It is exceeded if `rounds` rounds take longer.
     block : float
-        Seconds that the repetitions of one block take.
+        Duration of a timing block in seconds.
     rounds : int
-        The fewest rounds, in each of which every contender has one block.
+        Minimum number of rounds. In a round, each contender has one timing block.
     """
 
     seconds: float
@@ -40,30 +40,30 @@ class Effort:
 
 
 def _repetitions(timer: Timer, block: float) -> int:
-    # the better of two: after a single one that was held up, every block would be too short to be timed well
+    # the faster of two calls, because a delay of a single call would make all timing blocks too short
     once = min(timer(1) for _ in range(2))
     return max(1, int(block / max(once, 1e-7)))
 
 
 def time_in_turn(timers: dict[str, Timer], deadline: float, effort: Effort) -> dict[str, float]:
-    """Time contenders in interleaved blocks.
+    """Time contenders in interleaved timing blocks.
 
     Parameters
     ----------
     timers : dict of callable
-        What takes a number of repetitions and returns the seconds of a block of them, by contender.
+        Timers by contender. A timer takes a number of repetitions and returns the seconds that they take.
     deadline : float
-        When to stop, on the clock of `time.perf_counter`; not before `effort.rounds` rounds.
+        Time of `time.perf_counter` at which the measurement ends, but not before `effort.rounds` rounds.
     effort : Effort
-        The length of a block and the fewest rounds.
+        Duration of a timing block and minimum number of rounds.
 
     Returns
     -------
     dict of float
-        Seconds per call in the best block of each.
+        Seconds per call in the best timing block of each contender.
     """
     collecting = gc.isenabled()
-    gc.disable()  # a collection in the middle of a block would be charged to whoever has the turn
+    gc.disable()  # garbage collection would be part of the time of a contender
     try:
         repetitions = {name: _repetitions(timer, effort.block) for name, timer in timers.items()}
         best = dict.fromkeys(timers, float("inf"))
@@ -80,14 +80,14 @@ def time_in_turn(timers: dict[str, Timer], deadline: float, effort: Effort) -> d
 
 @dataclasses.dataclass(frozen=True)
 class Slice:
-    """A turn in which every single call is timed.
+    """Turn in which each call is timed.
 
     Attributes
     ----------
     untimed : float
-        Seconds of calls at its start that warm up caches and threads.
+        Seconds of calls at the start that warm up caches and threads.
     timed : float
-        Seconds of timed calls; at least one is timed in any case.
+        Seconds of timed calls. At least one call is timed.
     """
 
     untimed: float
@@ -95,7 +95,7 @@ class Slice:
 
 
 def time_block(call: Callable[[], object], repetitions: int) -> float:
-    """Return the seconds of one block, after some calls that warm up caches and threads."""
+    """Return the seconds of a timing block. Untimed calls before it warm up caches and threads."""
     for _ in range(1 + repetitions // 4):
         call()
     repeat = itertools.repeat(None, repetitions)
@@ -106,10 +106,10 @@ def time_block(call: Callable[[], object], repetitions: int) -> float:
 
 
 def time_each(call: Call, turn: Slice) -> NDArray[np.float64]:
-    """Return the seconds of every single timed call of a slice.
+    """Return the seconds of each timed call of a slice.
 
-    One reading of the clock ends a call and begins the next: no moment of the slice is missing, so that a thread that
-    the system puts to sleep between two calls is counted too.
+    One reading of the clock ends a call and begins the next. So no time of the slice is lost, not even if the scheduler
+    stops a thread between two calls.
     """
     clock = time.perf_counter
     end = clock() + turn.untimed

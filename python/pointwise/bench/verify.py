@@ -1,4 +1,4 @@
-"""Checks of a contender's result, made before it is timed."""
+"""Checks the results of contenders before they are timed."""
 
 from __future__ import annotations
 
@@ -21,31 +21,33 @@ if TYPE_CHECKING:
 
 
 class WrongResult(Exception):
-    """A contender whose result is not the baseline's: there is nothing to time."""
+    """Error for a contender with a wrong result, which is not timed."""
 
 
 def check(case: Case, layout: str, arrays: Operands, calls: dict[str, Call]) -> None:
-    """Check every contender's result against NumPy's sum and the activation of it in float64.
+    """Check the result of each contender against the sum by NumPy and the activation in float64.
 
-    Sums of C products, a bias and a residual are each within gamma_(C+3) * (|w| |x| + |b| + |residual|) of the exact
-    value, in whatever order they are added (gamma_n = n*u/(1 - n*u), u = 2**-24; without a residual it is
-    gamma_(C+2)): two of them differ by no more than twice that. An activation brings no two values further apart than
-    by its Lipschitz constant, to which comes what computing it in float32 rounds: `definitions` has both.
-    ReLU's constant is 1, and it rounds nothing.
+    A sum of C products, a bias and a residual, added in any order, differs from the exact value by at most
+    gamma_(C+3) * (|w| |x| + |b| + |residual|). Here gamma_n = n*u/(1 - n*u) and u = 2**-24. Without a residual it is
+    gamma_(C+2). Two such sums differ by at most twice the bound.
 
-    With many channels this is more than what tells some activations apart: `check_few_channels` sees it.
+    The activation multiplies the bound by its Lipschitz constant at most and adds roundings of its own, see
+    `definitions`. ReLU has the constant 1 and rounds nothing.
+
+    With many channels the bound is larger than the difference between some activations. For that case there is
+    `check_few_channels`.
 
     Parameters
     ----------
     case, layout, arrays
-        What is computed.
+        Layer, layout and operands.
     calls : dict of callable
-        The contenders, by name.
+        Contenders by name.
 
     Raises
     ------
     WrongResult
-        For the first that differs by more, or in shape or dtype.
+        If the bound does not hold for a result, or its shape or dtype is wrong.
     """
     total = numpy_sum(case, layout, arrays)
     kind = total.dtype
@@ -73,18 +75,18 @@ def check(case: Case, layout: str, arrays: Operands, calls: dict[str, Call]) -> 
 
 @functools.cache
 def check_few_channels(name: str, builder: Builder, layout: str, epilogue: Epilogue, threads: int) -> None:
-    """Check a contender on a layer of two channels, whose sums hardly round; once for each epilogue and layout.
+    """Check a contender on a layer of two input channels. The cache makes this happen once per epilogue and layout.
 
-    The bound of a layer grows with C**1.5, and above 300 channels it exceeds the 4.7e-4 between gelu and gelu_tanh.
-    Here it is a few 1e-6.
+    The bound of `check` grows with C**1.5. Above 300 channels it exceeds 4.7e-4, the difference between gelu and
+    gelu_tanh. For two channels it is a few 1e-6.
 
     Raises
     ------
     WrongResult
-        Where an activation is another one, or a coarse approximation of it.
+        If the contender computes another activation or a coarse approximation.
     """
     if epilogue.activation in (NO_ACTIVATION, RELU):
-        return  # the bound of any layer tells them apart
+        return  # the bound of every layer tells these from other activations
     case = Case("a layer of", "two channels", 1, 2, 64, 16, 16, 1, 1, epilogue=epilogue)
     arrays = operands(case, layout)
     call = builder(case, layout, arrays, threads)
@@ -93,7 +95,7 @@ def check_few_channels(name: str, builder: Builder, layout: str, epilogue: Epilo
 
 
 def _beyond(result: NDArray[Any], expected: NDArray[Any], bound: NDArray[Any]) -> NDArray[np.bool_]:
-    """Return where the bound does not hold; NaN holds no bound."""
+    """Return a mask of the elements for which the bound does not hold. It does not hold for NaN."""
     with np.errstate(invalid="ignore"):
         within: NDArray[np.bool_] = np.abs(np.subtract(result, expected, dtype=np.float64)) <= bound
     return ~within

@@ -1,1 +1,1 @@
-"""The command line: what its commands share, and each command but the benchmark."""
+"""The commands of the command line except ``bench``, and the code that all commands share."""

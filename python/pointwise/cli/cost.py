@@ -1,4 +1,4 @@
-"""``pointwise cost``: what a convolution costs, and what a 1x1 in front of a larger one saves."""
+"""``pointwise cost``: the cost of a convolution, and the saving of a 1x1 convolution before a larger one."""
 
 from __future__ import annotations
 
@@ -22,17 +22,17 @@ DTYPES = ("float32", "float64", "float16", "bfloat16")
 
 
 def register(commands: Commands) -> None:
-    """Add the command to the command line."""
+    """Add the command to the parser."""
     parser = commands.add_parser("cost", help=SUMMARY, description=SUMMARY.capitalize() + ".", epilog=EXAMPLE)
-    parser.add_argument("x_shape", type=sizes, metavar="SHAPE", help="the shape of x, such as 1x32x10x10")
-    parser.add_argument("c_out", type=positive, metavar="C_OUT", help="output channels")
-    parser.add_argument("--bias", action="store_true", help="count a bias too")
+    parser.add_argument("x_shape", type=sizes, metavar="SHAPE", help="shape of x, such as 1x32x10x10")
+    parser.add_argument("c_out", type=positive, metavar="C_OUT", help="number of output channels")
+    parser.add_argument("--bias", action="store_true", help="include a bias")
     add_convolution_options(parser)
-    parser.add_argument("--dtype", choices=DTYPES, default="float32", help="of all arrays (default: float32)")
+    parser.add_argument("--dtype", choices=DTYPES, default="float32", help="dtype of all arrays (default: float32)")
     parser.add_argument(
-        "--then", type=sizes, metavar="KxK", help="the kernel that follows, for what the 1x1 in front of it saves"
+        "--then", type=sizes, metavar="KxK", help="size of a kernel after the 1x1; prints what the 1x1 saves"
     )
-    parser.add_argument("--out", type=positive, metavar="M", help="output channels of the kernel that follows")
+    parser.add_argument("--out", type=positive, metavar="M", help="number of output channels of that kernel")
     parser.set_defaults(run=run)
 
 
@@ -67,7 +67,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _saving(args: argparse.Namespace, first: Cost) -> list[str]:
-    """Return a table of the kernel alone, and of the same behind the 1x1: stride 1, as many pixels out as in."""
+    """Return a table of the kernel alone and after the 1x1 convolution. The kernel has stride 1 and keeps the size."""
     spatial = [i for i, axis in enumerate(args.layout) if axis in "DHW"]
     if len(args.then) != len(spatial) or not spatial or 0 in args.then:
         raise CommandError(
@@ -95,7 +95,7 @@ def _saving(args: argparse.Namespace, first: Cost) -> list[str]:
 
 
 def _ratio(before: int, after: int) -> str:
-    """Return how many times smaller, and by how many percent; both say so where it is more."""
+    """Return the ratio of two counts and the saving in percent, which is negative if the count grows."""
     if not before or not after:
         return "-"
     return f"{before / after:.2f}x ({100 * (1 - after / before):.1f}%)"

@@ -1,4 +1,4 @@
-"""Files of the command line: results that appear whole or not at all, and arrays that somebody else wrote."""
+"""Files of the command line: reads arrays from untrusted files, and writes results completely or not at all."""
 
 from __future__ import annotations
 
@@ -24,29 +24,29 @@ def _reason(error: OSError) -> str:
 
 
 def _temporary(path: str) -> tuple[str, str]:
-    """Return where the file really is, so that a link is kept, and a name beside it that nobody else has."""
+    """Return the file behind a symbolic link, so that the link is kept, and a unique name in the same directory."""
     target = os.path.realpath(path)
     return target, os.path.join(os.path.dirname(target), f".pointwise-{secrets.token_hex(8)}.tmp")
 
 
 @contextlib.contextmanager
 def replacing(path: str) -> Iterator[IO[bytes]]:
-    """Open a binary file that becomes `path` when the block ends well; otherwise `path` is as it was.
+    """Open a temporary file that replaces `path` when the ``with`` block succeeds. Otherwise `path` is unchanged.
 
     Parameters
     ----------
     path : str
-        The file to write. It may exist.
+        File to write. It may exist.
 
     Yields
     ------
     file
-        A temporary file in the same directory, open for writing.
+        Binary file in the same directory, open for writing.
 
     Raises
     ------
     CommandError
-        Where `path` cannot be written.
+        If `path` cannot be written.
     """
     target, temporary = _temporary(path)
     try:
@@ -63,23 +63,23 @@ def replacing(path: str) -> Iterator[IO[bytes]]:
 
 
 def check_writable(path: str) -> None:
-    """Check, before any work is done, that `path` can be written.
+    """Check that `path` can be written, before any work is done.
 
     Parameters
     ----------
     path : str
-        The file to write later. Nothing is left behind.
+        File to write later. The check does not change it.
 
     Raises
     ------
     CommandError
-        Where it cannot.
+        If `path` cannot be written.
     """
     target, temporary = _temporary(path)
     if not path or os.path.isdir(target) or path.endswith(os.sep):
         raise CommandError(f"{path or repr(path)}: cannot be written: not the name of a file")
     if os.path.exists(target) and not os.path.isfile(target):
-        # os.replace would put a regular file in the place of a device or a pipe
+        # os.replace would replace a device or a pipe by a regular file
         raise CommandError(f"{path}: cannot be written: not a regular file")
     if os.path.exists(target) and not os.access(target, os.W_OK):
         raise CommandError(f"{path}: cannot be written: it is read-only")
@@ -96,12 +96,12 @@ def check_writable(path: str) -> None:
 
 
 def read_npy(path: str) -> NDArray[Any]:
-    """Read one array from an .npy file, without ever unpickling.
+    """Read an array from an .npy file. Never unpickles.
 
     Parameters
     ----------
     path : str
-        The file.
+        File to read.
 
     Returns
     -------
@@ -110,7 +110,7 @@ def read_npy(path: str) -> NDArray[Any]:
     Raises
     ------
     CommandError
-        Where there is no such file, or it holds no plain array. Names the file.
+        If the file does not exist or does not hold a plain array. The message names the file.
     """
     try:
         with open(path, "rb") as file:
@@ -125,7 +125,7 @@ def read_npy(path: str) -> NDArray[Any]:
         raise CommandError(f"{path}: does not fit into memory: {error}") from error
     except CommandError:
         raise
-    except Exception as error:  # a damaged header can raise nearly anything
+    except Exception as error:  # a damaged header can cause nearly any exception
         pickled = "Object arrays" in str(error)
         what = "holds pickled Python objects, not numbers" if pickled else f"truncated or damaged: {error}"
         raise CommandError(f"{path}: {what}") from error

@@ -1,4 +1,4 @@
-"""``pointwise info``: what was built, what runs here, the CPU, and which optional packages there are."""
+"""``pointwise info``: the configuration of the build, the CPU, and the optional packages that are installed."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ OPTIONAL = ("rich", "matplotlib", "threadpoolctl", "ml_dtypes", "torch", "onnxru
 
 
 def register(commands: Commands) -> None:
-    """Add the command to the command line."""
+    """Add the command to the parser."""
     epilog = "example: POINTWISE_ISA=avx2 pointwise info"
     parser = commands.add_parser("info", help=SUMMARY, description=SUMMARY.capitalize() + ".", epilog=epilog)
     parser.set_defaults(run=run)
@@ -44,20 +44,24 @@ def version(package: str) -> str | None:
 
 
 def cpu_name() -> str:
-    """Return the CPU's model name, or the architecture where the system does not say."""
+    """Return the name of the CPU, or the architecture if the system does not tell the name.
+
+    Virtual machines often have a name without a generation, so the family and the model follow.
+    """
     try:
         text = pathlib.Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace")
     except OSError:
         text = ""
-    for line in text.splitlines():
-        key, _, value = line.partition(":")
-        if key.strip() == "model name" and value.strip():
-            return value.strip()
-    return platform.processor() or platform.machine() or "unknown"
+    first = text.split("\n\n", 1)[0]  # the first CPU
+    fields = {key.strip(): value.strip() for key, _, value in (line.partition(":") for line in first.splitlines())}
+    name = fields.get("model name") or platform.processor() or platform.machine() or "unknown"
+    if "cpu family" in fields and "model" in fields:
+        name += f" (family {fields['cpu family']}, model {fields['model']})"
+    return name
 
 
 def caches() -> dict[str, str]:
-    """Return the sizes of the first CPU's caches as the system writes them, such as ``{"L1d": "32K"}``."""
+    """Return the cache sizes of the first CPU in the format of the system, such as ``{"L1d": "32K"}``."""
     found = {}
     for index in sorted(pathlib.Path("/sys/devices/system/cpu/cpu0/cache").glob("index*")):
         try:

@@ -1,4 +1,4 @@
-"""What the commands of the command line share: errors in one line, types of arguments, optional packages."""
+"""Code that all commands share: errors in one line, types of arguments, optional packages."""
 
 from __future__ import annotations
 
@@ -14,18 +14,18 @@ if TYPE_CHECKING:
 
     Commands: TypeAlias = "argparse._SubParsersAction[Parser]"
 
-DIGITS = 18  # as many as always fit int64
+DIGITS = 18  # a number with at most this many digits fits int64
 
 
 class CommandError(Exception):
-    """Ends a command with one line on standard error and an exit status.
+    """Error that ends a command with one line on standard error and an exit status.
 
     Parameters
     ----------
     message : str
-        The line.
+        Text of the line.
     status : int
-        The exit status: 2 for bad input.
+        Exit status: 2 for bad input.
     """
 
     def __init__(self, message: str, status: int = 2) -> None:
@@ -34,25 +34,25 @@ class CommandError(Exception):
 
 
 def one_line(text: str) -> str:
-    """Return the text with every run of white space, line ends included, as one space."""
+    """Return the text with each sequence of white space, line ends included, replaced by one space."""
     return " ".join(text.split())
 
 
 class Parser(argparse.ArgumentParser):
-    """An argument parser that reports a usage error in one line, without the usage."""
+    """Argument parser that reports a usage error in one line, without the usage text."""
 
     def __init__(self, **keywords: Any) -> None:
         super().__init__(formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False, **keywords)
         self.set_defaults(prog=self.prog)
 
     def error(self, message: str) -> NoReturn:
-        """Print the message after the command's name and exit with status 2."""
+        """Print the name of the command and the message, and exit with status 2."""
         self.exit(2, f"{self.prog}: {one_line(message)}\n")
 
 
 @contextlib.contextmanager
 def library_errors() -> Iterator[None]:
-    """Turn what the package raises about its arguments into a `CommandError` with the same words."""
+    """Convert exceptions of the library about arguments to a `CommandError` with the same message."""
     try:
         yield
     except (ValueError, TypeError, NotImplementedError) as error:
@@ -65,9 +65,9 @@ def require(module: str, needed_for: str) -> Any:
     Parameters
     ----------
     module : str
-        The module's full name.
+        Full name of the module.
     needed_for : str
-        What it is for, in the user's words.
+        Command or option that needs the module.
 
     Returns
     -------
@@ -76,7 +76,7 @@ def require(module: str, needed_for: str) -> Any:
     Raises
     ------
     CommandError
-        Where it is not installed: says how to install it.
+        If the module cannot be imported. The message tells how to install the package.
     """
     try:
         return importlib.import_module(module)
@@ -87,7 +87,7 @@ def require(module: str, needed_for: str) -> Any:
 
 
 def distribution(module: str) -> str:
-    """Return the name by which a top-level module is installed, as its index writes it."""
+    """Return the name of the package that provides a top-level module, as ``pip install`` takes it."""
     return module.replace("_", "-")
 
 
@@ -98,7 +98,7 @@ def _natural(text: str) -> int:
 
 
 def positive(text: str) -> int:
-    """Return a whole number of at least 1; a type for argparse."""
+    """Parse an integer of at least 1, for argparse."""
     number = _natural(text)
     if number < 1:
         raise argparse.ArgumentTypeError(f"must be at least 1, got {text}")
@@ -106,16 +106,16 @@ def positive(text: str) -> int:
 
 
 def sizes(text: str) -> tuple[int, ...]:
-    """Return sizes written as 1x32x10x10; a type for argparse."""
+    """Parse sizes such as 1x32x10x10, for argparse."""
     try:
         return tuple(_natural(part) for part in text.split("x"))
     except argparse.ArgumentTypeError:
-        message = f"expected whole numbers with an x between them, as in 1x32x10x10, got {text!r}"
+        message = f"expected whole numbers separated by x, as in 1x32x10x10, got {text!r}"
         raise argparse.ArgumentTypeError(message) from None
 
 
 def per_axis(text: str) -> int | tuple[int, ...]:
-    """Return one integer for all spatial axes, or as many as there are commas; a type for argparse."""
+    """Parse an integer, or a list such as 2,1 with one integer per spatial axis, for argparse."""
     try:
         numbers = tuple(int(part) for part in text.split(","))
     except ValueError:
@@ -124,7 +124,7 @@ def per_axis(text: str) -> int | tuple[int, ...]:
 
 
 def activation(text: str) -> Activation:
-    """Return a name, or a tuple of name and parameters written as clip,0,6; a type for argparse."""
+    """Parse the name of an activation, or a name with parameters such as clip,0,6, for argparse."""
     name, *parameters = text.split(",")
     try:
         return (name, *(float(parameter) for parameter in parameters)) if parameters else name
@@ -134,8 +134,8 @@ def activation(text: str) -> Activation:
 
 
 def add_convolution_options(parser: Parser) -> None:
-    """Add the options that say which convolution: those of `pointwise.conv` that are no arrays."""
-    parser.add_argument("--layout", default="NCHW", metavar="L", help="the axes of x, such as NHWC (default: NCHW)")
-    parser.add_argument("--stride", type=per_axis, default=1, metavar="S", help="in pixels: 2, or 2,1 (default: 1)")
-    parser.add_argument("--padding", type=per_axis, default=0, metavar="P", help="in pixels: 1, or 1,0 (default: 0)")
-    parser.add_argument("--groups", type=positive, default=1, metavar="G", help="groups of channels (default: 1)")
+    """Add the options that describe a convolution: the arguments of `pointwise.conv` that are not arrays."""
+    parser.add_argument("--layout", default="NCHW", metavar="L", help="axes of x, such as NHWC (default: NCHW)")
+    parser.add_argument("--stride", type=per_axis, default=1, metavar="S", help="in pixels: 2 or 2,1 (default: 1)")
+    parser.add_argument("--padding", type=per_axis, default=0, metavar="P", help="in pixels: 1 or 1,0 (default: 0)")
+    parser.add_argument("--groups", type=positive, default=1, metavar="G", help="number of groups (default: 1)")

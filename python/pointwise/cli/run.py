@@ -1,4 +1,4 @@
-"""``pointwise run``: convolve arrays in .npy files."""
+"""``pointwise run``: convolves an array in an .npy file."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ EXAMPLE = "example: pointwise run x.npy weight.npy --bias bias.npy --activation 
 
 
 def register(commands: Commands) -> None:
-    """Add the command to the command line."""
+    """Add the command to the parser."""
     parser = commands.add_parser("run", help=SUMMARY, description=SUMMARY.capitalize() + ".", epilog=EXAMPLE)
-    parser.add_argument("x", metavar="x.npy", help="the input, its axes as --layout names them")
-    parser.add_argument("weight", metavar="weight.npy", help="of shape (C_out, C_in/groups)")
-    parser.add_argument("--bias", metavar="b.npy", help="of shape (C_out,)")
+    parser.add_argument("x", metavar="x.npy", help="input, with the axes that --layout names")
+    parser.add_argument("weight", metavar="weight.npy", help="weights of shape (C_out, C_in/groups)")
+    parser.add_argument("--bias", metavar="b.npy", help="bias of shape (C_out,)")
     add_convolution_options(parser)
-    parser.add_argument("--activation", type=activation, metavar="A", help="such as relu, or clip,0,6 (default: none)")
-    parser.add_argument("-o", "--output", metavar="y.npy", required=True, help="the result; replaced when it is whole")
+    parser.add_argument("--activation", type=activation, metavar="A", help="such as relu or clip,0,6 (default: none)")
+    parser.add_argument("-o", "--output", metavar="y.npy", required=True, help="result, written if the run succeeds")
     parser.set_defaults(run=run)
 
 
