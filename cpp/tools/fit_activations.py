@@ -1,13 +1,18 @@
-"""Fits the polynomials of cpp/src/kernels/activations.h and prints its constants: `python fit_activations.py` (mpmath).
+"""Fit the polynomials of cpp/src/kernels/activations.h and print the constants of activation_fits.h.
 
-A fit interpolates at Chebyshev nodes, in high precision, then rounds each coefficient to the number type: within a
-small factor of the best fit, and no iteration that might end elsewhere. Where the error may be larger at some places
-than at others, it is one of least weighted squares, whose coefficients are rounded one by one, from the constant on,
-each time followed by a fit of the others. What is printed behind // is the largest error
-found on a fine grid, relative to the function that the fit is a part of, as a power of two.
+Usage: `python fit_activations.py`. It needs mpmath.
 
-Polynomials that activations.h has in adapted form (Knuth, The Art of Computer Programming 4.6.4) are fitted again once
-the roots that they divide by are rounded: what they are then is linear in the other coefficients.
+A fit interpolates at Chebyshev nodes in high precision, then rounds each coefficient to the number type. The error is
+within a small factor of the least possible one, and there is no iteration that might end elsewhere.
+
+If the allowed error varies, the fit is one of weighted least squares. Its coefficients are rounded one by one, from the
+constant on. After each, the others are fitted again.
+
+Some polynomials have adapted form (Knuth, The Art of Computer Programming 4.6.4). They are fitted again after the roots
+that they divide by are rounded, because they are linear in the other coefficients then.
+
+A comment after // is the largest error on a fine grid, as a power of two. It is relative to the function that the fit
+is a part of.
 """
 
 from collections.abc import Callable, Sequence
@@ -19,7 +24,7 @@ Function = Callable[[mp.mpf], mp.mpf]
 
 
 def rounded(number: mp.mpf, bits: int) -> mp.mpf:
-    """To so many bits, to nearest."""
+    """Round to nearest, to this number of bits."""
     with mp.workprec(bits):
         return +number
 
@@ -29,7 +34,7 @@ def nodes(low: mp.mpf, high: mp.mpf, count: int) -> list[mp.mpf]:
 
 
 def fit(f: Function, at: Sequence[mp.mpf]) -> list[mp.mpf]:
-    """The polynomial that equals f at the nodes."""
+    """Return the polynomial that equals f at the nodes."""
     rows = [[x**k for k in range(len(at))] for x in at]
     return list(mp.lu_solve(mp.matrix(rows), mp.matrix([f(x) for x in at])))
 
@@ -59,7 +64,10 @@ def show_number(name: str, number: mp.mpf, bits: int) -> None:
 
 
 def polynomial(name: str, bits: int, degree: int, low: mp.mpf, high: mp.mpf, f: Function, whole: Function) -> None:
-    """whole(x) is what the error is relative to: the function as a whole, over the factor of f in it."""
+    """Fit f and print the fit, with its largest error relative to ``whole``.
+
+    ``whole`` is the function that f is a part of, divided by the factor of f in it.
+    """
     found = [rounded(c, bits) for c in fit(f, nodes(low, high, degree + 1))]
     grid = nodes(low, high, 500)
     show(name, found, bits, max(abs((value(found, x) - f(x)) / whole(x)) for x in grid))
@@ -68,7 +76,7 @@ def polynomial(name: str, bits: int, degree: int, low: mp.mpf, high: mp.mpf, f: 
 def least_squares(
     terms: Sequence[Function], at: Sequence[mp.mpf], values: Sequence[mp.mpf], weights: Sequence[mp.mpf]
 ) -> list[mp.mpf]:
-    """The factors of the terms for which weight (their sum - value) has the least squares over ``at``."""
+    """Return the factors of the terms that minimize the squares of weight (sum of the terms - value) over ``at``."""
     rows = [[weight * term(x) for term in terms] for x, weight in zip(at, weights, strict=True)]
     right = [weight * value for value, weight in zip(values, weights, strict=True)]
     return list(mp.lu_solve(mp.matrix(rows), mp.matrix(right)))
@@ -77,7 +85,7 @@ def least_squares(
 def rounded_least_squares(
     terms: Sequence[Function], bits: int, at: Sequence[mp.mpf], values: Sequence[mp.mpf], weights: Sequence[mp.mpf]
 ) -> list[mp.mpf]:
-    """The same, each factor rounded before the others are fitted again."""
+    """Do the same, but round each factor before the others are fitted again."""
     found: list[mp.mpf] = []
     left = list(values)
     for first, term in enumerate(terms):
@@ -95,7 +103,7 @@ def powers(degree: int) -> list[Function]:
 
 
 def weighted(name: str, bits: int, degree: int, at: Sequence[mp.mpf], f: Function, weight: Function) -> None:
-    """The least squares of weight(x) (p(x) - f(x)) at those x."""
+    """Fit a polynomial p and print it: minimize the squares of weight(x) (p(x) - f(x)) over ``at``."""
     found = rounded_least_squares(powers(degree), bits, at, [f(x) for x in at], [weight(x) for x in at])
     grid = nodes(min(at), max(at), 500)
     show(name, found, bits, max(abs((value(found, x) - f(x)) * weight(x)) for x in grid))
@@ -105,9 +113,9 @@ Attempt = Callable[[list[mp.mpf]], tuple[list[mp.mpf], list[mp.mpf]]]
 
 
 def least_largest(attempt: Attempt, weights: Sequence[mp.mpf], rounds: int = 12) -> tuple[mp.mpf, list[mp.mpf]]:
-    """The least of the largest errors, and its fit: attempt(weights) gives errors and the fit of the least squares.
+    """Return the least largest error and its fit. ``attempt(weights)`` gives the errors and fit of least squares.
 
-    Lawson's iteration: where the error is large, the weight becomes larger.
+    Uses Lawson's iteration: the weight grows where the error is large.
     """
     best = (mp.inf, [mp.mpf(0)])
     extra = [mp.mpf(1)] * len(weights)
@@ -123,10 +131,13 @@ def least_largest(attempt: Attempt, weights: Sequence[mp.mpf], rounds: int = 12)
 def quotient(
     above: int, below: int, at: Sequence[mp.mpf], values: Sequence[mp.mpf], weights: Sequence[mp.mpf]
 ) -> tuple[list[mp.mpf], list[mp.mpf]]:
-    """Polynomials of those degrees, the lower one's highest coefficient 1, whose quotient has the values, nearly."""
+    """Return polynomials of degrees ``above`` and ``below`` whose quotient approximates the values.
+
+    The highest coefficient of the denominator is 1.
+    """
     exact = dict(zip(at, values, strict=True))
     terms = powers(above) + [lambda x, k=k: -exact[x] * x**k for k in range(1, below + 1)]
-    divisors = [mp.mpf(1)] * len(at)  # of the round before: what is fitted is linear only when multiplied by it
+    divisors = [mp.mpf(1)] * len(at)  # denominators of the last round: the fit is linear after a multiplication by them
 
     def attempt(weights: list[mp.mpf]) -> tuple[list[mp.mpf], list[mp.mpf]]:
         found = least_squares(terms, at, values, [w / d for w, d in zip(weights, divisors, strict=True)])
@@ -140,7 +151,7 @@ def quotient(
 
 
 def shifted(coefficients: Sequence[mp.mpf], by: mp.mpf) -> list[mp.mpf]:
-    """Those of the same polynomial in x + by."""
+    """Return the coefficients of the same polynomial in x + by."""
     return [
         mp.fsum(c * mp.binomial(j, k) * (-by) ** (j - k) for j, c in enumerate(coefficients) if j >= k)
         for k in range(len(coefficients))
@@ -148,19 +159,25 @@ def shifted(coefficients: Sequence[mp.mpf], by: mp.mpf) -> list[mp.mpf]:
 
 
 class Adapted:
-    """A polynomial in x + shift, but for the ``low`` lowest terms, as activations.h has it: see two_degrees() there."""
+    """A polynomial in adapted form: see two_degrees() in activations.h.
+
+    It is a polynomial in x + shift, except for the ``low`` lowest terms.
+    """
 
     def __init__(self, coefficients: Sequence[mp.mpf], bits: int, low: int, shift: mp.mpf) -> None:
         high = shifted(coefficients[low:], shift)
         roots = mp.polyroots(list(reversed(high[1::2])), maxsteps=1000, extraprec=600)
         assert all(abs(mp.im(root)) < mp.mpf(10) ** -30 for root in roots), "the odd part has complex roots"
-        # The last step divides by the smallest: so the sums cancel least, of all orders tried.
+        # In this order, the last step divides by the smallest root, and sums cancel least.
         self.roots = [rounded(mp.re(root), bits) for root in sorted(roots, key=abs)]
         self.low, self.shift, self.bits = low, shift, bits
         self.start = len(high) - 2 * len(roots)
 
     def terms(self) -> list[Function]:
-        """What the lowest terms, what is added after each step from the last on, and the sum at the start count for."""
+        """Return the functions that the coefficients multiply.
+
+        They are the lowest terms, the terms added after each step (the last step first), and the terms of the start.
+        """
 
         def after(steps: int, power: int) -> Function:
             return lambda x: (
@@ -183,7 +200,10 @@ class Adapted:
 
 
 def gelu_by_powers(bits: int, degree: int, exp2: int) -> None:
-    """Phi(-a) = 2^y, y = -1 - slope a - bend a^2 - a p(3 - a). The larger |a p|, the wider the range of exp2."""
+    """Fit p of Phi(-a) = 2^y, y = -1 - slope a - bend a^2 - a p(3 - a), and exp2.
+
+    The larger |a p|, the wider the range of exp2.
+    """
     bend, slope, far = mp.mpf("0.65625"), mp.mpf("0.875"), mp.mpf("7.25")
     for name, number in (("minus_phi_bend", -bend), ("phi_slope", slope), ("minus_phi_far", -far)):
         show_number(name, number, bits)
@@ -191,7 +211,7 @@ def gelu_by_powers(bits: int, degree: int, exp2: int) -> None:
     def rest(a: mp.mpf) -> mp.mpf:
         return mp.log(phi(a), 2) + 1 + slope * a + bend * a**2
 
-    # relative to Phi(-a), and half of that where 2^-2 bits |v| is 2^(1 - bits) of the result
+    # The error is relative to Phi(-a). It counts half if 2^(-2 bits) |v| is 2^(1 - bits) of the result.
     def weight(a: mp.mpf) -> mp.mpf:
         return a * mp.log(2) / (1 + mp.mpf(2) ** (-bits - 1) / phi(a))
 
@@ -203,18 +223,18 @@ def gelu_by_powers(bits: int, degree: int, exp2: int) -> None:
 
 
 def phi(a: mp.mpf) -> mp.mpf:
-    """Of -a."""
+    """Return Phi(-a), the distribution function of the standard normal distribution at -a."""
     return mp.erfc(a / mp.sqrt(2)) / 2
 
 
 def gelu_by_quotient(bits: int, far: mp.mpf, above: int, below: int, exp2: int) -> None:
-    """The same: p is a quotient of two polynomials in x = -a, fitted up to a = far."""
+    """Fit the same for float64: p is a quotient of two polynomials in x = -a, fitted up to a = far."""
     bend, slope = mp.mpf("0.6796875"), mp.mpf("0.75")
 
     def rest(x: mp.mpf) -> mp.mpf:
         return (mp.log(phi(-x), 2) + 1) / x - slope + bend * x
 
-    # relative to Phi(-a); half of that where 2^-2 bits |v| is already 2^(3 - bits) of the result
+    # The error is relative to Phi(-a). It counts half if 2^(-2 bits) |v| is 2^(3 - bits) of the result.
     def weight(x: mp.mpf) -> mp.mpf:
         return -x * mp.log(2) / (1 + mp.mpf(2) ** (-bits - 3) / phi(-x))
 
@@ -248,15 +268,15 @@ def gelu_by_quotient(bits: int, far: mp.mpf, above: int, below: int, exp2: int) 
     grid = nodes(min(at), max(at), 500)
     show_number("exp2_shift", form.shift, bits)
     form.show("exp2", found, max(abs(total(found, form.terms(), f) * f + 1 - 2**f) / 2**f for f in grid))
-    # where the power of two is 2^(1 - 1023)
+    # At a = end the power of two is 2^(1 - 1023).
     end = mp.findroot(lambda a: (slope + bend * a) * a - 1022, 38)
     show_number("minus_phi_end", -mp.ceil(64 * end) / 64, bits)
 
 
 def log_by_quotient(bits: int, degree: int) -> None:
-    """The same as a quotient of two polynomials of that degree, the lower one's highest coefficient 1."""
+    """Fit log_rest as a quotient of two polynomials of this degree. The denominator's highest coefficient is 1."""
     count = 2 * degree + 1
-    # where an odd Chebyshev polynomial of z vanishes, as the error has its factor z^3
+    # The roots of an odd Chebyshev polynomial of z, because the error has a factor z^3.
     at = [(mp.cospi(mp.mpf(2 * k + 1) / (4 * count + 4)) / 3) ** 2 for k in range(count)]
     rows = [[y**k for k in range(degree + 1)] + [-log_rest(y) * y**k for k in range(degree)] for y in at]
     found = mp.lu_solve(mp.matrix(rows), mp.matrix([log_rest(y) * y**degree for y in at]))
@@ -271,7 +291,7 @@ def log_by_quotient(bits: int, degree: int) -> None:
 
 
 def log_rest(y: mp.mpf) -> mp.mpf:
-    """Of y = z^2: (log((1 + z) / (1 - z)) - 2 z) / z^3."""
+    """Return (log((1 + z) / (1 - z)) - 2 z) / z^3 for y = z^2."""
     return 2 * (mp.atanh(mp.sqrt(y)) / mp.sqrt(y) - 1) / y
 
 
@@ -295,12 +315,16 @@ def tanh_near_zero(bits: int, degree: int) -> None:
 
 
 def constants(bits: int, hi: int, exp: int, others: Callable[[], None]) -> None:
-    """Of one number type: its digits, those of ln2_hi (so that n ln2_hi is exact), degrees of fits, and more fits."""
+    """Print the constants of a number type with ``bits`` digits.
+
+    ln2_hi has ``hi`` digits, so that n ln2_hi is exact. The fit of exp has degree ``exp``. ``others`` prints the fits
+    that only this type has.
+    """
     show_number("log2e", rounded(1 / mp.log(2), bits), bits)
     ln2_hi = rounded(mp.log(2), hi)
     show_number("minus_ln2_hi", -ln2_hi, bits)
     show_number("minus_ln2_lo", -rounded(mp.log(2) - ln2_hi, bits), bits)
-    # (e^r - 1 - r) / r^2, by Kummer's function, which has no gap at 0
+    # (e^r - 1 - r) / r^2, by Kummer's function, which is defined at 0
     reach = mp.log(2) / 2 * mp.mpf("1.001")
     polynomial(
         "exp", bits, exp, -reach, reach, lambda r: mp.hyp1f1(1, 3, r) / 2, lambda r: mp.expm1(r) / r**2 if r else mp.inf
@@ -316,7 +340,7 @@ def constants(bits: int, hi: int, exp: int, others: Callable[[], None]) -> None:
 
 
 def float32_only() -> None:
-    """What float64 computes in other ways."""
+    """Print the fits that float64 has in another form."""
     tanh_near_zero(24, degree=5)
     log_near_one(24, degree=4)
     gelu_by_powers(24, degree=10, exp2=5)

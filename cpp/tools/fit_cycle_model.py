@@ -1,16 +1,18 @@
-"""Say how far the cost model is off on this machine, and fit its constants (see cpp/src/machine/machine.h).
+"""Print the error of the cost model on this machine, and fit its constants (see cpp/src/machine/machine.h).
 
     pointwise bench --explain --network all --json times.json         # measures: nothing else may run
     python cpp/tools/fit_cycle_model.py times.json                    # prints the error
-    python cpp/tools/fit_cycle_model.py times.json --fit my_machine   # and fits; writes cpp/src/machine/my_machine.cpp
+    python cpp/tools/fit_cycle_model.py times.json --fit my_machine   # also fits: writes cpp/src/machine/my_machine.cpp
 
-`pointwise bench --explain` times the ways to run each layer in turn, so the ways of a layer can be compared although
-the machine's clock changes. The error is what these comparisons are off by: the deviation of log(time / cycles) from
-its mean over the ways of the layer. That, squared and averaged over layers, is also what a fit makes smaller: it
-changes one constant at a time, by ever smaller steps, and keeps what helps. Half of the layers are fitted, every second
-one; the error of the other half shows whether the constants are the machine's or these layers'.
+`pointwise bench --explain` times the alternatives of each layer in turn. So they can be compared with each other,
+although the clock of the CPU changes. The error is the deviation of log(time / cycles) from its mean over the
+alternatives of a layer.
 
-Two kinds of constants stay as they are: those that one thread does not show (the cost of pieces, the least work of a
+A fit reduces the squares of these deviations, averaged over layers. It changes one constant at a time, by ever smaller
+steps, and keeps the changes that help. It uses every second layer. The error of the other layers shows if the constants
+describe the machine, or only these layers.
+
+Two kinds of constants do not change: those that have no effect on one thread (the cost of pieces, the least work of a
 thread), and the multiply-adds and loads per cycle, which are the unit of all others.
 """
 
@@ -40,11 +42,11 @@ class Layer:
     Attributes
     ----------
     conv : pointwise.Conv
-        With weights of zeros.
+        The convolution, with weights of 0.
     shape : tuple of int
         The shape of x.
     seconds : dict of str to float
-        The time of each way, by its words.
+        The time of each alternative, by its words.
     """
 
     conv: pw.Conv
@@ -52,22 +54,22 @@ class Layer:
     seconds: dict[str, float]
 
     def cycles(self) -> dict[str, float]:
-        """Return what the model expects of each way that was timed."""
+        """Return the cycles that the model predicts for each alternative that was timed."""
         return {words: cycles for words, cycles in self.conv._expectations(self.shape) if words in self.seconds}
 
 
 @dataclasses.dataclass(frozen=True)
 class Error:
-    """How far the model is off.
+    """The error of the model.
 
     Attributes
     ----------
     within : float
         Root mean square of the deviations within layers.
     overall : float
-        The same of log(time / cycles) from its mean over all layers; the clock's changes are in it.
+        The same from the mean over all layers, which includes changes of the clock.
     regret : float
-        Geometric mean of the time of each layer's cheapest way over that of its fastest.
+        Time of a layer's cheapest alternative divided by that of its fastest: the geometric mean over layers.
     """
 
     within: float
@@ -82,7 +84,7 @@ class Error:
 
 
 def read(results: list[dict]) -> list[Layer]:
-    """Return the layers of a document of `pointwise bench --explain --json` that ran in more than one way."""
+    """Return the layers of a document of `pointwise bench --explain --json` that have more than one alternative."""
     layers = []
     for result in results:
         case, layout = result["case"], result["layout"]
@@ -111,7 +113,7 @@ def error_of(layers: list[Layer]) -> Error:
 
 
 def fit(layers: list[Layer], names: list[str]) -> dict[str, float]:
-    """Fit the constants of these names to layers, and leave them in use. Returns all constants."""
+    """Fit the constants of these names to layers, and leave them in use. Return all constants."""
     constants = dict(_testing.machine_constants())
     least = error_of(layers).within
     for step in STEPS:
@@ -132,7 +134,7 @@ def fit(layers: list[Layer], names: list[str]) -> dict[str, float]:
 
 
 def source(name: str, head: list[str], half_width: bool, constants: dict[str, float]) -> str:
-    """Return the C++ of a machine's file."""
+    """Return the C++ source of a machine's file."""
     lines = [*(f"// {line}" for line in head), '#include "machine/machine.h"', "", "namespace pointwise {", ""]
     lines += [f"Machine {name}() {{", "  Machine m{};", f'  m.name = "{name}";']
     lines += [f"  m.half_width = {str(half_width).lower()};"]
@@ -170,8 +172,7 @@ def main(arguments: list[str] | None = None) -> int:
         f"{document['machine']['cpu']}, {isa}: fitted by cpp/tools/fit_cycle_model.py.",
         f"Off by {error_of(layers)}.",
     ]
-    half_width = _testing.machine() == "zen4"
-    (options.folder / f"{options.fit}.cpp").write_text(source(options.fit, head, half_width, constants))
+    (options.folder / f"{options.fit}.cpp").write_text(source(options.fit, head, _testing.half_width(), constants))
     print(f"wrote {options.folder / options.fit}.cpp; declare it in machine.h and choose it in machine.cpp")
     return 0
 

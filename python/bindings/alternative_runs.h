@@ -1,12 +1,13 @@
-// Layer._alternatives: the ways in which a layer could run, as Python sees them. For measurements.
+// Layer._alternatives: functions that run a layer with each of its alternatives. For measurements.
 #pragma once
 
 #include "arrays.h"
 
 namespace pointwise_python {
 
-// [(words, model's cycles, run), ...], the choice first; run(x, out) takes C-contiguous arrays of the layer's dtype
-// that share no memory. A plain function of two arguments, so that a call costs no more than a layer's own.
+// Returns [(words, cycles that the cost model predicts, run), ...]. The chosen alternative comes first. run(x, out)
+// takes C-contiguous arrays of the layer's dtype that share no memory. It is a built-in function of two positional
+// arguments, so that it costs no more than a call of the layer.
 PyObject* alternative_runs(const pointwise::Layer& layer, const pointwise::Shape& x_shape);
 
 }  // namespace pointwise_python

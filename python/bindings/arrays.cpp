@@ -19,7 +19,7 @@ using pointwise::View;
 
 namespace {
 
-// The core's arguments in the user's words.
+// Returns the Python name of an argument of the core.
 const char* python_name(Argument argument) {
   switch (argument) {
     case Argument::src: return "x";
@@ -47,7 +47,7 @@ constexpr NumPyType numpy_types[] = {{DType::f32, NPY_FLOAT}, {DType::f64, NPY_D
                                      {DType::i8, NPY_BYTE},   {DType::u16, NPY_USHORT}, {DType::i16, NPY_SHORT}};
 static_assert(sizeof(numpy_types) / sizeof(numpy_types[0]) == pointwise::type_count, "every type has a number");
 
-// By NumPy's number of the type; null where the core does not have it.
+// Types by NumPy's type number. Null for a type that the core does not have.
 struct TypesByNumber {
   const NumPyType* type[NPY_NTYPES_LEGACY] = {};
   constexpr TypesByNumber() {
@@ -79,12 +79,12 @@ void copy_axes(PyArrayObject* array, int rank, View* view) {
   for (int i = 0; i < rank; ++i) {
     view->shape[i] = PyArray_DIM(array, i);
     view->strides[i] = PyArray_STRIDE(array, i);
-    asm("");  // lest the compiler calls memcpy, twice for each array: 4 ns each
+    asm("");  // stops the compiler from turning this short loop into two calls of memcpy, which are slower
   }
 }
 
-// NumPy casts in the caller's floating-point environment: this is the default one while it lives, for a cast that
-// rounds to nearest and flushes nothing.
+// Sets the default floating-point environment while it lives. NumPy casts in the environment of the caller. In the
+// default one, a cast rounds to nearest and flushes no subnormal number.
 class DefaultFloatEnvironment {
  public:
   DefaultFloatEnvironment() {
@@ -99,11 +99,11 @@ class DefaultFloatEnvironment {
   std::fenv_t saved_;
 };
 
-// The bytes that an array's elements lie in; empty for no elements.
+// Range of bytes that contains all elements of an array. Empty for an array without elements.
 struct Extent {
   uintptr_t begin = 0, end = 0;
   explicit Extent(PyArrayObject* array) {
-    if (PyArray_SIZE(array) == 0) return;  // its strides may be any
+    if (PyArray_SIZE(array) == 0) return;  // its strides are arbitrary
     uintptr_t low = reinterpret_cast<uintptr_t>(PyArray_DATA(array)), high = low;
     for (int i = 0; i < PyArray_NDIM(array); ++i) {
       const npy_intp size = PyArray_DIM(array, i), step = PyArray_STRIDE(array, i);
@@ -115,8 +115,8 @@ struct Extent {
   bool meets(const Extent& o) const { return begin < o.end && o.begin < end; }
 };
 
-// Whether each axis, the shortest stride first, steps over all that the axes before it reach: then no two elements
-// are the same. (An array that fails this may still be without overlap: that is decided exactly, elsewhere.)
+// Returns true if each axis, in the order of strides, steps over all bytes that the axes before it reach. Then no two
+// indices name one element. For the other arrays, check_overlap in Python decides exactly.
 bool steps_over_itself(PyArrayObject* array) {
   if (PyArray_IS_C_CONTIGUOUS(array) || PyArray_SIZE(array) == 0) return true;
   std::pair<npy_intp, npy_intp> axes[pointwise::max_rank];
@@ -147,19 +147,19 @@ void translate_exception(const char* src) {
     const char* name = error.argument() == Argument::src ? src : python_name(error.argument());
     PyErr_SetString(PyExc_ValueError, (std::string(name) + " " + error.detail()).c_str());
   } catch (const std::bad_alloc&) {
-    PyErr_SetString(PyExc_MemoryError, "not enough memory for the packed weight, or to work on x");
+    PyErr_SetString(PyExc_MemoryError, "not enough memory for the packed weight or the workspace");
   } catch (const std::exception& error) {
     PyErr_SetString(PyExc_RuntimeError, error.what());
   }
 }
 
 namespace {
-PyObject* functions = nullptr;  // a dictionary, for ever: see use_functions
+PyObject* functions = nullptr;  // the dictionary of use_functions, kept until the process ends
 }
 
 PyObject* use_functions(PyObject*, PyObject* given) {
   if (!PyDict_CheckExact(given)) {
-    PyErr_SetString(PyExc_TypeError, "functions must be a dict");
+    PyErr_Format(PyExc_TypeError, "functions must be a dict, got %s", Py_TYPE(given)->tp_name);
     return nullptr;
   }
   PyObject* const before = functions;
@@ -171,7 +171,8 @@ PyObject* use_functions(PyObject*, PyObject* given) {
 
 Ref call_function(const char* name, const char* format, ...) {
   PyObject* const function = functions == nullptr ? nullptr : PyDict_GetItemString(functions, name);
-  if (function == nullptr) raise(PyExc_RuntimeError, std::string("the package pointwise gave no function ") + name);
+  if (function == nullptr)
+    raise(PyExc_RuntimeError, std::string("use_functions must be given a function ") + name + ", got none");
   va_list values;
   va_start(values, format);
   const Ref arguments(Py_VaBuildValue((std::string("(") + format + ")").c_str(), values));
@@ -183,7 +184,8 @@ Ref call_function(const char* name, const char* format, ...) {
 int type_number(DType dtype) { return numpy_types[static_cast<int>(dtype)].number; }
 DType dtype_of(PyArrayObject* array) {
   const NumPyType* type = known_type(PyArray_TYPE(array));
-  if (type == nullptr) raise(PyExc_TypeError, "arrays must keep their dtype while the arguments are converted");
+  if (type == nullptr)
+    raise(PyExc_TypeError, "arrays must keep their dtype while other arguments are converted, got another dtype");
   return type->dtype;
 }
 const char* dtype_name(DType dtype) { return pointwise::info(dtype).name; }
@@ -249,7 +251,7 @@ View scale_view(PyArrayObject* array, const std::string& layout) {
   if (!ones)
     raise(PyExc_ValueError, std::string("input_scale must have shape ") +
                                 (kept == 2 ? "(images, input channels)" : "(input channels,)") +
-                                ", or x's axes with spatial ones of length 1, got " + shape_text(array));
+                                ", or the axes of x with spatial axes of length 1, got " + shape_text(array));
   const View whole = view;
   view.shape = kept == 2 ? Shape{whole.shape[batch], whole.shape[channels]} : Shape{whole.shape[channels]};
   view.strides = {};
@@ -273,8 +275,8 @@ void check_settled(PyArrayObject* array, DType dtype, const char* name) {
   if (!PyArray_Check(array))
     raise(PyExc_TypeError, std::string(name) + " must be an array, got " + Py_TYPE(array)->tp_name);
   if (PyArray_TYPE(array) != type_number(dtype) || !PyArray_ISNOTSWAPPED(array))
-    raise(PyExc_TypeError, std::string(name) + " must stay of dtype " + dtype_name(dtype) +
-                               " while the other arguments are converted, got another");
+    raise(PyExc_TypeError, std::string(name) + " must keep dtype " + dtype_name(dtype) +
+                               " while other arguments are converted, got another dtype");
 }
 
 void check_out(PyArrayObject* out, PyArrayObject* x, PyArrayObject* residual, PyArrayObject* weight,

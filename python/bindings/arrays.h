@@ -1,4 +1,4 @@
-// ndarray <-> View: what may be passed without a copy, and what is refused.
+// NumPy arrays as Views: conversions and checks of array arguments.
 #pragma once
 
 #define PY_SSIZE_T_CLEAN
@@ -17,16 +17,16 @@
 
 namespace pointwise_python {
 
-// A Python exception is set: thrown through C++ code, caught at the edge.
+// Thrown after a Python exception was set. Caught where control returns to Python.
 struct PythonError {};
 
-// Sets `type` with this message, and throws.
+// Sets a Python exception of this type with this message, and throws PythonError.
 [[noreturn]] void raise(PyObject* type, const std::string& message);
-// Sets the Python exception that belongs to the C++ exception being handled. Call it in a catch block. `src`: what the
-// user calls the core's src.
+// Sets the Python exception for the C++ exception that is being handled. Call it in a catch block. `src` is the name
+// that the user knows for the core's argument src.
 void translate_exception(const char* src = "x");
 
-// An owned reference.
+// An owned reference, or null.
 class Ref {
  public:
   Ref() = default;
@@ -41,6 +41,7 @@ class Ref {
   Ref(const Ref&) = delete;
   Ref& operator=(const Ref&) = delete;
   ~Ref() { Py_XDECREF(p_); }
+  // Takes a new reference.
   static Ref borrow(PyObject* p) {
     Py_XINCREF(p);
     return Ref(p);
@@ -53,7 +54,7 @@ class Ref {
     return p;
   }
   explicit operator bool() const { return p_ != nullptr; }
-  // The reference itself, or PythonError where it is null.
+  // Returns the reference. Throws PythonError if it is null.
   Ref&& checked() && {
     if (p_ == nullptr) throw PythonError{};
     return static_cast<Ref&&>(*this);
@@ -63,43 +64,44 @@ class Ref {
   PyObject* p_ = nullptr;
 };
 
-// Keeps a dictionary of the Python functions that call_function calls. The package passes it when it is imported: code
-// that is not on the hot path is written in Python.
+// Keeps a dictionary of the Python functions that call_function may call. The package passes it at import. Code that is
+// not on the hot path is written in Python.
 PyObject* use_functions(PyObject* module, PyObject* functions);
 
-// Calls one of them, with arguments in Py_BuildValue's format.
+// Calls the function `name` of that dictionary, with arguments in the format of Py_BuildValue.
 Ref call_function(const char* name, const char* format, ...);
 
 int type_number(pointwise::DType dtype);
 pointwise::DType dtype_of(PyArrayObject* array);
 const char* dtype_name(pointwise::DType dtype);
-pointwise::DType dtype_named(const std::string& name);  // one that is built
+pointwise::DType dtype_named(const std::string& name);  // "float32" or "float64"
 
-// The dtype of a layer for x of this dtype: that of the sums.
+// Returns the dtype of a layer for x of this dtype, which is the dtype of its sums.
 pointwise::DType layer_dtype(pointwise::DType x);
 
-// An ndarray of a dtype that is built, in native byte order, from whatever numpy.asarray takes.
+// Returns `object` as an ndarray in native byte order, of a dtype that x may have. Takes everything that numpy.asarray
+// takes.
 Ref source_array(PyObject* object, const char* name);
-// weight or bias as an ndarray of this dtype: cast where numpy.can_cast(..., "same_kind").
+// Returns weight, bias or input_scale as an ndarray of this dtype. Casts if numpy.can_cast allows it as "same_kind".
 Ref parameter_array(PyObject* object, pointwise::DType dtype, const char* name);
 
-// That an array (or null) is still what it was when it was converted. Converting an argument can run the user's code,
-// which can do anything to the arguments before it: shapes and addresses are looked at behind the last conversion, and
-// behind this.
+// Checks that an array (or null) still has the dtype that it had after its conversion. The conversion of a later
+// argument may run code of the user, and that code may change arrays. So shapes and addresses are read only after the
+// last conversion and this check.
 void check_settled(PyArrayObject* array, pointwise::DType dtype, const char* name);
 
-// The array's shape and strides, in the axes of `layout`.
+// Returns a view of the array. Checks that it has the axes of `layout`.
 pointwise::View view_of(PyArrayObject* array, const char* name, const std::string& layout);
-// weight with its trailing axes of length 1 taken off, and bias.
+// Returns a view of weight without its trailing axes of length 1.
 pointwise::View weight_view(PyArrayObject* array);
 pointwise::View bias_view(PyArrayObject* array);
-// input_scale, with its spatial axes of length 1, where it has them, taken off.
+// Returns a view of input_scale without its spatial axes, which must have length 1.
 pointwise::View scale_view(PyArrayObject* array, const std::string& layout);
 
-// That `object` is an ndarray of this dtype, as `name` must be.
+// Checks that `object`, the argument `name`, is an ndarray of this dtype.
 void check_same_dtype(PyObject* object, pointwise::DType dtype, const char* name);
-// That `out` can take a result, sharing no element with the others (null where there are none), `residual` excepted
-// when it is the same memory, shape and strides.
+// Checks that `out` is writable, and that it shares no element with the other arrays, which may be null. `residual` may
+// be the same memory with the same shape and strides.
 void check_out(PyArrayObject* out, PyArrayObject* x, PyArrayObject* residual, PyArrayObject* weight,
                PyArrayObject* bias, PyArrayObject* input_scale);
 

@@ -15,7 +15,8 @@ namespace {
 
 PyObject* given_or_null(PyObject* object) { return object == nullptr || object == Py_None ? nullptr : object; }
 
-// `compute` takes src, dst, residual (or null) and the scales (or null).
+// Checks the arrays, and makes the result if `out` is not given. Then calls compute(src, dst, residual or null, scale
+// or null) without the GIL, and returns the result.
 template <class Operation, class Compute>
 PyObject* run(const Operation& operation, const Converted& given, PyArrayObject* weight, PyArrayObject* bias,
               const Compute& compute) {
@@ -29,7 +30,7 @@ PyObject* run(const Operation& operation, const Converted& given, PyArrayObject*
   Ref out;
   if (given.out) {
     out = Ref::borrow(reinterpret_cast<PyObject*>(given.out));
-    // Before the search for overlaps, which can be long in odd arrays.
+    // Check shapes first, because the search for overlaps can take long for unusual strides.
     if (given.residual) pointwise::validate_shape(Argument::residual, residual.shape, shape);
     pointwise::validate_shape(Argument::dst, view_of(given.out, "out", options.layout).shape, shape);
     check_out(given.out, given.x, given.residual, weight, bias, given.input_scale.array());
@@ -83,7 +84,7 @@ Ref call_source(PyObject* object, pointwise::DType dtype, const char* who) {
   const pointwise::DType given = dtype_of(x.array());
   if (given != dtype && (info(given).floating || layer_dtype(given) != dtype))
     raise(PyExc_TypeError, std::string("x must have the ") + who + "'s dtype " + dtype_name(dtype) + ", got " +
-                               dtype_name(dtype_of(x.array())));
+                               dtype_name(dtype_of(x.array())) + ": pass x.astype(numpy." + dtype_name(dtype) + ")");
   return x;
 }
 

@@ -18,10 +18,10 @@ namespace {
 struct ChainObject {
   PyObject_HEAD vectorcallfunc vectorcall;
   Chain* chain;
-  PyObject* layers;  // a tuple: keeps alive what the chain refers to
+  PyObject* layers;  // a tuple, which keeps the layers of the chain alive
 };
 
-PyObject* layer_type_object = nullptr;  // set once, when the module is made
+PyObject* layer_type_object = nullptr;  // set once, by make_chain_type
 
 PyObject* chain_vectorcall(PyObject* self, PyObject* const* args, size_t nargsf, PyObject* names) {
   CallArguments given;
@@ -66,8 +66,9 @@ PyObject* chain_new(PyTypeObject* type, PyObject* args, PyObject* names) {
   }
 }
 
-// A layer may be of a subclass that has a dictionary, and the chain in it. No tp_clear, as a tuple has none: what is in
-// a cycle with something immutable can be cleared itself, and a chain without its layers could be called.
+// Makes cycles visible to the collector: a layer of a subclass may have a dictionary, which may contain the chain.
+// There is no tp_clear, because a chain without its layers could still be called. Tuples have none either: another
+// object of the cycle is mutable, and the collector clears that one.
 int chain_traverse(PyObject* self, visitproc visit, void* arg) {
   Py_VISIT(Py_TYPE(self));
   Py_VISIT(reinterpret_cast<ChainObject*>(self)->layers);

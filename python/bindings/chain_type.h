@@ -5,8 +5,8 @@
 
 namespace pointwise_python {
 
-// The type _core.Chain: made of a tuple of layers, which it keeps; called with (x, residual=None, out=None).
-// `layer_type` is _core.Layer.
+// Creates the type _core.Chain. A chain is constructed from a tuple of layers, which it keeps. It is called with
+// (x, residual=None, out=None). `layer_type` is _core.Layer.
 PyObject* make_chain_type(PyObject* layer_type);
 
 }  // namespace pointwise_python

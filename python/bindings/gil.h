@@ -1,9 +1,9 @@
-// Where a thread may lose its interpreter: it waits for the GIL, or runs Python code, which does.
+// Steps at which a thread may lose its interpreter: it waits for the GIL, or runs Python code, which may wait for it.
 //
-// Before 3.14, CPython ends a daemon thread that asks for the GIL of an interpreter that is shutting down, by
-// pthread_exit. That unwinds the stack as an exception does, and destructors of references would free objects without
-// the GIL, beside a main thread that frees its own. Such a thread sleeps here instead until the process ends, which is
-// what 3.14 itself does with it.
+// Before 3.14, CPython calls pthread_exit in a daemon thread that requests the GIL while the interpreter shuts down.
+// pthread_exit unwinds the stack like an exception. Destructors of references would then free objects without the GIL,
+// while the main thread frees its own objects. So such a thread sleeps here until the process ends. CPython 3.14 does
+// the same.
 #pragma once
 
 #define PY_SSIZE_T_CLEAN
@@ -12,7 +12,7 @@
 
 namespace pointwise_python {
 
-// What `function` of Python's C API, which throws nothing of its own, returns.
+// Returns function(), which calls Python's C API and throws nothing. So anything that is caught here is pthread_exit.
 template <class Function>
 auto in_python(const Function& function) {
   try {
@@ -22,7 +22,7 @@ auto in_python(const Function& function) {
   }
 }
 
-// Calls `compute`, which knows nothing of Python and may throw, while other threads may have the GIL.
+// Calls compute() without the GIL. `compute` must not use Python, and may throw.
 template <class Compute>
 void without_gil(const Compute& compute) {
   PyThreadState* const state = PyEval_SaveThread();

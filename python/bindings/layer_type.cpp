@@ -84,7 +84,7 @@ PyObject* integers(const std::vector<int64_t>& values) {
   return tuple.release();
 }
 
-// _parameters() -> (weight, bias or None): new arrays.
+// _parameters() -> (weight, bias or None). Both are new arrays.
 PyObject* layer_parameters(PyObject* self, PyObject*) {
   try {
     const Layer& layer = *reinterpret_cast<LayerObject*>(self)->layer;
@@ -152,7 +152,7 @@ PyObject* layer_explain(PyObject* self, PyObject* shape) {
   }
 }
 
-// _alternatives(x_shape) -> [(words, model's cycles, run), ...]
+// _alternatives(x_shape) -> [(words, predicted cycles, run), ...]
 PyObject* layer_alternatives(PyObject* self, PyObject* shape) {
   try {
     const Layer& layer = *reinterpret_cast<LayerObject*>(self)->layer;
@@ -163,7 +163,7 @@ PyObject* layer_alternatives(PyObject* self, PyObject* shape) {
   }
 }
 
-// _expectations(x_shape) -> [(words, model's cycles), ...]: the alternatives without functions that run them.
+// _expectations(x_shape) -> [(words, predicted cycles), ...]: the alternatives, without functions that run them.
 PyObject* layer_expectations(PyObject* self, PyObject* shape) {
   try {
     const Layer& layer = *reinterpret_cast<LayerObject*>(self)->layer;

@@ -1,24 +1,23 @@
-// The Python type behind pointwise.Conv, and the function behind pointwise.conv. Both are written on the C API: a call
-// through pybind11 costs 0.3 to 0.8 us of argument parsing, as much as the arithmetic of a small layer.
+// The Python type behind pointwise.Conv, and the function behind pointwise.conv. Both use the C API directly, because
+// pybind11 takes as long to parse arguments as a small layer takes to compute.
 #pragma once
 
 #include "arrays.h"
 
 namespace pointwise_python {
 
-// The type _core.Layer: made of (weight, bias, layout, stride, padding, groups, activation, dtype name,
-// flush_subnormals), called with
-// (x, residual=None, out=None, input_scale=None).
+// Creates the type _core.Layer. A layer is constructed from (weight, bias, layout, stride, padding, groups, activation,
+// dtype name, flush_subnormals). It is called with (x, residual=None, out=None, input_scale=None).
 PyObject* make_layer_type();
 
-// The layer in an object of this type, or of a subclass; null for any other object.
+// Returns the layer in an object of this type or of a subclass, or null for any other object.
 const pointwise::Layer* layer_of(PyObject* object, PyObject* type);
 
-// _core.inherit_vectorcall(type): calls of a subclass, which has no __call__ of its own, go straight to the layer's.
-// Python does this by itself from 3.12 on; before, a call builds a tuple first.
+// _core.inherit_vectorcall(type): makes calls of a subclass use the vectorcall of the layer, if the subclass has no
+// __call__ of its own. Python does this itself from 3.12 on. Earlier versions build a tuple of arguments first.
 PyObject* inherit_vectorcall(PyObject* module, PyObject* type);
 
-// _core.conv(x, weight, bias, layout, stride, padding, groups, activation, residual, out, input_scale)
+// _core.conv(x, weight, bias, layout, stride, padding, groups, activation, residual, out, input_scale) -> array
 PyObject* conv(PyObject* module, PyObject* const* args, Py_ssize_t count);
 
 }  // namespace pointwise_python

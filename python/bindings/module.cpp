@@ -23,7 +23,7 @@ PyMethodDef use_functions_method = {"use_functions", use_functions, METH_O, null
 
 PyMethodDef inherit_vectorcall_method = {"inherit_vectorcall", inherit_vectorcall, METH_O, nullptr};
 
-// NumPy's C API, or the ImportError that says why not.
+// Imports NumPy's C API. Returns false with an ImportError set if that fails.
 bool import_numpy() {
   import_array1(false);
   return true;
@@ -34,7 +34,7 @@ py::tuple cost(const std::vector<int64_t>& x_shape, int64_t c_out, const py::obj
   try {
     auto options = parse_options(layout.ptr(), stride.ptr(), padding.ptr(), groups.ptr(), Py_None);
     options.dtype = dtype_named(dtype);
-    pointwise::spatial_axes(options.layout);  // an unknown layout is the error to name, before its axes are counted
+    pointwise::spatial_axes(options.layout);  // reports an unknown layout before its axes are counted
     if (x_shape.size() != options.layout.size())
       raise(PyExc_ValueError, "x_shape must have the " + std::to_string(options.layout.size()) + " axes of layout " +
                                   options.layout + ", got " + std::to_string(x_shape.size()));
@@ -51,7 +51,7 @@ py::tuple cost(const std::vector<int64_t>& x_shape, int64_t c_out, const py::obj
   }
 }
 
-// The word and the reason for it.
+// Returns ("workers" or "openmp", the reason).
 py::tuple threading() {
   const pointwise::ThreadingChoice choice = pointwise::threading(pointwise::monotonic_nanoseconds());
   const bool openmp = choice.threading == pointwise::Threading::openmp;
@@ -77,7 +77,7 @@ PYBIND11_MODULE(_core, m, py::mod_gil_not_used()) {
   std::string isa;
   try {
     isa = pointwise::isa();
-    pointwise::threading(pointwise::monotonic_nanoseconds());  // an unknown POINTWISE_THREADING is an error here
+    pointwise::threading(pointwise::monotonic_nanoseconds());  // throws for an unknown POINTWISE_THREADING
   } catch (const std::runtime_error& error) {
     throw py::import_error(error.what());
   }
@@ -99,7 +99,8 @@ PYBIND11_MODULE(_core, m, py::mod_gil_not_used()) {
   m.def("cost", &cost);
   m.def("release_idle_buffers", &pointwise::release_idle_buffers);
   m.def("set_idle_limit", &pointwise::set_idle_limit);
-  // What Python code computes by itself is as independent of the caller's floating-point state as a call is.
+  // Calls a Python function in the default floating-point state, so that its results do not depend on the caller's
+  // state.
   m.def("in_default_environment", [](const py::object& function) {
     const pointwise::FloatEnvironment environment;
     return function();

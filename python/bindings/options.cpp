@@ -25,7 +25,7 @@ std::string layout_name(PyObject* object) {
   if (!PyUnicode_Check(object)) raise(PyExc_TypeError, "layout must be a string, got " + type_name(object));
   Py_ssize_t size;
   const char* utf8 = PyUnicode_AsUTF8AndSize(object, &size);
-  if (utf8 == nullptr) {  // a lone surrogate: no layout has one
+  if (utf8 == nullptr) {  // the string has a lone surrogate
     PyErr_Clear();
     raise(PyExc_ValueError, "layout must be a name such as \"NCHW\", got " + repr(object));
   }
@@ -33,9 +33,9 @@ std::string layout_name(PyObject* object) {
   return std::string(utf8, static_cast<size_t>(size));
 }
 
-// One integer, or one for every spatial axis.
+// Returns one integer, or one for each spatial axis.
 std::vector<int64_t> per_axis(PyObject* object, const char* name, const std::string& layout) {
-  // An array of one axis has an __index__ too, which only says that it is no integer.
+  // An array with one axis has an __index__, too, but this always fails.
   const bool array = PyArray_Check(object) && PyArray_NDIM(reinterpret_cast<PyArrayObject*>(object)) == 1;
   const bool text = PyUnicode_Check(object) || PyBytes_Check(object);
   if (!array && (PyIndex_Check(object) || text || !PySequence_Check(object))) return {integer(object, name)};
@@ -50,7 +50,7 @@ std::vector<int64_t> per_axis(PyObject* object, const char* name, const std::str
   return values;
 }
 
-// In the order of Activation::Kind.
+// Names in the order of Activation::Kind.
 constexpr const char* activation_names[] = {"none",      "relu",    "relu6",     "clip",     "leaky_relu",
                                             "elu",       "sigmoid", "tanh",      "silu",     "hardsigmoid",
                                             "hardswish", "gelu",    "gelu_tanh", "softplus", "mish"};

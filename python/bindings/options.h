@@ -1,20 +1,22 @@
-// The keyword arguments that say what a convolution is, from Python objects to pointwise::Options.
+// Converts the keyword arguments of a convolution from Python objects to pointwise::Options.
 #pragma once
 
 #include "arrays.h"
 
 namespace pointwise_python {
 
-// An integer that operator.index takes, within int64. TypeError, or ValueError, names the argument.
+// Returns an integer that operator.index takes, within int64. Otherwise sets a TypeError or ValueError that names the
+// argument, and throws PythonError.
 int64_t integer(PyObject* object, const char* name);
 
-// A bool, Python's or NumPy's. TypeError names the argument.
+// Returns the value of a bool of Python or NumPy. Otherwise sets a TypeError that names the argument, and throws
+// PythonError.
 bool boolean(PyObject* object, const char* name);
 
-// dtype and flush_subnormals are left as they are.
+// Returns options from the arguments. dtype and flush_subnormals keep their defaults.
 pointwise::Options parse_options(PyObject* layout, PyObject* stride, PyObject* padding, PyObject* groups,
                                  PyObject* activation);
-// None, a name, or a tuple of name and parameters.
+// Returns an activation as None, a name, or a tuple of a name and parameters.
 Ref activation_object(const pointwise::Activation& activation);
 
 }  // namespace pointwise_python

@@ -35,7 +35,7 @@ PyType_Slot result_memory_slots[] = {
 PyType_Spec result_memory_spec = {"pointwise._core.ResultMemory", sizeof(ResultMemory), 0, Py_TPFLAGS_DEFAULT,
                                   result_memory_slots};
 
-// Bytes of the array; -1 where they are beyond int64.
+// Returns the bytes of an array, or -1 if they exceed int64. NumPy refuses such an array in new_result.
 int64_t size_of(const Shape& shape, DType dtype) {
   int64_t bytes = pointwise::item_size(dtype);
   for (int i = 0; i < shape.rank; ++i)
@@ -88,7 +88,7 @@ Ref new_result(const Shape& shape, DType dtype) {
   Ref array = Ref(PyArray_New(&PyArray_Type, shape.rank, sizes, type_number(dtype), nullptr, data, 0, NPY_ARRAY_CARRAY,
                               nullptr))
                   .checked();
-  if (PyArray_SetBaseObject(array.array(), memory.release()) < 0) throw PythonError{};  // it takes the reference anyway
+  if (PyArray_SetBaseObject(array.array(), memory.release()) < 0) throw PythonError{};  // takes the reference anyway
   return array;
 }
 

@@ -1,14 +1,16 @@
-// New result arrays, in recycled memory where they are large.
+// New result arrays. Large ones use recycled memory (memory/result_pool.h).
 #pragma once
 
 #include "arrays.h"
 
 namespace pointwise_python {
 
-// The type that owns a result's memory: the base of the array, and of its views, which keep it alive.
+// Creates the type that owns the memory of a result. Its object is the base of the array and of its views, which keep
+// it alive.
 PyObject* make_result_memory_type();
 
-// A new C-contiguous array. MemoryError, or ValueError where an address cannot count its bytes.
+// Returns a new C-contiguous array. Sets a MemoryError, or a ValueError if its bytes exceed the range of addresses, and
+// throws PythonError.
 Ref new_result(const pointwise::Shape& shape, pointwise::DType dtype);
 
 }  // namespace pointwise_python

@@ -30,7 +30,7 @@ void streaming_copy(const py::buffer& to, const py::buffer& from, int threads) {
   const py::ssize_t bytes = target.size * target.itemsize;
   if (bytes != source.size * source.itemsize || !PyBuffer_IsContiguous(target.view(), 'C') ||
       !PyBuffer_IsContiguous(source.view(), 'C'))
-    throw py::value_error("to and from must be C-contiguous arrays of as many bytes");
+    throw py::value_error("to and from must be C-contiguous arrays of the same number of bytes");
   without_gil([&] { pointwise::streaming_copy(target.ptr, source.ptr, bytes, threads); });
 }
 
@@ -51,7 +51,8 @@ void replace_machine_constants(const std::map<std::string, double>& values) {
     machine.*constant.value = value->second;
     ++known;
   }
-  if (known != values.size()) throw py::value_error("there is no such constant");
+  if (known != values.size())
+    throw py::value_error("values must have names of machine_constants() as keys, got an unknown name");
   pointwise::replace_machine(machine);
 }
 
@@ -64,6 +65,7 @@ void register_testing(py::module_& core) {
   m.def("idle_bytes", &pointwise::idle_bytes);
   m.def("ignore_neighbours", [](bool ignored) { pointwise::neighbour.ignore(ignored); });
   m.def("machine", [] { return pointwise::machine().name; });
+  m.def("half_width", [] { return pointwise::machine().half_width; });
   m.def("machine_constants", &machine_constants);
   m.def("replace_machine_constants", &replace_machine_constants);
   m.def("force_teams", &pointwise::force_teams);

@@ -1,4 +1,4 @@
-// pointwise._core._testing: what only tests and benchmarks need.
+// pointwise._core._testing: functions that only tests and benchmarks use.
 #pragma once
 
 #include <pybind11/pybind11.h>

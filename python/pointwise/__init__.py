@@ -1,16 +1,17 @@
-"""1x1 (pointwise) convolution on the CPU: NumPy in, NumPy out.
+"""Pointwise (1x1) convolution of NumPy arrays on the CPU.
 
-A 1x1 convolution mixes the channels of every pixel and never mixes pixels::
+A pointwise convolution mixes the channels of each pixel and never mixes pixels::
 
     import numpy as np
     import pointwise as pw
 
-    layer = pw.Conv(weight, bias, activation="relu")  # weights packed once
+    layer = pw.Conv(weight, bias, activation="relu")  # packs the weights once
     y = layer(x)                                      # (N, C_in, H, W) -> (N, C_out, H, W)
-    y = pw.conv(x, weight, bias, layout="NHWC")       # the same in one call
+    y = pw.conv(x, weight, bias, layout="NHWC")       # a single call; x is (N, H, W, C_in)
 """
 
-import numpy as _numpy  # noqa: F401  (first: where NumPy refuses a second interpreter, our extension would hang)
+# Imported first: when NumPy refuses a second interpreter, importing the extension there would hang.
+import numpy as _numpy  # noqa: F401
 
 from ._batchnorm import fold_batchnorm
 from ._chain import Chain

@@ -1,4 +1,4 @@
-"""The command line: ``pointwise``, or ``python -m pointwise``."""
+"""The command line: ``pointwise`` or ``python -m pointwise``."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def _run(argv: Sequence[str] | None) -> int:
     parser = build_parser()
     try:
         args = parser.parse_args(argv)
-    except SystemExit as stop:  # --help, --version and usage errors: argparse has printed what there is to say
+    except SystemExit as stop:  # --help, --version or a usage error, which argparse has printed
         return stop.code if isinstance(stop.code, int) else 0
     if args.run is None:
         parser.print_help(sys.stderr)
@@ -55,7 +55,7 @@ def _run(argv: Sequence[str] | None) -> int:
 
 
 def _abandon_stdout() -> None:
-    """Keep the interpreter from flushing into a closed pipe, or onto a full disk, once more on its way out."""
+    """Redirect stdout, so that the interpreter does not flush to a closed pipe or a full disk when it exits."""
     with contextlib.suppress(OSError, ValueError):
         if sys.stdout is not None:
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -67,20 +67,20 @@ def main(argv: Sequence[str] | None = None) -> int:
     Parameters
     ----------
     argv : sequence of str, optional
-        The arguments; those of the process where it is None.
+        Arguments. None means the arguments of the process.
 
     Returns
     -------
     int
-        The exit status: 0, 1 for a wrong result in a benchmark, 2 for bad input, 130 after Ctrl-C, 141 where the
-        reader of standard output has gone.
+        Exit status: 0 for success, 1 for a wrong result in a benchmark, 2 for bad input, 130 after Ctrl-C. The status
+        is 141 if the reader of standard output has closed the pipe.
     """
     for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, io.TextIOWrapper):  # a name that the terminal cannot show is no reason to fail
+        if isinstance(stream, io.TextIOWrapper):  # file names may have characters that the terminal cannot show
             stream.reconfigure(errors="backslashreplace")
     try:
         status = _run(argv)
-        if sys.stdout is not None:  # closed before Python started
+        if sys.stdout is not None:  # None if it was closed before Python started
             sys.stdout.flush()
         return status
     except KeyboardInterrupt:

@@ -1,4 +1,4 @@
-"""Checks and conversions of arguments. The extension calls those that are not on its hot path."""
+"""Checks and converts arguments. The extension handles common arguments itself and calls these functions for others."""
 
 from __future__ import annotations
 
@@ -28,18 +28,18 @@ LONGEST = 200
 
 
 def shown(obj: object) -> str:
-    """Return `repr(obj)` as a message can have it: not longer than a few lines, and of every object.
+    """Return a text for an object in a message. Never fails.
 
     Parameters
     ----------
     obj : object
-        What came.
+        Any object.
 
     Returns
     -------
     str
-        Its repr, cut where it is long; the name of its type where it has none, as integers beyond Python's limit of
-        digits, tuples nested too deeply, and objects whose own `__repr__` fails.
+        ``repr(obj)``, shortened to `LONGEST` characters. If it fails, the name of the type in angle brackets. It fails
+        for integers with too many digits, tuples nested too deeply, and objects whose `__repr__` raises.
     """
     try:
         text = repr(obj)
@@ -51,7 +51,7 @@ def shown(obj: object) -> str:
 
 Activation: TypeAlias = str | tuple[str | float, ...] | None
 
-# Each name with the defaults of its parameters; None where a parameter must be given.
+# Names, with the defaults of their parameters. None marks a parameter without a default.
 ACTIVATION_PARAMETERS: dict[str, tuple[float | None, ...]] = {
     "relu": (),
     "relu6": (),
@@ -78,26 +78,26 @@ def parse_activation(activation: object) -> tuple[str, float, float]:
     Parameters
     ----------
     activation : object
-        A name, or a tuple of name and parameters.
+        A name, or a tuple of a name and its parameters.
 
     Returns
     -------
     tuple
-        The name and two parameters, 0 where it has none.
+        The name and two parameters. Parameters that the activation lacks are 0.
 
     Raises
     ------
     TypeError
-        For what is neither, and for parameters that are no real numbers.
+        If `activation` is neither a name nor a tuple, or a parameter is not a real number.
     ValueError
-        For a name that is none of `ACTIVATION_NAMES`, and another number of parameters than it has.
+        If the name is not in `ACTIVATION_NAMES`, or the number of parameters is wrong.
     """
-    # What a subclass of tuple or str holds, whatever its own methods say.
+    # Subclasses of tuple and str may override methods, so the methods of the base classes are called.
     given: tuple[object, ...] = tuple(tuple.__iter__(activation)) if isinstance(activation, tuple) else (activation,)
     name = given[0] if given else activation
     if not isinstance(name, str):
         raise TypeError(f"activation must be None, a name, or a tuple of name and parameters, got {shown(activation)}")
-    name = str.__str__(name)  # of a subclass, whose __eq__ and __hash__ could say anything, the plain string
+    name = str.__str__(name)  # a plain string, because a subclass may override __eq__ and __hash__
     if name not in ACTIVATION_PARAMETERS:
         raise ValueError(f"activation must be None or one of {', '.join(ACTIVATION_NAMES)}, got {shown(activation)}")
     defaults, values = ACTIVATION_PARAMETERS[name], given[1:]
@@ -120,27 +120,27 @@ def parse_activation(activation: object) -> tuple[str, float, float]:
 
 
 BUILT = ("float32", "float64")
-INTEGERS = ("uint8", "int8", "uint16", "int16")  # of x alone, with float32 weights
+INTEGERS = ("uint8", "int8", "uint16", "int16")  # for x only, with float32 weights
 PLANNED = ("float16", "bfloat16")
 
 
 def _converted(obj: Any, name: str) -> NDArray[Any]:
-    """Call `numpy.asarray`, or `numpy.from_dlpack`, and name the argument where that fails."""
+    """Convert an object to an array by `numpy.asarray` or `numpy.from_dlpack`. Errors name the argument."""
     try:
         if hasattr(obj, "__dlpack__") and not hasattr(obj, "__array__"):
             return np.from_dlpack(obj)
         return np.asarray(obj)
-    except (TypeError, BufferError, RuntimeError) as error:  # memory of another device, for one
+    except (TypeError, BufferError, RuntimeError) as error:  # for example memory of a GPU
         raise TypeError(f"{name} must be an array on the CPU, got {type(obj).__name__}: {error}") from error
     except ValueError as error:  # rows of different lengths
         raise ValueError(f"{name} must be an array, got {type(obj).__name__}: {error}") from error
 
 
 def _plain(obj: Any, name: str) -> NDArray[Any]:
-    """Take what `numpy.asarray` takes on the CPU as a base-class array in native byte order.
+    """Convert an object to a base-class array in native byte order.
 
-    The extension reads the result as the C structure that it is. So the type counts here, not `__class__`, which an
-    object may lie about, and the method of ndarray, not one that a subclass has in its place.
+    The extension reads the result as a C structure. So this function looks at the type, not at `__class__`, which an
+    object can fake. It calls methods of ndarray, because a subclass can override its own.
     """
     kind: type = type(obj)
     if issubclass(kind, np.ma.MaskedArray):
@@ -155,13 +155,13 @@ def _plain(obj: Any, name: str) -> NDArray[Any]:
         array = _converted(obj, name)
     if not array.dtype.isnative:
         native = f"{name}.astype({name}.dtype.newbyteorder('='))"
-        way = "an array that was made native" if name == "out" else native  # a copy would not receive the result
+        way = "an array in native byte order" if name == "out" else native  # astype would make a copy
         raise TypeError(f"{name} must have native byte order, got {array.dtype.str}: pass {way}")
     return array
 
 
 def as_dtype(obj: DTypeLike) -> np.dtype[Any]:
-    """Take the argument dtype: one that is built, in native byte order."""
+    """Return the argument `dtype` as a supported dtype in native byte order."""
     try:
         dtype = np.dtype(obj)
     except (TypeError, ValueError, SyntaxError, OverflowError, RecursionError) as error:
@@ -174,14 +174,14 @@ def as_dtype(obj: DTypeLike) -> np.dtype[Any]:
 
 def _check_dtype(dtype: np.dtype[Any], name: str, built: str = " or ".join(BUILT)) -> None:
     if dtype.name in PLANNED:
-        raise NotImplementedError(f"{name}: {dtype.name} is not built yet; built are {' and '.join(BUILT)}")
+        raise NotImplementedError(f"{name}: {dtype.name} is not built yet; use {' or '.join(BUILT)}")
     if dtype.name not in BUILT:
         way = "" if name == "dtype" or dtype.kind not in "biu" else f": pass {name}.astype(numpy.float32)"
         raise TypeError(f"{name} must be {built}, got {dtype}{way}")
 
 
 def as_source(obj: Any, name: str) -> NDArray[Any]:
-    """Take x: a plain array of a dtype that is built, integers that float32 holds exactly included."""
+    """Convert x to a plain array of a supported dtype, which may be an integer that float32 holds exactly."""
     array = _plain(obj, name)
     if array.dtype.name not in INTEGERS:
         _check_dtype(array.dtype, name, "float32, float64 or an integer of 8 or 16 bits")
@@ -189,17 +189,17 @@ def as_source(obj: Any, name: str) -> NDArray[Any]:
 
 
 def as_parameter(obj: Any, dtype: DTypeLike, name: str) -> NDArray[Any]:
-    """Take weight or bias: a plain array, cast to `dtype` where that keeps its kind."""
+    """Convert a weight, bias or input_scale to a plain array, cast to `dtype` by the rule "same_kind"."""
     array = _plain(obj, name)
     dtype = np.dtype(dtype)
     if not np.can_cast(array.dtype, dtype, "same_kind"):
         raise TypeError(f"{name} must be castable to {dtype} (numpy.can_cast 'same_kind'), got {array.dtype}")
-    with np.errstate(all="ignore"):  # beyond the range is infinity or zero, whatever the caller has NumPy raise
+    with np.errstate(all="ignore"):  # no errors for overflow, whatever numpy.errstate the caller has set
         return array.astype(dtype, copy=False)
 
 
 def as_weight(obj: ArrayLike, dtype: DTypeLike | None) -> tuple[NDArray[Any], str]:
-    """Take the weight of a layer, yet to be cast, and the layer's dtype: `dtype`, or the weight's own."""
+    """Return the weight of a layer, not yet cast, and the dtype of the layer: `dtype` or else that of the weight."""
     if dtype is None:
         array = _plain(obj, "weight")
         _check_dtype(array.dtype, "weight")
@@ -209,7 +209,7 @@ def as_weight(obj: ArrayLike, dtype: DTypeLike | None) -> tuple[NDArray[Any], st
 
 
 def check_array(obj: Any, dtype: str, name: str) -> None:
-    """Check that residual or out is an array of exactly this dtype."""
+    """Check that residual or out is an array of the given dtype."""
     if not issubclass(type(obj), np.ndarray):
         raise TypeError(f"{name} must be a NumPy array, got {type(obj).__name__}")
     array = _plain(obj, name)
@@ -223,7 +223,7 @@ def _same_place(a: NDArray[Any], b: NDArray[Any]) -> bool:
 
 
 def _overlaps_itself(a: NDArray[Any]) -> bool:
-    """Whether two indices name one element: along some axis, the first element of one is a later one of the other."""
+    """Return True if two indices refer to one element: on some axis, first elements share memory with later ones."""
     return any(
         np.shares_memory(a[(slice(None),) * axis + (slice(0, 1),)], a[(slice(None),) * axis + (slice(1, None),)])
         for axis in range(a.ndim)
@@ -238,7 +238,7 @@ def check_overlap(
     bias: NDArray[Any] | None,
     input_scale: NDArray[Any] | None,
 ) -> None:
-    """Check exactly that `out` shares no element with another array, or with itself; it may be `residual`."""
+    """Check that `out` shares no element with another argument or with itself. It may be `residual` itself."""
     out = np.ndarray.view(out, np.ndarray)
     residual = None if residual is None else np.ndarray.view(residual, np.ndarray)
     if _overlaps_itself(out):

@@ -1,4 +1,4 @@
-"""Batch normalization, folded into the weight and bias of the convolution before it."""
+"""Folds a batch normalization into the weight and the bias of the convolution before it."""
 
 from __future__ import annotations
 
@@ -24,66 +24,68 @@ def fold_batchnorm(
     beta: ArrayLike | None = None,
     eps: float = 1e-5,
 ) -> tuple[NDArray[Any], NDArray[Any]]:
-    """Fold the batch normalization that follows a convolution into its weight and bias.
+    """Fold a batch normalization into the weight and bias of the convolution before it.
 
-    At inference batch normalization is one multiply-add for each channel (Ioffe and Szegedy, "Batch Normalization",
-    2015, algorithm 2), so that a convolution and ::
+    The convolution with the folded weight and bias computes the two operations in one::
 
         y = gamma*(conv(x) - mean)/sqrt(variance + eps) + beta
 
-    are one convolution, with these for weight and bias::
-
-        scale = gamma/sqrt(variance + eps)
-        weight[o, i]*scale[o], (bias[o] - mean[o])*scale[o] + beta[o]
-
-    That holds for every layout, stride, padding and number of groups. A residual is then added after the
-    normalization, before the activation.
+    Folding works for every layout, stride, padding and number of groups. A residual is added after the normalization
+    and before the activation.
 
     Parameters
     ----------
-    weight : array_like, float32 or float64, shape (C_out, C_in / groups)
-        The weight of the convolution. Further axes of length 1 are allowed.
+    weight : array_like of float32 or float64, shape (C_out, C_in / groups)
+        Weight of the convolution. Trailing axes of length 1 are allowed.
     bias : array_like, shape (C_out,), or None
-        Its bias; None is 0.
+        Bias of the convolution. None means 0.
     mean, variance : array_like, shape (C_out,)
-        The statistics of training: running_mean and running_var in torch, moving_mean and moving_variance in Keras.
+        Statistics of training: running_mean and running_var in PyTorch, moving_mean and moving_variance in Keras.
         ``variance + eps`` must be above 0.
     gamma, beta : array_like, shape (C_out,), optional
-        The learned scale and shift: weight and bias of torch's batch normalization. None is 1 and 0.
+        Learned scale and shift: the weight and bias of the batch normalization in PyTorch. None means 1 and 0.
     eps : float
-        What was added to the variance in training, finite and at least 0: 1e-5 in torch and ONNX, 1e-3 in Keras.
+        Number that is added to the variance, finite and at least 0: 1e-5 in PyTorch and ONNX, 1e-3 in Keras.
 
     Returns
     -------
     weight : ndarray
-        Of the shape and dtype of `weight`.
+        Folded weight, with the shape and dtype of `weight`.
     bias : ndarray, shape (C_out,)
-        Of the dtype of `weight`.
+        Folded bias, with the dtype of `weight`.
 
     Raises
     ------
     ValueError
-        For shapes that do not fit, and for `variance` and `eps` out of range.
+        If a shape does not fit `weight`, or if `variance` or `eps` is out of range.
     TypeError
-        For what is not an array of real numbers, and for masked arrays and foreign byte order.
+        If an argument is not an array of real numbers, is a masked array, or has foreign byte order.
     NotImplementedError
-        For a dtype of `weight` that is not built yet.
+        If `weight` is float16 or bfloat16.
 
     See Also
     --------
-    Conv.from_batchnorm : a layer of the folded weight and bias.
+    Conv.from_batchnorm : creates a layer from the folded weight and bias.
 
     Notes
     -----
-    Computed in float64 and rounded once, to the dtype of `weight`. NaN and infinities go where IEEE 754 says: a
-    channel whose variance is NaN becomes NaN.
+    At inference, batch normalization is one multiply-add per channel (Ioffe and Szegedy, "Batch Normalization", 2015,
+    algorithm 2). So the folded arrays are::
 
-    A multiplier for each channel, as the layer scale that ends ConvNeXt's blocks, folds in the same way:
-    ``gamma=scale``, a mean of 0, a variance of 1 and ``eps=0`` give exactly ``weight*scale`` and ``bias*scale``.
+        scale = gamma/sqrt(variance + eps)
+        weight[o, i]*scale[o]
+        (bias[o] - mean[o])*scale[o] + beta[o]
+
+    They are computed in float64 and rounded once, to the dtype of `weight`. NaN and infinities follow IEEE 754: a NaN
+    variance makes its channel NaN.
+
+    A factor per output channel, such as the layer scale of ConvNeXt, folds in the same way. With ``gamma=scale``, a
+    mean of 0, a variance of 1 and ``eps=0`` the result is exactly ``weight*scale`` and ``bias*scale``.
 
     Examples
     --------
-    >>> import numpy as np, pointwise as pw
+    >>> import numpy as np
+    >>> import pointwise as pw
     >>> weight, bias = pw.fold_batchnorm([[1.0, 2.0], [3.0, 4.0]], None, [1, 0], [4, 1], gamma=[1, 10], eps=0)
     >>> weight
     array([[ 0.5,  1. ],
@@ -110,8 +112,9 @@ def fold(
     eps: float,
     dtype: DTypeLike | None,
 ) -> tuple[NDArray[Any], NDArray[Any]]:
-    """Fold as `fold_batchnorm` does, and round to `dtype`, or to the weight's own."""
-    # NumPy computes in the caller's floating-point state: a caller that flushes subnormals would lose small weights.
+    """Fold as `fold_batchnorm` does. Round to `dtype`, or to the dtype of the weight if it is None."""
+    # NumPy computes in the floating-point state of the caller. If that state flushes subnormals, small weights would be
+    # lost.
     return _core.in_default_environment(lambda: _fold(weight, bias, mean, variance, gamma, beta, eps, dtype))
 
 
@@ -143,21 +146,21 @@ def _fold(
         raise ValueError(f"eps must be one number, got shape {e.shape}")
     if not 0 <= e < np.inf:
         raise ValueError(f"eps must be finite and at least 0, got {e}")
-    with np.errstate(all="ignore"):  # infinities and NaN as IEEE has them, whatever the caller has NumPy raise
+    with np.errstate(all="ignore"):  # no errors for infinities and NaN, whatever numpy.errstate the caller has set
         total = v + e
-        if (total <= 0).any():  # false for NaN, which stays NaN
+        if (total <= 0).any():  # false for NaN, which is allowed
             o = np.argmax(total <= 0)
             raise ValueError(f"variance + eps must be above 0, got {v[o]} + {e} for output channel {o}")
         scale = g / np.sqrt(total)
         b = (b - m) * scale
-        if shift is not None:  # adding 0 would lose the sign of -0.0
+        if shift is not None:  # adding a beta of 0 would turn -0.0 into 0.0
             b = b + shift
         w = w * scale.reshape(c_out, *[1] * (w.ndim - 1))
         return w.astype(name, order="C", copy=False), b.astype(name, copy=False)
 
 
 def _of_channels(obj: ArrayLike, c_out: int, name: str) -> NDArray[Any]:
-    """Take one number for each output channel."""
+    """Return the argument as a float64 array with one number per output channel."""
     array = as_parameter(obj, "float64", name)
     if array.shape != (c_out,):
         raise ValueError(f"{name} must have shape ({c_out},), one for each output channel, got {array.shape}")

@@ -1,4 +1,4 @@
-"""Pointwise layers one after the other, in one pass over the pixels."""
+"""The class `Chain`: several layers in one pass over the pixels."""
 
 from __future__ import annotations
 
@@ -15,36 +15,45 @@ __all__ = ["Chain"]
 
 
 class Chain(_core.Chain):
-    """Pointwise layers one after the other, in one pass over the pixels.
+    """Chain of pointwise layers, computed in one pass over the pixels.
 
-    ``chain(x, residual=None, out=None)`` computes what ``layers[-1](...layers[1](layers[0](x)), residual, out)`` does,
-    bit for bit. Tiles of pixels go through all layers while they are in cache: what lies between two layers, often the
-    widest array of all, is neither allocated nor written to memory. Examples are the mlpconv of Lin, Chen and Yan,
-    "Network In Network" (2013), and the C -> 4C -> C of ConvNeXt.
+    A call ``chain(x, residual=None, out=None)`` gives the bits of
+    ``layers[-1](...layers[1](layers[0](x)), residual, out)``. The arguments mean the same as in a call of
+    :class:`Conv`.
 
-    Immutable, picklable, and safe to call from many threads at once.
+    Chains are immutable and picklable. Several threads may call a chain at the same time.
 
     Parameters
     ----------
     layers : iterable of Conv
-        At least one. Each reads as many channels as the one before it writes; all have one layout and dtype, and no
-        padding. The first may have any stride, the others stride 1. A layer has its own activation.
+        At least one layer. Each layer reads as many channels as the layer before it writes. All layers have the same
+        layout and dtype, and no padding. The first may have any stride, the others have stride 1.
 
     Raises
     ------
     ValueError
-        For layers that do not follow each other.
+        If there are no layers, or if a layer does not fit the others.
     TypeError
-        For anything that is not a `Conv`.
+        If `layers` is not an iterable of `Conv`.
+
+    See Also
+    --------
+    Conv : computes a single layer.
 
     Notes
     -----
-    `x`, `residual` and `out` mean what they do in a call of :class:`Conv`; `residual` is added before the last layer's
-    activation, and `out` may share no element with `x`.
+    A strip of pixels goes through all layers while it is in the cache. So a chain avoids writing the arrays between two
+    layers, often the widest of all, to memory.
+
+    Each layer has its own activation. `residual` is added before the activation of the last layer.
+
+    Two examples of chains: the mlpconv layer of Lin, Chen and Yan, "Network In Network", 2013, and the layers
+    C -> 4C -> C of ConvNeXt (Liu et al., "A ConvNet for the 2020s", 2022).
 
     Examples
     --------
-    >>> import numpy as np, pointwise as pw
+    >>> import numpy as np
+    >>> import pointwise as pw
     >>> wide = pw.Conv(np.ones((384, 96), np.float32), activation="gelu")
     >>> narrow = pw.Conv(np.ones((96, 384), np.float32))
     >>> x = np.ones((1, 96, 14, 14), np.float32)
@@ -59,18 +68,18 @@ class Chain(_core.Chain):
             parts = iter(layers)
         except TypeError:
             raise TypeError(f"layers must be an iterable of Conv, got {type(layers).__name__}") from None
-        return super().__new__(cls, tuple(parts))  # what a generator raises is its own
+        return super().__new__(cls, tuple(parts))  # outside of try: exceptions of a generator stay unchanged
 
     @property
     def layers(self) -> tuple[Conv, ...]:
-        """The layers, the first one first."""
+        """Layers, in the order in which they are computed."""
         return self._layers
 
     def __len__(self) -> int:
         return len(self._layers)
 
     def __reduce_ex__(self, protocol: SupportsIndex) -> str | tuple[Any, ...]:
-        return super().__reduce_ex__(max(operator.index(protocol), 2))  # 0 and 1 know no arguments of __new__
+        return super().__reduce_ex__(max(operator.index(protocol), 2))  # protocols 0 and 1 pass no arguments to __new__
 
     def __getnewargs__(self) -> tuple[tuple[Conv, ...]]:
         return (self._layers,)

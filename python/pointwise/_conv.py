@@ -1,4 +1,4 @@
-"""The convolution: a function, and a class that packs the weights once."""
+"""The function `conv` and the class `Conv`, which packs its weights once."""
 
 from __future__ import annotations
 
@@ -42,122 +42,176 @@ def conv(
     out: NDArray[Any] | None = None,
     input_scale: ArrayLike | None = None,
 ) -> NDArray[Any]:
-    """Convolve with a kernel of size 1.
+    """Compute a pointwise (1x1) convolution.
 
-    Computes, for every image n, output channel o and output pixel p (Lin, Chen and Yan, "Network In Network", 2013)::
+    Computes, for every image n, output channel o and output pixel p::
 
         y[n, o, p] = act(sum_i weight[o, i] * x[n, i, p*stride - padding] + bias[o] + residual[n, o, p])
 
-    Outside the image x is zero: the result there is ``act(bias + residual)``.
+    For an output pixel that lies in the padding, the sum is empty. So its result is ``act(bias + residual)``, whatever
+    the weights.
 
     Parameters
     ----------
-    x : array_like, float32, float64, uint8, int8, uint16 or int16
-        The input, its axes as `layout` names them. Any strided view is read in place.
+    x : array_like of float32, float64, uint8, int8, uint16 or int16
+        Input, with the axes that `layout` names, such as (N, C_in, H, W). Any strided view is read in place.
     weight : array_like, shape (C_out, C_in / groups)
-        Further axes of length 1 are allowed, so OIHW weights work as they are. Cast to the dtype of `x`
-        where ``numpy.can_cast(..., "same_kind")``.
+        Weights. Trailing axes of length 1 are allowed, so OIHW weights need no reshape. The weights are cast to the
+        dtype of `x`, or to float32 for integer `x`, by the rule "same_kind" of ``numpy.can_cast``.
     bias : array_like, shape (C_out,), optional
-        Cast likewise.
+        Number that is added to each output channel. It is cast like `weight`.
     layout : str
-        One of NCHW, NHWC, NCW, NWC, NCDHW, NDHWC, NC, CHW, HWC, CW, WC, CDHW, DHWC, C.
-    stride, padding : int or sequence of int
-        One for all spatial axes, or one for each. Stride in pixels, at least 1; padding in pixels on both sides,
-        at least 0. The output has ``(size + 2*padding - 1)//stride + 1`` pixels along an axis.
+        Names of the axes of `x`: NCHW, NHWC, NCW, NWC, NCDHW, NDHWC, NC, CHW, HWC, CW, WC, CDHW, DHWC or C.
+    stride : int or sequence of int
+        Distance in pixels of `x` between neighbouring output pixels, at least 1. An integer holds for all spatial axes.
+        A sequence has one integer for each spatial axis.
+    padding : int or sequence of int
+        Pixels added at both ends of each spatial axis, at least 0. An integer or a sequence, as for `stride`.
     groups : int
-        Output channels of group g see only the input channels of group g.
+        Number of groups of channels, which must divide C_in and C_out. Output channels of a group read the input
+        channels of the same group only.
     activation : None, str or tuple
-        What is done to the sum v, with bias and residual: None, a name, or a tuple of name and parameters.
-        "relu" is 0 where v < 0 else v; "relu6" is clip(v, 0, 6); ("clip", lo, hi); ("leaky_relu", slope=0.01) is
-        slope*v where v < 0 else v; ("elu", alpha=1) is alpha*(exp(v) - 1) where v < 0 else v; "sigmoid" is
-        1/(1 + exp(-v)); "tanh"; "silu" is v*sigmoid(v); "hardsigmoid" is clip(v/6 + 1/2, 0, 1); "hardswish" is
-        v*hardsigmoid(v); "gelu" is v*Phi(v), Phi the normal distribution function; "gelu_tanh" is
-        v/2*(1 + tanh(sqrt(2/pi)*(v + 0.044715*v**3))); "softplus" is log(1 + exp(v)); "mish" is
-        v*tanh(softplus(v)). NaN stays NaN.
+        Function of the sum with bias and residual: None, a name, or a tuple of a name and its parameters. The notes
+        list the names.
     residual : ndarray, optional
-        Added before the activation; of the result's shape and dtype.
+        Array that is added before the activation. It must have the shape and the dtype of the result.
     out : ndarray, optional
-        Any writable view of the result's shape and dtype: receives the result and is returned. It may be `residual`,
-        but may not share an element with anything else.
+        Array that receives the result and is returned. It must be writable and have the shape and the dtype of the
+        result. Its strides may be any. It may be `residual` itself. Otherwise it must share no element with another
+        argument.
     input_scale : array_like, shape (N, C_in), optional
-        What the channels of each image are multiplied by, as the gate of a squeeze-and-excitation block: the result is
-        that of ``x * input_scale[:, :, None, None]``, bit for bit, without that array. In an unbatched layout of shape
-        (C_in,); x's axes with spatial ones of length 1 will do as well. Cast likewise.
+        Factor of each channel of each image, such as the gate of a squeeze-and-excitation block. The result has the
+        bits that ``x * input_scale[:, :, None, None]`` gives in NCHW, but that array is not stored. The shape is
+        (C_in,) in unbatched layouts. The shape of `x` with spatial axes of length 1 is accepted, too. The factors are
+        cast like `weight`.
 
     Returns
     -------
     ndarray
-        The result, in the layout and dtype of `x` (float32 for integers): `out`, or a new C-contiguous array.
+        `out`, or a new C-contiguous array. It has the layout and the dtype of `x`, or float32 for integer `x`.
 
     Raises
     ------
     ValueError
-        For shapes, layouts, ranges and overlaps that do not fit.
+        If a shape, the layout or a range is wrong, or if `out` overlaps another argument or itself.
     TypeError
-        For wrong dtypes and kinds.
+        If an argument has a wrong type or dtype, is a masked array, or has foreign byte order.
     NotImplementedError
-        For dtypes that are not built yet.
+        If `x` is float16 or bfloat16.
     MemoryError
-        Where the result cannot be allocated.
+        If memory for the result or for the computation cannot be allocated.
 
     See Also
     --------
-    Conv : the same with the weights packed once; faster from the second call on.
+    Conv : packs the weights once, which makes repeated calls faster.
+    cost : counts parameters, arithmetic and memory traffic.
+
+    Notes
+    -----
+    A spatial axis of ``size`` pixels gives ``(size + 2*padding - 1)//stride + 1`` output pixels.
+
+    Pointwise convolutions: Lin, Chen and Yan, "Network In Network", 2013. Squeeze-and-excitation: Hu, Shen and Sun,
+    "Squeeze-and-Excitation Networks", 2018.
+
+    Activations of a sum v, with defaults of parameters. NaN stays NaN::
+
+        "relu"                       0 if v < 0, else v
+        "relu6"                      clip(v, 0, 6)
+        ("clip", lo, hi)             clip(v, lo, hi)
+        ("leaky_relu", slope=0.01)   slope*v if v < 0, else v
+        ("elu", alpha=1)             alpha*(exp(v) - 1) if v < 0, else v
+        "sigmoid"                    1/(1 + exp(-v))
+        "tanh"                       tanh(v)
+        "silu"                       v*sigmoid(v)
+        "hardsigmoid"                clip(v/6 + 1/2, 0, 1)
+        "hardswish"                  v*hardsigmoid(v)
+        "gelu"                       v*Phi(v), Phi the normal distribution function
+        "gelu_tanh"                  v/2*(1 + tanh(sqrt(2/pi)*(v + 0.044715*v**3)))
+        "softplus"                   log(1 + exp(v))
+        "mish"                       v*tanh(softplus(v))
+
+    Sources of the activations:
+
+    - leaky_relu: Maas, Hannun and Ng, "Rectifier Nonlinearities Improve Neural Network Acoustic Models", 2013.
+    - elu: Clevert, Unterthiner and Hochreiter, "Fast and Accurate Deep Network Learning by Exponential Linear Units",
+      2015.
+    - silu: Elfwing, Uchibe and Doya, "Sigmoid-Weighted Linear Units for Neural Network Function Approximation in
+      Reinforcement Learning", 2017.
+    - hardsigmoid, hardswish: Howard et al., "Searching for MobileNetV3", 2019.
+    - gelu, gelu_tanh: Hendrycks and Gimpel, "Gaussian Error Linear Units", 2016.
+    - mish: Misra, "Mish: A Self Regularized Non-Monotonic Activation Function", 2019.
 
     Examples
     --------
-    >>> import numpy as np, pointwise as pw
+    >>> import numpy as np
+    >>> import pointwise as pw
+    >>> pw.conv([1.0, 3.0], [[1.0, 1.0], [1.0, -1.0]], layout="C", activation="relu")
+    array([4., 0.])
     >>> x = np.ones((1, 32, 10, 10), np.float32)
-    >>> pw.conv(x, np.ones((16, 32), np.float32), activation="relu").shape
-    (1, 16, 10, 10)
+    >>> pw.conv(x, np.ones((16, 32), np.float32), stride=2, activation=("clip", 0, 1)).shape
+    (1, 16, 5, 5)
     """
     return _core.conv(x, weight, bias, layout, stride, padding, groups, activation, residual, out, input_scale)
 
 
 class Conv(_core.Layer):
-    """A convolution with a kernel of size 1, its weights packed once.
+    """Pointwise (1x1) convolution that packs its weights once.
 
-    Immutable, picklable, and safe to call from many threads at once. ``layer(x, residual=None, out=None, *,
-    input_scale=None)`` computes what :func:`conv` does, with the same meaning of its arguments; `x` must have the
-    layer's dtype.
+    A call ``layer(x, residual=None, out=None, *, input_scale=None)`` computes what :func:`conv` computes from the same
+    arguments. `x` must have the dtype of the layer, but a float32 layer also takes uint8, int8, uint16 and int16.
+
+    Layers are immutable and picklable. Several threads may call a layer at the same time.
 
     Parameters
     ----------
     weight : array_like, shape (C_out, C_in / groups)
-        Further axes of length 1 are allowed. Copied.
+        Weights, which are copied. Trailing axes of length 1 are allowed.
     bias : array_like, shape (C_out,), optional
-        Copied.
+        Number that is added to each output channel. It is copied.
     layout, stride, padding, groups, activation
         As for :func:`conv`.
     dtype : dtype_like, optional
-        float32 or float64; the dtype of `weight` where it is None.
+        float32 or float64. If None, the dtype of `weight`.
     flush_subnormals : bool
-        Take subnormal numbers (below 1.2e-38 in float32, 2.2e-308 in float64) for zeros: some CPUs need a hundred times
-        as long for arithmetic on them. See the notes.
+        If True, subnormal numbers count as zeros. They are below 1.2e-38 in float32 and below 2.2e-308 in float64.
+        Arithmetic on them is slow on some CPUs. See the notes.
 
     Raises
     ------
     ValueError, TypeError, NotImplementedError, MemoryError
-        As for :func:`conv`.
+        As for :func:`conv`. NotImplementedError if `dtype`, or without it `weight`, is float16 or bfloat16.
+
+    See Also
+    --------
+    conv : computes a single call without a layer.
+    Conv.from_batchnorm : folds a batch normalization into the layer.
+    Chain : computes several layers in one pass.
 
     Notes
     -----
-    With `flush_subnormals` the threads that compute a call set the CPU's FTZ and DAZ modes, and put back what was there
-    when the call ends: subnormal numbers in x, weight, bias, residual and input_scale count as zeros, and results that
-    would be subnormal, those of a partial sum included, become zeros; all keep their signs. (`bias` is stored so.) With
-    C input channels a group, an element before the activation is then within
-    ``gamma(C + 2)*(sum(abs(w)*abs(x)) + abs(b) + abs(residual)) + (C + 2)*tiny`` of the exact value for the inputs that
-    count, where ``gamma(n) = n*u/(1 - n*u)``, u is half of ``numpy.finfo(dtype).eps``, and ``tiny`` is
-    ``numpy.finfo(dtype).tiny``, the smallest normal number; without it the last term has the smallest subnormal one in
-    place of ``tiny``. The bits depend on threads, batch and layout as little as they do without it. On CPUs other than
-    x86 it has no effect.
+    With `flush_subnormals`, each thread of a call sets the CPU modes FTZ (flush to zero) and DAZ (denormals are zero).
+    It restores the previous modes at the end of the call. Subnormal numbers in x, weight, bias, residual and
+    input_scale count as zeros. Subnormal results, those of partial sums included, become zeros. Zeros keep the sign of
+    the number. The attribute `bias` holds the flushed numbers. On CPUs other than x86 `flush_subnormals` has no effect.
+
+    Let C be the input channels of a group. Before the activation, an element differs from the exact value by at most::
+
+        gamma(C + 2)*(sum(abs(w)*abs(x)) + abs(b) + abs(residual)) + (C + 2)*tiny
+
+    Here ``gamma(n) = n*u/(1 - n*u)`` and u is half of ``numpy.finfo(dtype).eps`` (Higham, "Accuracy and Stability of
+    Numerical Algorithms", 2002, section 3.1). With `flush_subnormals`, ``tiny`` is ``numpy.finfo(dtype).tiny``, the
+    smallest normal number, and the exact value is that of the flushed inputs. Otherwise ``tiny`` is the smallest
+    subnormal number. In both cases the bits of a result do not depend on threads, batch size or layout.
 
     Examples
     --------
-    >>> import numpy as np, pointwise as pw
+    >>> import numpy as np
+    >>> import pointwise as pw
     >>> layer = pw.Conv(np.ones((16, 32), np.float32), np.zeros(16, np.float32), layout="NHWC", activation="relu")
     >>> layer(np.ones((1, 10, 10, 32), np.float32)).shape
     (1, 10, 10, 16)
+    >>> layer
+    Conv(32 -> 16, float32, layout='NHWC', activation='relu')
     """
 
     __slots__ = ("__weakref__",)
@@ -180,49 +234,49 @@ class Conv(_core.Layer):
 
     @property
     def weight(self) -> NDArray[Any]:
-        """A copy of the weights, of shape (C_out, C_in / groups)."""
+        """Copy of the weights, of shape (C_out, C_in / groups)."""
         return self._parameters()[0]
 
     @property
     def bias(self) -> NDArray[Any] | None:
-        """A copy of the bias, of shape (C_out,), or None."""
+        """Copy of the bias, of shape (C_out,), or None."""
         return self._parameters()[1]
 
     @property
     def layout(self) -> str:
-        """The axes of x and of the result."""
+        """Names of the axes of x and of the result, such as "NCHW"."""
         return self._arguments()[0]
 
     @property
     def stride(self) -> int | tuple[int, ...]:
-        """The stride in pixels, one for all spatial axes or one for each."""
+        """Stride in pixels: an integer for all spatial axes, or a tuple with one for each."""
         return self._arguments()[1]
 
     @property
     def padding(self) -> int | tuple[int, ...]:
-        """The padding in pixels, one for all spatial axes or one for each."""
+        """Padding in pixels: an integer for all spatial axes, or a tuple with one for each."""
         return self._arguments()[2]
 
     @property
     def groups(self) -> int:
-        """The number of groups of channels."""
+        """Number of groups of channels."""
         return self._arguments()[3]
 
     @property
     def activation(self) -> Activation:
-        """What is done to the sum: None, a name, or a tuple of name and parameters."""
+        """Activation: None, a name, or a tuple of a name and its parameters."""
         return self._arguments()[4]
 
     @property
     def dtype(self) -> np.dtype[Any]:
-        """The dtype of weights, x and result; a float32 layer takes x of uint8, int8, uint16 and int16 as well."""
+        """Dtype of the weights, of x and of the result. A float32 layer also takes uint8, int8, uint16 and int16 x."""
         import numpy as np
 
         return np.dtype(self._arguments()[5])
 
     @property
     def flush_subnormals(self) -> bool:
-        """Whether calls take subnormal numbers for zeros."""
+        """True if subnormal numbers count as zeros in calls."""
         return self._arguments()[6]
 
     @classmethod
@@ -244,37 +298,40 @@ class Conv(_core.Layer):
         dtype: DTypeLike | None = None,
         flush_subnormals: bool = False,
     ) -> Self:
-        """Make the layer that is a convolution and the batch normalization after it.
+        """Create a layer from a convolution and the batch normalization that follows it.
 
-        Computes ``act(gamma*(conv(x) - mean)/sqrt(variance + eps) + beta + residual)``, as one convolution (Ioffe and
-        Szegedy, "Batch Normalization", 2015). A multiplier for each channel, as ConvNeXt's layer scale, folds in the
-        same way: ``gamma=scale``, a mean of 0, a variance of 1 and ``eps=0``.
+        The layer computes ``act(gamma*(conv(x) - mean)/sqrt(variance + eps) + beta + residual)`` as one convolution.
 
         Parameters
         ----------
         weight, bias, mean, variance, gamma, beta, eps
-            As for :func:`fold_batchnorm`. With `dtype` given, `weight` may have any dtype that can be cast to it.
+            As for :func:`fold_batchnorm`. If `dtype` is given, `weight` may have any dtype that can be cast to it.
         layout, stride, padding, groups, activation
             As for :func:`conv`.
         dtype : dtype_like, optional
-            float32 or float64; the dtype of `weight` where it is None. What is computed in float64 is rounded once,
-            to this dtype.
+            float32 or float64. If None, the dtype of `weight`. Folding computes in float64 and rounds once, to this
+            dtype.
         flush_subnormals : bool
-            As for :class:`Conv`. It has no part in the folding.
+            As for :class:`Conv`. Folding itself flushes nothing.
 
         Returns
         -------
         Conv
-            A layer of the class that this is called on.
+            Layer of the class on which the method is called.
 
         Raises
         ------
         ValueError, TypeError, NotImplementedError, MemoryError
             As for :func:`fold_batchnorm` and :func:`conv`.
 
+        See Also
+        --------
+        fold_batchnorm : returns the folded weight and bias. Its notes give the formula and its source.
+
         Examples
         --------
-        >>> import numpy as np, pointwise as pw
+        >>> import numpy as np
+        >>> import pointwise as pw
         >>> mean, variance = np.array([1.0, 0.0]), np.array([4.0, 1.0])
         >>> layer = pw.Conv.from_batchnorm(np.eye(2), None, mean, variance, eps=0, layout="C", activation="relu")
         >>> layer(np.array([5.0, -1.0]))
@@ -294,17 +351,36 @@ class Conv(_core.Layer):
         )
 
     def explain(self, x_shape: Sequence[int]) -> str:
-        """Say how a C-contiguous `x` of this shape would be computed.
+        """Describe how a call computes a C-contiguous `x` of this shape.
 
         Parameters
         ----------
         x_shape : sequence of int
-            The shape of x, its axes as the layer's layout names them.
+            Shape of x, with the axes that the layout of the layer names.
 
         Returns
         -------
         str
-            The kernel chosen, its blocking and threads, and why the others were refused.
+            Lines of text: the kernel that is chosen, its blocking and threads, and why the other kernels are not.
+
+        Raises
+        ------
+        ValueError
+            If `x_shape` does not fit the layer.
+        TypeError
+            If `x_shape` is not a sequence of integers.
+
+        See Also
+        --------
+        cost : counts parameters, arithmetic and memory traffic.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> import pointwise as pw
+        >>> text = pw.Conv(np.ones((16, 32), np.float32)).explain((1, 32, 10, 10))
+        >>> pw.isa() in text
+        True
         """
         return self._explain(x_shape).rstrip()
 
@@ -324,7 +400,7 @@ class Conv(_core.Layer):
         return (weight, bias), keywords
 
     def __reduce_ex__(self, protocol: SupportsIndex) -> str | tuple[Any, ...]:
-        return super().__reduce_ex__(max(operator.index(protocol), 2))  # 0 and 1 know no arguments of __new__
+        return super().__reduce_ex__(max(operator.index(protocol), 2))  # protocols 0 and 1 pass no arguments to __new__
 
     def __repr__(self) -> str:
         layout, stride, padding, groups, activation, dtype, flush, c_in, c_out = self._arguments()

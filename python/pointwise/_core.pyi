@@ -1,3 +1,5 @@
+"""Types of the extension module, which is private."""
+
 from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 
@@ -87,7 +89,8 @@ def thread_count() -> int: ...
 def set_thread_count(threads: int, /) -> None: ...
 def set_calling_thread_count(threads: int, /) -> int: ...
 
-class _testing:  # a submodule
+# Submodule for tests and benchmarks.
+class _testing:
     @staticmethod
     def fma_peak(threads: int, dtype: str, blocks: int, block: float, /) -> float: ...
     @staticmethod
@@ -99,10 +102,11 @@ class _testing:  # a submodule
     @staticmethod
     def machine() -> str: ...
     @staticmethod
+    def half_width() -> bool: ...
+    @staticmethod
     def machine_constants() -> dict[str, float]: ...
     @staticmethod
     def replace_machine_constants(values: dict[str, float], /) -> None: ...
+    # Makes plans that are created later use all requested threads, however little work there is.
     @staticmethod
-    def force_teams(
-        forced: bool, /
-    ) -> None: ...  # for tests: layers made from now on use all threads that are asked for
+    def force_teams(forced: bool, /) -> None: ...

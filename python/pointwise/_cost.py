@@ -1,4 +1,4 @@
-"""What a convolution costs, without any array."""
+"""The function `cost`: counts the arithmetic and memory traffic of a convolution from shapes alone."""
 
 from __future__ import annotations
 
@@ -19,22 +19,37 @@ if TYPE_CHECKING:
 
 @dataclasses.dataclass(frozen=True)
 class Cost:
-    """Parameters, arithmetic and memory traffic of one convolution.
+    """Parameters, arithmetic and memory traffic of a convolution.
 
     Attributes
     ----------
     params : int
-        ``C_out*C_in/groups``, and ``C_out`` more with a bias.
+        Number of parameters: ``C_out*C_in/groups``, plus ``C_out`` with a bias.
     macs : int
-        Multiply-adds: output elements times ``C_in/groups``.
+        Number of multiply-adds: output elements times ``C_in/groups``.
     flops : int
-        ``2*macs``.
+        Number of floating-point operations: ``2*macs``.
     bytes : int
-        The x that is read, weight, bias and result, each counted once.
+        Bytes of weight, bias, result and the pixels of x that are read, each counted once.
     intensity : float
-        ``flops/bytes``; 0 where there are no bytes.
+        Arithmetic intensity ``flops/bytes`` in FLOP/byte, or 0 if `bytes` is 0.
     output_shape : tuple of int
-        The shape of the result, in the layout's order of axes.
+        Shape of the result, with the axes that the layout names.
+
+    See Also
+    --------
+    cost : computes these figures.
+
+    Notes
+    -----
+    Arithmetic intensity: Williams, Waterman and Patterson, "Roofline: An Insightful Visual Performance Model for
+    Multicore Architectures", 2009.
+
+    Examples
+    --------
+    >>> import pointwise as pw
+    >>> pw.cost((32,), 16, layout="C")
+    Cost(params=512, macs=512, flops=1024, bytes=2240, intensity=0.45714285714285713, output_shape=(16,))
     """
 
     params: int
@@ -56,35 +71,47 @@ def cost(
     bias: bool = False,
     dtype: DTypeLike = "float32",
 ) -> Cost:
-    """Count what a convolution costs.
+    """Count the parameters, arithmetic and memory traffic of a convolution.
 
     Parameters
     ----------
     x_shape : sequence of int
-        The shape of x, its axes as `layout` names them.
+        Shape of x, with the axes that `layout` names.
     c_out : int
-        Output channels.
+        Number of output channels.
     layout, stride, padding, groups
         As for :func:`pointwise.conv`.
     bias : bool
-        Whether there is a bias.
+        True if the convolution has a bias.
     dtype : dtype_like
-        float32 or float64.
+        Dtype of all arrays: float32 or float64.
 
     Returns
     -------
     Cost
+        Counts, and the shape of the result. No array is allocated.
 
     Raises
     ------
-    ValueError, TypeError, NotImplementedError
-        As for :func:`pointwise.conv`.
+    ValueError
+        If a shape, the layout or a range is wrong, or a count is beyond int64.
+    TypeError
+        If an argument has a wrong type, or `dtype` is neither float32 nor float64.
+    NotImplementedError
+        If `dtype` is float16 or bfloat16.
+
+    See Also
+    --------
+    Cost : defines the counts.
+    Conv.explain : describes how a layer is computed.
 
     Examples
     --------
     >>> import pointwise as pw
-    >>> pw.cost((1, 32, 10, 10), 16).params
-    512
+    >>> pw.cost((1, 32, 10, 10), 16).macs
+    51200
+    >>> pw.cost((1, 32, 10, 10), 16, stride=2, bias=True).output_shape
+    (1, 16, 5, 5)
     """
     name = as_dtype(dtype).name
     if not isinstance(bias, bool | np.bool_):

@@ -1,4 +1,4 @@
-"""Names of the public interface that are not built yet, so that code can be written against them."""
+"""Public names that are not built yet. Each raises NotImplementedError."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def conv_integer(
     groups: int = 1,
     out: Any = None,
 ) -> Any:
-    """Convolve 8-bit integers into int32. Not built yet."""
+    """Convolve 8-bit integers with an int32 result. Not built yet: always raises NotImplementedError."""
     _refuse("conv_integer")
 
 
@@ -43,12 +43,12 @@ def qconv(
     activation: Any = None,
     out: Any = None,
 ) -> Any:
-    """Convolve quantized arrays into a quantized array. Not built yet."""
+    """Convolve quantized arrays with a quantized result. Not built yet: always raises NotImplementedError."""
     _refuse("qconv")
 
 
 class QConv:
-    """A quantized convolution with its weights packed once. Not built yet."""
+    """Quantized convolution that packs its weights once. Not built yet: always raises NotImplementedError."""
 
     def __init__(
         self,
@@ -81,7 +81,7 @@ def conv_grad_input(
     groups: int = 1,
     out: Any = None,
 ) -> Any:
-    """Gradient of a convolution with respect to its input. Not built yet."""
+    """Compute the gradient with respect to x. Not built yet: always raises NotImplementedError."""
     _refuse("conv_grad_input")
 
 
@@ -95,10 +95,10 @@ def conv_grad_weight(
     groups: int = 1,
     out: Any = None,
 ) -> Any:
-    """Gradient of a convolution with respect to its weight. Not built yet."""
+    """Compute the gradient with respect to the weight. Not built yet: always raises NotImplementedError."""
     _refuse("conv_grad_weight")
 
 
 def conv_grad_bias(grad: Any, *, layout: str = "NCHW", out: Any = None) -> Any:
-    """Gradient of a convolution with respect to its bias. Not built yet."""
+    """Compute the gradient with respect to the bias. Not built yet: always raises NotImplementedError."""
     _refuse("conv_grad_bias")

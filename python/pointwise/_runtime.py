@@ -1,4 +1,4 @@
-"""Settings of the process: threads and the memory of results. Also says what was built."""
+"""Settings of threads and of the memory of results, and the configuration of this build."""
 
 from __future__ import annotations
 
@@ -36,36 +36,95 @@ def _checked_threads(n: int) -> int:
 
 
 def set_num_threads(n: int) -> None:
-    """Set how many threads calls of this process may use.
+    """Set the maximum number of threads of a call, for the whole process.
 
     Parameters
     ----------
     n : int
-        At least 1. A call never uses more threads than have useful work.
+        Number of threads, from 1 to 65535. A call never uses more threads than have useful work.
+
+    Raises
+    ------
+    TypeError
+        If `n` is not an integer.
+    ValueError
+        If `n` is out of range.
+
+    See Also
+    --------
+    num_threads : sets the number for the calling thread only.
+    get_num_threads : returns the number in force.
+
+    Examples
+    --------
+    >>> import pointwise as pw
+    >>> before = pw.get_num_threads()
+    >>> pw.set_num_threads(2)
+    >>> pw.get_num_threads()
+    2
+    >>> pw.set_num_threads(before)
     """
     _core.set_thread_count(_checked_threads(n))
 
 
 def get_num_threads() -> int:
-    """Return how many threads a call of the calling thread may use.
+    """Return the maximum number of threads of a call, for the calling thread.
 
     Returns
     -------
     int
-        What `num_threads` or `set_num_threads` set, else ``OMP_NUM_THREADS``, else what the process may really use
-        (CPU affinity and container quota). A call takes fewer where a threadpoolctl limit is in force, and where
-        more would not pay.
+        The first number that exists of: `num_threads`, `set_num_threads`, the environment variable
+        ``OMP_NUM_THREADS``, and the CPUs that CPU affinity and container quota allow the process.
+
+    See Also
+    --------
+    set_num_threads : sets the number for the process.
+    num_threads : sets the number for the calling thread.
+
+    Notes
+    -----
+    A call uses fewer threads in three cases: a threadpoolctl limit is in force, more threads would not pay, or other
+    processes keep the CPUs busy.
+
+    Examples
+    --------
+    >>> import pointwise as pw
+    >>> pw.get_num_threads() >= 1
+    True
     """
     return _core.thread_count()
 
 
 def num_threads(n: int) -> contextlib.AbstractContextManager[None]:
-    """Set how many threads calls of the calling thread may use, within a ``with`` block.
+    """Set the maximum number of threads of a call, for the calling thread within a ``with`` block.
 
     Parameters
     ----------
     n : int
-        At least 1.
+        Number of threads, from 1 to 65535.
+
+    Returns
+    -------
+    context manager
+        Sets the number on entry and restores the previous setting on exit.
+
+    Raises
+    ------
+    TypeError
+        If `n` is not an integer.
+    ValueError
+        If `n` is out of range.
+
+    See Also
+    --------
+    set_num_threads : sets the number for the process.
+
+    Examples
+    --------
+    >>> import pointwise as pw
+    >>> with pw.num_threads(1):
+    ...     print(pw.get_num_threads())
+    1
     """
     return _num_threads(_checked_threads(n))
 
@@ -83,37 +142,56 @@ LARGEST_LIMIT = 2**63 - 1
 
 
 def release_memory() -> None:
-    """Give the idle memory of recycled results back to the system.
+    """Return the idle memory of recycled results to the system.
 
-    The memory of a result of 16 KiB or more is kept when its last array dies, for the next result: fresh memory costs
-    page faults, which can exceed the arithmetic. Memory that an array uses is never touched.
+    Memory that an array uses is not affected.
 
     See Also
     --------
-    set_memory_limit : how much is kept.
+    set_memory_limit : limits the idle memory.
+
+    Notes
+    -----
+    When the last array of a result of 16 KiB or more is deleted, its memory is kept for later results. The reason is
+    that fresh memory causes page faults, which can take longer than the arithmetic.
+
+    Examples
+    --------
+    >>> import pointwise as pw
+    >>> pw.release_memory()
     """
     _core.release_idle_buffers()
 
 
 def set_memory_limit(nbytes: int) -> None:
-    """Bound the idle memory that is kept for the results to come.
+    """Limit the idle memory that is kept for later results.
 
     Parameters
     ----------
     nbytes : int
-        In bytes; 0 keeps none. What is idle beyond it goes back to the system at once. 128 MiB until it is set.
+        Limit in bytes. 0 keeps no memory. Idle memory beyond the limit is returned to the system at once. The default
+        limit is 128 MiB.
 
     Raises
     ------
     TypeError
-        Where `nbytes` is not an integer.
+        If `nbytes` is not an integer.
     ValueError
-        Where it is negative or beyond int64.
+        If `nbytes` is negative or beyond int64.
+
+    See Also
+    --------
+    release_memory : returns all idle memory once.
 
     Notes
     -----
-    A recycled result does not own its memory (``y.flags.owndata`` is False); the array and its views keep it alive,
-    and it behaves like any other array but for ``ndarray.resize`` in place.
+    A result in recycled memory does not own its memory: ``y.flags.owndata`` is False. The array and its views keep the
+    memory alive. The array behaves like any other, except that ``ndarray.resize`` cannot change it in place.
+
+    Examples
+    --------
+    >>> import pointwise as pw
+    >>> pw.set_memory_limit(128 * 2**20)
     """
     try:
         limit = operator.index(nbytes)
@@ -125,9 +203,26 @@ def set_memory_limit(nbytes: int) -> None:
 
 
 def isa() -> str:
-    """Return the instruction set of the kernels in use: "portable", "avx2" or "avx512".
+    """Return the instruction set of the kernels in use.
 
-    The environment variable ``POINTWISE_ISA`` forces one when the package is imported.
+    Returns
+    -------
+    str
+        "portable", "avx2" or "avx512".
+
+    See Also
+    --------
+    show_config : lists the instruction sets that can be used.
+
+    Notes
+    -----
+    The environment variable ``POINTWISE_ISA`` selects an instruction set. It is read when the package is imported.
+
+    Examples
+    --------
+    >>> import pointwise as pw
+    >>> pw.isa() in ("portable", "avx2", "avx512")
+    True
     """
     return _core.isa
 
@@ -138,20 +233,40 @@ def show_config(mode: str = "stdout") -> dict[str, Any] | None:
     Parameters
     ----------
     mode : {"stdout", "dicts"}
-        Print them, or return them.
+        "stdout" prints the configuration, "dicts" returns it.
 
     Returns
     -------
     dict or None
-        With ``mode="dicts"`` a dictionary with the keys "pointwise", "numpy", "compiler", "isa", "isas", "threads",
-        "threading" and "threading_reason".
+        None with ``mode="stdout"``. Otherwise a dictionary with these keys:
+
+        - "pointwise", "numpy", "compiler": versions, as strings.
+        - "isa": instruction set in use. "isas": list of those that can be used.
+        - "threads": maximum number of threads of a call.
+        - "threading": threads that a call uses, "workers" or "openmp". "threading_reason": why.
+
+    Raises
+    ------
+    ValueError
+        If `mode` is another value.
+
+    See Also
+    --------
+    isa : returns the instruction set alone.
+    get_num_threads : returns the number of threads alone.
 
     Notes
     -----
-    "threading" says which threads a call uses now: "workers" of pointwise, or those of "openmp". OpenMP's are used
-    while another library of the process uses an OpenMP runtime (PyTorch, scikit-learn), as its threads spin between
-    calls and would compete with the workers for CPUs. The environment variable ``POINTWISE_THREADING``, "workers" or
-    "openmp", forces one. It is read when the package is imported. "threading_reason" says why.
+    pointwise uses worker threads of its own. While another library of the process uses an OpenMP runtime, such as
+    PyTorch or scikit-learn, pointwise uses OpenMP threads. The reason is that the OpenMP threads spin between calls and
+    would compete with the workers for CPUs. The environment variable ``POINTWISE_THREADING``, "workers" or "openmp",
+    selects the threads. It is read when the package is imported.
+
+    Examples
+    --------
+    >>> import pointwise as pw
+    >>> pw.show_config("dicts")["isa"] == pw.isa()
+    True
     """
     if mode not in ("stdout", "dicts"):
         raise ValueError(f'mode must be "stdout" or "dicts", got {mode!r}')

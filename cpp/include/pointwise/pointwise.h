@@ -2,16 +2,17 @@
 //
 //     dst[n, o, p] = act( sum_i weights[o, i] * src[n, i, s(p)] + bias[o] + residual[n, o, p] )
 //
-// A kernel of size 1 never mixes pixels: it maps the channels of each pixel. Output pixel p reads source pixel
-// p*stride - padding along each spatial axis; outside the image it reads nothing, and the result is
+// A kernel of size 1 never mixes pixels: it maps the channels of each pixel. Along each spatial axis, output pixel p
+// reads source pixel s(p) = p * stride - padding. If s(p) is outside the image, the sum is empty and the result is
 // act(bias + residual).
 //
 //     pointwise::Options options;
 //     options.activation = pointwise::Activation::relu();
 //     pointwise::Layer layer(weights, bias, options);      // packs the weights once
-//     layer(src, dst);                                     // any number of threads may call it at once
+//     layer(src, dst);                                     // safe to call from several threads at once
 //
-// This is the one public header. Nothing here prints, aborts or reads the environment after first use.
+// This is the only public header. The library never prints and never aborts. It reads the environment only at first
+// use.
 #pragma once
 
 #include <array>
@@ -27,7 +28,7 @@ namespace pointwise {
 
 enum class DType { f32, f64, u8, i8, u16, i16 };
 
-// The arguments that an error can be about. Bindings have their own names for some of them.
+// The arguments that an Error can name. Bindings use other names for some of them.
 enum class Argument {
   src,
   weights,
@@ -44,12 +45,12 @@ enum class Argument {
   layers
 };
 
-// A wrong argument: which one, what was expected and what came.
+// A wrong argument. The message says which argument, what was expected and what came.
 class Error : public std::invalid_argument {
  public:
   Error(Argument argument, const std::string& detail);
   Argument argument() const { return argument_; }
-  const std::string& detail() const { return detail_; }  // the message without the argument's name
+  const std::string& detail() const { return detail_; }  // the message without the name of the argument
 
  private:
   Argument argument_;
@@ -59,31 +60,32 @@ class Error : public std::invalid_argument {
 constexpr int max_rank = 5;     // batch, channels and three spatial axes
 constexpr int max_spatial = 3;  // depth, height, width
 
-using Sizes = std::array<int64_t, max_rank>;  // or strides, of each axis
+using Sizes = std::array<int64_t, max_rank>;  // sizes or strides, one per axis
 
-// In line, where arrays' own comparison calls memcmp.
+// Returns true if all sizes are equal. Compiled inline, unlike operator== of std::array, which calls memcmp.
 inline bool same(const Sizes& a, const Sizes& b) {
   int64_t difference = 0;
   for (int i = 0; i < max_rank; ++i) difference |= a[i] ^ b[i];
   return difference == 0;
 }
 
-// The sizes of an array along its axes; those beyond the rank are 0.
+// The sizes of an array along its axes. Sizes beyond the rank are 0.
 struct Shape {
   int rank = 0;
   Sizes size{};
 
   Shape() = default;
-  Shape(std::initializer_list<int64_t> sizes);  // throws std::length_error for more than max_rank
+  Shape(std::initializer_list<int64_t> sizes);  // throws std::length_error if there are more than max_rank
   int64_t& operator[](int axis) { return size[axis]; }
   int64_t operator[](int axis) const { return size[axis]; }
   bool operator==(const Shape& other) const { return rank == other.rank && same(size, other.size); }
   bool operator!=(const Shape& other) const { return !(*this == other); }
 };
-std::string to_string(const Shape& shape);  // as NumPy writes it: (1, 32, 10, 10)
+// Returns the shape as NumPy writes it: (1, 32, 10, 10).
+std::string to_string(const Shape& shape);
 
-// A strided array that somebody else owns. Strides are in bytes, may be negative, zero, or no multiple of the
-// item size; data need not be aligned.
+// A strided array. A view does not own its data. Strides are in bytes; they may be negative, zero, or not a multiple of
+// the item size. The data need not be aligned.
 struct View {
   void* data = nullptr;
   DType dtype = DType::f32;
@@ -91,21 +93,30 @@ struct View {
   std::array<int64_t, max_rank> strides{};
 
   View() = default;
-  // A C-contiguous view of `data`.
+  // Makes a C-contiguous view of `data`. Throws std::bad_alloc if its size in bytes exceeds int64.
   View(const void* data, DType dtype, const Shape& shape);
 };
 
-// What is done to the sum before it is stored.
+// The function that is applied to each sum v, with bias and residual, before it is stored. NaN stays NaN in all of
+// them.
 //
-//     relu         0 where v < 0 else v: keeps NaN and -0.0     tanh       tanh(v)
-//     relu6        clip(v, 0, 6)                                silu       v * sigmoid(v)
-//     clip         a where v < a, b where b < v, else v         hardswish  v * hardsigmoid(v)
-//     leaky_relu   a*v where v < 0 else v                       gelu       v * Phi(v), of the normal distribution
-//     elu          a*(exp(v) - 1) where v < 0 else v            gelu_tanh  v/2 * (1 + tanh(sqrt(2/pi)*(v + 0.044715
-//     v^3))) sigmoid      1 / (1 + exp(-v))                            softplus   log(1 + exp(v)) hardsigmoid  clip(v/6
-//     + 1/2, 0, 1)                        mish       v * tanh(softplus(v))
-//
-// NaN stays NaN in all of them.
+// clang-format off
+//     none         v
+//     relu         0 if v < 0, else v (keeps -0.0)
+//     relu6        0 if v < 0, 6 if v > 6, else v
+//     clip         a if v < a, b if v > b, else v
+//     leaky_relu   a * v if v < 0, else v
+//     elu          a * (exp(v) - 1) if v < 0, else v
+//     sigmoid      1 / (1 + exp(-v))
+//     tanh         tanh(v)
+//     silu         v * sigmoid(v)
+//     hardsigmoid  clip(v/6 + 1/2) with a = 0, b = 1
+//     hardswish    v * hardsigmoid(v)
+//     gelu         v/2 * (1 + erf(v / sqrt(2)))
+//     gelu_tanh    v/2 * (1 + tanh(sqrt(2/pi) * (v + 0.044715 * v^3)))
+//     softplus     log(1 + exp(v))
+//     mish         v * tanh(softplus(v))
+// clang-format on
 struct Activation {
   enum class Kind {
     none,
@@ -126,51 +137,63 @@ struct Activation {
   };
   static constexpr int kinds = static_cast<int>(Kind::mish) + 1;
   Kind kind = Kind::none;
-  double a = 0, b = 0;  // parameters of those that have them, rounded to the dtype
+  double a = 0, b = 0;  // the parameters in the formulas above; a layer rounds them to its dtype
 
   static Activation none() { return {}; }
   static Activation relu() { return {Kind::relu}; }
+  static Activation relu6() { return {Kind::relu6}; }
   static Activation clip(double low, double high) { return {Kind::clip, low, high}; }
   static Activation leaky_relu(double slope = 0.01) { return {Kind::leaky_relu, slope}; }
   static Activation elu(double alpha = 1) { return {Kind::elu, alpha}; }
+  static Activation sigmoid() { return {Kind::sigmoid}; }
+  static Activation tanh() { return {Kind::tanh}; }
+  static Activation silu() { return {Kind::silu}; }
+  static Activation hardsigmoid() { return {Kind::hardsigmoid}; }
+  static Activation hardswish() { return {Kind::hardswish}; }
+  static Activation gelu() { return {Kind::gelu}; }
+  static Activation gelu_tanh() { return {Kind::gelu_tanh}; }
+  static Activation softplus() { return {Kind::softplus}; }
+  static Activation mish() { return {Kind::mish}; }
 };
 
-// Everything about a convolution that is not an array.
+// The parameters of a convolution that are not arrays.
 struct Options {
-  // One of NCHW NHWC NCW NWC NCDHW NDHWC NC CHW HWC CW WC CDHW DHWC C: names every axis of src and dst.
+  // Names every axis of src and dst: NCHW NHWC NCW NWC NCDHW NDHWC NC CHW HWC CW WC CDHW DHWC or C.
   std::string layout = "NCHW";
-  // One entry for every spatial axis, or a single one for all of them.
+  // One entry per spatial axis, or a single one for all of them.
   std::vector<int64_t> stride{1};
   std::vector<int64_t> padding{0};
   int64_t groups = 1;
   Activation activation;
   DType dtype = DType::f32;
-  // Arithmetic on subnormal numbers takes some CPUs a hundred times as long. With this, in the threads of a call and
-  // while it lasts, subnormal inputs count as zeros and subnormal results become zeros, signs kept. (x86; elsewhere no
-  // effect.)
+  // Treats subnormal inputs as zeros and turns subnormal results into zeros; signs are kept. Some CPUs are very slow at
+  // arithmetic on subnormal numbers. Applies to the threads of a call, until the call returns. Has no effect on CPUs
+  // other than x86.
   bool flush_subnormals = false;
 };
 
-// How many spatial axes a layout has. Throws Error for one that is none.
+// Returns the number of spatial axes of a layout. Throws Error if there is no such layout.
 int spatial_axes(const std::string& layout);
 
-// What a convolution costs, without any array: every array of it counted once.
+// The cost of a convolution, from its shapes alone. Every array counts once.
 struct Cost {
-  int64_t params = 0;  // weights, and bias where there is one
-  int64_t macs = 0;    // output elements times input channels of a group
+  int64_t params = 0;  // numbers in weights and bias
+  int64_t macs = 0;    // output elements times the input channels of a group
   int64_t flops = 0;   // 2 * macs
-  int64_t bytes = 0;   // the src that is read, weights, bias and dst
+  int64_t bytes = 0;   // of weights, bias, dst and the pixels of src that are read
   Shape output_shape;
 };
+// Returns the cost of a convolution. Throws Error for arguments that do not fit each other.
 Cost cost(const Shape& src_shape, int64_t c_out, const Options& options, bool has_bias);
 
 // A convolution with its weights packed for this CPU. Immutable: concurrent calls are safe.
 class Layer {
  public:
-  // weights: (c_out, c_in / groups), bias: (c_out) or null. Both are copied.
+  // Packs weights of shape (c_out, c_in / groups). bias has shape (c_out) or is null. Copies both arrays. Throws Error
+  // for arguments that do not fit each other.
   Layer(const View& weights, const View* bias, const Options& options);
-  // A layer for a single call: refers to weights, which must outlive it and stay as they are, and packs them when they
-  // are used. (bias is copied.)
+  // Makes a layer for a single call, which packs the weights during that call. The layer refers to `weights`: the array
+  // must outlive the layer and must not change. bias is copied.
   static Layer borrowing(const View& weights, const View* bias, const Options& options);
   ~Layer();
   Layer(Layer&&) noexcept;
@@ -181,25 +204,32 @@ class Layer {
   int64_t c_out() const;
   bool has_bias() const;
 
-  // The shape of dst for a src of this shape. Throws Error where the shape does not fit the layer.
+  // Returns the shape of dst for a src of this shape. Throws Error if the shape does not fit the layer.
   Shape output_shape(const Shape& src_shape) const;
 
-  // Computes dst. residual may be null, or have dst's shape; it may be dst itself, element for element. Otherwise
-  // no element of dst may be an element of another array, nor have two indices: that is the caller's to know.
-  // Throws Error for shapes that do not fit and std::bad_alloc, both before dst is touched. At most `threads`
-  // threads take part; 0 means thread_count(). input_scale, or null: (images, c_in), in an unbatched layout (c_in);
-  // each channel of src is multiplied by its own, and rounded, before the sum.
+  // Computes dst, on at most `threads` threads. 0 means thread_count().
+  //
+  // `src` has the dtype of the layer; if that is float32, it may also be an integer dtype. `residual` is null or has
+  // the shape of dst. `input_scale` is null or has shape (images, c_in), in unbatched layouts (c_in). If it is given,
+  // each channel of src is multiplied by its scale, and rounded, before the sum.
+  //
+  // `residual` may be dst itself, element for element. Otherwise the caller must ensure that dst shares no element with
+  // another array, and that no two indices of dst are the same element.
+  //
+  // Throws Error for arrays that do not fit the layer, and std::bad_alloc; both before dst is written.
   void operator()(const View& src, const View& dst, const View* residual = nullptr, int threads = 0,
                   const View* input_scale = nullptr) const;
 
-  // In words: the kernel chosen for C-contiguous arrays, blocking, threads, and why other kernels were refused.
+  // Describes the choices for C-contiguous arrays: the kernel, its blocking and the threads. Also says why no other
+  // kernel was chosen.
   std::string explain(const Shape& src_shape) const;
 
-  // The weights and bias as they were given, C-contiguous. (With flush_subnormals those of the bias are zeros.)
+  // Copies the weights, or the bias, as they were given, C-contiguous. If there is no bias, copies zeros. With
+  // flush_subnormals, subnormal numbers of the bias become zeros.
   void copy_weights(void* to) const;
   void copy_bias(void* to) const;
 
-  struct Impl;  // the library's own
+  struct Impl;  // internal
 
  private:
   friend class Chain;
@@ -207,13 +237,13 @@ class Layer {
   std::unique_ptr<const Impl> impl_;
 };
 
-// Layers one after the other, each of which reads what the one before it writes: tiles of pixels go through all of them
-// while they are in cache, and what lies between two layers is never written to memory. The bits of the result are
-// those of the layers called one by one.
+// Layers in sequence: each layer reads the result of the previous one. A chain takes a strip of pixels through all
+// layers while it is in cache, so the results between two layers stay in cache. The result has the same bits as
+// that of the layers called one by one.
 class Chain {
  public:
-  // At least one layer; all have the layout and dtype of the first, and no padding; those behind the first have stride
-  // 1. The layers must outlive the chain. Throws Error for layers that do not follow each other.
+  // Takes at least one layer. All layers have the layout and dtype of the first, and no padding. Only the first may
+  // have a stride other than 1. The layers must outlive the chain. Throws Error for layers that do not form a chain.
   explicit Chain(std::vector<const Layer*> layers);
   ~Chain();
   Chain(Chain&&) noexcept;
@@ -221,7 +251,7 @@ class Chain {
 
   const Options& options() const;  // of the first layer
   Shape output_shape(const Shape& src_shape) const;
-  // As a layer's call; residual is added in the last layer.
+  // Computes dst, like the call of a layer. residual is added in the last layer.
   void operator()(const View& src, const View& dst, const View* residual = nullptr, int threads = 0) const;
 
  private:
@@ -229,17 +259,20 @@ class Chain {
   std::unique_ptr<const Impl> impl_;
 };
 
-// The instruction set in use: "portable", "avx2" or "avx512". The environment variable POINTWISE_ISA, read once,
-// forces one; throws std::runtime_error if that is unknown or not supported by this CPU.
+// Returns the instruction set in use: "portable", "avx2" or "avx512". The environment variable POINTWISE_ISA, read
+// once, overrides the choice. Throws std::runtime_error if its value is unknown or not supported by this CPU.
 std::string isa();
-// Those that this build has and this CPU runs, the best first.
+// Returns the instruction sets that this build has and this CPU supports, the best first.
 std::vector<std::string> supported_isas();
 
-// Threads of a call: the calling thread's own setting, else the process's, else OMP_NUM_THREADS, else what the
-// process may really use (CPU affinity and container quota).
+// Returns the number of threads of a call: the setting of the calling thread, else that of the process, else
+// OMP_NUM_THREADS. If none is set, it is the number of CPUs that the process may use (CPU affinity and container
+// quota).
 int thread_count();
-void set_thread_count(int threads);         // for the process; 0: no setting
-int set_calling_thread_count(int threads);  // for the calling thread; 0: no setting. Returns the one before.
+// Sets the number of threads for the process. 0 removes the setting.
+void set_thread_count(int threads);
+// Sets the number of threads for the calling thread. 0 removes the setting. Returns the previous setting.
+int set_calling_thread_count(int threads);
 
 const char* version();
 

@@ -1,5 +1,5 @@
-// A call computes with round-to-nearest and without traps, whatever the caller's state, and without flushing subnormals
-// unless its layer is to.
+// The floating-point state of a call: round to nearest, no traps, and no flushing of subnormals unless the layer asks
+// for it. The caller's state has no effect.
 #pragma once
 
 #if defined(__SSE2__)
@@ -10,9 +10,9 @@
 
 namespace pointwise {
 
-// Sets the default state for the thread while it lives, then restores what was there, exception flags included.
-// `flush_subnormals`: subnormal operands count as zeros and subnormal results become zeros (DAZ and FTZ), where
-// `can_flush`; elsewhere it has no effect.
+// Sets the default state for the current thread. The destructor restores the previous state, including exception flags.
+// With `flush_subnormals`, subnormal operands count as zeros and subnormal results become zeros (DAZ and FTZ). This has
+// no effect unless `can_flush`.
 class FloatEnvironment {
  public:
 #if defined(__SSE2__)

@@ -1,18 +1,19 @@
-// What is found out once, when it is first asked for.
+// A value computed on first use.
 //
-// Unlike a static variable of a function, nobody waits for a thread that is at it: a child that was forked meanwhile
-// would wait for ever, as that thread does not live in it. Threads that meet find it out twice, and keep the first.
+// It never blocks: threads that race may compute the value twice, and the first result wins. A static variable of a
+// function would block. If a process forks while another thread initializes such a variable, the child waits forever:
+// that thread does not exist in the child.
 #pragma once
 
 #include <atomic>
 
 namespace pointwise {
 
-// For static objects: it is never destroyed, so that calls may come from destructors of other static objects.
+// For static objects. The value is never destroyed, so that destructors of other static objects may use it.
 template <class T>
 class Lazy {
  public:
-  // `find` may throw; then nothing is kept.
+  // Returns the value, which `find` computes on first use. If `find` throws, nothing is kept.
   template <class Find>
   const T& get(const Find& find) {
     const T* known = value_.load(std::memory_order_acquire);

@@ -1,4 +1,4 @@
-// Single numbers of a type that is known at run time. Every type here is exact in double.
+// Reads and writes single numbers of a dtype that is known only at run time. double represents all of them exactly.
 #pragma once
 
 #include "base/types.h"
@@ -6,7 +6,7 @@
 namespace pointwise {
 
 double read_number(DType dtype, const void* from);
-// Rounds to nearest, in the default floating-point environment; integers must be in range.
+// Writes a value, rounded to nearest if the floating-point state is the default one. Integers must be in range.
 void write_number(DType dtype, void* to, double value);
 double smallest_normal(DType dtype);  // 0 for integers
 

@@ -1,4 +1,4 @@
-// The one table of number types.
+// The table of dtypes.
 #pragma once
 
 #include <cstdint>
@@ -11,7 +11,7 @@ struct TypeInfo {
   const char* name;  // as NumPy writes it
   int item;          // bytes
   bool floating;
-  DType sum;  // the type that sums of it have, and that it is converted to before it is multiplied
+  DType sum;  // dtype of sums; numbers are converted to it before they are multiplied
 };
 
 constexpr TypeInfo type_table[] = {
@@ -24,7 +24,7 @@ static_assert(type_count == static_cast<int>(DType::i16) + 1, "a row for each ty
 constexpr const TypeInfo& info(DType dtype) { return type_table[static_cast<int>(dtype)]; }
 constexpr int item_size(DType dtype) { return info(dtype).item; }
 
-// The types of a product: of the pixels, the weights, the sums and the result.
+// The dtypes of a product: x is src, w the weights, y is dst.
 struct Types {
   DType x, w, sum, y;
 };

@@ -1,11 +1,13 @@
-// Layers in a row, a tile of pixels at a time:
+// Computes a chain of layers, one strip of pixels at a time:
 //
-//     for strip of pixels:                        handed out to threads
+// clang-format off
+//     for strip of pixels:                        one thread computes a strip
 //       for layer:
 //         the layer's plan for a strip            src or a buffer -> the other buffer or dst
+// clang-format on
 //
-// A strip is so small that what lies between two layers stays in cache. It is computed by each layer as any array would
-// be (a pixel's bits depend on nothing but the pixel), so this file is about strips and buffers alone.
+// A strip is so small that the results between two layers stay in cache. A layer computes a strip like any other array,
+// because the bits of a pixel depend only on the pixel. So this file handles only strips and buffers.
 #include <algorithm>
 #include <cstdlib>
 #include <optional>
@@ -22,23 +24,22 @@
 namespace pointwise {
 namespace {
 
-// Whole tiles of every kernel row whose lanes are pixels.
+// Unit of strips along the innermost axis: whole tiles of all channel rows, except for those with 64 pixels.
 constexpr int64_t pixel_unit = 48;
-// Strips of fewer pixels than this lose more in their layers than they gain between them; and where the weights come
-// from L3 for every strip, those of fewer than so many do.
+// Minimum number of pixels in a strip. The second number holds if the weights come from L3 for every strip. Smaller
+// strips lose more time in the layers than they save between them.
 constexpr int64_t least_pixels = 96, least_pixels_for_weights = 384;
-// Strips of a thread, so that a slow one can take fewer.
+// Strips per thread. With several, a slow thread can compute fewer.
 constexpr int64_t strips_a_thread = 4;
 
-// What a strip has between two layers, and the src of the first or dst of the second, takes this part of L2 (96 -> 384
-// -> 96 at 56x56 on Zen 4: 288 pixels a strip and not the 240 of a half, 97.2 -> 97.6% of the peak). Where channels lie
-// side by side it takes twice L2 if it had fewer multiply-adds than this: pixel rows read their weights again for every
-// strip, and what goes on to L3 comes back in order (16 -> 96 -> 24 channels at 112x112 on Zen 5: 78 -> 88% of the
-// peak, pixels side by side 78 -> 74%; 96 -> 384 -> 96 at 56x56 on Zen 4: 93.9 -> 93.3%).
+// The part of L2 for a strip: for the input and output of the layer that needs the most. If channels are contiguous and
+// such a strip has fewer than few_multiply_adds, it takes channels_last_room times L2 instead. A larger strip pays,
+// because pixel rows read their weights again for every strip. A part of it goes to L3, but comes back in order. (Zen
+// 5, 16 -> 96 -> 24 channels at 112x112 in NHWC: 88% of the peak instead of 78.)
 constexpr double part_of_l2 = 9.0 / 16;
 constexpr int64_t channels_last_room = 2, few_multiply_adds = 15000000;
 
-// Whether the result, and what lies between layers, has channels side by side.
+// Returns true if channels are contiguous in dst. Then they are contiguous in the buffers, too.
 bool channels_last(const Product& ends, int64_t item) { return ends.m > 1 && std::abs(ends.dst_m) == item; }
 
 // Returns the layout of a strip: its axes, outermost first, then the channels.
@@ -49,7 +50,7 @@ Layout strip_layout(int axes) {
 }
 constexpr Window every_pixel = {{1, 1, 1}, {0, 0, 0}};
 
-// Returns the strip as a part of src, dst or the residual; `step` selects the strides of that array.
+// Returns the view of a strip in src, dst or the residual, without its pointer. `step` selects the array.
 View part_of(DType dtype, const std::array<Axis, max_axes>& axes, int count, ptrdiff_t Axis::* step, int64_t channels,
              ptrdiff_t channel_step) {
   View view;
@@ -64,7 +65,7 @@ View part_of(DType dtype, const std::array<Axis, max_axes>& axes, int count, ptr
   return view;
 }
 
-// Returns the strip in a buffer, with evenly spaced pixels. `strip` gives the sizes of the axes.
+// Returns the view of a strip in a buffer, with evenly spaced pixels. `strip` gives the sizes of the axes.
 View in_buffer(View strip, DType dtype, int64_t channels, ptrdiff_t channel_step, ptrdiff_t pixel_step) {
   const int last = strip.shape.rank - 1;
   strip.dtype = dtype;
@@ -83,13 +84,13 @@ using Stages = std::vector<Plan>;
 }  // namespace
 
 struct ChainPlan {
-  Box box;  // all pixels, between src and dst
-  int cut;  // the axis that strips are parts of; those within it are whole, those around it are images
-  int64_t images, strips, strip;  // strips of an image, and how much of the cut axis one has
-  Stages whole, last;             // of all strips, and of an image's last one
-  int64_t buffer[2];              // bytes of the two that what is between layers goes through in turn
-  int64_t scratch;                // bytes that the layers work in
-  bool one_by_one;                // one strip, whose layers have the threads
+  Box box;  // all pixels of src and dst
+  int cut;  // the axis that is cut into strips; a strip has all of the inner axes, and the outer axes are images
+  int64_t images, strips, strip;  // images, strips per image, and the size of a strip along the cut axis
+  Stages whole, last;             // for whole strips, and for the last strip of an image
+  int64_t buffer[2];              // bytes of the two buffers, which layers use in turn
+  int64_t scratch;                // bytes of the workspace of the layers
+  bool one_by_one;                // a single strip; all threads compute a layer together
   int team;
 };
 
@@ -108,25 +109,26 @@ struct Chain::Impl {
 };
 
 Chain::Chain(std::vector<const Layer*> layers) {
-  if (layers.empty()) throw Error(Argument::layers, "must be at least one layer, got none");
+  if (layers.empty()) throw Error(Argument::layers, "must contain at least one layer, got none");
   const auto fail = [&](size_t i, const std::string& expected, const std::string& came) {
     throw Error(Argument::layers,
-                "must follow each other: layer " + std::to_string(i) + " must " + expected + ", got " + came);
+                "must form a chain: layer " + std::to_string(i) + " must " + expected + ", got " + came);
   };
   const Layer::Impl& first = *layers[0]->impl_;
   for (size_t i = 0; i < layers.size(); ++i) {
     const Layer::Impl& layer = *layers[i]->impl_;
-    if (layer.borrowed) fail(i, "hold its weights", "one that borrows them");
+    if (layer.borrowed) fail(i, "own its weights", "a layer from Layer::borrowing");
     if (layer.options.layout != first.options.layout)
-      fail(i, "have the first one's layout " + first.options.layout, layer.options.layout);
-    if (layer.options.dtype != first.options.dtype) fail(i, "have the first one's dtype", "another");
+      fail(i, "have layer 0's layout " + first.options.layout, layer.options.layout);
+    if (layer.options.dtype != first.options.dtype)
+      fail(i, std::string("have layer 0's dtype ") + info(first.options.dtype).name, info(layer.options.dtype).name);
     if (i > 0 && layer.c_in != layers[i - 1]->c_out())
-      fail(i, "read the " + std::to_string(layers[i - 1]->c_out()) + " channels of the one before it",
+      fail(i, "read the " + std::to_string(layers[i - 1]->c_out()) + " channels of layer " + std::to_string(i - 1),
            std::to_string(layer.c_in));
     for (int axis = 0; axis < layer.layout.spatial; ++axis) {
       if (layer.window.padding[axis] != 0) fail(i, "have no padding", std::to_string(layer.window.padding[axis]));
       if (i > 0 && layer.window.stride[axis] != 1)
-        fail(i, "have stride 1, as only the first may have another", std::to_string(layer.window.stride[axis]));
+        fail(i, "have stride 1, because only layer 0 may have another", std::to_string(layer.window.stride[axis]));
     }
   }
   auto impl = std::make_unique<Impl>();
@@ -145,8 +147,8 @@ Shape Chain::output_shape(const Shape& src_shape) const {
   return shape;
 }
 
-// The plans for strips that have `size` of the cut axis. `ends` is the chain as if it were one layer: where its src and
-// its dst are.
+// Returns the plans for strips of `size` along the cut axis, and enlarges `buffer` for them. `ends` is the chain,
+// lowered like a single layer.
 Stages Chain::Impl::stages(const ChainPlan& plan, const Product& ends, int64_t size, int threads, bool fetch,
                            bool stream, int64_t (&buffer)[2]) const {
   const DType dtype = first().options.dtype;
@@ -184,7 +186,7 @@ Stages Chain::Impl::stages(const ChainPlan& plan, const Product& ends, int64_t s
 
 std::shared_ptr<const ChainPlan> Chain::Impl::make_plan(const View& src, const View& dst, const View* residual,
                                                         int threads) const {
-  const FloatEnvironment environment;  // the cost model rounds
+  const FloatEnvironment environment;  // the cost model needs the default state
   auto plan = std::make_shared<ChainPlan>();
   validate_bytes(Argument::src, src.shape, src.dtype);
   validate_bytes(Argument::dst, dst.shape, dst.dtype);
@@ -197,7 +199,7 @@ std::shared_ptr<const ChainPlan> Chain::Impl::make_plan(const View& src, const V
   int64_t pixels = 1;
   for (int a = 0; a < box.axes; ++a) pixels *= box.axis[a].size;
   int64_t widest = 1;
-  double multiply_adds = 0;  // of a pixel
+  double multiply_adds = 0;  // per pixel
   bool from_l3 = false;
   for (size_t i = 0; i < layers.size(); ++i) {
     const Layer::Impl& l = layer(i);
@@ -230,8 +232,8 @@ std::shared_ptr<const ChainPlan> Chain::Impl::make_plan(const View& src, const V
   plan->images = 1;
   for (int a = 0; a < plan->cut; ++a) plan->images *= box.axis[a].size;
 
-  // Layer by layer src stays in L3 between calls; beside a chain's buffers it is worth fetching (16 -> 96 -> 24
-  // channels at 112x112, 8 images in NCHW: 82 -> 85% of the peak).
+  // In a chain, prefetching pays even if src fits L3, because the buffers need the caches, too (Zen 4, 16 -> 96 -> 24
+  // channels at 112x112, 8 images in NCHW: 85% of the peak instead of 82).
   const double channel = static_cast<double>(pixels) * static_cast<double>(item);
   const bool fetch = channel * static_cast<double>(box.k) > static_cast<double>(l2_cache_size());
   const bool stream = goes_past_caches(channel * static_cast<double>(ends.m));
@@ -307,7 +309,7 @@ void Chain::operator()(const View& src, const View& dst, const View* residual, i
         continue;
       }
       const bool layer_flushes = chain.layer(i).options.flush_subnormals;
-      std::optional<FloatEnvironment> own;  // of a layer that is not as the first one
+      std::optional<FloatEnvironment> own;  // if the layer's setting differs from layer 0's
       if (layer_flushes != flushes) own.emplace(layer_flushes);
       run_serially(stages[i], chain.layer(i).weights, arrays, buffer[1] + plan->buffer[1]);
     }

@@ -1,4 +1,4 @@
-// What a convolution costs, by counting.
+// Counts the cost of a convolution.
 #include "base/checked.h"
 #include "base/types.h"
 #include "convolution/validate.h"
@@ -6,6 +6,7 @@
 namespace pointwise {
 namespace {
 
+// Returns the number of elements.
 int64_t product(const Shape& shape) {
   int64_t n = 1;
   for (int i = 0; i < shape.rank; ++i)
@@ -31,7 +32,7 @@ Cost cost(const Shape& src_shape, int64_t c_out, const Options& options, bool ha
                 "must divide the " + std::to_string(c_in) + " input channels, got " + std::to_string(options.groups));
   const int64_t per_group = c_in / options.groups;
 
-  // Only the pixels that an output pixel reads count.
+  // Counts only the pixels of src that are read.
   Shape read = src_shape;
   for (int i = 0; i < layout.spatial; ++i) {
     const int axis = layout.spatial_axis[i];

@@ -1,4 +1,4 @@
-// The public class: validates, finds the plan, runs it.
+// The class Layer: validates the arguments of a call, finds its plan and runs it.
 #include "convolution/layer.h"
 
 #include <cstddef>
@@ -32,7 +32,7 @@ Layer::Impl::Impl(const View& weights_view, const View* bias, const Options& giv
 
 namespace {
 
-// With the sizes checked whose products a plan is made of: once for a plan, not in every call.
+// Lowers a call. Checks the sizes in bytes here, and not in every call, because only planning multiplies them.
 Product lower_call(const Layer::Impl& layer, const View& src, const View& dst, const View* residual,
                    const View* input_scale) {
   validate_bytes(Argument::src, src.shape, src.dtype);
@@ -52,7 +52,7 @@ std::shared_ptr<const Plan> plan_for(const Layer::Impl& layer, const View& src, 
   return plan;
 }
 
-// What the plan of a borrowing layer depends on.
+// All that the plan of a borrowing layer depends on.
 struct BorrowedKey {
   Product product{};
   int threads = 0;
@@ -60,19 +60,19 @@ struct BorrowedKey {
   bool operator==(const BorrowedKey& o) const {
     const size_t used = offsetof(Product, box) + static_cast<size_t>(product.boxes) * sizeof(Box);
     return threads == o.threads && forced == o.forced &&
-           std::memcmp(&product, &o.product, used) == 0;  // bytes between fields that differ make a plan anew
+           std::memcmp(&product, &o.product, used) == 0;  // padding bytes may differ: this only makes a new plan
   }
 };
 
 struct BorrowedPlan {
-  bool packs_first;  // into panels, and the plan is of those
+  bool packs_first;  // all weights are packed before the plan runs
   Plan plan;
 };
 
 using BorrowedPlans = PlanCache<BorrowedPlan, BorrowedKey>;
 
-// Borrowing layers live for a call, so all of the process share the last plans: planning takes as long as a small
-// product.
+// Returns the plan of a borrowing layer. Such a layer lives for one call, so all of them share a cache of plans. Making
+// a plan takes as long as a small product.
 std::shared_ptr<const BorrowedPlan> borrowed_plan(const Product& product, int threads) {
   static Lazy<std::unique_ptr<BorrowedPlans>> plans;
   BorrowedPlans& cache = *plans.get([] { return std::make_unique<BorrowedPlans>(); });
@@ -87,7 +87,7 @@ std::shared_ptr<const BorrowedPlan> borrowed_plan(const Product& product, int th
   return found;
 }
 
-// A borrowing layer's only call.
+// Runs the only call of a borrowing layer.
 void run_borrowing(const Layer::Impl& layer, const View& src, const View& dst, const View* residual,
                    const View* input_scale, const Arrays& arrays, int threads) {
   const Product product = lower_call(layer, src, dst, residual, input_scale);
@@ -99,7 +99,8 @@ void run_borrowing(const Layer::Impl& layer, const View& src, const View& dst, c
   run_plan(borrowed->plan, pack_borrowed(layer.weights), arrays, borrowed->plan.team);
 }
 
-// The scales as rows of input channels side by side, one for each image. `copy` holds them where they are not.
+// Returns the input scales as a view (images, channels) with contiguous channels. Copies them to `copy` if they are
+// not.
 View scale_rows(const View& scale, DType dtype, AlignedBytes* copy) {
   const bool batched = scale.shape.rank == 2;
   const int64_t images = batched ? scale.shape[0] : 1, channels = scale.shape[scale.shape.rank - 1];
@@ -176,10 +177,10 @@ std::string Layer::explain(const Shape& src_shape) const {
     src = View(nullptr, impl_->options.dtype, src_shape);
     dst = View(nullptr, impl_->options.dtype, dst_shape);
   } catch (const std::bad_alloc&) {
-    throw Error(Argument::src, "must be an array that memory can hold, and so must the result of shape " +
-                                   to_string(dst_shape) + ", got shape " + to_string(src_shape));
+    throw Error(Argument::src, "must give arrays of less than 2^63 bytes, got shape " + to_string(src_shape) +
+                                   " and a result of shape " + to_string(dst_shape));
   }
-  find_other_openmp(monotonic_nanoseconds());  // its limit holds, too
+  find_other_openmp(monotonic_nanoseconds());  // openmp_limit() applies its limit
   const int threads = openmp_limit(thread_count());
   const Product product =
       lower(impl_->layout, impl_->window, impl_->options.groups, impl_->options.dtype, src, dst, nullptr);

@@ -1,4 +1,4 @@
-// What a layer holds, for the layer itself and for chains of layers.
+// The contents of a Layer. Chain uses them, too.
 #pragma once
 
 #include "convolution/lowering.h"

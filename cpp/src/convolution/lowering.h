@@ -1,9 +1,10 @@
-// From convolution words (layout, stride, padding, groups) to matrix words: the only file that speaks both.
+// Lowers a convolution (layout, stride, padding, groups) to products of matrices.
 //
 // A pointwise convolution is, for every image, group and box of pixels, the product
 //     dst[channel, pixel] = weights[channel, input_channel] * src[input_channel, pixel]
-// over strided arrays. A stride of the convolution is a stride of the array. Padding cuts the output into the box that
-// reads the image and boxes around it that read nothing: products with no input channels.
+// over strided arrays. The stride of the convolution becomes a stride of src. Padding divides the output into an inner
+// box, which reads the image, and boxes around it, which read nothing. The products of the latter have no
+// input channels.
 #pragma once
 
 #include "convolution/validate.h"
@@ -11,9 +12,8 @@
 
 namespace pointwise {
 
-// residual may be null, and so may input_scale: a row of input channels, side by side, for each image. The shapes are
-// valid.
-// `weights` is the dtype of weights and sums.
+// Lowers a call with valid shapes. `weights` is the dtype of weights and sums. `residual` may be null. `input_scale` is
+// null or has shape (images, input channels) and contiguous channels.
 Product lower(const Layout& layout, const Window& window, int64_t groups, DType weights, const View& src,
               const View& dst, const View* residual, const View* input_scale = nullptr);
 

@@ -14,7 +14,7 @@ using Wide = long double;
 
 Wide read(const View& view, int64_t at) { return read_number(view.dtype, static_cast<const char*>(view.data) + at); }
 
-// Returns the number of this dtype that is nearest to a number.
+// Rounds a number to the nearest one of the dtype.
 Wide rounded(DType dtype, double number) {
   char bytes[sizeof(double)];
   write_number(dtype, bytes, number);
@@ -32,7 +32,7 @@ void reference(const View& weights, const View* bias, const Options& options, co
   int64_t elements = 1;
   for (int i = 0; i < rank; ++i) elements *= dst.shape[i];
   for (int64_t e = 0; e < elements; ++e) {
-    // The place of element e in each array, axis by axis.
+    // Finds the offset of element e in each array, axis by axis.
     int64_t rest = e, dst_at = 0, residual_at = 0, src_at = 0, o = 0, image = 0;
     bool inside = true;
     for (int i = rank - 1, spatial = 0; i >= 0; --i) {
@@ -60,7 +60,7 @@ void reference(const View& weights, const View* bias, const Options& options, co
     const int64_t first = o / (dst.shape[c] / options.groups) * group_inputs;
     for (int64_t i = 0; inside && i < group_inputs; ++i) {
       Wide x = read(src, src_at + (first + i) * src.strides[c]);
-      if (input_scale) {  // rounded, as an array of products would be
+      if (input_scale) {  // rounded, like the elements of an array x * input_scale
         const int rank = input_scale->shape.rank;
         const int64_t at =
             (rank == 2 ? image * input_scale->strides[0] : 0) + (first + i) * input_scale->strides[rank - 1];

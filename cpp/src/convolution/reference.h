@@ -1,4 +1,4 @@
-// The definition of the operation, for tests and benchmarks: one loop nest that sums in long double and shares nothing
+// The definition of the operation, for tests and benchmarks: one loop nest that sums in long double. It shares no code
 // with the kernels.
 #pragma once
 
@@ -6,8 +6,9 @@
 
 namespace pointwise {
 
-// Computes what a Layer's call computes, from plain arguments. If `magnitude` is not null, also writes the sum of
-// |terms| of each element to it, the scale of the error bound: a C-contiguous array of double, shaped like dst.
+// Computes the result of a Layer's call from plain arguments. `magnitude` is null or a C-contiguous array of double
+// with the shape of dst. If it is not null, also writes the sum of |terms| of each element there: the error bound is
+// proportional to it.
 void reference(const View& weights, const View* bias, const Options& options, const View& src, const View& dst,
                const View* residual, double* magnitude = nullptr, const View* input_scale = nullptr);
 

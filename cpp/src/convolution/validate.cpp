@@ -50,7 +50,7 @@ std::string tuple_text(const int64_t* values, size_t count) {
   return text + (count == 1 ? ",)" : ")");
 }
 
-// One value per spatial axis, each at least `least`.
+// Returns one value per spatial axis, each at least `least`. Entries beyond the spatial axes are `otherwise`.
 std::array<int64_t, max_spatial> per_axis(Argument argument, const std::vector<int64_t>& values, int64_t least,
                                           int64_t otherwise, const Layout& layout) {
   const int count = static_cast<int>(values.size());
@@ -73,7 +73,8 @@ Error::Error(Argument argument, const std::string& detail)
     : std::invalid_argument(std::string(name_of(argument)) + " " + detail), argument_(argument), detail_(detail) {}
 
 Shape::Shape(std::initializer_list<int64_t> sizes) : rank(static_cast<int>(sizes.size())) {
-  if (sizes.size() > max_rank) throw std::length_error("a shape has at most 5 axes");
+  if (sizes.size() > max_rank)
+    throw std::length_error("a shape must have at most 5 axes, got " + std::to_string(sizes.size()));
   std::copy(sizes.begin(), sizes.end(), size.begin());
 }
 
@@ -121,21 +122,20 @@ int64_t validate_weights(const Shape& weights, int64_t groups) {
   validate_groups(groups, weights[0]);
   int64_t c_in;
   if (!checked_multiply(weights[1], groups, &c_in))
-    throw Error(Argument::groups,
-                "must leave the input channels within the range of int64, got " + std::to_string(groups));
+    throw Error(Argument::groups, "must keep the number of input channels within int64, got " + std::to_string(groups));
   return c_in;
 }
 
 Inside inside(int64_t size, int64_t stride, int64_t padding) {
   const int64_t rest = padding % stride;
-  const int64_t source = rest == 0 ? 0 : stride - rest;  // begin * stride - padding, which could overflow
+  const int64_t source = rest == 0 ? 0 : stride - rest;  // equals begin * stride - padding, which could overflow
   if (source >= size) return {0, 0, 0};
   return {ceil_div(padding, stride), (size - 1 - source) / stride + 1, source};
 }
 
 void validate_activation(const Activation& activation, DType dtype) {
   const FloatEnvironment environment;
-  // As the kernels have them.
+  // Rounds a parameter as packing does.
   const auto rounded = [dtype](double v) {
     char number[sizeof(double)];
     write_number(dtype, number, v);
@@ -145,7 +145,7 @@ void validate_activation(const Activation& activation, DType dtype) {
   switch (activation.kind) {
     case Activation::Kind::clip:
       if (!(a <= b))
-        throw Error(Argument::activation, "clip must have bounds lo <= hi that are numbers, got " +
+        throw Error(Argument::activation, "clip must have bounds lo <= hi and no NaN, got " +
                                               number_text(activation.a) + " and " + number_text(activation.b));
       break;
     case Activation::Kind::leaky_relu:
@@ -153,7 +153,7 @@ void validate_activation(const Activation& activation, DType dtype) {
       if (!std::isfinite(a))
         throw Error(Argument::activation,
                     std::string(activation.kind == Activation::Kind::elu ? "elu's alpha" : "leaky_relu's slope") +
-                        " must be a finite number of the dtype, got " + number_text(activation.a));
+                        " must be finite in " + info(dtype).name + ", got " + number_text(activation.a));
       break;
     default: break;
   }
@@ -162,8 +162,9 @@ void validate_activation(const Activation& activation, DType dtype) {
 int64_t output_size(int64_t size, int64_t stride, int64_t padding) {
   int64_t padded;
   if (!checked_multiply(padding, 2, &padded) || !checked_add(padded, size, &padded))
-    throw Error(Argument::padding, "must leave the image within the range of int64, got " + std::to_string(padding));
-  if (stride == 1) return padded;  // without a division
+    throw Error(Argument::padding,
+                "must keep the size of the padded image within int64, got " + std::to_string(padding));
+  if (stride == 1) return padded;  // avoids a division
   return padded == 0 ? 0 : (padded - 1) / stride + 1;
 }
 

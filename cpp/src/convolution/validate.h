@@ -1,4 +1,4 @@
-// Convolution words: what the arguments say, checked once. Below this file only memory can fail.
+// Checks the arguments of a convolution. After these checks, only an allocation can fail.
 #pragma once
 
 #include <array>
@@ -9,56 +9,59 @@
 
 namespace pointwise {
 
-// Where the axes of a layout are. batch is -1 in an unbatched one.
+// The positions of the axes of a layout. batch is -1 if the layout is unbatched.
 struct Layout {
   const char* name;
-  int rank, batch, channels, spatial;  // spatial: how many spatial axes
+  int rank, batch, channels, spatial;  // spatial is the number of spatial axes
   std::array<int, max_spatial> spatial_axis;
 };
 
+// Returns the layout of this name. Throws Error if there is none.
 const Layout& parse_layout(const std::string& name);
 std::string layout_names();
 
-// Options with one entry per spatial axis.
+// Stride and padding, with one entry per spatial axis.
 struct Window {
   std::array<int64_t, max_spatial> stride, padding;
 };
+// Returns the window. Throws Error if stride or padding is wrong.
 Window validate_window(const Options& options, const Layout& layout);
-// That an activation's parameters are numbers of the dtype that mean something.
+// Throws Error unless the activation's parameters, rounded to the dtype, are valid.
 void validate_activation(const Activation& activation, DType dtype);
+// Throws Error unless the groups divide the output channels.
 void validate_groups(int64_t groups, int64_t c_out);
-// The input channels of all groups, from the shape of the weights.
+// Returns the number of input channels of all groups. Throws Error if the shape of the weights or the groups are wrong.
 int64_t validate_weights(const Shape& weights, int64_t groups);
 
-// Output size along one axis: floor((d + 2 padding - 1) / stride) + 1, or 0 where d + 2 padding is 0.
+// Returns the output size along one axis: floor((size + 2 padding - 1) / stride) + 1, or 0 if size + 2 padding is 0.
 int64_t output_size(int64_t size, int64_t stride, int64_t padding);
 
-// Output positions along one axis that read the image: `count` of them from `begin` on. The first reads position
-// `source`, each next one a stride further.
+// The output positions along one axis that read the image: `count` of them, from `begin` on. The first reads source
+// position `source`, and each next one reads a stride further.
 struct Inside {
   int64_t begin, count, source;
 };
 Inside inside(int64_t size, int64_t stride, int64_t padding);
 
-// The shape of dst for a src of this shape, in the layout's order of axes.
+// Returns the shape of dst for a src of this shape. Throws Error if the shape of src is wrong.
 Shape validate_src(const Shape& src_shape, const Layout& layout, const Window& window, int64_t c_in, int64_t c_out);
 
-// That the bytes of an array are an int64, axes of length 0 left out, as NumPy has it: however an array repeats its
-// elements, no product of its sizes overflows below.
+// Throws Error unless the size of the array in bytes fits int64. As in NumPy, axes of length 0 do not count. After this
+// check, no product of its sizes overflows, even if the array repeats its elements.
 void validate_bytes(Argument argument, const Shape& shape, DType dtype);
 
 [[noreturn]] void throw_dtype(Argument argument, const View& array, DType expected);
-// Throws unless an array has this dtype.
+// Throws Error unless an array has this dtype.
 inline void validate_dtype(Argument argument, const View& array, DType expected) {
   if (array.dtype != expected) throw_dtype(argument, array, expected);
 }
-// Throws unless src has a dtype that a layer of this dtype takes: the same, or for float32 an integer one.
+// Throws Error unless a layer of dtype `layer` takes src: src has the same dtype or, for float32, an integer dtype.
 inline void validate_src_dtype(const View& src, DType layer) {
   if (src.dtype != layer && (info(src.dtype).floating || info(src.dtype).sum != layer))
     throw_dtype(Argument::src, src, layer);
 }
 
-// That an array has the shape that it should have.
+// Throws Error unless an array has the expected shape.
 void validate_shape(Argument argument, const Shape& shape, const Shape& expected);
 
 }  // namespace pointwise

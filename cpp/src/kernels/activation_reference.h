@@ -5,8 +5,8 @@
 
 namespace pointwise {
 
-// Returns the activation of v, in a type so wide that its own errors do not show: double for a float, long double for a
-// double. Numbers beyond the range of the narrower type may overflow.
+// Returns the activation of v, computed in a type whose own errors do not matter: double for float, long double for
+// double. The result may overflow if v is beyond the range of the narrower type.
 template <class Wide>
 Wide reference_activation(const Activation& activation, Wide v);
 

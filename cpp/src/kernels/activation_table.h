@@ -1,4 +1,4 @@
-// The functions of activations.h over rows of vectors: what a kernel table points to.
+// Applies the functions of activations.h to rows of vectors, for KernelTable::activations.
 #pragma once
 
 #include "kernels/activations.h"
@@ -6,8 +6,8 @@
 namespace pointwise {
 namespace {
 
-// K vectors as one, operation by operation: so the chains of operations of K vectors fill each other's waiting. (The
-// CPU overlaps whole vectors by itself, but its schedulers hold few of them.)
+// K vectors that an activation computes together, operation by operation. So each vector's latencies overlap with the
+// operations of the others. (The CPU overlaps vectors by itself, but its schedulers have room for few of them.)
 template <class V, int K>
 struct Bundle {
   using Number = typename V::Number;
@@ -65,14 +65,14 @@ struct Fill<Bundle<V, K>> {
   }
 };
 
-// Four: more than the 16 registers of AVX2 hold, but what waits there for the stack waits less than for its own
-// results. (The two formulas of tanh in float32 are too much even so.)
+// The bundle of most activations: four vectors. Some of their values spill with the 16 registers of AVX2. That stalls
+// less than operations that wait for their own results, except in tanh in float32, which has two formulas.
 template <class V>
 using BundleOf = Bundle<V, 4>;
 template <class V>
 using TanhBundleOf = Bundle<V, sizeof(V) == 32 && sizeof(typename V::Number) == 4 ? 2 : 4>;
 
-// See Activate in kernel.h: a function, of one vector and of a bundle.
+// Implements Activate (kernel.h) for one activation: `many` computes a bundle, and `one` each vector of the remainder.
 template <class V, class G, V (*one)(V, V, V), G (*many)(G, G, G)>
 void each(const Number* parameters, const char* from, int64_t vectors, char* to, int64_t row_vectors, ptrdiff_t row) {
   constexpr int together = sizeof(G) / sizeof(V);
@@ -80,7 +80,7 @@ void each(const Number* parameters, const char* from, int64_t vectors, char* to,
   const V a = V::broadcast(parameters[0].address()), b = V::broadcast(parameters[1].address());
   const G as = G::fill(parameters[0].as<typename V::Number>()), bs = G::fill(parameters[1].as<typename V::Number>());
   const ptrdiff_t next_row = row - row_vectors * vector;
-  int64_t left = row_vectors;  // of a row
+  int64_t left = row_vectors;  // vectors to the end of the row
   const auto put = [&](const V& v) {
     v.store(to);
     to += vector;
@@ -97,7 +97,7 @@ void each(const Number* parameters, const char* from, int64_t vectors, char* to,
   for (; vectors > 0; --vectors, from += vector) put(one(V::load(from), a, b));
 }
 
-// See KernelTable::activations.
+// KernelTable::activations, in the order of Activation::Kind.
 template <class V>
 constexpr Activate activations[activation_kinds] = {nullptr,
                                                     nullptr,

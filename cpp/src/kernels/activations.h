@@ -1,20 +1,20 @@
-// The activations of a sum, written once over the vector type V of the number types float and double.
+// The activations of a sum, written once over the vector type V (common.h), for float and double.
 //
-// Every instruction set does the same IEEE operations in the same order, so the bits agree; no estimates, no library.
-// Errors, over all numbers v of float32 and samples of float64 (bench/activation_errors.cpp measures them): at most 2
-// ULP in float32 (4 for gelu, gelu_tanh, softplus and mish), 4 in float64, or 2^-2p |v| where that is more (p = 24 and
-// 53 digits): the far tails.
+// AVX2 and AVX-512 do the same IEEE operations in the same order, so their bits agree. Estimates and library functions
+// are not used. The largest errors are 2 ULP in float32 (4 for gelu, gelu_tanh, softplus and mish) and 4 ULP in
+// float64. An error of up to 2^-48 |v| in float32, or 2^-106 |v| in float64, is allowed as well: it matters in the far
+// tails. bench/activation_errors.cpp measures the errors, over all numbers of float32 and samples of float64.
 //
-// NaN goes through all of them, and so through all helpers: max(a, b) and min(a, b) return b where either is NaN, so
-// the constant comes first; a comparison with NaN is false. Infinities and zeros become what the definition literally
-// evaluates to: silu(-inf) is -inf * 0, NaN; but finite numbers, however large, give -0 there.
+// Each activation of NaN is NaN, so each helper must keep NaN. max(a, b) and min(a, b) return b if a or b is NaN, so
+// the constant comes first. A comparison with NaN is false. Infinities and zeros give what the definition literally
+// evaluates to: silu(-inf) is -inf * 0, which is NaN. Finite negative numbers, however large, give -0 there.
 //
-// V has, beside what common.h says:
+// V needs more than common.h lists:
 //     sub(a, b)  mul(a, b)  div(a, b)        rounded once each
 //     min(a, b) = a < b ? a : b              select_less(a, b, x, y) = a < b ? x : y
-//     abs(a)  copysign(a, sign)              by bits
-//     rest(a, b, ab)                         a * b - ab, rounded once at most, where ab is near a * b
-//     exponent(z)                            the lowest bits of z as the exponent of a power of two: see exponential()
+//     abs(a)  copysign(a, sign)              operations on bits
+//     rest(a, b, ab)                         a * b - ab, rounded at most once, if ab is close to a * b
+//     exponent(z)                            a power of two whose exponent is the lowest bits of z: see exponential()
 #pragma once
 
 #include "kernels/activation_fits.h"
@@ -25,6 +25,7 @@ namespace {
 
 #define POINTWISE_INLINE __attribute__((always_inline)) inline
 
+// Returns the constants of V's number type.
 template <class V>
 const Fit<typename V::Number>& fit_of() {
   if constexpr (sizeof(typename V::Number) == 4)
@@ -33,7 +34,7 @@ const Fit<typename V::Number>& fit_of() {
     return fit_f64;
 }
 
-// The constant in all lanes. (Specialized for several vectors as one.)
+// Loads a constant into all lanes. (Bundles have a specialization.)
 template <class V>
 struct Fill {
   static V with(const Constant<typename V::Number>& c) { return V::load(reinterpret_cast<const char*>(c.copies)); }
@@ -54,8 +55,10 @@ POINTWISE_INLINE V infinity() {
   return V::fill(__builtin_inff());
 }
 
-// c[0] + c[1] x + c[2] x^2 + ... as c[0] + x (c[1] + c[2] x + (c[3] + c[4] x) x^2 + ...), by Horner's rule in x^2: half
-// the chain of the rule in x. Where x is small there is one rounding of numbers near c[0], as there.
+// Returns c[0] + c[1] x + c[2] x^2 + ..., computed as c[0] + x (c[1] + c[2] x + (c[3] + c[4] x) x^2 + ...).
+//
+// Horner's rule in x^2 has half of the chain of the rule in x. If x is small, only the last operation rounds a number
+// near c[0], as in the rule in x.
 template <class V, int N>
 POINTWISE_INLINE V polynomial(V x, V square, const Constant<typename V::Number> (&c)[N]) {
   V sum = N % 2 == 0 ? fill<V>(c[N - 1]) : V::fma(fill<V>(c[N - 1]), x, fill<V>(c[N - 2]));
@@ -65,20 +68,24 @@ POINTWISE_INLINE V polynomial(V x, V square, const Constant<typename V::Number> 
   return V::fma(sum, x, fill<V>(c[0]));
 }
 
-// e^x = scale * (1 + rest): scale is a power of two, and |rest| < 0.42 is kept apart from 1, with all its digits.
+// A power e^x = scale * (1 + rest). scale is a power of two. |rest| < 0.42, and rest is not added to 1, so it keeps all
+// of its digits.
 template <class V>
 struct Exponential {
   V scale, rest;
   V value() const { return V::fma(scale, rest, scale); }
-  V plus_one() const {  // with what is lost of 1 where scale is large
+  // Returns 1 + e^x. If scale is large, rounding cuts off digits of 1, and `lost` adds them again.
+  V plus_one() const {
     const V one = V::fill(1), sum = V::add(scale, one), lost = V::sub(one, V::sub(sum, scale));
     return V::add(sum, V::fma(scale, rest, lost));
   }
 };
 
-// Of x + low, |low| much smaller than |x|, lowest <= x <= highest. Cody and Waite's reduction: x = n ln 2 + r, where
-// n ln2_hi is exact (ln2_hi has few digits). Adding `magic` rounds x log2(e) to the integer n, and leaves n + bias in
-// the lowest bits of the sum. rest = e^r - 1 = r + r^2 p(r).
+// Returns e^(x + low) for lowest <= x <= highest and |low| much smaller than |x|.
+//
+// Uses the reduction of Cody and Waite, x = n ln 2 + r: n * ln2_hi is exact, because ln2_hi has few digits. Adding
+// `magic` rounds x log2(e) to the integer n, and leaves n + bias in the lowest bits of the sum. The rest is e^r - 1,
+// computed as r + r^2 p(r).
 template <class V>
 POINTWISE_INLINE Exponential<V> exponential(V x, V low = V::fill(0)) {
   const auto& c = fit_of<V>();
@@ -88,7 +95,7 @@ POINTWISE_INLINE Exponential<V> exponential(V x, V low = V::fill(0)) {
   return {V::exponent(z), V::fma(square, polynomial(r, square, c.exp), r)};
 }
 
-// 1 + e^-v, infinity where that is beyond `highest`.
+// Returns 1 + e^-v, or infinity if -v is above `highest`.
 template <class V>
 POINTWISE_INLINE V one_plus_exp_minus(V v) {
   const auto& c = fit_of<V>();
@@ -112,7 +119,8 @@ POINTWISE_INLINE V leaky_relu(V v, V a, V) {
   return V::select_less(v, V::fill(0), V::mul(a, v), v);
 }
 
-// a (e^v - 1), with a multiplied in before the sum is rounded; where a is 0 the sign is still that of a product.
+// Returns a (e^v - 1) if v < 0, else v. Multiplies by a before the sum is rounded. If a is 0, the result has the sign
+// of the product.
 template <class V>
 POINTWISE_INLINE V elu(V v, V a, V) {
   const Exponential<V> e = exponential(V::max(fill<V>(fit_of<V>().lowest), V::min(V::fill(0), v)));
@@ -125,8 +133,9 @@ POINTWISE_INLINE V sigmoid(V v, V, V) {
   return V::div(V::fill(1), one_plus_exp_minus(v));
 }
 
-// -m / (m + 2), m = e^-2|v| - 1: near 0 the scale of the power is 1, and m its rest, with all its digits. That is off
-// by 2.5 ULP, too much for float32: there 1 - 2 / (1 + e^2|v|), and near 0 an odd polynomial.
+// In float64 computes tanh |v| = -m / (m + 2) with m = e^(-2|v|) - 1. Near 0 the scale of the power is 1, so m is its
+// rest and has all of its digits. The error of this formula is 2.5 ULP, which is too much for float32. There it
+// computes 1 - 2 / (1 + e^(2|v|)), and an odd polynomial near 0.
 template <class V>
 POINTWISE_INLINE V tanh(V v, V, V) {
   const auto& c = fit_of<V>();
@@ -147,7 +156,8 @@ POINTWISE_INLINE V silu(V v, V, V) {
   return V::div(v, one_plus_exp_minus(v));
 }
 
-// Where v + 3 cancels it is exact, and elsewhere 1/2 + v/6 is rounded once. At 3 this is 1, at -3 it is 0.
+// Below -1.5 computes (v + 3) / 6, because v + 3 cancels and is exact there. Elsewhere computes 1/2 + v/6, which is
+// rounded once. The result is exactly 1 at 3 and 0 at -3.
 template <class V>
 POINTWISE_INLINE V hardsigmoid(V v, V, V) {
   const V sixth = V::fill(typename V::Number(1) / 6);
@@ -160,18 +170,21 @@ POINTWISE_INLINE V hardswish(V v, V a, V b) {
   return V::mul(v, hardsigmoid(v, a, b));
 }
 
-// Two more degrees of a polynomial in x, by one multiply-add: sum (x^2 + c[0]) + c[1]. For that it was adapted, once
-// and for all: as long as the odd part of a polynomial has a real root in x^2, that is the next -c[0] (Knuth, The Art
-// of Computer Programming 4.6.4, after Eve). Most CPUs do the additions beside multiply-adds. But such sums may cancel:
-// so the lowest terms, which count most, are added as they are.
+// Adds two degrees to a polynomial in x by one multiply-add: returns sum * (square + c[0]) + c[1] with square = x^2.
+//
+// The polynomial must be in adapted form (Knuth, The Art of Computer Programming 4.6.4, after Eve): while the odd part
+// of the polynomial has a real root in x^2, that root is the next -c[0]. Most CPUs execute the additions in parallel
+// with multiply-adds. But these sums may cancel. So the lowest terms, which matter most, are not adapted.
 template <class V>
 POINTWISE_INLINE V two_degrees(V sum, V square, const Constant<typename V::Number> (&c)[2]) {
   return V::fma(sum, V::add(square, fill<V>(c[0])), fill<V>(c[1]));
 }
 
-// p of log2(2 Phi(x)) = x (slope - bend x + p(x)), x <= 0. In float32 it is a polynomial in x + 3 (in x it would have
-// terms of 30 that cancel). In float64 that would have 31 terms; a quotient has 10 and 9, for any slope and bend: with
-// these the adapted sums cancel least.
+// Returns p(x) of log2(2 Phi(x)) = x (slope - bend x + p(x)), for x <= 0.
+//
+// In float32 p is a polynomial in x + 3; in x it would have terms as large as 30, which cancel. In float64 such a
+// polynomial would have 31 terms. A quotient of polynomials has 10 and 9, for any slope and bend. With this slope and
+// this bend the adapted sums cancel least.
 template <class V>
 POINTWISE_INLINE V phi_rest(V x) {
   const auto& c = fit_of<V>();
@@ -195,7 +208,7 @@ POINTWISE_INLINE V phi_rest(V x) {
   }
 }
 
-// 2^f = 1 + f exp2_rest(f), for the f of gelu().
+// Returns (2^f - 1) / f for the f of gelu().
 template <class V>
 POINTWISE_INLINE V exp2_rest(V f) {
   const auto& c = fit_of<V>();
@@ -213,30 +226,37 @@ POINTWISE_INLINE V exp2_rest(V f) {
   }
 }
 
-// relu(v) - |v| Phi(-|v|), where Phi(x) = 2^y, and y = -1 + u x + x p(x) for x = -|v|. u = slope - bend x leaves |x p|
-// < 0.3: so only u x needs more digits than a number has. What rounding cuts off of u is known (slope has few digits,
-// so u less slope is exact) and is added to p. n is u x rounded to an integer, and f = y + 1 - n, |f| < 0.8.
+// Computes relu(v) - |v| Phi(-|v|). Phi(x) = 2^y with y = -1 + u x + x p(x), x = -|v| and u = slope - bend x.
 //
-// p is fitted as well as the result needs it: ever less beyond -5.5 (float64: -8.5), where 2^-2p |v| is the larger
-// bound, and from -phi_far on it is constant. At -phi_end the power of two has no bits and is 0: so -inf gives NaN,
-// large negative numbers -0 (relu gives them -0 too, as 0 and -0 would add up to 0).
+// |x p(x)| < 0.3, so only u x needs more digits than a number has. The digits that rounding cuts off u are known,
+// because slope has few digits and u - slope is exact. They are added to p. The power is computed from two numbers:
+//
+//     n                u x, rounded to an integer
+//     f = y + 1 - n    |f| < 0.8
+//
+// The fit of p is only as accurate as the result needs. Below -5.5 (float64: -8.5) the bound of the far tails applies,
+// and the fit becomes less accurate. Below -phi_far p is constant. At -phi_end the bits of the power of two are all 0,
+// and so is the power. Hence -inf gives NaN, and large negative numbers give -0. For these relu gives -0 as well,
+// because the sum of 0 and -0 would be 0.
 template <class V>
 POINTWISE_INLINE V gelu(V v, V, V) {
   const auto& c = fit_of<V>();
   const V x = V::max(fill<V>(c.minus_phi_end), negative(V::abs(v))), near = V::max(fill<V>(c.minus_phi_far), x);
-  const V rest = phi_rest(near);  // first, as a division takes its time
+  const V rest = phi_rest(near);  // first, because its division has a long latency
   const V minus_bend = fill<V>(c.minus_phi_bend), slope = fill<V>(c.phi_slope);
   const V u = V::fma(minus_bend, x, slope), cut = V::rest(minus_bend, x, V::sub(u, slope));
   const V magic = fill<V>(c.phi_magic), z = V::fma(u, x, magic), n = V::sub(z, magic);
   const V f = V::fma(near, V::add(rest, cut), V::rest(u, x, n));
-  const V factor = V::min(v, x);  // -|v|, but at least -phi_end where v is positive
+  const V factor = V::min(v, x);  // -|v|, but at least -phi_end if v is positive
   const V power = V::fma(f, exp2_rest(f), fill<V>(c.one));
   return V::fma(V::mul(factor, V::exponent(z)), power, V::max(V::fill(-0.0f), v));
 }
 
-// v / (1 + e^-y), y = v (c1 + c3 v^2), as (1 + tanh(t)) / 2 = 1 / (1 + e^-2t). All of y is computed with the digits
-// that rounding cuts off: its error in the exponent is relative in the result. cube_1_hi has some digits less than a
-// number, so that sum - cube_1_hi is exact although the other addend may be the larger one.
+// Computes v / (1 + e^-y) with y = v (c1 + c3 v^2), because (1 + tanh(t)) / 2 = 1 / (1 + e^-2t).
+//
+// An absolute error of the exponent y is a relative error of the result. So y is computed with the digits that rounding
+// cuts off. cube_1_hi has some digits less than a number, so sum - cube_1_hi is exact although the other addend may be
+// larger.
 template <class V>
 POINTWISE_INLINE V gelu_tanh(V v, V, V) {
   const auto& c = fit_of<V>();
@@ -251,8 +271,8 @@ POINTWISE_INLINE V gelu_tanh(V v, V, V) {
   return V::div(v, V::select_less(v, minus_end, infinity<V>(), below));
 }
 
-// (log((1 + z) / (1 - z)) - 2 z) / z^3 of y = z^2 <= 1/9: a polynomial, in float64 a quotient of two: most of a
-// division is hidden by the multiply-adds of other vectors.
+// Returns (log((1 + z) / (1 - z)) - 2 z) / z^3 for y = z^2 <= 1/9. It is a polynomial in float32, and a quotient of two
+// in float64. The multiply-adds of other vectors hide most of the division.
 template <class V>
 POINTWISE_INLINE V log_rest(V y) {
   const auto& c = fit_of<V>();
@@ -269,7 +289,8 @@ POINTWISE_INLINE V log_rest(V y) {
   }
 }
 
-// relu(v) + log(1 + e), e = e^-|v|; log(1 + e) = 2 atanh(z) = 2z + z^3 p(z^2), z = e / (2 + e) <= 1/3.
+// Computes relu(v) + log(1 + e) with e = e^-|v|. With z = e / (2 + e), which is at most 1/3, log(1 + e) is 2 atanh(z)
+// or 2 z + z^3 p(z^2).
 template <class V>
 POINTWISE_INLINE V softplus(V v, V, V) {
   const auto& c = fit_of<V>();
@@ -279,9 +300,10 @@ POINTWISE_INLINE V softplus(V v, V, V) {
   return V::add(V::max(zero, v), V::fma(V::mul(z, y), log_rest(y), V::add(z, z)));
 }
 
-// v tanh(log(1 + e)) = v n / (n + 2), e = e^v, n = (1 + e)^2 - 1 = e (e + 2). For v > 0 that is v - v q, q = 2 / (n +
-// 2); for v < 0 it is v e (1 - q), q = e (e + 1) / (n + 2), with e = scale (1 + rest): in both q < 0.41 and its digits
-// count the less.
+// Computes v tanh(log(1 + e)) = v n / (n + 2) with e = e^v and n = (1 + e)^2 - 1 = e (e + 2).
+//
+// For v > 0 that is v - v q with q = 2 / (n + 2). For v < 0 it is v e (1 - q) with q = e (e + 1) / (n + 2), and e is
+// scale (1 + rest). In both cases q < 0.41, so rounding errors of q matter less.
 template <class V>
 POINTWISE_INLINE V mish(V v, V, V) {
   const auto& c = fit_of<V>();

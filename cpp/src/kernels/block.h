@@ -1,4 +1,5 @@
-// The loops over the tiles of one Block, and what happens to tiles whose lanes are not side by side in y.
+// The loops over the tiles of one Block. Tiles whose lanes are not contiguous in y go through a buffer, from which they
+// are transposed or scattered.
 #pragma once
 
 #include "kernels/tile.h"
@@ -6,10 +7,9 @@
 namespace pointwise {
 namespace {
 
-// Stores a tile that was left in `buffer` (rows of `width` numbers) where y wants its columns side by side: column c,
-// row r at y + c * y_column + r * sizeof(T). This is where NCHW results of pixel rows are transposed, in registers.
-// There are at most `Most` rows, or any number where that is all lanes: of few rows the compiler drops half of the
-// work.
+// Transposes a tile in registers, finishes it and stores it. The tile is in `buffer`, in rows of `width` numbers.
+// Number c of row r goes to y + c * y_column + r * sizeof(T). Pixel rows store NCHW results this way, for example. If
+// Most is less than the number of lanes, `rows` must be at most Most, and the compiler drops the work for further rows.
 template <class V, int Most = V::lanes>
 void store_transposed(const typename V::Number* buffer, int width, int rows, int columns, char* y, ptrdiff_t y_column,
                       const char* residual, ptrdiff_t residual_column, const Epilogue& epilogue) {
@@ -36,16 +36,17 @@ void store_transposed(const typename V::Number* buffer, int width, int rows, int
   }
 }
 
-// A rectangle of tiles whose results go straight to y, or through a buffer where y's lanes are not side by side.
+// Prepares columns of tiles of a block. Their results go directly to y, or through a buffer if lanes are not contiguous
+// in y.
 template <class V, int MR, int NR, Rows R>
 struct BlockRunner {
   using T = typename V::Number;
   static constexpr ptrdiff_t item = sizeof(T);
   static constexpr int lanes = V::lanes, width = NR * lanes;
-  static constexpr int buffer_tiles = MR < 64 ? 64 / MR : 1;  // tiles in the buffer
+  static constexpr int buffer_tiles = MR < 64 ? 64 / MR : 1;
   static constexpr int buffer_rows = (buffer_tiles * MR + lanes - 1) / lanes * lanes;
   static constexpr T lowest = -__builtin_huge_val();
-  static constexpr int64_t most_fetched = 512;  // bytes of a pixel; longer ones the CPU fetches ahead as well
+  static constexpr int64_t most_fetched = 512;  // bytes of a pixel that is prefetched; the CPU prefetches longer ones
 
   const Block& b;
   const bool direct;
@@ -57,7 +58,7 @@ struct BlockRunner {
                    ? !b.y_offsets && b.y_pixel == item && (!b.residual || b.residual_pixel == item)
                    : !b.y_offsets && b.y_channel == item && (!b.residual || b.residual_channel == item)) {
     if (direct) return;
-    // Squares are read whole, or a quarter of them (see flush): what no tile writes of that must be numbers.
+    // flush() reads whole squares, or a quarter of one. Their numbers must be initialized even if no tile writes them.
     const int64_t used = R == Rows::channels ? b.channels : b.pixels;
     const int64_t rows = used <= lanes / 4 ? lanes / 4 : smaller(ceil_div(used, lanes) * lanes, buffer_rows);
     const int64_t columns = smaller(ceil_div(R == Rows::channels ? b.pixels : b.channels, lanes) * lanes, width);
@@ -70,11 +71,11 @@ struct BlockRunner {
     return b.residual_offsets ? b.residual_offsets[pixel] : pixel * b.residual_pixel;
   }
 
-  // Returns 0 if there is no residual: a null pointer moves by nothing.
+  // Returns 0 if there is no residual, because a null pointer must not be moved.
   ptrdiff_t residual_step(ptrdiff_t step) const { return b.residual ? step : 0; }
 
-  // `tiles` tiles from (pixel, channel) on, the last one of `rows` rows; `last` lanes of the last vector of a row are
-  // in use. Where results go through the buffer, the first row goes to its row `buffer_row`.
+  // Returns a column of `tiles` tiles from (pixel, channel) on. The last tile has `rows` rows, and the last vector of
+  // each row has `last` lanes in use. If results go through the buffer, they start at row `buffer_row` of the buffer.
   Column column(int64_t pixel, int64_t channel, int64_t tiles, int rows, int last, int64_t buffer_row) {
     constexpr int w = panel_width<T>();
     Column t;
@@ -91,7 +92,7 @@ struct BlockRunner {
                                    : b.sums + pixel * b.sums_row + channel * item;
     t.sums_row = b.sums_row;
     t.copy = nullptr;
-    const bool fetch = b.fetch && sizeof(V) == 64;  // tiles of narrower vectors have no time for it
+    const bool fetch = b.fetch && sizeof(V) == 64;  // prefetching slows down tiles of narrower vectors
     t.fetch = 0;
     if (fetch && R == Rows::channels) t.fetch = width * item;
     if (fetch && R == Rows::pixels && b.x_channel == item && b.input_channels * item <= most_fetched)
@@ -108,14 +109,14 @@ struct BlockRunner {
     } else {
       t.y = reinterpret_cast<char*>(buffer + buffer_row * width);
       t.residual = nullptr;
-      // The buffer takes all lanes; x has only some.
+      // The buffer has room for all lanes, but channel rows must not read x beyond `last` lanes.
       t.layout = {width * item, 0, R == Rows::channels ? last : lanes, false};
       t.epilogue = {Number::of(lowest), nullptr, Inline::no, {}};
     }
     return t;
   }
 
-  // Takes the tiles in the buffer to y.
+  // Finishes the tiles in the buffer and stores them to y.
   void flush(int64_t pixel, int pixels, int64_t channel, int channels) const {
     const bool even = !b.y_offsets;
     const ptrdiff_t y_lane = R == Rows::pixels ? b.y_pixel : b.y_channel;
@@ -131,7 +132,7 @@ struct BlockRunner {
       return;
     }
     constexpr int most_channels = R == Rows::pixels ? width : buffer_rows;
-    alignas(64) V row[most_channels / lanes];  // of a pixel
+    alignas(64) V row[most_channels / lanes];  // the sums of one pixel
     T* const numbers = reinterpret_cast<T*>(row);
     const int vectors = static_cast<int>(ceil_div(channels, lanes));
     const RowLayout layout = {b.y_channel, residual_step(b.residual_channel), channels - (vectors - 1) * lanes, false};
@@ -148,9 +149,8 @@ struct BlockRunner {
 
 using ColumnFunction = void (*)(const Column&);
 
-// The columns of up to NR vectors and MR rows, by [vectors - 1][rows - 1]. Channel rows exist for powers of two (the
-// others compute rows of padding; tiles that copy are whole), pixel rows for every height (pixel counts are spread
-// evenly).
+// Functions of channel rows, by [vectors - 1][rows - 1]. Only powers of two are compiled: other heights compute rows of
+// padding, which are not stored. Tiles that copy have MR rows.
 template <class V, int MR, int NR, bool Residual, Last L, bool Copy>
 struct ChannelRowColumns {
   ColumnFunction f[NR][MR];
@@ -167,6 +167,7 @@ struct ChannelRowColumns {
   }
 };
 
+// The functions of channel rows for one kind of last vector.
 template <class V, int MR, int NR, Last L>
 struct ChannelRowTables {
   ChannelRowColumns<V, MR, NR, false, L, false> plain;
@@ -175,6 +176,8 @@ struct ChannelRowTables {
   ChannelRowColumns<V, MR, NR, true, L, may_copy(sizeof(V))> copy_residual;
 };
 
+// Functions of pixel rows, by [vectors - 1][rows - 1]. Every height is compiled, because pixels are spread evenly over
+// tiles.
 template <class V, int MR, int NR, bool Residual>
 struct PixelRowColumns {
   ColumnFunction f[NR][MR];
@@ -189,7 +192,8 @@ struct PixelRowColumns {
   }
 };
 
-// Pixels outer, channels inner: the pixels of a tile stay in L1 while the weights stream.
+// Computes a block with channel rows. The outer loop is over pixels: the pixels of a tile stay in L1 while the weights
+// stream.
 template <class V, int MR, int NR>
 void run_channel_rows(const Block& b) {
   static_assert(panel_width<typename V::Number>() % MR == 0, "a tile lies within a panel");
@@ -241,7 +245,8 @@ void run_channel_rows(const Block& b) {
   if (b.stream) V::fence();
 }
 
-// Channels outer, pixels inner: the weights of a tile stay in cache while the pixels stream.
+// Computes a block with pixel rows. The outer loop is over output channels: the weights of a tile stay in a cache while
+// the pixels stream.
 template <class V, int MR, int NR>
 void run_pixel_rows(const Block& b) {
   constexpr int per_panel = panel_width<typename V::Number>() / V::lanes;
@@ -251,11 +256,11 @@ void run_pixel_rows(const Block& b) {
   BlockRunner<V, MR, NR, Rows::pixels> runner(b);
   const auto& f = b.residual && runner.direct ? residual.f : plain.f;
   const int64_t vectors = ceil_div(b.channels, V::lanes), columns = ceil_div(vectors, NR);
-  // Pixels spread evenly over the tiles: the first ones have one more than the others.
+  // Pixels are spread evenly over the tiles: the first `larger` tiles have one more.
   const int64_t tiles = ceil_div(b.pixels, MR), larger = b.pixels % tiles, height = b.pixels / tiles;
   const int64_t together = runner.direct ? tiles : runner.buffer_tiles;
   for (int64_t j = 0; j < columns; ++j) {
-    // Spread evenly where a tile may start at any vector: 4 vectors are 2 + 2, not 3 + 1.
+    // Vectors are spread evenly if a tile may start at any vector: 4 vectors are 2 + 2, not 3 + 1.
     const int64_t begin = per_panel == 1 ? j * vectors / columns : j * NR;
     const int64_t end = per_panel == 1 ? (j + 1) * vectors / columns : smaller((j + 1) * NR, vectors);
     const int64_t channel = begin * V::lanes;

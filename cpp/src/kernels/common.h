@@ -1,16 +1,24 @@
-// What all code of kernels uses, which is written once over a vector type V.
+// The vector type V, over which all kernel code is written once, and helpers of that code.
 //
-// Included only by kernel files, each compiled with its own -m flags: so everything here, and in what includes this,
-// has internal linkage, and nothing of the standard library is called (an inline function compiled with AVX-512 could
-// be the one that the linker keeps for everybody).
+// Only kernel files include this header, and each of them is compiled with its own -m flags. So everything here, and in
+// the headers that include this one, has internal linkage and calls nothing of the standard library. Otherwise the
+// linker could keep an inline function that was compiled for AVX-512, and other CPUs would run it.
 //
-// V is a vector of `lanes` numbers of type V::Number:
-//     broadcast(p) load(p) store(p)          one number to all lanes; p is const char* and needs no alignment
-//     load(p, mask) store(p, mask)           only the lanes of first(n); the others load as 0 and are not touched
-//     stream(p)                              past the caches, where p is a multiple of 64; fence() after the last
-//     fill(number)  fma(a, b, c)  add(a, b)  max(a, b) = a > b ? a : b, so b where either is NaN
-//     transpose(V (&)[lanes])                lanes x lanes, in place
-//     load_square(p, step, V (&)[lanes])     the transpose of what lies in rows `step` bytes apart
+// V is a vector of `lanes` numbers of type V::Number. Pointers are char* and need no alignment, except in stream():
+//
+//     fill(number)  broadcast(p)             all lanes are the number, or the number at p
+//     load(p)  store(p)                      all lanes
+//     load(p, mask)  store(p, mask)          the first n lanes, mask = first(n); load() sets the others to 0
+//     stream(p)                              non-temporal store; p is a multiple of 64. Call fence() after the last one
+//     add(a, b)  fma(a, b, c) = a * b + c
+//     max(a, b) = a > b ? a : b              so the result is b if a or b is NaN
+//     transpose(V (&)[lanes])                transposes lanes x lanes numbers in place
+//     load_square(p, step, V (&)[lanes])     loads `lanes` rows, `step` bytes apart, and transposes them
+//     has_halves                             true if V has fma_half()
+//     fma_half(p, b, c)                      fma of the lower half vectors, with the number at p for a; the upper half
+//                                            of the result is undefined
+//
+// activations.h, halves.h and pairs.h list further functions that they need.
 #pragma once
 
 #include "kernels/kernel.h"
@@ -30,7 +38,7 @@ inline T read(const char* p) {
   return value;
 }
 
-// What load_square does, where nothing better is known.
+// Implements V::load_square for types that have no faster way.
 template <class V>
 inline void load_and_transpose(const char* p, ptrdiff_t step, V (&m)[V::lanes]) {
   POINTWISE_UNROLL

@@ -1,15 +1,15 @@
-// Finishes the sums of a tile and stores them. Every kernel ends here:
+// Finishes the sums of a tile and stores them. Every kernel ends here. One tile computes, for each of its sums:
 //
 //     sum -> before(): add the residual -> activation -> after(): max(floor, value) -> store() of the place
 //
-// The bias is not a step: a sum starts with it, as the canonical order says. A multiplier per channel will go into
-// before(), a zero point into after(), and a conversion to another type into store().
+// The bias is not a step, because every sum begins with it. Further steps have their places: a multiplier per channel
+// in before(), a zero point in after(), a conversion to another type in store().
 //
 // A place says where the rows of a tile go in memory. It consists of a RowLayout, y, residual and rows, and has
 //     own_rows()         returns y if an activation may store the rows itself, else null
-//     with_rows(all, f)  calls f with the first row; `all` says that no row of the tile is left out
+//     with_rows(all, f)  calls f with the first row; `all` is true if all rows of the tile are stored
 // A row of a place has
-//     has(r)             returns whether row r of the tile is stored
+//     has(r)             returns true if row r of the tile is stored
 //     residual_at(j)     loads vector j of the residual
 //     store(j, v)        stores vector j
 //     next()             moves on to the next row
@@ -24,9 +24,10 @@ namespace {
 struct RowLayout {
   ptrdiff_t y_row, residual_row;  // bytes from one row to the next
   int last;                       // lanes in use in the last vector of a row
-  bool stream;                    // use non-temporal stores for whole rows; false if vectors are narrower than a line
+  bool stream;                    // use non-temporal stores if the tile is stored whole; needs 64-byte vectors
 };
 
+// Returns the sum plus vector j of the residual, if there is a residual.
 template <bool Residual, class V, class Row>
 POINTWISE_INLINE V before(V sum, const Row& row, int j) {
   if constexpr (Residual)
@@ -35,6 +36,7 @@ POINTWISE_INLINE V before(V sum, const Row& row, int j) {
     return sum;
 }
 
+// Returns the value that is stored.
 template <class V>
 POINTWISE_INLINE V after(V sum, V floor) {
   return V::max(floor, sum);
@@ -50,8 +52,9 @@ inline void map_tile(V a, V b, V (&sums)[MR][NR]) {
   }
 }
 
-// Finishes rows of NR vectors in contiguous memory, which it overwrites. One function serves tiles of every height. The
-// parts of the place are separate arguments: g++ builds a struct in a vector register, and tiles have none to spare.
+// Finishes `rows` rows of NR vectors that are contiguous in memory, and overwrites them. One function serves tiles of
+// every height. The members of the place are separate arguments, because g++ builds a struct in a vector register, and
+// tiles have none to spare.
 template <class V, int NR, class Place>
 __attribute__((noinline)) void finish_in_memory(const Epilogue& epilogue, V* sums, const RowLayout& layout, char* y,
                                                 const char* residual, int rows) {
@@ -82,7 +85,8 @@ __attribute__((noinline)) void finish_in_memory(const Epilogue& epilogue, V* sum
   });
 }
 
-// Stores a tile in registers whose activation, if it has one, was applied before.
+// Adds the residual to a tile in registers, applies the floor and stores the tile. Its activation, if it has one, must
+// have been applied.
 template <bool Residual, class V, int MR, int NR, class Place>
 POINTWISE_INLINE void store_tile(const Epilogue& epilogue, V (&sums)[MR][NR], const Place& place) {
   const V floor = V::broadcast(epilogue.floor.address());
@@ -97,7 +101,7 @@ POINTWISE_INLINE void store_tile(const Epilogue& epilogue, V (&sums)[MR][NR], co
   });
 }
 
-// Finishes a tile in registers.
+// Finishes a tile in registers. An expensive activation, or any activation after a residual, works on a copy in memory.
 template <bool Residual, class V, int MR, int NR, class Place>
 POINTWISE_INLINE void finish(const Epilogue& epilogue, V (&sums)[MR][NR], const Place& place) {
   if (epilogue.activate != nullptr) {
@@ -125,7 +129,7 @@ POINTWISE_INLINE void finish(const Epilogue& epilogue, V (&sums)[MR][NR], const 
 // How a row is stored: all lanes, all lanes with non-temporal stores, or some lanes of the last vector.
 enum class Stored { whole, streamed, part };
 
-// A row of a Straight. Only a part needs branches.
+// A row of a Straight. Only Stored::part has branches.
 template <class V, int NR, Stored S>
 struct StraightRow {
   static constexpr ptrdiff_t vector = sizeof(V);
@@ -166,8 +170,9 @@ struct Straight {
 
   char* own_rows() const { return layout.last == V::lanes && !layout.stream ? y : nullptr; }
 
-  // Keeps the strides in registers, because stores might change the layout for all that the compiler knows. The asm
-  // hides their values: otherwise the compiler keeps the address of every row in registers that the multiply-adds need.
+  // Copies the strides to local variables, because the compiler must assume that a store changes the layout. The empty
+  // asm statements prevent spills: they hide the values of the strides. Otherwise the compiler keeps the address of
+  // every row in a register, and the multiply-adds need these registers.
   template <class F>
   POINTWISE_INLINE void with_rows(bool all, const F& f) const {
     ptrdiff_t y_row = layout.y_row, residual_row = layout.residual_row;
@@ -184,14 +189,14 @@ struct Straight {
   }
 };
 
-// A row of a Scattered: one vector, whose numbers are y_row bytes apart.
+// A row of a Scattered: one vector, whose numbers are layout.y_row bytes apart.
 template <class V>
 struct ScatteredRow {
   using T = typename V::Number;
   const RowLayout& layout;
   char* y;
   const char* residual;
-  int left;  // vectors from this one on
+  int left;  // remaining vectors, with this one
 
   int used() const { return left > 1 ? V::lanes : layout.last; }
   V residual_at(int) const {
@@ -211,7 +216,7 @@ struct ScatteredRow {
   }
 };
 
-// A place whose numbers are evenly spaced but not contiguous. Each row is one vector of them.
+// A place whose numbers are evenly spaced but not contiguous. Each of its rows is one vector.
 template <class V>
 struct Scattered {
   const RowLayout& layout;

@@ -1,4 +1,4 @@
-// The peak of the CPU's multiply-adds, by the vector type of the kernels.
+// The loop that measures the FMA peak of the CPU, with the vector type of the kernels.
 #pragma once
 
 #include "kernels/common.h"
@@ -6,9 +6,12 @@
 namespace pointwise {
 namespace {
 
-// See KernelTable::fma_loop. Twelve chains hide the latency of a multiply-add (two units x 4 to 6 cycles) and leave
-// room for the factors in 16 registers. The chain runs through the multiplication: where it is separate, it would leave
-// the loop otherwise. The compiler does not know the numbers, so it can neither merge chains nor foresee their ends.
+// Implements KernelTable::fma_loop.
+//
+// Twelve chains hide the latency of a multiply-add (two units x 4 to 6 cycles), and 16 registers hold them and the
+// factors. A chain runs through its multiplications. So the compiler cannot move them out of the loop, even if they are
+// separate operations as in portable kernels. The compiler does not know the numbers, so it can neither merge chains
+// nor compute their ends.
 template <class V>
 double fma_loop(int64_t steps) {
   using T = typename V::Number;

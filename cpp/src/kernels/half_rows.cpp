@@ -13,11 +13,9 @@ bool leaves_half(const Problem& p) {
   return rest > 0 && rest <= half_row_lanes / 2;
 }
 
-const char* refuses_place(const Problem& p) {
-  return p.direct ? nullptr : "channels of the result are not side by side";
-}
+const char* refuses_place(const Problem& p) { return p.direct ? nullptr : "channels of the result are not contiguous"; }
 
-// Returns the cycles of half a vector alone.
+// Returns the cycles of a half vector alone.
 double alone_cycles(const Problem& p) {
   const Machine& cpu = p.machine;
   const double pixels = static_cast<double>(p.n);
@@ -27,8 +25,9 @@ double alone_cycles(const Problem& p) {
          pixels * cpu.single_row_cycles;
 }
 
-// Returns the cycles of the last tiles, of `beside` whole vectors and a half, and of the whole tiles before them. The
-// last ones are `height` pixels high; their multiply-adds take those of `pixels` pixels and `vectors` vectors.
+// Returns the cycles of the last tiles, which hold `beside` whole vectors and a half vector, and of the ordinary tiles
+// before them. The last tiles are `height` pixels high. Their multiply-adds take the time of `pixels` pixels x
+// `vectors` whole vectors.
 double last_and_before(const Problem& p, int64_t beside, int64_t height, double pixels, double vectors) {
   const Machine& cpu = p.machine;
   const double tiles = static_cast<double>(ceil_div(p.n, height));
@@ -43,12 +42,12 @@ double last_and_before(const Problem& p, int64_t beside, int64_t height, double 
 }  // namespace
 
 const char* halves_refuse(const Problem& problem) {
-  return leaves_half(problem) ? refuses_place(problem) : "channels leave no half of a vector";
+  return leaves_half(problem) ? refuses_place(problem) : "the remainder of the channels is no half vector";
 }
 
 const char* pairs_refuse(const Problem& problem) {
   if (!leaves_half(problem) || problem.m < half_row_lanes)
-    return "channels leave no half of a vector behind a whole one";
+    return "the remainder of the channels is no half vector after a whole one";
   return refuses_place(problem);
 }
 

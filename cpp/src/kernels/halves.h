@@ -1,8 +1,18 @@
-// Pixel rows for channels that leave half a vector or less: 24, 40, 72, and 1 to 8. The last vector, or the only one,
-// is half as wide, which takes half the time where the CPU computes whole ones half by half.
+// Pixel rows for output channels whose last vector is at most half full: 24, 40, 72, and 1 to 8 (16 lanes).
 //
-// V has beside what common.h asks for a type Half of half the lanes with lanes, fill(number), broadcast(p), load(p),
-// store(p), first(n), store(p, mask), max(a, b) and fma(a, b, c); and widen(half), whose upper lanes are zeros.
+// One tile computes MR pixels x 0, 1 or 2 whole vectors of output channels and a half vector. For 24 channels:
+//
+//                 vector of channels     half vector
+//     pixel A     [ a0 ......... a15 ]   [ a16 .. a23 ]
+//     pixel B     [ b0 ......... b15 ]   [ b16 .. b23 ]
+//     ...
+//
+// CPUs with half-width units compute the half vector in half of the time. Other CPUs gain from pairs.h instead.
+//
+// V needs more than common.h lists: a type Half with half of the lanes, and widen(half), whose upper lanes are zeros.
+// Half has lanes, fill(number), broadcast(p), load(p), store(p), first(n), store(p, mask), max(a, b) and fma(a, b, c).
+//
+// To save registers, rows share pointers and empty asm statements hide values, as in pixel_rows_column (tile.h).
 #pragma once
 
 #include "kernels/block.h"
@@ -11,14 +21,14 @@
 namespace pointwise {
 namespace {
 
-// Whether the last vector of channels is half empty.
+// Returns true if the last vector of output channels is at most half full.
 template <class V>
 bool leaves_half(const Block& b) {
   const int64_t rest = b.channels % V::lanes;
   return rest > 0 && rest <= V::lanes / 2;
 }
 
-// Returns a rectangle of the block that begins with a panel.
+// Returns a rectangle of the block. Its first channel must be the first one of a panel.
 template <class V>
 Block part_of(const Block& b, int64_t pixel, int64_t pixels, int64_t channel, int64_t channels) {
   constexpr ptrdiff_t item = sizeof(typename V::Number);
@@ -33,7 +43,8 @@ Block part_of(const Block& b, int64_t pixel, int64_t pixels, int64_t channel, in
   return part;
 }
 
-// Runs so many whole vectors of channels, the first ones, as ordinary rows; returns how many channels they are.
+// Computes the first `vectors` whole vectors of output channels with ordinary pixel rows. Returns the number of these
+// channels.
 template <class V>
 int64_t run_first_vectors(const Block& b, int64_t vectors) {
   const int64_t channels = vectors * V::lanes;
@@ -44,8 +55,8 @@ int64_t run_first_vectors(const Block& b, int64_t vectors) {
   return channels;
 }
 
-// A column of tiles of MR pixels: `Whole` vectors, 0 to 2, and behind them t.layout.last channels, at most half a
-// vector.
+// Computes a column of tiles of MR pixels. A tile has Whole (0 to 2) whole vectors of output channels, and behind them
+// t.layout.last channels, at most a half vector.
 template <class V, int MR, int Whole, bool Residual>
 __attribute__((noinline)) void half_rows_column(const Column& t) {
   using Half = typename V::Half;
@@ -82,7 +93,7 @@ __attribute__((noinline)) void half_rows_column(const Column& t) {
         const char* const from_x = x[r / sharing] + (r % sharing == 3 ? third : r % sharing * x_pixel);
         POINTWISE_UNROLL
         for (int j = 0; j < Whole; ++j) acc[r][j] = V::fma(V::broadcast(from_x), channels[j], acc[r][j]);
-        asm volatile("" ::: "memory");  // loaded twice: see V::fma_half
+        asm volatile("" ::: "memory");  // loads the pixel a second time: see V::fma_half
         half[r][0] = Half::fma(Half::broadcast(from_x), rest, half[r][0]);
       }
       w += panel_row;
@@ -98,7 +109,7 @@ __attribute__((noinline)) void half_rows_column(const Column& t) {
         sums[r][Whole] = V::widen(half[r][0]);
       }
       finish<Residual>(t.epilogue, sums, Straight<V, Whole + 1>{t.layout, y, residual, MR});
-    } else {  // halves are faster with masks of their own width
+    } else {  // half vectors are stored faster with masks of their own width
       const RowLayout whole = {t.layout.y_row, 0, V::lanes, false}, last = {t.layout.y_row, 0, t.layout.last, false};
       if constexpr (Whole > 0) store_tile<false>(t.epilogue, acc, Straight<V, Whole>{whole, y, nullptr, MR});
       store_tile<false>(t.epilogue, half, Straight<Half, 1>{last, y + Whole * vector, nullptr, MR});
@@ -109,7 +120,7 @@ __attribute__((noinline)) void half_rows_column(const Column& t) {
   }
 }
 
-// By [rows - 1].
+// Functions of columns with half vectors, by [rows - 1].
 template <class V, int MR, int Whole, bool Residual>
 struct HalfRowColumns {
   ColumnFunction f[MR];
@@ -121,7 +132,7 @@ struct HalfRowColumns {
   }
 };
 
-// The columns beside 0, 1 and 2 whole vectors.
+// The same functions by the number of whole vectors beside the half vector.
 template <class V, bool Residual>
 struct HalfRowTables {
   HalfRowColumns<V, half_tile_height(0), 0, Residual> alone;
@@ -132,7 +143,8 @@ struct HalfRowTables {
   }
 };
 
-// Whole vectors of channels but for one or two before the half run as ordinary pixel rows.
+// Computes a block. One or two whole vectors share tiles with the half vector. Ordinary pixel rows compute the whole
+// vectors before these, and blocks that these tiles cannot compute.
 template <class V>
 void run_half_rows(const Block& b) {
   static constexpr HalfRowTables<V, false> plain;
@@ -146,7 +158,7 @@ void run_half_rows(const Block& b) {
   const int64_t before = run_first_vectors<V>(b, vectors - whole), most = half_tile_height(whole);
   const auto* f = b.residual ? residual.beside(whole) : plain.beside(whole);
   const int last = static_cast<int>(b.channels % V::lanes);
-  // Pixels spread evenly over the tiles: the first ones have one more than the others.
+  // Pixels are spread evenly over the tiles: the first `larger` tiles have one more.
   const int64_t tiles = ceil_div(b.pixels, most), height = b.pixels / tiles, larger = b.pixels % tiles;
   if (larger > 0) f[height](runner.column(0, before, larger, static_cast<int>(height + 1), last, 0));
   f[height - 1](runner.column(larger * (height + 1), before, tiles - larger, static_cast<int>(height), last, 0));

@@ -1,24 +1,36 @@
-// The contract between the driver and the kernels: what one kernel call computes, and what a kernel row is.
+// The contract between the driver (product/driver.cpp) and the kernels.
 //
-// A kernel computes a rectangle of output pixels x output channels from panels of packed weights:
+// A kernel call computes one block, a rectangle of pixels x output channels. For each element it does, in this order:
 //
-//     weights, packed: panel 0            panel 1                  W = panel_width<T>() channels = 64 bytes
+//     acc = bias
+//     acc = fma(weight[i], x[i], acc)      for each input channel i, ascending
+//     acc = acc + residual                 if there is one
+//     y   = activation(acc)                stored once
+//
+// This order is a promise to users: the bits of a result do not depend on the tile. So a kernel never splits a sum into
+// several accumulators and never reorders it. (Portable kernels round the product before they add it.)
+//
+// Weights are packed into panels. A panel holds W = panel_width<T>() output channels, which are 64 bytes of numbers:
+//
+//     weights, packed: panel 0            panel 1
 //       input channel 0 [o0 o1 .. oW-1]   [oW .. o2W-1]            a panel is input_channels * W numbers,
 //       input channel 1 [o0 o1 .. oW-1]   [oW .. o2W-1]            64-byte aligned; the last is filled with zeros
 //       ...
 //
-// The same panel serves two orientations of the register tile (MR rows x NR vectors):
+// A block is computed tile by tile. A tile holds the sums of MR rows of NR vectors in registers. It has one of two
+// orientations, and both read the same panels:
 //
-//     channels as rows                          pixels as rows
-//              NR vectors of pixels                      NR vectors of channels
+//     channel rows                              pixel rows
+//              NR vectors of pixels                      NR vectors of output channels
 //            +---------------------+                   +---------------------+
 //     MR     | acc += weight * x   |            MR     | acc += x * weight   |
 //     output | broadcast * vector  |            pixels | broadcast * vector  |
 //     channels--------------------+                   +---------------------+
 //     needs x_pixel == sizeof(T)                any strides of x
 //
-// Every element is acc = bias; acc = fma(w_i, x_i, acc) for i ascending; acc += residual; activation; one store.
-// This order is a promise to users (the bits do not depend on the tile), so a kernel never splits or reorders it.
+// A kernel row (KernelRow) is one tile shape of one instruction set. A kernel table (KernelTable) holds all kernel rows
+// and the other functions of one instruction set for one type of sums. registry.h chooses the instruction set, and
+// product/blocking.cpp the kernel row.
 #pragma once
 
 #include <cstddef>
@@ -29,15 +41,17 @@
 
 namespace pointwise {
 
-constexpr int panel_bytes = 64;  // of one input channel of a panel
+// Bytes of one input channel in a panel.
+constexpr int panel_bytes = 64;
 
-// Numbers of a type that are one input channel of a panel.
+// Returns the number of output channels in a panel.
 template <class T>
 constexpr int panel_width() {
   return panel_bytes / static_cast<int>(sizeof(T));
 }
 
-// A number of the type that sums have.
+// One number of the type of the sums, float or double. It is held as bytes, so that tables and blocks need no template
+// parameter.
 struct Number {
   alignas(8) unsigned char bytes[8];
 
@@ -56,84 +70,95 @@ struct Number {
   const char* address() const { return reinterpret_cast<const char*>(bytes); }
 };
 
-// Applies an activation to `vectors` contiguous vectors of the ISA's width at `from`. They are stored in rows of
-// `row_vectors`, `row` bytes apart; `to` may be `from`, as one row of all.
+// Applies an activation to `vectors` contiguous vectors at `from`. A vector is as wide as a register of the instruction
+// set. Stores the results at `to` in rows of `row_vectors` vectors, `row` bytes from row to row. `to` may equal `from`
+// if there is only one row.
 using Activate = void (*)(const Number* parameters, const char* from, int64_t vectors, char* to, int64_t row_vectors,
                           ptrdiff_t row);
 
-// Activations so cheap that tiles apply them to their registers.
+// The activations that are cheap enough for tiles to apply them in registers.
 enum class Inline { no, clip, leaky_relu, hardswish };
 
-// Whether channel rows of such vectors may copy the pixels of a tile (Block::copy). Those of 64 bytes lose by it, 1 to
-// 10%: they wait less for L2, and the copying tile is a larger part of the whole. Theirs are not compiled.
+// Returns true if channel rows with vectors of this size may copy the pixels of a tile (Block::copy). Copying makes
+// 64-byte vectors 1 to 10% slower (Zen 5): they stall less on L2, and the tile that copies is a larger share of the
+// work. So their copying functions are not compiled.
 constexpr bool may_copy(int64_t vector_bytes) { return vector_bytes < 64; }
 
-constexpr int activation_kinds = 15;  // Activation::kinds, of which kernel files know nothing
+// Number of activation kinds. registry.cpp checks that it equals Activation::kinds.
+constexpr int activation_kinds = 15;
 
-// What is done to a sum before it is stored.
+// The activation of a block: max(floor, v) for none and relu, a function for all others.
 struct Epilogue {
-  Number floor;          // v becomes max(floor, v): 0 for relu, -infinity for no activation
-  Activate activate;     // every other activation, in place of the floor; null if there is none
-  Inline in_registers;   // the same, if tiles may do it
-  Number parameters[2];  // of activate
+  Number floor;          // 0 for relu, else -infinity
+  Activate activate;     // the function, or null
+  Inline in_registers;   // the same activation if tiles apply it in registers, else no
+  Number parameters[2];  // parameters of the function
 };
 
-// One kernel call. Strides are in bytes; x, y and residual need no alignment. Nothing outside the rectangle is read
-// or written (x has `input_channels` channels and `pixels` pixels; y and residual `pixels` x `channels`).
+// The arguments of one kernel call: pixels, weights, bias and residual in, y out.
+//
+// All strides are in bytes. x, y and residual need no alignment. x has `input_channels` x `pixels` numbers, y and
+// residual have `channels` x `pixels` numbers. A kernel touches no other memory of these three arrays.
 struct Block {
-  int64_t pixels, channels, input_channels;
-  const char* x;
-  ptrdiff_t x_pixel, x_channel;
-  const char* weights;  // the first panel
-  ptrdiff_t panel;      // bytes from one panel to the next
-  const char* bias;     // a whole number of panels, 64-byte aligned
-  char* y;
+  int64_t pixels, channels, input_channels;  // `channels` are output channels
+  const char* x;                             // src, or packed src
+  ptrdiff_t x_pixel, x_channel;              // from pixel to pixel, and from input channel to input channel
+  const char* weights;                       // the first panel
+  ptrdiff_t panel;                           // from panel to panel
+  const char* bias;                          // filled with zeros to whole panels; 64-byte aligned
+  char* y;                                   // dst, or sums for the next call of a split sum
   ptrdiff_t y_pixel, y_channel;
   const char* residual;  // or null
   ptrdiff_t residual_pixel, residual_channel;
-  // Where pixels are not evenly spaced: bytes from y (and residual) to each pixel, in place of y_pixel; else null.
+  // If pixels are not evenly spaced, the bytes from y (or residual) to each pixel, in place of y_pixel. Else null.
   const ptrdiff_t* y_offsets;
   const ptrdiff_t* residual_offsets;
   Epilogue epilogue;
-  // Where the input channels are split over several calls: the sums so far, which stand in for the bias; else null.
-  // Stored as the tile has them, row by row with the lanes side by side; whole tiles of them are read.
+  // Sums that this call continues instead of the bias, or null. An earlier call of a split sum stored them, or
+  // KernelTable::multiply_unpacked did. The vectors of a row of a tile are contiguous, and rows are `sums_row` bytes
+  // apart. Kernels read whole tiles of sums.
   const char* sums;
   ptrdiff_t sums_row;
-  // Room for input_channels * NR vectors, 64-byte aligned, where channel rows may copy the pixels of a tile for the
-  // tiles of other channels to read; else null.
+  // Room for input_channels * NR vectors, 64-byte aligned. The first tile of channel rows copies its pixels there, and
+  // the tiles of other output channels read the copy. Null if tiles must not copy.
   char* copy;
-  // x comes from memory: tiles of 64-byte vectors fetch it ahead.
+  // True if x comes from memory. Tiles of 64-byte vectors then prefetch it.
   bool fetch;
-  // Whole vectors of results go past the caches. y and the steps between its rows are multiples of 64 bytes.
+  // True if tiles of 64-byte vectors use non-temporal stores, unless a tile has unused rows or lanes. y and the stride
+  // from row to row of a tile must then be multiples of 64 bytes.
   bool stream;
 };
 
+// The orientation of a tile: its rows are output channels, or pixels.
 enum class Rows { channels, pixels };
 
-// The product that a row is asked about: of one image and group, or a part of it.
+// The product that a kernel row is asked about: one image and group, or a piece of it.
 struct Problem {
   int64_t m, n, k;  // output channels, pixels, input channels
-  bool direct;      // the lanes of a vector of results are contiguous in dst
+  bool direct;      // vectors of results are contiguous in dst
   const Machine& machine;
-  // Returns the cycles of a tile of `rows` rows and `vectors` whole vectors.
+  // Returns the cycles of a tile of `rows` rows and `vectors` whole vectors. `model` is its first argument. Both are
+  // null in calls of KernelRow::refuses.
   double (*tile_cycles)(const void* model, int64_t rows, int64_t vectors);
   const void* model;
 };
 
-// One register tile shape of one instruction set, as the cost model and the driver see it.
+// One tile shape of one instruction set, as the cost model and the driver see it.
 struct KernelRow {
   const char* name;  // gemm_<type>_<MR>x<NR*lanes>_<rows>_<isa>
   Types types;
   Rows rows;
-  int mr, nr, lanes;
-  void (*run)(const Block&);
-  int unit = 1;  // pieces of pixel rows begin at a multiple of `unit` pixels
-  // Returns why the row does not compute a product, or null. Without a function it computes all.
+  int mr, nr, lanes;          // rows and vectors of a tile, lanes of a vector
+  void (*run)(const Block&);  // computes a block
+  int unit = 1;               // for pixel rows: a piece begins at a multiple of `unit` pixels
+  // Returns why the row cannot compute a product, or null if it can. Without this function it can compute all.
   const char* (*refuses)(const Problem&) = nullptr;
-  // Returns the cycles of a product. Without a function they are those of whole tiles (product/cycle_model.h).
+  // Returns the predicted cycles of a product. Without this function the cost model counts the cycles of whole tiles
+  // (product/cycle_model.h).
   double (*cycles)(const Problem&) = nullptr;
 };
 
+// The kernel rows of a table.
 struct KernelRows {
   const KernelRow* first;
   int count;
@@ -142,39 +167,40 @@ struct KernelRows {
   const KernelRow& operator[](int index) const { return first[index]; }
 };
 
-// How x of one type is packed; it becomes the type of the sums.
+// Functions that pack src of one type. Packed numbers have the type of the sums.
 struct Pack {
-  // Copies pixels into a panel: to[c * to_channel + i * item] = x[c * x_channel + offsets[i]], byte strides.
+  // Copies pixels: to[c * to_channel + i * item] = x[c * x_channel + offsets[i]] for each input channel c and pixel i.
+  // All of these distances are in bytes; `item` is the size of a packed number.
   void (*pixels)(const char* x, ptrdiff_t x_channel, const ptrdiff_t* offsets, int64_t pixels, int64_t channels,
                  char* to, ptrdiff_t to_channel);
-  // Copies contiguous numbers.
+  // Copies `count` contiguous numbers.
   void (*run)(const char* from, int64_t count, char* to);
 };
 
-// By the type of x; null for types that the kernels do not take.
+// Packing functions, by the type of src. Null for types that the kernels do not accept.
 struct PackTable {
   Pack by_type[type_count];
   const Pack& operator[](DType x) const { return by_type[static_cast<int>(x)]; }
 };
 
-// What one translation unit of kernels offers.
+// The functions of one instruction set for one type of sums. A kernel file exports this table and nothing else.
 struct KernelTable {
   KernelRows rows;
   PackTable pack;
-  // Multiplies numbers of packed pixels, in place: `rows` rows of `count`, `row` bytes apart, each row by its factor,
-  // or (by_column) each column by its own. Factors lie side by side.
+  // Multiplies packed pixels by factors, in place. There are `rows` rows of `count` numbers, `row` bytes from row to
+  // row. Each row has its own factor, or each column if `by_column`. Factors are contiguous.
   void (*scale)(char* numbers, ptrdiff_t row, int64_t rows, int64_t count, const char* factors, bool by_column);
-  // Packs the output channels of a panel, or fewer; missing ones are zeros. The weights of a channel are contiguous,
-  // channels are `step` bytes apart.
+  // Packs `channels` output channels into one panel, and fills the rest of the panel with zeros. The weights of an
+  // output channel are contiguous; output channels are `step` bytes apart.
   void (*pack_weights)(const char* weights, ptrdiff_t step, int64_t channels, int64_t input_channels, char* panel);
-  // A pixel's sums over weights that lie as for pack_weights: sums[o] begins as bias[o]. Whole panels of bias are read
-  // and of sums written.
+  // Computes the sums of one pixel from weights that are not packed; they lie as for pack_weights. sums[o] begins with
+  // bias[o]. Reads whole panels of bias and writes whole panels of sums.
   void (*multiply_unpacked)(const char* weights, ptrdiff_t step, int64_t channels, int64_t input_channels,
                             const char* x, ptrdiff_t x_channel, const char* bias, char* sums);
-  // By Activation::Kind; null for none and relu, which are an Epilogue's floor.
+  // Activations, by Activation::Kind. Null for none and relu, which use Epilogue::floor.
   const Activate* activations;
-  // Nothing but multiply-adds of registers, `steps` times a fixed number of them: what the instruction set could do at
-  // best. Returns the floating-point operations that were done, two for a multiply-add.
+  // Executes only multiply-adds on registers, `steps` times a fixed number of them, to measure the FMA peak. Returns
+  // the number of floating-point operations, two for each multiply-add.
   double (*fma_loop)(int64_t steps);
 };
 

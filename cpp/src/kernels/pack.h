@@ -1,4 +1,4 @@
-// Pixels and weights into panels, and what is done to panels.
+// Packs pixels and weights, and multiplies packed pixels by factors.
 #pragma once
 
 #include "kernels/common.h"
@@ -6,7 +6,7 @@
 namespace pointwise {
 namespace {
 
-// Loads `count` contiguous numbers of type X, at most a vector of them, and converts them; the other lanes are zeros.
+// Loads `count` contiguous numbers of type X, at most one vector, and converts them. Sets the other lanes to zero.
 template <class V, class X>
 inline V load_converted(const char* p, int count) {
   using T = typename V::Number;
@@ -19,7 +19,7 @@ inline V load_converted(const char* p, int count) {
   }
 }
 
-// Packs a square of `lanes` pixels and as many channels.
+// Packs a square: `lanes` pixels x `lanes` channels. `even` is true if the offsets are evenly spaced.
 template <class V, class X>
 inline void pack_square(const char* x, const ptrdiff_t* offsets, bool even, char* to, ptrdiff_t to_channel) {
   V v[V::lanes];
@@ -34,8 +34,8 @@ inline void pack_square(const char* x, const ptrdiff_t* offsets, bool even, char
   for (int k = 0; k < V::lanes; ++k) v[k].store(to + k * to_channel);
 }
 
-// Packs pixels whose channels are contiguous: squares of them are transposed in registers. The last squares begin
-// earlier if there are numbers enough, and write some again.
+// Packs pixels whose channels are contiguous. Transposes squares of them in registers. If there are `lanes` pixels and
+// channels or more, the last squares begin earlier and write some numbers a second time.
 template <class V, class X>
 void pack_channels_last(const char* x, const ptrdiff_t* offsets, int64_t pixels, int64_t channels, char* to,
                         ptrdiff_t to_channel) {
@@ -68,7 +68,7 @@ void pack_channels_last(const char* x, const ptrdiff_t* offsets, int64_t pixels,
   }
 }
 
-// See KernelTable::scale.
+// Implements KernelTable::scale.
 template <class V>
 void scale_numbers(char* numbers, ptrdiff_t row, int64_t rows, int64_t count, const char* factors, bool by_column) {
   constexpr int64_t item = sizeof(typename V::Number), lanes = V::lanes;
@@ -86,7 +86,7 @@ void scale_numbers(char* numbers, ptrdiff_t row, int64_t rows, int64_t count, co
   }
 }
 
-// Copies `count` numbers that are `step` bytes apart, and converts them.
+// Copies `count` numbers that are `step` bytes apart to contiguous memory, and converts them.
 template <class T, class X>
 inline void copy_converted(const char* from, ptrdiff_t step, int64_t count, char* to) {
   for (int64_t i = 0; i < count; ++i) {
@@ -95,7 +95,7 @@ inline void copy_converted(const char* from, ptrdiff_t step, int64_t count, char
   }
 }
 
-// See Pack::run.
+// Implements Pack::run.
 template <class V, class X>
 void pack_run(const char* from, int64_t count, char* to) {
   using T = typename V::Number;
@@ -105,7 +105,7 @@ void pack_run(const char* from, int64_t count, char* to) {
     copy_converted<T, X>(from, sizeof(X), count, to);
 }
 
-// See Pack::pixels. Runs of pixels that are contiguous, or every second one, are found once for all channels.
+// Implements Pack::pixels. Finds the runs of evenly spaced pixels once for all channels.
 template <class V, class X>
 void pack_pixels(const char* x, ptrdiff_t x_channel, const ptrdiff_t* offsets, int64_t pixels, int64_t channels,
                  char* to, ptrdiff_t to_channel) {
@@ -136,7 +136,7 @@ void pack_pixels(const char* x, ptrdiff_t x_channel, const ptrdiff_t* offsets, i
 template <class V, class X>
 constexpr Pack pack_of = {pack_pixels<V, X>, pack_run<V, X>};
 
-// See KernelTable::pack, in the order of DType.
+// KernelTable::pack, in the order of DType.
 template <class V>
 constexpr PackTable pack_functions =
     sizeof(typename V::Number) == 4 ? PackTable{{pack_of<V, typename V::Number>,
@@ -147,7 +147,7 @@ constexpr PackTable pack_functions =
                                                  pack_of<V, int16_t>}}
                                     : PackTable{{{nullptr, nullptr}, pack_of<V, typename V::Number>}};
 
-// See KernelTable::pack_weights. Squares of weights are transposed in registers.
+// Implements KernelTable::pack_weights. Transposes squares of weights in registers.
 template <class V>
 void pack_weights_panel(const char* weights, ptrdiff_t step, int64_t channels, int64_t input_channels, char* panel) {
   using T = typename V::Number;

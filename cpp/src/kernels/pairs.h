@@ -1,18 +1,23 @@
-// Pixel rows for channels that leave half a vector or less: 24, 40, 72.
+// Pixel rows for output channels whose last vector, behind a whole one, is at most half full: 24, 40, 72 (16 lanes).
 //
-// A vector of channels that is half empty wastes a quarter of the multiply-adds of 24 channels. Here two pixels share
-// it (halves.h has another way, for CPUs that compute a vector half by half: there the joining below takes as long as a
-// multiply-add and a half, 96 -> 24 channels at 56x56 79% of the peak):
+// A vector that is half empty wastes a quarter of the multiply-adds of 24 channels. Here two pixels share that vector.
+// One tile computes `Pairs` pairs of pixels x one and a half vectors of output channels, in three accumulators for each
+// pair:
 //
-//                 vector of channels     half a vector, twice
+//                 vector of channels     half vector, twice
 //     pixel A     [ a0 ......... a15 ]   [ a16 .. a23 | b16 .. b23 ]
 //     pixel B     [ b0 ......... b15 ]
 //
-// V has beside what common.h asks for, with half = lanes / 2:
-//     twice(p)               half a vector of numbers in both halves
-//     join(a, b)             the lower half of a and the upper half of b
-//     store_lower(p, mask) store_upper(p, mask)    a half, only the lanes of Half::first(n)
-//     load_halves(p, q, mask)                      a half from each, likewise
+// For each input channel, join() puts the numbers of both pixels into one vector. On Zen 4 that takes as long as one
+// and a half multiply-adds (96 -> 24 channels at 56x56 in NHWC: 79% of the peak). Such CPUs gain from halves.h instead.
+//
+// V needs more than common.h and halves.h list:
+//     twice(p)                                     loads a half vector into both halves
+//     join(a, b)                                   the lower half of a and the upper half of b
+//     store_lower(p, mask)  store_upper(p, mask)   stores the lanes of a half, mask = Half::first(n)
+//     load_halves(p, q, mask)                      loads the lower half from p and the upper half from q
+//
+// To save registers, rows share pointers and empty asm statements hide values, as in pixel_rows_column (tile.h).
 #pragma once
 
 #include "kernels/halves.h"
@@ -25,7 +30,7 @@ template <class V>
 struct PairedRow {
   static constexpr ptrdiff_t vector = sizeof(V);
   char* y;
-  ptrdiff_t y_row;  // from pixel to pixel
+  ptrdiff_t y_row;  // bytes from pixel to pixel
   const char* residual;
   ptrdiff_t residual_row;
   decltype(V::Half::first(0)) mask;
@@ -49,7 +54,7 @@ struct PairedRow {
   }
 };
 
-// A place (see finish.h): each row of the tile is two pixels.
+// A place (finish.h). Each row of it is a pair of pixels.
 template <class V>
 struct Paired {
   const RowLayout& layout;
@@ -61,13 +66,14 @@ struct Paired {
   template <class F>
   POINTWISE_INLINE void with_rows(bool, const F& f) const {
     ptrdiff_t y_row = layout.y_row, residual_row = layout.residual_row;
-    asm volatile("" : "+r"(y_row));  // see Straight
+    asm volatile("" : "+r"(y_row));  // prevents spills: see Straight::with_rows
     asm volatile("" : "+r"(residual_row));
     f(PairedRow<V>{y, y_row, residual, residual_row, V::Half::first(layout.last)});
   }
 };
 
-// `tiles` tiles of Pairs pairs of pixels; t.layout.last channels of the second panel are in use, at most half a vector.
+// Computes a column of tiles of Pairs pairs of pixels. The first panel is whole. Of the second panel t.layout.last
+// channels are in use, at most a half vector.
 template <class V, int Pairs, bool Residual>
 __attribute__((noinline)) void pair_rows_column(const Column& t) {
   using T = typename V::Number;
@@ -79,7 +85,7 @@ __attribute__((noinline)) void pair_rows_column(const Column& t) {
   const char *from = t.x, *residual = t.residual, *const weights = t.weights, *const bias = t.bias;
   char* y = t.y;
   for (int64_t tile = t.tiles; tile > 0; --tile) {
-    V sums[Pairs][3];  // of pixel A, of pixel B, and the shared ones
+    V sums[Pairs][3];  // of pixel A, of pixel B, and of both
     const V start = V::load(bias), start_shared = V::twice(bias + vector);
     POINTWISE_UNROLL
     for (int p = 0; p < Pairs; ++p) {
@@ -114,8 +120,8 @@ __attribute__((noinline)) void pair_rows_column(const Column& t) {
   }
 }
 
-// The last panel and the half behind it as pairs; what is before them, and the pixels behind the last tile, as ordinary
-// pixel rows.
+// Computes a block. Pairs compute the last whole vector and the half vector behind it. Ordinary pixel rows compute the
+// vectors before these, the pixels behind the last tile, and blocks that these tiles cannot compute.
 template <class V, int Pairs>
 void run_pair_rows(const Block& b) {
   constexpr int rows = 2 * Pairs;

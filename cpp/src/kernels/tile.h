@@ -1,4 +1,21 @@
-// The register tile, written once over a vector type V.
+// The register tile, written once over the vector type V (common.h).
+//
+// A tile holds the sums of MR rows x NR vectors in registers, acc[MR][NR]. They begin with the bias, or with the sums
+// of an earlier call. Then each input channel adds its products:
+//
+//     channel rows:  acc[r][j] += broadcast(weight of output channel r) * x of the pixels of vector j
+//     pixel rows:    acc[r][j] += broadcast(x of pixel r) * weights of the output channels of vector j
+//
+// At the end finish() adds the residual, applies the activation and stores the tile (finish.h).
+//
+// One function call computes a column: tiles one below the other. The loop over these tiles is in the function that
+// computes a tile. With a call for each tile, the CPU does not overlap the stores of a tile with the multiply-adds of
+// the next one. (Zen 5, 16 input channels: 83% of the peak, and 90% with the loop inside.)
+//
+// The loop over input channels must not spill. It needs almost all registers: vector registers for the tile, general
+// ones for addresses. So the operands of that loop are local variables. Empty asm statements hide values from which the
+// compiler would otherwise derive more addresses. Count spills before and after each change, as docs/design/kernels.md
+// shows.
 #pragma once
 
 #include "kernels/finish.h"
@@ -6,34 +23,31 @@
 namespace pointwise {
 namespace {
 
-// A column of register tiles, one below the other. Row r is contiguous at y + r * layout.y_row.
-//
-// The loop over the tiles is inside the function that computes one: with a call for each tile, the CPU does not overlap
-// the stores of a tile with the multiply-adds of the next one (16 input channels: 83 -> 90% of the peak; 64: 95 ->
-// 97%).
+// The arguments of a column of tiles. Row r of the column is stored at y + r * layout.y_row. Strides are in bytes.
 struct Column {
   int64_t input_channels, tiles;
   const char* x;
   ptrdiff_t x_pixel, x_channel;
   const char* weights;
-  ptrdiff_t panel;  // bytes from one panel to the next
+  ptrdiff_t panel;  // from panel to panel
   const char* bias;
-  const char* sums;  // in place of the bias, or null
+  const char* sums;  // replaces the bias; or null
   ptrdiff_t sums_row;
   char* y;
   const char* residual;  // or null
   RowLayout layout;
-  char* copy;  // where a tile of channel rows puts its vectors of x, NR of each input channel: or null
-  int rows;    // rows to store of the last tile: at most MR
-  // Bytes of x that are fetched ahead, maybe beyond its end: of each pixel two tiles below, its channels; or of each
-  // input channel, the pixels of the next column, by all tiles of this one together. 0 where none are.
+  char* copy;  // for channel rows: room for a copy of the vectors of x, NR for each input channel; or null
+  int rows;    // for channel rows: rows of the last tile that are stored, at most MR
+  // Number of bytes to prefetch, or 0. They may lie beyond the end of x. Pixel rows prefetch this number of bytes of
+  // each pixel two tiles below. Channel rows prefetch the pixels of the next column, this number of bytes of each input
+  // channel; each tile of a column prefetches a share of the input channels.
   ptrdiff_t fetch;
   Epilogue epilogue;
 };
 
 template <class V, int MR, int NR>
 inline void load_sums(const char* sums, ptrdiff_t sums_row, V (&acc)[MR][NR]) {
-  asm volatile("" : "+r"(sums_row));  // see Straight
+  asm volatile("" : "+r"(sums_row));  // prevents spills: see Straight::with_rows
   POINTWISE_UNROLL
   for (int r = 0; r < MR; ++r) {
     POINTWISE_UNROLL
@@ -41,12 +55,12 @@ inline void load_sums(const char* sums, ptrdiff_t sums_row, V (&acc)[MR][NR]) {
   }
 }
 
-// How much of the last vector of a row is used: all of it, a part, or half of it at most. A part is loaded with a mask;
-// multiply-adds of a half take half the time where CPUs compute 64-byte vectors half by half.
+// How much of the last vector of a row is in use: the whole, a part, or at most half. The last two are loaded with a
+// mask. The multiply-adds of a half take half of the time on CPUs with half-width units.
 enum class Last { whole, part, half };
 
-// Rows are output channels, lanes are pixels. Copy: the vectors of x are stored to t.copy, side by side, for the tiles
-// of other output channels to read.
+// Computes a column of channel rows: rows are output channels, lanes are pixels. If Copy, also stores the vectors of x
+// to t.copy, contiguous, for the tiles of other output channels.
 template <class V, int MR, int NR, bool Residual, Last L, bool Copy>
 __attribute__((noinline)) void channel_rows_column(const Column& t) {
   using T = typename V::Number;
@@ -113,9 +127,12 @@ __attribute__((noinline)) void channel_rows_column(const Column& t) {
   }
 }
 
-// Rows are pixels, lanes are output channels. Three rows share a pointer (x, x + stride, x + 2 stride are addresses
-// that the CPU forms by itself): one pointer a row would spill, and one for all makes the compiler multiply. Tall tiles
-// have no register for so many pointers: there a fourth row adds 3 stride from one (28 rows: 80 -> 84% of the peak).
+// Computes a column of pixel rows: rows are pixels, lanes are output channels.
+//
+// Three rows share a pointer, because x, x + stride and x + 2 * stride are addresses of single instructions. One
+// pointer for each row would spill, and one for all rows makes the compiler multiply. Tiles of more than 20 rows would
+// need too many pointers: there four rows share one, and `third` holds 3 * stride. (Zen 5, 28 rows: 84% of the peak
+// instead of 80.)
 template <class V, int MR, int NR, bool Residual>
 __attribute__((noinline)) void pixel_rows_column(const Column& t) {
   using T = typename V::Number;

@@ -12,7 +12,7 @@
 namespace pointwise {
 
 #if defined(__x86_64__)
-// __builtin_cpu_supports also asks the operating system (XGETBV) whether it keeps the wide registers.
+// __builtin_cpu_supports also checks that the operating system saves the wide registers (XGETBV).
 bool cpu_has_avx2() { return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma"); }
 
 bool cpu_has_avx512() {
@@ -36,7 +36,7 @@ unsigned amd_family() { return 0; }
 
 namespace {
 
-// What the system says, where it says it.
+// Returns the size that the system reports, or `otherwise` if it reports none.
 int64_t cache_size(int name, int64_t otherwise) {
   const int64_t bytes = name >= 0 ? sysconf(name) : 0;
   return bytes > 0 ? bytes : otherwise;
@@ -63,7 +63,8 @@ int64_t l2_cache_size() {
 int64_t l3_cache_size() {
   static Lazy<int64_t> size;
   return size.get([] {
-    // What this CPU shares: sysconf may count the whole package (402 MB on an EPYC whose cores share 32 MiB).
+    // Reads the size that this CPU shares. sysconf may report the whole package: on an EPYC (Zen 5), 402 MB instead of
+    // 32 MiB.
     std::ifstream file("/sys/devices/system/cpu/cpu0/cache/index3/size");
     int64_t number = 0;
     char unit = 0;

@@ -1,15 +1,18 @@
-// What the CPU and its caches are, asked once.
+// Features of the CPU and the sizes of its caches, detected once.
 #pragma once
 
 #include <cstdint>
 
 namespace pointwise {
 
-bool cpu_has_avx2();    // AVX2 and FMA, usable under this operating system
-bool cpu_has_avx512();  // AVX-512 F, BW, DQ and VL, likewise
-unsigned amd_family();  // 0 of other CPUs
+// Returns true if CPU and operating system support AVX2 and FMA.
+bool cpu_has_avx2();
+// Returns true if they support AVX2, FMA and AVX-512 F, BW, DQ and VL.
+bool cpu_has_avx512();
+// Returns the family of an AMD CPU, or 0 for other CPUs.
+unsigned amd_family();
 
-// Bytes of a core's first- and second-level data caches, and of the third level.
+// Returns the bytes of a core's L1 data cache, of its L2 and of the L3 that it shares with other cores.
 int64_t l1_cache_size();
 int64_t l2_cache_size();
 int64_t l3_cache_size();

@@ -1,4 +1,4 @@
-// Every other CPU: the constants of Zen 5.
+// The constants of every other CPU: those of Zen 5.
 #include "machine/machine.h"
 
 namespace pointwise {

@@ -14,7 +14,8 @@ static_assert(offsetof(Machine, fma_per_cycle) +
                   sizeof(Machine),
               "every constant has a name");
 
-// Keeps every replacement reachable, because a thread may still read an earlier one.
+// A machine that replaces the detected one. All replacements stay reachable, because a thread may still read an earlier
+// one.
 struct Replacement {
   Machine machine;
   const Replacement* previous;
@@ -22,7 +23,7 @@ struct Replacement {
 
 std::atomic<const Replacement*> replacement{nullptr};
 
-// AMD's family 0x19 is Zen 3 and, with AVX-512, Zen 4; 0x1a is Zen 5.
+// AMD's family 0x19 is Zen 3, or Zen 4 if it has AVX-512. Family 0x1a is Zen 5.
 Machine find_machine() {
   if (amd_family() == 0x19 && cpu_has_avx512()) return zen4();
   if (amd_family() == 0x1a) return zen5();

@@ -1,4 +1,4 @@
-// AMD's Zen 4, fitted by hand: the constants in which it differs from Zen 5.
+// The constants of AMD's Zen 4 that differ from those of Zen 5. They were fitted by hand.
 #include "machine/machine.h"
 
 namespace pointwise {

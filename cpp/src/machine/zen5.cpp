@@ -1,4 +1,5 @@
-// AMD's Zen 5, fitted by hand. The constants of a single vector were fitted on Zen 4, which alone uses them.
+// The constants of AMD's Zen 5, fitted by hand. Those of a single vector were fitted on Zen 4: only half-width machines
+// use them.
 #include "machine/machine.h"
 
 namespace pointwise {

@@ -13,14 +13,14 @@
 namespace pointwise {
 namespace {
 
-// A layer keeps its own packed weights to itself: these are packed again.
+// Packs the weights of a layer again, because its packed weights are private.
 PackedWeights weights_of(const Layer& layer) {
   const Options& options = layer.options();
   const int64_t inputs = layer.c_in() / options.groups, item = item_size(options.dtype);
   const AlignedBytes weights = allocate_aligned(allocation_size(allocation_size(layer.c_out(), inputs), item));
   const AlignedBytes bias = allocate_aligned(allocation_size(layer.c_out(), item));
   layer.copy_weights(weights.get());
-  layer.copy_bias(bias.get());  // zeros where there is none
+  layer.copy_bias(bias.get());  // zeros if there is none
   const View bias_view(bias.get(), options.dtype, {layer.c_out()});
   return pack_weights(View(weights.get(), options.dtype, {layer.c_out(), inputs}), &bias_view, options);
 }
@@ -35,7 +35,7 @@ bool same_way(const Blocking& a, const Blocking& b) {
   return a.kernel_row == b.kernel_row && a.packing == b.packing && a.n_axes == b.n_axes;
 }
 
-// The box that reads src; the first one where none does.
+// Returns the first box that reads src, or box 0 if none does.
 int main_box(const Product& product) {
   for (int i = 0; i < product.boxes; ++i)
     if (product.box[i].k > 0) return i;
@@ -45,7 +45,7 @@ int main_box(const Product& product) {
 }  // namespace
 
 std::vector<Alternative> ways_to_run(const Layer& layer, const Shape& src_shape) {
-  const FloatEnvironment environment;  // the cost model rounds
+  const FloatEnvironment environment;  // the cost model needs the default state
   const Options& options = layer.options();
   const Layout& layout = parse_layout(options.layout);
   const View src(nullptr, options.dtype, src_shape), dst(nullptr, options.dtype, layer.output_shape(src_shape));

@@ -1,5 +1,5 @@
-// Every way in which a layer's product could run: so that the choice of the cost model can be measured against the
-// others. For measurements and tests only.
+// The alternatives for the product of a layer, to measure the choice of the cost model against the others. For
+// measurements and tests only.
 #pragma once
 
 #include <string>
@@ -11,16 +11,16 @@
 namespace pointwise {
 
 struct Alternative {
-  std::string words;  // kernel row, packing, and images x pixels where they can differ: of each alternative others
-  double cycles;      // what the cost model expects of the product
+  std::string words;  // kernel row, packing and, if the box has several axes, images x pixels
+  double cycles;      // predicted for the product
   Plan plan;
 };
 
-// The choice first, then the others in the order of the cost model's candidates. Empty where the result is. For
-// C-contiguous arrays, on one thread, without a residual.
+// Returns the choice, then the other alternatives in the order of candidates(). Returns nothing if the result is empty.
+// All are for C-contiguous arrays, one thread and no residual.
 std::vector<Alternative> ways_to_run(const Layer& layer, const Shape& src_shape);
 
-// Runs them.
+// Runs the alternatives of a layer.
 class Alternatives {
  public:
   Alternatives(const Layer& layer, const Shape& src_shape);

@@ -1,4 +1,4 @@
-// The internal headers that the Python extension may use. It includes this one alone.
+// The internal headers that the Python extension may use. It includes only this one.
 #pragma once
 
 #include "base/checked.h"

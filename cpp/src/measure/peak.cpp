@@ -19,8 +19,8 @@ struct Round {
   double flops, seconds;
 };
 
-// Timed as a whole, so that a thread which comes late counts against the result. In several pieces a thread, as a call
-// has: where one core is held up the others do its share, and no layer is faster than the peak beside it.
+// Times all threads together, so that a late thread reduces the result. Each thread has several pieces, as in a call.
+// If one core is delayed, the others compute its pieces, so no layer is faster than the peak measured beside it.
 Round run_round(double (*loop)(int64_t), int64_t steps, int threads) {
   constexpr int pieces = 8;
   std::atomic<int64_t> flops{0};
@@ -31,7 +31,7 @@ Round run_round(double (*loop)(int64_t), int64_t steps, int threads) {
   return {static_cast<double>(flops), elapsed.count()};
 }
 
-// Copies without the caches' lines of `to`, but for the bytes before its first whole line and after its last one.
+// Copies with non-temporal stores, except for the bytes before the first whole line of `to` and after the last one.
 void stream(char* to, const char* from, int64_t bytes) {
 #if defined(__SSE2__)
   constexpr int64_t line = 64;
@@ -45,7 +45,7 @@ void stream(char* to, const char* from, int64_t bytes) {
     }
   }
   std::memcpy(to + done, from + done, bytes - done);
-  _mm_sfence();  // whoever is told that the copy is done sees all of it
+  _mm_sfence();  // makes the stores visible to other threads before the copy counts as done
 #else
   std::memcpy(to, from, bytes);
 #endif
@@ -55,8 +55,8 @@ void stream(char* to, const char* from, int64_t bytes) {
 
 double fma_peak(double (*fma_loop)(int64_t), int threads, int blocks, double block) {
   const int team = openmp_limit(std::max(threads, 1));
-  // The length of a block comes from the fastest of a few short runs of this thread alone: a team on a busy machine may
-  // stall in every one, and its blocks would be too short to say anything.
+  // Derives the steps of a run from the fastest of a few short runs on this thread alone. On a busy machine a team may
+  // be delayed in every one of them, and then its runs would be too short to measure.
   constexpr int64_t probe = 1 << 14;
   double fastest = run_round(fma_loop, probe, 1).seconds;
   for (int i = 0; i < 8; ++i) fastest = std::min(fastest, run_round(fma_loop, probe, 1).seconds);

@@ -1,4 +1,4 @@
-// What the machine could do at best: the yardsticks of benchmarks.
+// Measures the limits of the machine, to which benchmarks compare.
 #pragma once
 
 #include <cstdint>
@@ -7,14 +7,14 @@
 
 namespace pointwise {
 
-// Floating-point operations a second (two for a multiply-add) of `threads` threads together that do nothing but
-// multiply-adds on registers, with the instruction set in use: the best of so many blocks of so many seconds. Fewer
-// threads take part where a call's would be fewer: after a fork, or within somebody's parallel region.
+// Returns the FMA peak of `threads` threads together: floating-point operations per second, two per multiply-add. The
+// threads do only multiply-adds on registers, with the instruction set in use. The result is the best of `blocks` runs
+// of `block` seconds each. openmp_limit() applies, as to a call.
 double fma_peak(DType dtype, int threads, int blocks, double block = 2e-3);
-// The same of a kernel table's fma_loop, whatever instruction set is in use.
+// Returns the same for the fma_loop of any kernel table.
 double fma_peak(double (*fma_loop)(int64_t steps), int threads, int blocks, double block = 2e-3);
 
-// Copies bytes between arrays that do not overlap, past the caches where the CPU can: its stores do not read the lines
+// Copies bytes between arrays that do not overlap, with non-temporal stores on x86. Such stores do not read the lines
 // that they overwrite.
 void streaming_copy(void* to, const void* from, int64_t bytes, int threads);
 

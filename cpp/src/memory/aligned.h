@@ -1,4 +1,4 @@
-// Memory that begins at a line of the cache.
+// Memory that begins at a cache line.
 #pragma once
 
 #include <cstdint>
@@ -6,11 +6,13 @@
 
 namespace pointwise {
 
-// 64-byte aligned memory. Throws std::bad_alloc.
 struct FreeAligned {
   void operator()(void* p) const;
 };
 using AlignedBytes = std::unique_ptr<char, FreeAligned>;
+
+// Returns `bytes` bytes of 64-byte aligned memory. If the system has none, gives the idle buffers of the result pool
+// back to it and tries again. Throws std::bad_alloc.
 AlignedBytes allocate_aligned(int64_t bytes);
 
 }  // namespace pointwise

@@ -15,10 +15,12 @@ namespace {
 
 constexpr int64_t huge_page = int64_t{2} << 20, page = 4096;
 
-// From a huge page on, memory is mapped by itself, aligned so that the system can use huge pages; and it goes back to
-// the system when it is freed, whatever the allocator's policy is.
+// Returns true if a buffer has its own mapping. The mapping is aligned, so that the system can use huge pages. It goes
+// back to the system when it is freed, whatever the policy of the allocator.
 bool is_mapped(int64_t capacity) { return capacity >= huge_page; }
 
+// Maps memory that begins at a huge page: maps a huge page more than needed, then unmaps both ends. Returns null on
+// failure.
 char* map(int64_t capacity) {
   int64_t padded;
   if (!checked_add(capacity, huge_page, &padded)) return nullptr;
@@ -46,17 +48,18 @@ void system_free(Buffer buffer) noexcept {
     std::free(buffer.data);
 }
 
-// Sizes that differ little share buffers.
+// Rounds up to whole pages, so that results of similar sizes can use the same buffers.
 int64_t capacity_for(int64_t bytes) {
   int64_t padded;
   if (!checked_add(bytes, page, &padded)) throw std::bad_alloc();
   return round_up(bytes, page);
 }
 
-// A lock that is tried, never waited for.
+// A lock that is tried at most `tries` times and never waited for (result_pool.h has the reason). Its acquire and
+// release order all accesses to the members that it guards.
 class TryLock {
  public:
-  explicit TryLock(std::atomic<bool>* locked, int tries = 100) : locked_(locked) {  // it is held for some 10 ns
+  explicit TryLock(std::atomic<bool>* locked, int tries = 100) : locked_(locked) {
     for (int i = 0; i < tries && !owns_; ++i) owns_ = !locked_->exchange(true, std::memory_order_acquire);
   }
   ~TryLock() {
@@ -73,7 +76,8 @@ class TryLock {
 
 class Pool {
  public:
-  // An idle buffer that is large enough and not wasteful, or none.
+  // Returns an idle buffer that is large enough, and at most an eighth larger. Returns no data if there is none, or if
+  // the lock is taken.
   Buffer take(int64_t capacity) {
     const TryLock lock(&locked_);
     if (!lock) return {};
@@ -86,6 +90,8 @@ class Pool {
     return {};
   }
 
+  // Keeps a buffer. Frees others, or the buffer itself, if the pool cannot keep all. Frees after it has unlocked the
+  // pool.
   void give(Buffer buffer) {
     std::array<Buffer, most_idle + 1> over;
     int overs = 0;
@@ -105,7 +111,8 @@ class Pool {
     for (int i = 0; i < overs; ++i) system_free(over[i]);
   }
 
-  // Asked for by name, so it tries long enough for anybody who is at work here; one lost in a fork never answers.
+  // Frees the buffers that have been idle longest, until at most `limit` bytes are idle. Tries the lock often enough to
+  // outlast a thread that holds it. Gives up if the lock was held at a fork.
   void shrink(int64_t limit) {
     std::array<Buffer, most_idle> over;
     int overs = 0;
@@ -135,13 +142,13 @@ class Pool {
     for (--count_; i < count_; ++i) idle_[i] = idle_[i + 1];
   }
 
-  std::atomic<bool> locked_{false};
-  std::array<Buffer, most_idle> idle_;  // the longest unused first
+  std::atomic<bool> locked_{false};     // guards idle_, count_ and changes of bytes_
+  std::array<Buffer, most_idle> idle_;  // the one that has been idle longest comes first
   int count_ = 0;
   std::atomic<int64_t> bytes_{0}, limit_{int64_t{128} << 20};
 };
 
-// Not for a moment unmade, and never destroyed: arrays may die after static objects do.
+// Initialized at compile time and never destroyed, because arrays may be freed after static objects are destroyed.
 Pool the_pool;
 static_assert(std::is_trivially_destructible_v<Pool>);
 Pool& pool() { return the_pool; }

@@ -1,13 +1,15 @@
-// Memory that calls work in.
+// Scratch memory of calls.
 #pragma once
 
 #include "memory/aligned.h"
 
 namespace pointwise {
 
-// Memory that a calling thread keeps from call to call, so that a hot call allocates nothing.
+// Memory that a calling thread keeps from call to call, so that a repeated call allocates nothing.
 class Scratch {
  public:
+  // Returns 64-byte aligned memory, whose contents are undefined. It replaces the memory of earlier calls. Throws
+  // std::bad_alloc.
   char* get(int64_t bytes) {
     if (bytes > size_) {
       memory_.reset();
@@ -17,7 +19,7 @@ class Scratch {
     }
     return memory_.get();
   }
-  // What is kept is bounded: a call that needed more gives it back.
+  // Frees the memory if it is larger than a thread may keep.
   void trim() {
     if (size_ > most_kept) {
       memory_.reset();

@@ -13,17 +13,19 @@
 namespace pointwise {
 namespace {
 
-// Pieces of each thread, at most: enough that a slow core can take fewer.
+// The numbers of pieces per thread to weigh, and the largest of them. With several, a slow core can compute fewer.
 constexpr int rounds_to_weigh[] = {1, 2, 3, 4, 8};
 constexpr int most_rounds = 8;
-// A sum over more channels than this is split: the tile's pixels leave L1 and the TLB before the next tile reads them
-// (8192 -> 64 channels at 28x28 in NCHW: 50 GFLOP/s whole, 162 split; 4096 -> 64: 133 and 193).
+// A sum over more input channels than the first number is split. Otherwise the pixels of a tile leave L1 and the TLB
+// before the next tile reads them (Zen 5, 8192 -> 64 channels at 28x28 in NCHW: 162 GFLOP/s split, 50 whole; 4096 ->
+// 64: 193 and 133).
 constexpr int64_t most_input_channels = 1536, input_channels_a_call = 1024;
-// Pixels, and channels, of a kernel call: it multiplies such counts with each other.
+// Maximum number of pixels, or of output channels, in a kernel call. Kernels multiply such numbers with each other.
 constexpr int64_t most_of_a_call = int64_t{1} << 30;
 
-// Cuts each image and group into pieces, by pixels, by channels or both ways. What is weighed: rounds of pieces as
-// long as the largest, until the slowest thread is done. Borrowed weights are packed once: by channels alone.
+// Cuts each image and group into pieces: by pixels, by output channels, or by both. Takes the cut with the least time
+// until the slowest thread is done, if all pieces take as long as the largest. With borrowed weights, cuts only by
+// output channels, so that each weight is packed once.
 void split(const Work& work, const KernelRow& row, Blocking* b) {
   const Machine& cpu = *work.machine;
   const bool channel_rows = row.rows == Rows::channels;
@@ -43,7 +45,7 @@ void split(const Work& work, const KernelRow& row, Blocking* b) {
       n.count = work.borrowed ? 1 : std::min(pixel_parts, n.units());
       m.count = std::min(channel_parts, m.units());
       const bool across = (channel_rows ? m : n).count > 1;
-      // Every piece packs its pixels, whoever else packs them too.
+      // Every piece packs its pixels, even if other pieces pack the same ones.
       const double largest =
           scale * compute_cycles(work, row, n.largest(), m.largest(), b->indirect) * (across ? cpu.cut_across : 1) +
           (shares_lines && m.count > 1 ? cpu.shared_line_cycles : 0) * static_cast<double>(n.largest()) +
@@ -63,7 +65,7 @@ void split(const Work& work, const KernelRow& row, Blocking* b) {
         if (few < parts / few) weigh(parts / few, few);
       }
     }
-    // L3 is shared: what comes from it takes as long for all threads as for one.
+    // Threads share L3: together they read weights from it no faster than one thread.
     const double weights = static_cast<double>(work.k) * static_cast<double>(work.m * work.item);
     const double l3 = weights > work.l2 / 2 ? static_cast<double>(units) * weights / cpu.l3_bytes_per_cycle : 0;
     b->makespan = best + l3 * (1 - 1.0 / team);
@@ -71,8 +73,9 @@ void split(const Work& work, const KernelRow& row, Blocking* b) {
   b->pieces = units * b->n_parts.count * b->m_parts.count;
 }
 
-// Cache blocks. Beyond these sizes the order of the loops hardly matters (under 1%): they bound scratch memory and keep
-// what is streamed many times out of L3.
+// Chooses the sizes of blocks, and of the workspace regions that they need. Blocks bound the workspace and keep in L2
+// what tiles read many times. Apart from that, the order of the loops over blocks hardly
+// matters.
 void size_blocks(const Work& work, const KernelRow& row, Blocking* b) {
   const bool channel_rows = row.rows == Rows::channels;
   const int64_t unit = channel_rows ? int64_t{row.nr} * row.lanes : row.mr, panel = 64 / work.item;
@@ -92,7 +95,8 @@ void size_blocks(const Work& work, const KernelRow& row, Blocking* b) {
   const auto most_pixels = [&](int64_t n) { b->n_block = std::min(b->n_block, std::max<int64_t>(1, n / unit) * unit); };
   most_pixels(most_of_a_call);
   if (!channel_rows) most_pixels(work.l2 / 4 / bytes);
-  // Packed pixels that a single row of tiles reads stay in L1 (64 -> 1 channels, 200 pixels in NHWC: 1.8 -> 1.5 us).
+  // If one tile has all output channels, packed pixels are read once and stay in L1 (Zen 5, 64 -> 1 channels, 200
+  // pixels in NHWC: 1.5 us instead of 1.8).
   const bool once = b->packing == Packing::channels && work.m <= row.mr;
   if (b->packing != Packing::none) most_pixels((once ? work.l1 : work.l2) / 4 / (k * work.item));
   if (split_inputs) most_pixels(work.l2 / 4 / (b->m_block * work.item));
@@ -107,7 +111,7 @@ void size_blocks(const Work& work, const KernelRow& row, Blocking* b) {
   }
   if (copies_pixels(work, row, b->k_block))
     b->copy = allocation_size(b->k_block, int64_t{row.nr} * row.lanes * work.item);
-  if (split_inputs) {  // whole tiles
+  if (split_inputs) {  // room for whole tiles
     const int64_t tile = std::max<int64_t>(panel, channel_rows ? row.mr : row.nr * row.lanes);
     const int64_t n = round_up(b->n_block, unit), m = round_up(b->m_block, tile);
     b->sums_row = padded_row((channel_rows ? n : m) * work.item);
@@ -115,12 +119,13 @@ void size_blocks(const Work& work, const KernelRow& row, Blocking* b) {
   }
 }
 
-// Of what a copy takes: all of it, or less.
+// Returns the factor for the cycles of packing.
 double copies_share(const Work& work, const KernelRow& row) {
   return row.lanes * work.item == 64 ? work.machine->wide_copies : 1;
 }
 
-// Packs a pixel whose channels lie side by side, in squares of `lanes` of both; or a channel whose pixels do.
+// Returns the cycles to pack a pixel with `count` contiguous channels, transposed in squares of lanes x lanes. The same
+// holds for a channel with `count` contiguous pixels.
 double transpose_pixel_cycles(const Work& work, const KernelRow& row, int64_t count) {
   const Machine& cpu = *work.machine;
   const int64_t rest = count % row.lanes;
@@ -141,7 +146,7 @@ Candidate consider(const Work& work, const KernelRow& row, int index, int n_axes
   const Axis& inner = work.axis[work.axes - 1];
   b.even = true;
   bool even_src = true;
-  int64_t runs = 1, outside = 1;  // of pixels that step evenly; of what is outside of an axis
+  int64_t runs = 1, outside = 1;  // ranges of evenly spaced pixels; product of the outer axes
   for (int i = work.axes - n_axes; i + 1 < work.axes; ++i) {
     const Axis &outer = work.axis[i], &next = work.axis[i + 1];
     const bool even = outer.src == next.size * next.src;
@@ -152,21 +157,21 @@ Candidate consider(const Work& work, const KernelRow& row, int index, int n_axes
   }
   const bool channel_rows = row.rows == Rows::channels, reads = work.k > 0;
   if (packing == Packing::none && reads) {
-    if (work.types.x != row.types.x) candidate.refused = "the source is converted while it is packed";
-    if (work.scaled) candidate.refused = "input channels are scaled where they are packed";
-    if (!even_src) candidate.refused = "pixels of the source do not step evenly";
+    if (work.types.x != row.types.x) candidate.refused = "the source must be packed, which converts its dtype";
+    if (work.scaled) candidate.refused = "the source must be packed, which applies input_scale";
+    if (!even_src) candidate.refused = "pixels of the source are not evenly spaced";
     if (channel_rows && inner.src != work.x_item && b.n > 1)
-      candidate.refused = "pixels of the source are not side by side";
+      candidate.refused = "pixels of the source are not contiguous";
   }
-  const bool transposes = work.src_k != work.x_item;  // where pixels are packed that lie side by side
+  const bool transposes = work.src_k != work.x_item;  // Packing::pixels, if channels are not contiguous
   if (packing == Packing::pixels && channel_rows)
-    candidate.refused = "its pixels must be side by side";
+    candidate.refused = "its pixels must be contiguous";
   else if (packing == Packing::pixels && transposes && (inner.src != work.x_item || !even_src))
-    candidate.refused = "neither channels nor pixels are side by side";
-  if (packing != Packing::none && !reads) candidate.refused = "nothing to pack";
+    candidate.refused = "neither channels nor pixels of the source are contiguous";
+  if (packing != Packing::none && !reads) candidate.refused = "there are no input channels to pack";
   if (candidate.refused != nullptr) return candidate;
 
-  // How a vector of results gets to dst.
+  // A vector of results is stored directly, transposed, or number by number.
   const bool pixels_adjacent =
       b.even && (inner.dst == work.item || b.n == 1) && (!work.residual || inner.residual == work.item || b.n == 1);
   const bool channels_adjacent = (work.dst_m == work.item || work.m == 1) &&
@@ -175,8 +180,8 @@ Candidate consider(const Work& work, const KernelRow& row, int index, int n_axes
   const bool transposed = channel_rows ? channels_adjacent : pixels_adjacent;
   if (row.refuses != nullptr) candidate.refused = row.refuses({work.m, b.n, work.k, direct, cpu, nullptr, nullptr});
   if (candidate.refused != nullptr) return candidate;
-  // A square takes as long where few channels leave more than half of it empty (1 -> 2 channels at 11x12 in NHWC: 0.37
-  // us so, 0.23 otherwise).
+  // A transposed square takes its full time even if few channels fill less than half of it (Zen 4, 1 -> 2 channels at
+  // 11x12 in NHWC: 0.37 us transposed, 0.23 otherwise).
   const double squares = channel_rows ? std::max(1.0, row.lanes / 2.0 / static_cast<double>(work.m)) : 1;
   b.indirect = direct ? 0 : transposed ? squares * cpu.transpose_cycles : cpu.scatter_cycles * row.lanes;
 
@@ -201,7 +206,7 @@ Candidate consider(const Work& work, const KernelRow& row, int index, int n_axes
   return candidate;
 }
 
-// The ways in which rows can run, without their pieces.
+// Calls `take` with every candidate, before it is cut into pieces.
 template <class Take>
 void consider_all(const Work& work, const KernelRows& rows, const Take& take) {
   for (int index = 0; index < rows.count; ++index)
@@ -240,7 +245,7 @@ Blocking choose_blocking(const Work& work, const KernelRows& rows) {
   const double cycles = best.cycles;
   cut_up(work, rows[best.kernel_row], &best);
   if (work.threads == 1) return best;
-  // A way that takes a little longer on one thread may come out more even on several.
+  // A candidate that is slightly slower on one thread may divide more evenly among several.
   consider_all(work, rows, [&](Candidate candidate) {
     const Blocking& b = candidate.blocking;
     if (candidate.refused != nullptr || b.cycles > 1.1 * cycles || b.cycles >= best.makespan * work.threads) return;

@@ -1,10 +1,15 @@
-// Which kernel row computes a box, and in what pieces: arithmetic on integers, no pointers, no arrays.
+// Chooses the blocking of a box: its kernel row, packing, pieces and blocks. The choice is arithmetic only.
 //
-//     for piece in images x groups x pixel blocks x channel blocks:        handed out to threads
-//       for chunk of pixels in the piece's pixel block:                    fits L2; packed here if need be
-//         for chunk of channels in the piece's channel block:              its weights fit L2
-//           for chunk of input channels:                                   all, unless there are very many
-//             kernel(chunk of pixels x chunk of channels)                  loops over register tiles
+// clang-format off
+//     for piece in images x groups x n_parts x m_parts:      one thread computes a piece
+//       for n_block pixels of the piece:                     packs src, unless the kernel reads it in place
+//         for m_block output channels of the piece:          packs weights, if they are borrowed
+//           for k_block input channels:                      usually all of them
+//             kernel(n_block x m_block x k_block)            loops over tiles
+// clang-format on
+//
+// Tiles read one operand of a kernel call many times: channel rows the weights, pixel rows src. Blocks are so small
+// that this operand fits L2.
 #pragma once
 
 #include <array>
@@ -19,17 +24,17 @@
 
 namespace pointwise {
 
-// What the choice depends on.
+// The inputs of the choice.
 struct Work {
   Types types;
-  int x_item, item;  // bytes of a number of src; and of weights, sums and dst
+  int x_item, item;  // bytes of a number: of src; of weights, sums and dst
   int64_t groups, m, k;
   int axes;
   std::array<Axis, max_axes> axis;  // as in Box
   ptrdiff_t src_k, dst_m, residual_m;
   bool residual;
-  bool scaled;    // input channels are multiplied by a scale when they are packed
-  bool borrowed;  // weights are packed when they are used
+  bool scaled;    // packing multiplies input channels by input_scale
+  bool borrowed;  // weights are packed during the call
   int threads;
   int64_t l1, l2;  // bytes of a core's caches
   const Machine* machine;
@@ -37,12 +42,12 @@ struct Work {
 
 enum class Packing {
   none,      // the kernel reads src in place
-  channels,  // a panel [input channel][pixel]: lanes of pixels side by side
-  pixels,    // rows [pixel][input channel]
+  channels,  // as [input channel][pixel]
+  pixels,    // as [pixel][input channel]
 };
 
-// `total` in `count` parts of whole units, as even as can be: a thread that gets the last part should not find it
-// short.
+// A range of `total` numbers, divided into `count` parts of whole units. The parts are as equal as possible, so that no
+// thread gets a short last part. Only the last unit may be incomplete.
 struct Parts {
   int64_t total, unit, count;
 
@@ -55,45 +60,47 @@ struct Parts {
   int64_t largest() const { return count == 1 ? total : ceil_div(units(), count) * unit; }
 };
 
-// The fewest parts of at most `most`, which is a number of whole units or no less than the total.
+// Returns the fewest parts of at most `most` numbers each. `most` is a multiple of `unit`, or at least `total`.
 inline Parts fewest_parts(int64_t total, int64_t unit, int64_t most) {
   return {total, unit, total <= most ? 1 : ceil_div(ceil_div(total, unit), most / unit)};
 }
 
 struct Blocking {
   int kernel_row;  // index in the registry
-  int n_axes;      // the innermost axes that are a block's pixels; the others are images
-  bool even;       // pixels of dst and residual step evenly
+  int n_axes;      // number of innermost axes that count as pixels; the others count as images
+  bool even;       // pixels are evenly spaced in dst and residual
   Packing packing;
-  int64_t images, n;         // products of the sizes of the axes
-  Parts n_parts, m_parts;    // those of a piece are one part of each
-  int64_t n_block, m_block;  // of a kernel call, at most
-  int64_t k_block;           // input channels of a kernel call
+  int64_t images, n;         // products of the sizes of these axes
+  Parts n_parts, m_parts;    // a piece is one part of the pixels and one of the output channels
+  int64_t n_block, m_block;  // largest sizes of a kernel call
+  int64_t k_block;           // largest number of input channels of a kernel call
   int64_t pieces;
-  ptrdiff_t packed_step;  // bytes from a channel (or pixel) of packed src to the next
-  ptrdiff_t sums_row;     // bytes from a row of sums to the next, where the input channels are split
-  int64_t packed;         // bytes of packed src a thread
-  int64_t sums;           // bytes of sums a thread
-  int64_t copy;           // bytes that a thread copies a tile's src to; 0 where tiles read src in place
+  ptrdiff_t packed_step;  // bytes from one channel (or pixel) of packed src to the next
+  ptrdiff_t sums_row;     // bytes from one row of sums to the next, if sums are split
+  int64_t packed;         // bytes of packed src per thread
+  int64_t sums;           // bytes of sums per thread
+  int64_t copy;           // bytes for the copied src of a tile, per thread; 0 if tiles do not copy it
   int64_t weights;        // bytes of borrowed weights that a thread packs at a time
-  double indirect;        // cycles for a vector of results that does not go straight to dst
-  double pack;            // cycles of packing src, of an image and group; every piece of other channels packs again
-  double cycles;          // what the cost model expects on one thread
-  double makespan;        // and until the last of several is done
+  double indirect;        // cycles of each vector of results that is not stored directly
+  double pack;            // cycles to pack src of one image and group; pieces of other output channels pack it again
+  double cycles;          // predicted on one thread
+  double makespan;        // predicted until the last of all threads is done
 };
 
 struct Candidate {
   Blocking blocking;
-  const char* refused;  // why it cannot run; null where it can
+  const char* refused;  // why it cannot run; null if it can
 };
 
-// Every row in every way it can run. The cheapest of those that can is the choice.
+// Returns all combinations of kernel row, n_axes and packing.
 std::vector<Candidate> candidates(const Work& work, const KernelRows& rows);
+// Returns the candidate with the shortest predicted time.
 Blocking choose_blocking(const Work& work, const KernelRows& rows);
 
-// A power of two between rows would map them all to the same sets of L1.
+// Returns a distance between rows: at least `bytes`, a multiple of 64 but not of 1024. Rows that are a multiple of 1024
+// bytes apart would share few sets of L1.
 ptrdiff_t padded_row(int64_t bytes);
 
-// The number of threads that pay for this many cycles of work, at most `threads`.
+// Returns the number of threads worth using for this many cycles and pieces, at most `threads`.
 int team_size(const Machine& machine, double cycles, int64_t pieces, int threads);
 }  // namespace pointwise

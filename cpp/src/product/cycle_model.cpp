@@ -9,8 +9,8 @@
 namespace pointwise {
 namespace {
 
-// Whether the pixels of a tile of narrow channel rows and its weights are more than L1 holds. A row of src begins and
-// ends within a line of 64 bytes; one more is of weights.
+// Returns true if L1 cannot hold the pixels and weights of a tile of channel rows with vectors below 64 bytes. For each
+// input channel it counts the vectors, one more line because they are not aligned, and one line of weights.
 bool crowded(const Work& work, const KernelRow& row, int64_t k) {
   const double vectors = row.nr * row.lanes * work.item;
   return row.rows == Rows::channels && may_copy(row.lanes * work.item) &&
@@ -19,8 +19,9 @@ bool crowded(const Work& work, const KernelRow& row, int64_t k) {
 
 bool wide(const Work& work, const KernelRow& row) { return row.lanes * work.item == 64; }
 
-// Cycles of one step (one input channel) of a tile. The weights of a column of pixel rows stay in L1 from tile to tile,
-// or else come from L2 each time. `idle`: what is not multiplied of the vectors; `in_l1`: pixels were packed there.
+// Returns the cycles of one step (one input channel) of a tile. Tiles of a column share weights (pixel rows) or pixels
+// (channel rows), which come from L2 in each tile if they do not fit L1. `idle` vectors are not multiplied. `in_l1`
+// says that the pixels are in L1.
 double step_cycles(const Work& work, const KernelRow& row, int64_t rows, int64_t vectors, double idle = 0,
                    bool in_l1 = false) {
   const Machine& cpu = *work.machine;
@@ -39,13 +40,14 @@ double step_cycles(const Work& work, const KernelRow& row, int64_t rows, int64_t
   return std::max({rows * (vectors - idle) / cpu.fma_per_cycle, loads / cpu.loads_per_cycle, cpu.fma_latency, from_l2});
 }
 
-// What a step of the first tile of a column of wide channel rows takes longer: its pixels come from L2.
+// Returns the additional cycles of a step in the first tile of a column of 64-byte channel rows: its pixels come from
+// L2.
 double first_step_cycles(const Work& work, const KernelRow& row, int64_t rows, int64_t vectors) {
   return std::max(0.0, static_cast<double>(vectors * 64) / work.machine->l2_pixel_bytes_per_cycle -
                            step_cycles(work, row, rows, vectors));
 }
 
-// Cycles of a tile but for its steps.
+// Returns the cycles of a tile without its steps.
 double tile_overhead(const Work& work, const KernelRow& row, int64_t rows, int64_t vectors) {
   const Machine& cpu = *work.machine;
   const bool channel_rows = row.rows == Rows::channels;
@@ -57,7 +59,7 @@ double tile_overhead(const Work& work, const KernelRow& row, int64_t rows, int64
          rows * cpu.wide_row_cycles + std::max<int64_t>(0, vectors - 4) * cpu.vector_beyond_4_cycles;
 }
 
-// Cycles of a tile of pixels that has the only vector of channels.
+// Returns the cycles of a tile of pixel rows, if all output channels fit one vector.
 double single_vector_tile(const Machine& machine, double steps, int64_t rows, double indirect) {
   const double height = static_cast<double>(rows);
   return steps * std::max(machine.single_latency, height / machine.fma_per_cycle) +
@@ -66,7 +68,7 @@ double single_vector_tile(const Machine& machine, double steps, int64_t rows, do
          height * indirect;
 }
 
-// `count` in the fewest parts of at most `most`, spread evenly: how many parts have the smaller and the larger size.
+// `count` divided into the fewest parts of at most `most`, as equal as possible: parts[i] parts have size[i].
 struct Spread {
   int64_t size[2], parts[2];
 };
@@ -90,11 +92,11 @@ bool copies_pixels(const Work& work, const KernelRow& row, int64_t k) {
 
 double compute_cycles(const Work& work, const KernelRow& row, int64_t n, int64_t m, double indirect) {
   const Machine& cpu = *work.machine;
-  const double steps = static_cast<double>(work.k);  // products with it may be beyond int64
+  const double steps = static_cast<double>(work.k);  // products with it may exceed int64
   const bool channel_rows = row.rows == Rows::channels;
   const bool single_vector =
       !channel_rows && wide(work, row) && cpu.half_width && m <= row.lanes && n >= row.mr && work.src_k == work.x_item;
-  // Channels that lie side by side were packed, into L1 where a single row of tiles reads them.
+  // Contiguous channels were packed, into L1 if one tile has all output channels.
   const bool in_l1 = channel_rows && m <= row.mr && work.src_k == work.x_item;
   const auto tile = [&](int64_t rows, int64_t vectors, double idle = 0) {
     if (single_vector) return single_vector_tile(cpu, steps, rows, indirect);

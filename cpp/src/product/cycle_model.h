@@ -1,20 +1,21 @@
-// Predicts the cycles of kernels on one thread, by the constants of the machine (machine/machine.h).
+// The cost model of kernels: predicts their cycles on one thread from the constants of the machine (machine/machine.h).
 #pragma once
 
 #include "product/blocking.h"
 
 namespace pointwise {
 
-// The tiles of so many pixels and channels; `indirect`: cycles for one vector that does not go straight to dst.
+// Returns the cycles of the tiles of n pixels and m output channels. `indirect` is added for each vector of results.
 double compute_cycles(const Work& work, const KernelRow& row, int64_t n, int64_t m, double indirect);
 
-// Rows whose addresses differ by a large power of two share the sets of L1: by so much kernels take longer.
+// Returns the slowdown of a kernel if its pixels are a large power of two bytes apart, because they then share sets of
+// L1.
 double thrash_factor(const Machine& machine, const KernelRow& row, ptrdiff_t x_pixel, int64_t n);
 
-// How much longer pixel rows take where their pixels lie side by side and their channels apart, in src or packed so.
+// Returns the slowdown of pixel rows if src is channels first, in place or packed by channels.
 double scattered_factor(const Work& work, const KernelRow& row, bool packed);
 
-// Whether a call with so many input channels copies the pixels of its tiles.
+// Returns true if a kernel call with k input channels copies the pixels of its tiles.
 bool copies_pixels(const Work& work, const KernelRow& row, int64_t k);
 
 }  // namespace pointwise

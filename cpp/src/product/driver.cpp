@@ -1,10 +1,10 @@
-// The loop nest. In the end it equals, for every image, group, output channel o and pixel p:
+// The loop nest, as drawn in blocking.h. It computes for every image, group, output channel o and pixel p:
 //
 //     acc = bias[o]
 //     for i in input channels:  acc = fma(weights[o][i], src[i][p], acc)
 //     dst[o][p] = activation(acc + residual[o][p])
 //
-// cut into the pieces of the plan. A piece belongs to one thread; no element is in two.
+// The plan cuts this into pieces. Each element of dst is in one piece, and one thread computes a piece.
 #include "product/driver.h"
 
 #include <algorithm>
@@ -17,7 +17,7 @@
 namespace pointwise {
 namespace {
 
-// Walks the pixels of a block in order and notes where each lies in one of the arrays, whose steps `step` names.
+// Computes the byte offsets of `count` pixels, from pixel `begin` on, in one of the arrays. `step` selects the array.
 void pixel_offsets(const Axis* axis, int axes, int64_t begin, int64_t count, ptrdiff_t Axis::* step, ptrdiff_t* to) {
   std::array<int64_t, max_axes> at{};
   ptrdiff_t offset = 0;
@@ -27,7 +27,7 @@ void pixel_offsets(const Axis* axis, int axes, int64_t begin, int64_t count, ptr
     offset += at[i] * axis[i].*step;
   }
   const Axis& inner = axis[axes - 1];
-  for (int64_t k = 0, run; k < count; k += run) {  // a run along the innermost axis at a time
+  for (int64_t k = 0, run; k < count; k += run) {  // to the end of the innermost axis
     run = std::min(count - k, inner.size - at[axes - 1]);
     for (int64_t j = 0; j < run; ++j) to[k + j] = offset + j * inner.*step;
     offset += run * inner.*step;
@@ -92,7 +92,7 @@ class Run {
     Block block{};
     block.input_channels = box.k;
     block.epilogue = weights_.epilogue;
-    // A single pixel, or channel, lies side by side with itself.
+    // A single pixel, or a single channel, counts as contiguous.
     block.y_pixel = b.n == 1 ? item_ : inner.dst;
     block.residual_pixel = b.n == 1 ? item_ : inner.residual;
     block.y_channel = product.m == 1 ? item_ : product.dst_m;
@@ -110,7 +110,7 @@ class Run {
     char* const panels = workspace.at(scratch, Region::panels);
     block.copy = b.copy > 0 ? workspace.at(scratch, Region::copy) : nullptr;
     ptrdiff_t* src_offsets = reinterpret_cast<ptrdiff_t*>(workspace.at(scratch, Region::offsets));
-    const int64_t most_offsets = b.packing != Packing::none || !b.even ? b.n_block : 0;  // else there may be no scratch
+    const int64_t most_offsets = b.packing != Packing::none || !b.even ? b.n_block : 0;  // else scratch may be null
     ptrdiff_t* dst_offsets = src_offsets + most_offsets;
     ptrdiff_t* residual_offsets = dst_offsets + most_offsets;
     ptrdiff_t* scale_offsets = residual_offsets + most_offsets;
@@ -155,14 +155,15 @@ class Run {
     }
   }
 
-  // Whether borrowed weights, each of which is used once, are left where they are.
+  // Returns true if borrowed weights are multiplied where they are. This pays if each weight is used only once.
   bool multiplies_unpacked(const Blocking& b, const Block& block) const {
     return block.pixels == 1 && table_.rows[b.kernel_row].rows == Rows::pixels &&
-           block.input_channels >= weights_.width &&  // so that panels have room for the sums of whole tiles
+           block.input_channels >= weights_.width &&  // gives the region of panels room for the sums of whole tiles
            weights_.given.strides[1] == item_;
   }
 
-  // Sums of the weights from a channel on, and a kernel call that only finishes them.
+  // Computes sums from unpacked weights, from output channel `channel` on. Then calls the kernel without input
+  // channels, which only finishes the sums.
   void run_unpacked(const Blocking& b, Block block, int64_t channel, char* sums) const {
     const View& given = weights_.given;
     table_.multiply_unpacked(static_cast<const char*>(given.data) + channel * given.strides[0], given.strides[0],
@@ -173,8 +174,8 @@ class Run {
     table_.rows[b.kernel_row].run(block);
   }
 
-  // Runs a block, its input channels in the plan's chunks: every call but the last leaves its sums in scratch memory,
-  // every call but the first goes on from them.
+  // Runs a block, with at most k_block input channels per kernel call. Each call but the last leaves its sums in the
+  // workspace. Each call but the first continues from the sums of the previous call.
   void run_kernel(const Blocking& b, const Block& block, char* sums) const {
     const KernelRow& row = table_.rows[b.kernel_row];
     if (block.input_channels <= b.k_block) {
@@ -204,7 +205,7 @@ class Run {
     }
   }
 
-  // Points the block at its pixels of src, packing them where the plan says so.
+  // Points the block at its pixels of src. Packs them if the plan says so.
   void set_source(const Blocking& b, const Product& product, const Axis& inner, const char* src, int64_t begin,
                   const ptrdiff_t* offsets, char* packed, Block* block) const {
     switch (b.packing) {
@@ -232,7 +233,8 @@ class Run {
     }
   }
 
-  // Packs pixels that lie side by side so that their channels do: for the table's function pixels are channels.
+  // Packs contiguous pixels so that their channels become contiguous. Channels take the role of pixels in pack_.pixels,
+  // and pixels that of channels.
   void transpose_source(const char* src, ptrdiff_t src_k, const Block& block, char* packed,
                         ptrdiff_t packed_step) const {
     constexpr int64_t together = 64;
@@ -243,7 +245,7 @@ class Run {
                    packed + i * item_, packed_step);
   }
 
-  // Multiplies packed pixels by the scales of their images.
+  // Multiplies packed pixels by the input scales of their images.
   void scale_packed(const Blocking& b, const char* scale, const ptrdiff_t* offsets, const Block& block,
                     char* packed) const {
     const bool by_column = b.packing == Packing::pixels;
@@ -264,7 +266,7 @@ class Run {
   char* scratch_;
   const KernelTable& table_;
   const Pack& pack_;
-  const ptrdiff_t item_, x_item_;  // bytes of a number of weights, sums and dst; and of src
+  const ptrdiff_t item_, x_item_;  // bytes of a number: of weights, sums and dst; of src
 };
 
 }  // namespace

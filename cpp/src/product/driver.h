@@ -6,19 +6,20 @@
 
 namespace pointwise {
 
-// The first elements of the arrays that a plan was made for.
+// Pointers to the first elements of the arrays of a call.
 struct Arrays {
   const char* src;
   char* dst;
-  const char* residual = nullptr;  // or null
-  const char* scale = nullptr;     // of input channels; or null
+  const char* residual = nullptr;  // null if there is none
+  const char* scale = nullptr;     // input_scale; null if there is none
 };
 
-// In the floating-point state that the weights' layer asks for. Throws std::bad_alloc before anything is written.
+// Runs a plan on at most `team` threads. They flush subnormals if `weights` says so. Throws std::bad_alloc before
+// anything is written.
 void run_plan(const Plan& plan, const PackedWeights& weights, const Arrays& arrays, int team);
 
-// On this thread alone, in memory of plan.workspace.bytes() bytes, 64-byte aligned; the caller has set the
-// floating-point state. Throws nothing.
+// Runs a plan on the calling thread. `scratch` has plan.workspace.bytes() bytes and is 64-byte aligned. The caller has
+// set the floating-point state. Does not throw.
 void run_serially(const Plan& plan, const PackedWeights& weights, const Arrays& arrays, char* scratch);
 
 }  // namespace pointwise

@@ -34,13 +34,13 @@ void explain_box(std::ostream& out, const Plan& plan, int index, int threads) {
       << " group(s) of " << b.n << " pixels, " << box.k << " -> " << product.m << " channels\n";
   out << "  kernel " << rows[b.kernel_row].name << ", " << packing_words(b.packing) << ", about " << b.cycles
       << " cycles on one thread\n";
-  out << "  pieces " << b.pieces << " of " << b.n_parts.largest() << " pixels x " << b.m_parts.largest()
-      << " channels; kernel calls of " << b.n_block << " pixels x " << b.m_block << " channels\n";
-  if (b.packed > 0) out << "  packed source " << size_words(b.packed) << " a thread\n";
+  out << "  pieces: " << b.pieces << " of at most " << b.n_parts.largest() << " pixels x " << b.m_parts.largest()
+      << " channels; kernel calls: at most " << b.n_block << " pixels x " << b.m_block << " channels\n";
+  if (b.packed > 0) out << "  packed source: " << size_words(b.packed) << " per thread\n";
   if (b.sums > 0)
-    out << "  sums of " << b.k_block << " input channels at a time, kept in " << size_words(b.sums) << " a thread\n";
+    out << "  sums of " << b.k_block << " input channels at a time, kept in " << size_words(b.sums) << " per thread\n";
 
-  // Of each other row the best way that it can run, or why it cannot.
+  // For each other kernel row: its best candidate, or why it cannot run.
   const std::vector<Candidate> all = candidates(work_of(product, box, threads), rows);
   for (int row = 0; row < rows.count; ++row) {
     if (row == b.kernel_row) continue;
@@ -69,7 +69,8 @@ std::string explain_plan(const Plan& plan, int threads) {
   std::ostringstream out;
   out << std::fixed << std::setprecision(0) << "isa " << selected_isa().name << "; L2 cache "
       << size_words(l2_cache_size()) << "; " << plan.team << " of " << threads << " thread(s)";
-  if (plan.team < threads) out << (plan.pieces < threads ? " (no more pieces)" : " (more would not pay)");
+  if (plan.team < threads)
+    out << (plan.pieces < threads ? " (there are no more pieces)" : " (more threads would not be faster)");
   out << "\n";
   for (int i = 0; i < plan.product.boxes; ++i) explain_box(out, plan, i, threads);
   if (plan.product.boxes == 0) out << "empty result: nothing to compute\n";

@@ -1,4 +1,4 @@
-// A plan in words.
+// Describes plans in words, for Layer::explain.
 #pragma once
 
 #include <string>

@@ -14,7 +14,7 @@
 namespace pointwise {
 namespace {
 
-// Rounds to the dtype.
+// Rounds a value to the dtype.
 Number number_of(double value, DType dtype) {
   Number number{};
   write_number(dtype, number.bytes, value);
@@ -25,7 +25,7 @@ void copy_number(char* to, const void* from, int item) {
   item == 4 ? std::memcpy(to, from, 4) : std::memcpy(to, from, 8);
 }
 
-// Packs one panel of `used` output channels from `first` on.
+// Packs one panel: `used` output channels from `first` on.
 void pack_panel(const View& weights, DType dtype, int64_t first, int64_t used, char* to) {
   const int item = item_size(dtype);
   const int64_t width = panel_bytes / item, input_channels = weights.shape[1];
@@ -35,8 +35,8 @@ void pack_panel(const View& weights, DType dtype, int64_t first, int64_t used, c
     kernels(dtype).pack_weights(from, weights.strides[0], used, input_channels, to);
     return;
   }
-  // A block of input channels at a time: a line of each row of weights is read whole. (One input channel at a time,
-  // rows a power of two apart throw each other out of L1: three times as slow.)
+  // Takes `width` input channels at a time, to read whole lines of weights. With one at a time, channels that are a
+  // power of two bytes apart would evict each other from L1.
   for (int64_t first_input = 0; first_input < input_channels; first_input += width) {
     const int64_t inputs = std::min(width, input_channels - first_input);
     if (used < width) std::memset(to, 0, static_cast<size_t>(inputs * panel_bytes));
@@ -49,7 +49,8 @@ void pack_panel(const View& weights, DType dtype, int64_t first, int64_t used, c
   }
 }
 
-// Zeroes the subnormals of a bias, which no arithmetic need touch: where no input channel is read it is the result.
+// Turns the subnormals of a bias into zeros. The floating-point state does not suffice: without input channels, the
+// bias becomes the result without any arithmetic.
 void flush_subnormals(char* numbers, int64_t count, DType dtype) {
   if (!FloatEnvironment::can_flush) return;
   for (char* const end = numbers + count * item_size(dtype); numbers < end; numbers += item_size(dtype)) {
@@ -58,18 +59,18 @@ void flush_subnormals(char* numbers, int64_t count, DType dtype) {
   }
 }
 
-// Everything but the panels.
+// Prepares everything but the contents of the panels.
 PackedWeights prepare(const View& weights, const View* bias, DType dtype, int64_t groups, bool borrowed) {
   PackedWeights packed{};
   packed.dtype = dtype;
   packed.item = item_size(dtype);
   packed.width = panel_bytes / packed.item;
   packed.m = weights.shape[0] / groups;
-  packed.groups = packed.m > 0 ? groups : 0;  // there may be any number of groups without channels
+  packed.groups = packed.m > 0 ? groups : 0;  // without output channels, any number of groups is valid
   packed.k = weights.shape[1];
   packed.panels = ceil_div(packed.m, packed.width);
   packed.borrowed = borrowed;
-  int64_t columns = borrowed ? 0 : packed.k;  // and one of bias
+  int64_t columns = borrowed ? 0 : packed.k;  // of weights, plus one of bias
   if (!checked_add(columns, 1, &columns)) throw std::bad_alloc();
   const int64_t rows = allocation_size(packed.panels, columns);
   packed.memory = allocate_aligned(allocation_size(allocation_size(rows, packed.groups), panel_bytes));
@@ -104,7 +105,7 @@ void take_options(const Options& options, PackedWeights* packed) {
 char* PackedWeights::weights(int64_t group) const { return memory.get() + group * panels * panel_bytes * k; }
 
 char* PackedWeights::bias(int64_t group) const {
-  const int64_t behind = borrowed ? 0 : groups * panels * panel_bytes * k;  // the last group's weights
+  const int64_t behind = borrowed ? 0 : groups * panels * panel_bytes * k;  // biases follow all weights
   return memory.get() + behind + group * panels * panel_bytes;
 }
 

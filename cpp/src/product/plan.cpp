@@ -12,7 +12,7 @@
 #include "product/cycle_model.h"
 
 namespace pointwise {
-// In integers: the floating-point state is the caller's.
+// Uses integers, because the floating-point state is the caller's.
 int64_t Plan::first_piece(int part, int parts) const {
   if (product.boxes == 1 || part == parts) return pieces * part / parts;
   __int128 before = 0;
@@ -51,17 +51,13 @@ Work work_of(const Product& product, const Box& box, int threads, bool borrowed)
   return work;
 }
 
-// Measured with 32 MiB of L3, 16 -> 96 channels at 112x112, the call alone and with a sum over its result: 8 images,
-// 37 MiB, 2.7 -> 1.6 ms and 4.5 -> 3.3; 4 images, 18 MiB, 1.03 -> 0.76 and 1.86 -> 1.77; 3 images, 14 MiB, 0.60 ->
-// 0.57 but 1.14 -> 1.27, as the sum finds less of it in the cache.
-// What is read from memory is fetched ahead from the same size on (16 images of 96 channels at 56x56 for 384, on Zen 4:
-// NCHW 95.0 -> 98.0% of the peak in a chain with 96, NHWC 94.8 -> 96.3). Where it is in L2 or L3 that costs 1%, up
-// to 5.
+// Smaller results stay partly in L3, so plain stores save time for the code that reads them next. Smaller sources are
+// in L2 or L3, and prefetching them costs 1 to 5% (Zen 4).
 bool goes_past_caches(double bytes) { return bytes > static_cast<double>(l3_cache_size()) / 2; }
 
 Plan plan_of(const Product& product, const std::array<Blocking, max_boxes>& blocking, int threads,
              const Memory& memory) {
-  const FloatEnvironment environment;  // cycles are rounded
+  const FloatEnvironment environment;  // the cost model needs the default state
   Plan plan{};
   plan.product = product;
   plan.blocking = blocking;
@@ -92,14 +88,14 @@ Plan plan_of(const Product& product, const std::array<Blocking, max_boxes>& bloc
 namespace {
 
 std::array<Blocking, max_boxes> choose(const Product& product, int threads, bool borrowed) {
-  const FloatEnvironment environment;  // the cost model rounds
+  const FloatEnvironment environment;  // the cost model needs the default state
   std::array<Blocking, max_boxes> blocking{};
   for (int i = 0; i < product.boxes; ++i)
     blocking[i] = choose_blocking(work_of(product, product.box[i], threads, borrowed), kernels(product.types.sum).rows);
   return blocking;
 }
 
-// The last `tail` pixels of the first box, along its innermost axis, in a box of their own.
+// Returns the product with the last `tail` pixels of the first box, along its innermost axis, in a box of their own.
 Product cut(const Product& product, int64_t tail) {
   Product result = product;
   Box& body = result.box[0];
@@ -122,10 +118,10 @@ double makespan_of(const std::array<Blocking, max_boxes>& blocking, int boxes) {
   return makespan;
 }
 
-// Below this a cut is not worth its search (some microseconds, once for a shape).
+// Minimum cycles of a box that may be cut. For smaller boxes, the search for a cut is not worth its time.
 constexpr double least_cycles_to_cut = 2e4;
-// What a cut costs: the second part reads all weights again (832 -> 256 channels at 7x7, AVX2: without this price it
-// was cut, and took 4% longer).
+// Returns the cycles that a cut costs, because the second box reads all weights again (Zen 4 with AVX2, 832 -> 256
+// channels at 7x7: 4% slower if cut).
 double cut_price(const Product& product) {
   return static_cast<double>(product.groups * product.m) * static_cast<double>(product.box[0].k) *
          item_size(product.types.w) / machine().l2_bytes_per_cycle;
@@ -137,11 +133,11 @@ Plan make_uncut_plan(const Product& product, int threads) {
   return plan_of(product, choose(product, threads, false), threads);
 }
 
-// Where pixels lie side by side and are no whole number of vectors, the vectors may be computed as channel rows,
-// without lanes of padding, and the few pixels behind them as pixel rows, whose results are transposed: 196 pixels of
-// 14x14, of which 4 are transposed, 512 -> 128 channels: 96 -> 98% of the peak.
+// If pixels are contiguous, but not a whole number of vectors, cutting the first box in two may pay. Channel rows
+// compute the whole vectors, without unused lanes. Pixel rows compute the last few pixels, and transpose their results.
+// (Zen 5, 512 -> 128 channels at 14x14: 98% of the peak instead of 96.)
 Plan make_plan(const Product& product, int threads, const Memory& memory) {
-  const FloatEnvironment environment;  // the cost model rounds
+  const FloatEnvironment environment;  // the cost model needs the default state
   Product best = product;
   std::array<Blocking, max_boxes> blocking = choose(product, threads, false);
   const Box& box = product.box[0];

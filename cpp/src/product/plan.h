@@ -1,4 +1,4 @@
-// What a call does, decided once for a shape: the boxes of pixels, the kernel row and the pieces of each.
+// Plans: the lowering, the blocking of each box and the workspace of a call. A plan is made once for a shape.
 #pragma once
 
 #include <array>
@@ -9,40 +9,44 @@
 
 namespace pointwise {
 
-constexpr int offsets_of_a_pixel = 4;  // in src, dst, residual and scales
+constexpr int offsets_of_a_pixel = 4;  // in src, dst, residual and input_scale
 
 struct Plan {
   Product product;
   std::array<Blocking, max_boxes> blocking;     // of each box
   int64_t pieces;                               // of all boxes
-  std::array<int64_t, max_boxes> piece_cycles;  // what the cost model expects of a piece of each box
-  int team;                                     // threads that pay
-  bool fetch;                                   // src comes from memory, and is fetched ahead
-  bool stream;                                  // results go past the caches, where dst lies so that they can
+  std::array<int64_t, max_boxes> piece_cycles;  // predicted cycles of a piece of each box
+  int team;                                     // number of threads worth using
+  bool fetch;                                   // src comes from memory, so kernels prefetch it
+  bool stream;                                  // non-temporal stores, if dst is aligned for them
   Workspace workspace;                          // of a thread
 
-  // The first piece of one of so many parts that take about as long as each other.
+  // Returns the first piece of a part, if all pieces are divided into `parts` parts that take about the same time.
   int64_t first_piece(int part, int parts) const;
 };
 
+// Returns the inputs of the cost model for a box.
 Work work_of(const Product& product, const Box& box, int threads, bool borrowed = false);
 
-// Where src comes from and dst goes to, if the plan's maker knows more than their sizes say.
+// Overrides of Plan::fetch and Plan::stream, for callers that know more than the sizes tell.
 struct Memory {
-  std::optional<bool> fetch, stream;  // as in Plan
+  std::optional<bool> fetch, stream;  // decided by the sizes if empty
 };
 
-// Whether results of so many bytes are stored past the caches.
+// Returns true if an array of this many bytes is too large for the caches. Then non-temporal stores pay for dst, and
+// prefetching pays for src.
 bool goes_past_caches(double bytes);
 
-// The plan in which each box is computed as its blocking says.
+// Returns the plan that computes each box with the blocking given.
 Plan plan_of(const Product& product, const std::array<Blocking, max_boxes>& blocking, int threads,
              const Memory& memory = {});
+// Returns the plan that the cost model predicts to be the fastest. It may cut the first box in two.
 Plan make_plan(const Product& product, int threads, const Memory& memory = {});
-Plan make_uncut_plan(const Product& product, int threads);  // with the boxes of the lowering
+// Returns the same plan, but never cuts a box.
+Plan make_uncut_plan(const Product& product, int threads);
 
-// For weights that are packed when they are used. None where they would be packed more than once: then they are
-// better packed beforehand.
+// Returns the plan for borrowed weights, which packs them during the call. Returns nothing if the call would pack
+// them more than once. Then it is better to pack them beforehand.
 std::optional<Plan> make_borrowing_plan(const Product& product, int threads);
 
 }  // namespace pointwise

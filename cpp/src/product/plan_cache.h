@@ -1,7 +1,7 @@
-// The last plans of a layer or a chain, by what they depend on. Bounded and thread-safe.
+// A cache of the last plans of a layer or a chain. It is bounded and thread-safe.
 //
-// Nobody waits for the lock: a child forked while another thread held it would wait for ever. Who does not get it plans
-// again, which takes a few microseconds.
+// A thread never waits for the lock. If a process forks while another thread holds the lock, the child never sees it
+// released. A thread that does not get the lock makes the plan again, which is cheap.
 #pragma once
 
 #include <array>
@@ -12,8 +12,9 @@
 
 namespace pointwise {
 
+// All that a plan depends on.
 struct PlanKey {
-  Shape src;  // the other shapes follow from it
+  Shape src;  // determines the other shapes
   DType src_dtype = DType::f32;
   Sizes src_strides{}, dst_strides{}, residual_strides{};
   int64_t scale_stride = 0;
@@ -44,10 +45,11 @@ inline PlanKey key_of(const View& src, const View& dst, const View* residual, co
   return key;
 }
 
-// Of Plans, or of what a chain has instead.
+// P is Plan, ChainPlan or BorrowedPlan.
 template <class P, class Key = PlanKey>
 class PlanCache {
  public:
+  // Returns the plan, or null if it is not in the cache or the lock is taken.
   std::shared_ptr<const P> find(const Key& key) const {
     const std::unique_lock<std::mutex> lock(mutex_, std::try_to_lock);
     if (!lock.owns_lock()) return nullptr;
@@ -55,6 +57,7 @@ class PlanCache {
       if (entry.plan && entry.key == key) return entry.plan;
     return nullptr;
   }
+  // Replaces the oldest plan, unless the lock is taken.
   void insert(const Key& key, std::shared_ptr<const P> plan) {
     const std::unique_lock<std::mutex> lock(mutex_, std::try_to_lock);
     if (lock.owns_lock()) entries_[next_++ % entries_.size()] = {key, std::move(plan)};

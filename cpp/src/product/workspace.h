@@ -1,4 +1,4 @@
-// The memory that a thread works in during a product: its regions are sized and addressed here, and only here.
+// The workspace: the memory that a thread uses during a product. Only this file sizes and addresses its regions.
 #pragma once
 
 #include <algorithm>
@@ -9,19 +9,19 @@
 
 namespace pointwise {
 
-// Regions in the order in which they lie in memory.
+// Regions, in their order in memory.
 enum class Region {
-  packed,   // src, packed
-  sums,     // of the input channels so far
-  copy,     // the src of a tile
-  panels,   // of borrowed weights
-  offsets,  // of a chunk's pixels in src, dst, residual and scales
+  packed,   // packed src
+  sums,     // sums between the kernel calls of a split sum
+  copy,     // the copied src of a tile
+  panels,   // panels of borrowed weights
+  offsets,  // of the pixels of a block, in src, dst, residual and input_scale
 };
 constexpr int regions = static_cast<int>(Region::offsets) + 1;
 
 class Workspace {
  public:
-  // Makes a region large enough for so many bytes. Throws std::bad_alloc if all of them are beyond int64.
+  // Grows a region to at least `bytes` bytes. Throws std::bad_alloc if the workspace exceeds int64.
   void reserve(Region region, int64_t bytes) {
     const int index = static_cast<int>(region);
     const int64_t more = round_up(bytes, line) - size(region);
@@ -31,12 +31,12 @@ class Workspace {
 
   int64_t bytes() const { return begin_[regions]; }
   int64_t size(Region region) const { return begin_[static_cast<int>(region) + 1] - begin_[static_cast<int>(region)]; }
-  // Returns where a region begins in memory of `bytes()` bytes, which is aligned to 64 bytes.
+  // Returns the start of a region. `memory` has bytes() bytes and is 64-byte aligned.
   char* at(char* memory, Region region) const { return memory + begin_[static_cast<int>(region)]; }
 
  private:
   static constexpr int64_t line = 64;
-  std::array<int64_t, regions + 1> begin_{};  // bytes from the first region to each, and to the end of the last
+  std::array<int64_t, regions + 1> begin_{};  // offsets of the regions in bytes, and the size of all
 };
 
 }  // namespace pointwise

@@ -1,14 +1,16 @@
-// A busy neighbour: when a call shares its work with other threads, and when it had better not.
+// Contention: decides when calls run on one thread, because other processes keep CPUs of the team busy.
 //
-// Where another process keeps a CPU of the team's, one of its threads waits for that CPU, 3 to 8 ms at a time, and
-// OpenMP's barrier waits with it: two threads take two to three times as long as one on average (layers of 100 to 500
-// us, one of two CPUs busy). So where long waits at the end of regions follow each other closely, calls run on their
-// own thread for a while, for four times as long as was waited, and twice as long each time it happens again, up to a
-// second: then half a percent is lost to trying. A wait after a good stretch costs less than working alone would: it is
-// forgotten.
+// When another process uses a CPU of the team, a thread of the team waits for that CPU for whole time slices. The
+// barrier of an OpenMP region waits for that thread. On average, two threads then take two to three times as long as
+// one. This was measured on Zen 5, with one of 2 CPUs busy, for layers of 100 to 500 us. A late worker does not delay a
+// call (workers.h), but a worker that loses its CPU in the middle of a piece does.
 //
-// This was found with OpenMP's regions. Our helpers (helpers.h) do not hold a call that they come late for, but one
-// that is put off its CPU in the middle of a piece holds it all the same.
+// So calls run alone, on the calling thread, when long waits follow each other closely:
+//
+// - After a long wait, calls run alone for four times as long as the wait.
+// - If another long wait follows, they run alone for at least twice as long as the last time, up to one second.
+// - A wait is forgotten if teams have worked for at least four times its length since the last long wait. Running alone
+//   would have cost more than this wait.
 #pragma once
 
 #include <algorithm>
@@ -17,19 +19,26 @@
 
 namespace pointwise {
 
-// Times in nanoseconds on one clock. Two threads may note a wait at once: either's will do.
+// Record of the waits of calls, which decides when calls run alone. Times are in nanoseconds on one clock.
+//
+// All fields are hints. No other memory is published through them, so relaxed order suffices. Two threads may note a
+// wait at the same time, and any mix of their values is acceptable.
 class Neighbour {
  public:
-  // Whether calls run alone now.
+  // Returns true if calls run alone at the time `now`.
   bool busy(int64_t now) const { return now < until_.load(std::memory_order_relaxed); }
-  // Whether the clock need be asked.
+  // Returns true if no call has run alone yet. Then callers need not read the clock for busy().
   bool quiet() const { return until_.load(std::memory_order_relaxed) == 0; }
 
-  // A region began at `start`; the caller was done at `done`, and all were at `now`. Its longest piece took `longest`,
-  // the next one `piece`: where the first is much longer the caller was put off its CPU in the middle of it, maybe by
-  // its own helpers, for whom the neighbour left no other. Another thread's last piece may begin when the caller is
-  // done, and is no neighbour. Nor is it one where threads that slept are woken on the same CPU, and stay there for
-  // some milliseconds: what follows a pause is not counted.
+  // Records a region that began at `start`. The caller finished its pieces at `done`, and the last thread finished at
+  // `now`. `longest` and `piece` are the times of the longest and the second longest piece of the caller.
+  //
+  // The wait is the time from `done` to `now`. If `longest` exceeds three times `piece`, their difference is added: the
+  // caller lost its CPU during that piece, to another process or to one of its own workers.
+  //
+  // A wait is long from 0.5 ms and from two pieces on. A wait of one piece means little, because another thread may
+  // begin its last piece when the caller is done. Long waits in the first 10 ms after a pause of more than 5 ms do not
+  // count. Threads that slept may be woken on one CPU, and share it for some milliseconds.
   void note(int64_t start, int64_t done, int64_t now, int64_t piece, int64_t longest) {
     if (ignored_.load(std::memory_order_relaxed)) return;
     const int64_t before =
@@ -51,8 +60,8 @@ class Neighbour {
     if (alone > 0) until_.store(now + alone, std::memory_order_relaxed);
   }
 
-  // For tests that want their teams whatever the machine does, or more threads than it has CPUs. Forgets what was
-  // noted.
+  // Makes note() do nothing if `ignored` is true, and forgets earlier waits. Tests use it to get the teams that they
+  // ask for, on a busy machine and with more threads than CPUs.
   void ignore(bool ignored) {
     ignored_.store(ignored, std::memory_order_relaxed);
     until_.store(0, std::memory_order_relaxed);
@@ -64,9 +73,9 @@ class Neighbour {
   static constexpr int64_t millisecond = 1000000;
   static constexpr int64_t long_wait = millisecond / 2, longest_alone = 1000 * millisecond;
   static constexpr int64_t pause = 5 * millisecond, waking = 10 * millisecond;
-  std::atomic<int64_t> until_{0}, alone_{0};        // calls run alone until then; for how long
-  std::atomic<int64_t> last_region_{0}, awake_{0};  // when the last region ended; its threads are awake from then on
-  std::atomic<int64_t> good_{0};                    // how long teams have worked since the last long wait
+  std::atomic<int64_t> until_{0}, alone_{0};        // end and length of the last time alone
+  std::atomic<int64_t> last_region_{0}, awake_{0};  // end of the last region; time from which waits count
+  std::atomic<int64_t> good_{0};                    // time that teams have worked since the last long wait
   std::atomic<bool> ignored_{false};
 };
 

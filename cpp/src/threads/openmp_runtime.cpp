@@ -18,14 +18,14 @@ namespace pointwise {
 namespace {
 
 struct Library {
-  std::string path, name;           // as it was loaded; its SONAME, else its file name
-  std::vector<std::string> needed;  // SONAMEs
-  bool own = false;                 // the library or program that this code is part of
+  std::string path, name;           // path that was loaded; SONAME, or the file name if there is no SONAME
+  std::vector<std::string> needed;  // SONAMEs of the libraries that this one is linked with
+  bool own = false;                 // true for the library or program that contains this code
 };
 
 std::string file_name(const std::string& path) { return path.substr(path.find_last_of('/') + 1); }
 
-// Whether a SONAME is that of an OpenMP runtime: libgomp.so.1, libgomp-a34b3233.so.1.0.0, libiomp5.so.
+// Returns true for SONAMEs of OpenMP runtimes, such as libgomp.so.1, libgomp-a34b3233.so.1.0.0 and libiomp5.so.
 bool is_runtime(const std::string& name) {
   for (const char* const runtime : {"libgomp", "libomp", "libiomp5"}) {
     const size_t length = std::strlen(runtime);
@@ -34,7 +34,7 @@ bool is_runtime(const std::string& name) {
   return false;
 }
 
-// Reads what the dynamic section of a loaded object says.
+// Reads the dynamic section of a loaded object.
 Library read_library(const dl_phdr_info& info) {
   Library library;
   library.path = info.dlpi_name;
@@ -50,7 +50,7 @@ Library read_library(const dl_phdr_info& info) {
   const char* strings = nullptr;
   for (const ElfW(Dyn)* entry = dynamic; entry->d_tag != DT_NULL; ++entry)
     if (entry->d_tag == DT_STRTAB) {
-      // glibc adds the object's address to the entry, but for the kernel's vDSO.
+      // glibc has added the address of the object to the entry, except for the vDSO of the kernel.
       const ElfW(Addr) table = entry->d_un.d_ptr;
       strings = reinterpret_cast<const char*>(table < info.dlpi_addr ? info.dlpi_addr + table : table);
     }
@@ -80,7 +80,8 @@ bool find_function(void* library, const char* name, Function* function) {
   return *function != nullptr;
 }
 
-// Fills the pointers, and keeps the library loaded; false where the file is no runtime that can be called.
+// Fills in the function pointers and keeps the library loaded. Returns false if the library is not loaded any more, or
+// lacks one of the functions.
 bool open_runtime(OpenMPRuntime* runtime) {
   void* const library = dlopen(runtime->path.c_str(), RTLD_NOLOAD | RTLD_LAZY | RTLD_LOCAL);
   if (library == nullptr) return false;
@@ -97,9 +98,11 @@ bool open_runtime(OpenMPRuntime* runtime) {
   return false;
 }
 
-// Paths of runtimes that this file keeps loaded, and whose users may be gone. Guarded by `searching`; never destroyed.
+// Paths of runtimes that open_runtime keeps loaded, although their users may be unloaded by now. Guarded by
+// `searching`. Never destroyed.
 std::vector<std::string>& kept = *new std::vector<std::string>;
 
+// Returns the runtime that was loaded last among those that other libraries use, or null. The caller holds `searching`.
 std::unique_ptr<const OpenMPRuntime> search() {
   const std::vector<Library> libraries = loaded_libraries();
   for (auto runtime = libraries.rbegin(); runtime != libraries.rend(); ++runtime) {
@@ -114,7 +117,8 @@ std::unique_ptr<const OpenMPRuntime> search() {
       else
         found.user = file_name(library.path);
     }
-    // A runtime that no library needs was loaded by name, as MKL does, unless only this file keeps it.
+    // A runtime that no library needs was loaded by name, as MKL does. But a kept runtime may be loaded only because
+    // of open_runtime, so without a user it does not count.
     const bool is_kept = std::find(kept.begin(), kept.end(), runtime->path) != kept.end();
     if (found.user.empty() && (own || is_kept)) continue;
     found.path = runtime->path;
@@ -125,20 +129,30 @@ std::unique_ptr<const OpenMPRuntime> search() {
   return nullptr;
 }
 
-constexpr int64_t look_again = 2000000;
+constexpr int64_t look_again = 2000000;  // nanoseconds between two looks at count_changes()
 
+// How threads share the result of a search:
+//
+// - `searching` is a lock that is tried and never waited for. A thread that does not get it returns the last
+//   result. Acquire and release of `searching` order the accesses to `kept` and `looked_at`.
+// - `known` is stored with release after the object is complete, and loaded with acquire. So readers see a complete
+//   object. They need no lock, because objects are immutable and never deleted.
+// - `next_look` only saves time. A stale value costs one look, or delays it.
+// - A forked child may inherit `searching` set by a thread that it does not have. Then the child never searches, and
+//   keeps the last result of its parent. Calls in a child do not use that result: they run on one thread
+//   (openmp_limit).
 std::atomic<const OpenMPRuntime*> known{nullptr};
-std::atomic<uint64_t> looked_at{0};  // count_changes() when `known` was searched
+std::atomic<uint64_t> looked_at{0};  // count_changes() before the search for `known`
 std::atomic<int64_t> next_look{0};
 std::atomic<bool> searching{false};
 
-// How many libraries the process has loaded and unloaded.
+// Returns how many libraries the process has loaded and unloaded.
 uint64_t count_changes() {
   uint64_t count = 0;
   dl_iterate_phdr(
       [](dl_phdr_info* info, size_t, void* result) {
         *static_cast<uint64_t*>(result) = info->dlpi_adds + info->dlpi_subs;
-        return 1;  // the first object says it
+        return 1;  // stops: each object reports the same counts
       },
       &count);
   return count;
@@ -151,16 +165,16 @@ const OpenMPRuntime* other_openmp() { return known.load(std::memory_order_acquir
 const OpenMPRuntime* find_other_openmp(int64_t now) {
   if (now < next_look.load(std::memory_order_relaxed)) return other_openmp();
   if (searching.exchange(true, std::memory_order_acquire)) return other_openmp();
-  const uint64_t count = count_changes();
+  const uint64_t count = count_changes();  // before search(), so that a library loaded during it is found later
   if (count != looked_at.load(std::memory_order_relaxed)) {
     try {
       std::unique_ptr<const OpenMPRuntime> found = search();
       const OpenMPRuntime* const before = known.load(std::memory_order_relaxed);
-      // An object that was returned once is never deleted: another thread may be about to call it.
+      // The old object is not deleted, because another thread may be about to call its functions.
       if (found == nullptr || before == nullptr || found->path != before->path || found->user != before->user)
         known.store(found.release(), std::memory_order_release);
       looked_at.store(count, std::memory_order_relaxed);
-    } catch (const std::bad_alloc&) {  // the search is repeated
+    } catch (const std::bad_alloc&) {  // `looked_at` is unchanged, so the next look searches again
     }
   }
   next_look.store(now + look_again, std::memory_order_relaxed);

@@ -1,4 +1,4 @@
-// A parallel loop over pieces, on pointwise's own worker threads or on OpenMP's.
+// A parallel loop over pieces, on the workers of pointwise or on the threads of an OpenMP region.
 #pragma once
 
 #include <omp.h>
@@ -15,27 +15,29 @@
 
 namespace pointwise {
 
-// Runs take_part(context, thread) on all threads of an OpenMP region of at least `team` threads, of the runtime given.
-// A runtime that others use gets the team size that they use, as GNU's runtime ends and starts threads where the size
-// changes (teams of 4 and 2 in turn take 900 us a pair, teams of 4 and 4 43; 2 CPUs, Emerald Rapids, libgomp 12).
-// Threads from `team` on return at once.
+// Calls take_part(context, thread) on threads 0 to team - 1 of an OpenMP region, or on fewer if the system starts
+// fewer. `runtime` is null for the runtime that pointwise is linked with.
+//
+// A region of another library's runtime has at least as many threads as the regions of that library. The threads from
+// number `team` on return at once. GNU's runtime ends and starts threads when the size of a team changes: two
+// regions of 4 and 2 threads take 900 us, and two regions of 4 threads take 43 us (Emerald Rapids, 2 CPUs, libgomp 12).
 void with_openmp(const OpenMPRuntime* runtime, int team, void (*take_part)(const void* context, int thread),
                  const void* context);
 
-// Who computes the pieces of a call.
+// The threads that compute the pieces of a call.
 enum class Threading { workers, openmp };
 
 struct ThreadingChoice {
   Threading threading;
-  bool forced;                   // by POINTWISE_THREADING
-  const OpenMPRuntime* runtime;  // that other libraries use; null where there is none
+  bool forced;                   // true if POINTWISE_THREADING decided
+  const OpenMPRuntime* runtime;  // runtime that other libraries use, or null
 };
 
-// Workers, or OpenMP where another library of the process uses a runtime of it, unless POINTWISE_THREADING says which.
-// Throws std::runtime_error where it says something else. `now` is monotonic_nanoseconds().
+// Chooses OpenMP if another library of the process uses it, and workers otherwise. POINTWISE_THREADING overrides the
+// choice. Throws std::runtime_error if that variable has an unknown value. `now` is monotonic_nanoseconds().
 ThreadingChoice threading(int64_t now);
 
-// The two longest pieces of a thread, in ticks of the CPU's clock: it is asked after every piece.
+// Measures the two longest pieces of a thread. Reads the time stamp counter of the CPU after every piece.
 class Longest {
  public:
   void end_of_one() {
@@ -45,8 +47,8 @@ class Longest {
     longest_ = std::max(longest_, took);
     ++count_;
   }
-  // In nanoseconds, of which all pieces took so many; in integers, as the caller's floating-point state is not ours
-  // here.
+  // Returns nanoseconds, given that all pieces together took `all` nanoseconds. Computes in integers, because the
+  // caller's floating-point state is in force here.
   int64_t longest(int64_t all) const { return nanoseconds(longest_, all); }
   int64_t second(int64_t all) const { return nanoseconds(count_ < 2 ? longest_ : second_, all); }
 
@@ -66,19 +68,31 @@ class Longest {
 
 extern Neighbour neighbour;
 
-// Where the pieces of a thread begin, if all take as long as each other.
+// The `first` of parallel() for pieces that all take the same time.
 struct EvenRuns {
   int64_t pieces;
   int64_t operator()(int run, int runs) const { return pieces * run / runs; }
 };
 
-// Calls work(piece, thread) for every piece below `pieces`, on at most `team` threads, thread < team. `work` does not
-// throw. first(run, runs) is the first piece of one of so many runs, first(runs, runs) is `pieces`. Every thread
-// computes in a FloatEnvironment of its own, whatever state it was started with.
+// Calls work(piece, thread) once for every piece below `pieces`, on at most `team` threads, with thread < team. `work`
+// must not throw. first(run, runs) is the first piece of one of `runs` runs, and first(runs, runs) is `pieces`.
+// Each thread computes in a FloatEnvironment of its own, whatever state it was started with.
 //
-// Each thread has a run of pieces side by side, and takes pieces of the others' runs when its own is done: a slow core
-// does fewer, and a call that is made again finds the same pixels and weights in the cache of the same core (24 -> 144
-// channels at 56x56: 53 us, against 53 or 76 us from one common queue, as chance would have it).
+// Each thread begins with its own run of consecutive pieces. When that run is done, the thread takes pieces of other
+// runs, so a slow core computes fewer pieces. A repeated call finds the same pixels and weights in the cache of the
+// same core.
+//
+// How threads share the state of a call:
+//
+// - The caller writes the runs before it publishes the call (with_workers, or the start of a region). So all threads of
+//   the team see them.
+// - A thread takes a piece by fetch_add on `next` of a run. Each value is returned once, so each piece has one thread.
+//   Relaxed order suffices, because no other memory is published through `next`. A value of `end` or more means that
+//   nothing is left in the run.
+// - with_workers and OpenMP regions return after all threads of the team have left. So the caller sees all results.
+// - `done` and `longest` belong to thread 0, which is the caller.
+//
+// A fork is safe: a forked child has a team of 1 (openmp_limit), and takes the first branch.
 template <class First, class Work>
 void parallel(int team, int64_t pieces, const First& first, const Work& work, bool flush_subnormals = false) {
   if (team <= 1 || pieces <= 1 || (!neighbour.quiet() && neighbour.busy(monotonic_nanoseconds()))) {
@@ -99,7 +113,7 @@ void parallel(int team, int64_t pieces, const First& first, const Work& work, bo
   }
   const int64_t start = monotonic_nanoseconds();
   int64_t done = start;
-  Longest longest;  // of this thread
+  Longest longest;
   const auto take_part = [&](int thread) {
     const FloatEnvironment environment(flush_subnormals);
     for (int i = 0; i < runs; ++i) {
@@ -113,7 +127,7 @@ void parallel(int team, int64_t pieces, const First& first, const Work& work, bo
     if (thread == 0) done = monotonic_nanoseconds();
   };
   const auto call = [](const void* context, int thread) { (*static_cast<decltype(&take_part)>(context))(thread); };
-  // Workers that are busy with another call leave this one to OpenMP, which has a team for each calling thread.
+  // OpenMP runs the call if the workers are busy with another one: it has a team for each calling thread.
   const ThreadingChoice choice = threading(start);
   if (choice.threading == Threading::openmp || !with_workers(team, call, &take_part))
     with_openmp(choice.runtime, team, call, &take_part);

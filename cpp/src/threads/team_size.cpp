@@ -22,7 +22,7 @@
 namespace pointwise {
 namespace {
 
-// The number at the head of OMP_NUM_THREADS ("4", "4,2"), or 0.
+// Returns the first number of OMP_NUM_THREADS (4 for "4" and for "4,2"), or 0.
 int omp_num_threads_variable() {
   const char* text = std::getenv("OMP_NUM_THREADS");
   if (text == nullptr) return 0;
@@ -32,21 +32,22 @@ int omp_num_threads_variable() {
   return ends && n > 0 && n < 1 << 16 ? static_cast<int>(n) : 0;
 }
 
-// What OpenMP starts with, read when the library is loaded, as OpenMP reads it. A limit that differs from it was set.
-// (A limit that equals it cannot be told from none.)
+// OMP_NUM_THREADS, and the number of threads that OpenMP starts with. They are read when the library is loaded, because
+// OpenMP reads the variable then, too. A limit that differs from this number has been set. One that equals it cannot be
+// told from none.
 const int variable_at_start = omp_num_threads_variable();
 const int openmp_at_start = openmp_threads_at_start(omp_get_num_procs());
 
 int affinity_count() {
   cpu_set_t set;
-  if (sched_getaffinity(0, sizeof(set), &set) != 0) return omp_get_num_procs();  // more than 1024 CPUs
+  if (sched_getaffinity(0, sizeof(set), &set) != 0) return omp_get_num_procs();  // fails with more than 1024 CPUs
   return CPU_COUNT(&set);
 }
 
-// CPUs that the container's quota pays for, rounded up; 0 where there is no quota.
+// Returns the number of CPUs that the quota of the container allows, rounded up, or 0 if there is no quota.
 int cgroup_quota() {
   double quota = 0, period = 0;
-  std::string path;  // of this process in the version 2 hierarchy: the line "0::/path"
+  std::string path;  // of this process in the version 2 hierarchy, from the line "0::/path"
   std::ifstream cgroup("/proc/self/cgroup");
   for (std::string line; std::getline(cgroup, line);)
     if (line.compare(0, 3, "0::") == 0) path = line.substr(3);
@@ -54,10 +55,10 @@ int cgroup_quota() {
   const auto consider = [&] {
     if (quota > 0 && period > 0 && (least == 0 || quota / period < least)) least = quota / period;
   };
-  for (;; path.erase(path.find_last_of('/'))) {  // a parent's quota holds for its children
+  for (;; path.erase(path.find_last_of('/'))) {  // the quota of a parent holds for its children
     std::ifstream file("/sys/fs/cgroup" + path + "/cpu.max");
     quota = period = 0;
-    if (file >> quota >> period) consider();  // "max 100000" does not read as a number
+    if (file >> quota >> period) consider();  // not for "max 100000", which is no quota
     if (path.empty() || path.find('/') == std::string::npos) break;
   }
   quota = period = 0;
@@ -71,7 +72,7 @@ int default_threads() {
   static Lazy<int> threads;
   return threads.get([] {
     if (variable_at_start > 0) return variable_at_start;
-    const FloatEnvironment environment;  // a quota is a fraction
+    const FloatEnvironment environment;  // the quota is divided in floating point
     const int cpus = affinity_count(), quota = cgroup_quota();
     return quota > 0 && quota < cpus ? quota : cpus;
   });
@@ -81,11 +82,12 @@ std::atomic<bool> teams_forced{false};
 std::atomic<int> process_setting{0};
 thread_local int thread_setting = 0;
 
-// libgomp's threads do not live on in a forked child, where it would wait for them for ever.
+// True in a forked child and in its children. A child has none of the threads of libgomp, which would wait for them
+// forever. The handler runs in the child before fork() returns, on the only thread there. So relaxed order suffices.
 std::atomic<bool> forked{false};
 const int fork_handler = pthread_atfork(nullptr, nullptr, [] { forked.store(true, std::memory_order_relaxed); });
 
-// How many of `wanted` threads the system starts, all of which live at once and end.
+// Starts `wanted` threads, which all exist at the same time, and ends them. Returns how many the system started.
 int try_threads(int wanted) {
   pthread_mutex_t all_started = PTHREAD_MUTEX_INITIALIZER;
   const auto wait = [](void* mutex) -> void* {
@@ -123,8 +125,8 @@ int openmp_limit(int wanted) {
   return team;
 }
 
-// Kept for each calling thread, as OpenMP's threads are its own. What the system refused is asked for again in a
-// second.
+// The state belongs to the calling thread, because OpenMP keeps a team for each calling thread. After a refusal, the
+// system is asked again one second later.
 int startable_team(int team, const OpenMPRuntime* runtime) {
   thread_local int started = 1, most = INT_MAX;
   thread_local int64_t ask_again = 0;

@@ -1,26 +1,29 @@
-// How many threads a call may use.
+// The number of threads that a call may use.
 #pragma once
 
 namespace pointwise {
 
 struct OpenMPRuntime;
 
-// Caps the requested team size: 1 inside a parallel region of OpenMP and in a forked child; no more than a
-// threadpoolctl limit (or any omp_set_num_threads) in force, nor than four threads for each CPU.
+// Caps the requested team size by most_threads, and by a limit that threadpoolctl or omp_set_num_threads has set.
+// Returns 1 inside a parallel region of OpenMP, and in a forked child.
+//
+// Returning 1 in a forked child makes a fork safe. The child has no workers and no OpenMP threads, and may inherit a
+// lock that is held by a thread that it does not have. With a team of 1, parallel() uses none of these.
 int openmp_limit(int wanted);
 
-// More threads than CPUs are of no use: a team has no more than this, whatever is asked for.
+// Largest size of a team: 64 threads, or four for each CPU if that is more.
 extern const int most_threads;
 
-// The number of threads that an OpenMP runtime starts with on so many CPUs.
+// Returns the number of threads that an OpenMP runtime starts with on `cpus` CPUs.
 int openmp_threads_at_start(int cpus);
 
-// Returns how many threads of a team of the calling thread the system starts. OpenMP ends the process where it cannot
-// start one: so before the first team of a runtime, and before a larger one, as many threads are started and ended on
-// trial (about 10 us for each). `runtime` is null for the runtime that pointwise is linked with.
+// Returns how many of the `team` threads the system can start for the calling thread. OpenMP ends the process if it
+// cannot start a thread. So before the first team of a runtime, and before a larger one, as many threads are started
+// and ended as a trial. `runtime` is null for the runtime that pointwise is linked with.
 int startable_team(int team, const OpenMPRuntime* runtime);
 
-// For tests: plans made from now on have all threads that were asked for, however little work there is.
+// Makes later plans use all requested threads, however little work there is. For tests.
 void force_teams(bool forced);
 bool teams_are_forced();
 

@@ -16,11 +16,55 @@
 
 #include "base/clock.h"
 
+// The protocol. Callers and workers agree on a call by one atomic word, `state_`:
+//
+// clang-format off
+//     bits 63..32   bits 31..17   bit 16    bits 15..0
+//     call number   team          closed    workers inside
+//
+//     caller                                       worker
+//     1 take `taken_`, or return false
+//     2 write take_part_ and context_
+//     3 open: next call number, team, not closed   a load `state_`: is there an open call for this worker?
+//     4 wake the workers that sleep                b enter: add 1 to the workers inside
+//     5 take_part(context, 0)                      c take_part(context, thread), if the state at b is an open call, too
+//     6 close                                      d leave: subtract 1
+//     7 wait until no worker is inside
+//     8 release `taken_`
+// clang-format on
+//
+// Callers: `taken_` is a lock that is tried and never waited for. So there is one caller at a time. The lock guards
+// take_part_, context_, workers_ and refused_at_.
+//
+// End of a call: no worker uses a call that has ended. Entering is one fetch_add, which returns the state. If this
+// state is open, then the close comes later in the order of all changes of `state_`. So the caller sees the worker at
+// 7, and waits for it. If the state is not an open call for this worker, the worker skips c and does not read
+// take_part_ or context_. Such a late worker may still be inside when the next call opens. So open keeps the number of
+// workers inside.
+//
+// Visibility: open has release order and entering has acquire order. So a worker sees take_part_, context_ and all that
+// the caller wrote. Leaving has release order and 7 has acquire order, so the caller sees the results. Every change of
+// `state_` is a read-modify-write operation, which continues the release sequences of earlier changes. So the load that
+// ends 7 synchronizes with every worker that has left, not only with the last one.
+//
+// Wake-ups: none is lost. A worker stores `asleep` in Worker::sleep, then loads `state_`. A caller opens a call in
+// `state_`, then loads Worker::sleep. All four operations are seq_cst, so they have a single total order. If the open
+// precedes the worker's load, the worker sees the call and does not sleep. Otherwise the worker's store precedes the
+// caller's load, so the caller sees `asleep` and wakes the worker. The caller may do so before the worker has blocked.
+// Then FUTEX_WAIT returns at once, because the kernel compares Worker::sleep with `asleep` first.
+//
+// Affinity: a sleep ends in one of two ways. The worker changes `asleep` to `awake`, or a caller changes it to
+// `being_woken`. Both use compare-exchange, so one of them succeeds. The caller then writes kept_off and allowed, and
+// stores `awake` with release order. The worker reads them after it has loaded `awake` with acquire order.
+//
+// Fork: a child has no workers, and may inherit `taken_` held by a thread that it does not have. But calls in a child
+// have a team of 1 (openmp_limit), so parallel() never calls with_workers there.
+//
+// A worker that misses a call costs time but never a result, because the caller computes all pieces that are left.
 namespace pointwise {
 namespace {
 
-// The state of the call, one word: which call it is, the threads that it may have, whether it is closed, and how many
-// workers are inside.
+// The word `state_` of the protocol.
 using State = uint64_t;
 constexpr State inside_one = 1, inside_mask = 0xffff, closed = 1 << 16;
 constexpr int team_shift = 17, call_shift = 32, most_team = (1 << (call_shift - team_shift)) - 1;
@@ -30,13 +74,15 @@ int team_of(State state) { return static_cast<int>(state >> team_shift & most_te
 
 constexpr int most_workers = 1023;
 constexpr size_t stack_bytes = size_t{1} << 20;
-// Nanoseconds. How long a worker watches for the next call before it sleeps and has to be woken, and how often it
-// yields its CPU meanwhile; how long a caller watches for its workers before it yields to them, as they may wait for
-// its CPU; and how long after it was refused a thread is asked for again.
+// Times in nanoseconds:
+// - worker_patience: how long a worker watches for the next call before it sleeps.
+// - check_every: how often a worker yields its CPU while it watches.
+// - caller_patience: how long a caller spins for its workers before it yields, because they may wait for its CPU.
+// - retry_after: how long no thread is requested after the system has refused one.
 constexpr int64_t worker_patience = 3000000, check_every = 2000, caller_patience = 50000, retry_after = 1000000000;
-// A yield that takes as long as this let another thread compute for a whole time slice (3 to 4 ms). If that is a thread
-// of another process, which goes on computing, yields are for nothing: the worker does without them for so many times
-// as long. docs/threads.md has the figures.
+// A yield that takes at least long_yield gave the CPU to another thread for a whole time slice. If that thread belongs
+// to another process, which keeps computing, yields gain nothing. Then the worker stops yielding for
+// `without_yields` times as long as the yield took. docs/threads.md has measurements.
 constexpr int64_t long_yield = 2000000, without_yields = 10;
 
 void pause() {
@@ -74,20 +120,20 @@ class Crew {
 
   struct alignas(64) Worker {
     Crew* crew;
-    int thread;  // in a team
-    std::atomic<uint32_t> sleep;
-    std::atomic<pid_t> id;  // the system's, once it runs
-    // Of the caller that wakes it: the CPUs to go back to.
+    int thread;                   // number in a team
+    std::atomic<uint32_t> sleep;  // one of Sleep
+    std::atomic<pid_t> id;        // thread id of the system, set when the worker starts
+    // Written by the caller that wakes the worker: true if it took a CPU away, and the CPUs to restore.
     bool kept_off;
     cpu_set_t allowed;
   };
 
-  // So many workers, or as many as there can be. Of one caller at a time.
+  // Starts workers until there are `wanted`, or until the system refuses one. Returns how many a call may use.
   int grow(int wanted) {
     if (wanted <= workers_) return wanted;
     if (refused_at_ != 0 && monotonic_nanoseconds() - refused_at_ < retry_after) return workers_;
     refused_at_ = 0;
-    // What interrupts the process is for its own threads.
+    // Workers block all signals, so that the program's own threads handle them.
     sigset_t all, before;
     sigfillset(&all);
     pthread_sigmask(SIG_SETMASK, &all, &before);
@@ -114,7 +160,7 @@ class Crew {
     return workers_;
   }
 
-  // Workers that come too late for the call before this may be on their way out again: they stay counted.
+  // Opens the next call. Keeps the count of workers inside, because late workers of the last call may not have left.
   void open(int team) {
     State old = state_.load(std::memory_order_relaxed), next;
     do {
@@ -122,6 +168,7 @@ class Crew {
     } while (!state_.compare_exchange_weak(old, next, std::memory_order_seq_cst, std::memory_order_relaxed));
   }
 
+  // Returns when no worker is inside.
   void wait_for_workers() {
     int64_t since = 0;
     for (int turns = 1; (state_.load(std::memory_order_acquire) & inside_mask) != 0; ++turns) {
@@ -133,9 +180,10 @@ class Crew {
     }
   }
 
+  // Takes part in calls until the process ends. This is the main function of a worker.
   void serve(Worker* worker) {
     worker->id.store(static_cast<pid_t>(syscall(SYS_gettid)), std::memory_order_relaxed);
-    uint32_t last = 0;  // the call that it took part in
+    uint32_t last = 0;  // number of the last call that the worker took part in
     int64_t since = 0, checked = 0, no_yield_before = 0, others = 0;
     for (int turns = 1;; ++turns) {
       State state = state_.load(std::memory_order_acquire);
@@ -176,34 +224,37 @@ class Crew {
     }
   }
 
-  // The CPU time of this process in nanoseconds, but for that of this worker and of the last caller.
+  // Returns the CPU time of this process in nanoseconds, without that of this worker and of the last caller.
   int64_t cpu_time_of_others() const {
     const auto read = [](clockid_t clock) {
       timespec t{};
-      return clock_gettime(clock, &t) == 0 ? t.tv_sec * int64_t{1000000000} + t.tv_nsec : 0;  // the caller may be gone
+      // The clock of a thread that has ended cannot be read.
+      return clock_gettime(clock, &t) == 0 ? t.tv_sec * int64_t{1000000000} + t.tv_nsec : 0;
     };
-    // The caller's clock first: to read it brings the process's up to date, which is else behind by up to a tick.
+    // Read the clock of the caller first. This updates the clock of the process, which otherwise lags by up to a tick.
     const int64_t caller = read(caller_clock_.load(std::memory_order_relaxed));
     return read(CLOCK_PROCESS_CPUTIME_ID) - caller - read(CLOCK_THREAD_CPUTIME_ID);
   }
 
+  // Returns true if `state` is an open call that has a place for the worker, and that is not the call `last`.
   static bool wants(State state, const Worker& worker, uint32_t last) {
     return (state & closed) == 0 && call_of(state) != last && team_of(state) > worker.thread;
   }
 
-  // It says that it sleeps, then looks; a caller opens, then looks who sleeps: so either sees the other.
+  // Sleeps until a caller wakes the worker. Returns at once if there is a call. See "Wake-ups" above.
   void sleep(Worker* worker, uint32_t last) {
     worker->sleep.store(asleep, std::memory_order_seq_cst);
     if (!wants(state_.load(std::memory_order_seq_cst), *worker, last))
       syscall(SYS_futex, &worker->sleep, FUTEX_WAIT_PRIVATE, asleep, nullptr, nullptr, 0);
     uint32_t expected = asleep;
-    if (worker->sleep.compare_exchange_strong(expected, awake, std::memory_order_acq_rel)) return;  // by itself
+    if (worker->sleep.compare_exchange_strong(expected, awake, std::memory_order_acq_rel)) return;  // not by a caller
     while (worker->sleep.load(std::memory_order_acquire) != awake) sched_yield();
     if (worker->kept_off) sched_setaffinity(0, sizeof worker->allowed, &worker->allowed);
   }
 
-  // The system likes to wake a thread on the CPU of the one that wakes it, where it would wait for some milliseconds,
-  // as the caller goes on there: so it is kept off that CPU until it runs.
+  // Wakes the worker if it sleeps. Linux tends to wake a thread on the CPU of the thread that wakes it. There the
+  // worker would wait for some milliseconds, because the caller computes. So the worker may not use that CPU until it
+  // runs.
   void wake(Worker* worker) {
     if (worker->sleep.load(std::memory_order_seq_cst) == awake) return;
     uint32_t expected = asleep;
@@ -214,16 +265,18 @@ class Crew {
     syscall(SYS_futex, &worker->sleep, FUTEX_WAKE_PRIVATE, 1, nullptr, nullptr, 0);
   }
 
-  // Takes a CPU away from a thread (0: this one), and says what it may use otherwise; false where it has no other.
+  // Takes a CPU away from a thread (id 0: this thread), and stores the CPUs that it had in `allowed`. Returns false if
+  // the thread has no other CPU.
   static bool keep_off(pid_t id, int cpu, cpu_set_t* allowed) {
-    if (cpu < 0 || sched_getaffinity(id, sizeof *allowed, allowed) != 0) return false;  // more than 1024 CPUs
+    if (cpu < 0 || sched_getaffinity(id, sizeof *allowed, allowed) != 0) return false;  // fails above 1024 CPUs
     cpu_set_t others = *allowed;
     CPU_CLR(static_cast<size_t>(cpu), &others);
     return CPU_COUNT(&others) > 0 && sched_setaffinity(id, sizeof others, &others) == 0;
   }
 
-  // Where a neighbour keeps the other CPUs busy the system may put a worker on the caller's, of which it would take
-  // half. It goes to another one, where it has its turns beside the neighbour; false where it may not.
+  // Moves this worker to another CPU if it runs on the caller's. Returns false if it has no other CPU. When other
+  // processes keep the other CPUs busy, the system may put a worker on the caller's CPU. There it would take half of
+  // the caller's time. On another CPU it shares the time of the other processes instead.
   bool has_cpu_of_its_own() {
     const int cpu = sched_getcpu();
     if (cpu < 0 || cpu != caller_cpu_.load(std::memory_order_relaxed)) return true;
@@ -234,7 +287,7 @@ class Crew {
   }
 
   alignas(64) std::atomic<State> state_{closed};
-  // Written by a caller while the state is closed, read by workers inside.
+  // Written by a caller while the state is closed, read by workers that entered an open call.
   alignas(64) void (*take_part_)(const void*, int) = nullptr;
   const void* context_ = nullptr;
   std::atomic<int> caller_cpu_{-1};
@@ -245,7 +298,7 @@ class Crew {
   Worker worker_[most_workers] = {};
 };
 
-// Never unmade: workers look at it until the process ends.
+// Never destroyed, because workers read it until the process ends.
 Crew crew;
 static_assert(std::is_trivially_destructible_v<Crew>);
 

@@ -1,4 +1,4 @@
-// Any CPU, float64. 16 registers are assumed: 8 accumulators.
+// Kernels for any CPU, float64. With 16 registers assumed, a tile has 8 accumulators.
 #include "kernels/portable/portable_vec.h"
 
 namespace pointwise {

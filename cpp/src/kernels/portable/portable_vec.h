@@ -1,6 +1,8 @@
-// The vector type of the portable kernels: 16 bytes, in the compiler's own vector extension, so that it is SSE2 on any
-// x86-64, NEON on ARM and plain scalar code elsewhere. Multiply and add are rounded separately: a fused one would be a
-// library call here. (Users are promised the error bound, not the bits, of these kernels.)
+// The vector type of the portable kernels: 16 bytes, in the compiler's vector extension. It compiles to SSE2 on x86-64,
+// to NEON on ARM and to scalar code elsewhere.
+//
+// fma() rounds the product and the sum separately, because a fused operation would be a library call here. So these
+// kernels promise the error bound, but not the bits.
 #pragma once
 
 #include "kernels/activation_table.h"
@@ -12,13 +14,13 @@
 namespace pointwise {
 namespace {
 
-// The bits of a number.
+// The unsigned integer with the bits of a number.
 template <class T>
 struct WordOf;
 template <>
 struct WordOf<float> {
   using Type = uint32_t;
-  static constexpr int digits = 23;  // that are stored
+  static constexpr int digits = 23;  // stored digits of the significand
 };
 template <>
 struct WordOf<double> {
@@ -68,7 +70,7 @@ struct PortableVec {
   }
   static PortableVec exponent(PortableVec z) { return {(Native)((Words)z.v << WordOf<T>::digits)}; }
 
-  // Dekker's product: halves of the factors, whose products are exact.
+  // Implements rest() by Dekker's product: products of halves of the factors are exact.
   static Native upper_half(Native a) {
     const Native c = a * static_cast<T>((Word(1) << (WordOf<T>::digits + 2) / 2) + 1);
     return c - (c - a);

@@ -1,4 +1,4 @@
-// AVX2 and FMA, float32. 16 registers: up to 12 accumulators.
+// Kernels for AVX2 and FMA, float32. Of 16 registers a tile has up to 12 accumulators.
 #include <immintrin.h>
 
 #include "kernels/activation_table.h"
@@ -44,7 +44,7 @@ struct Vec {
   static Vec copysign(Vec a, Vec sign) { return {_mm256_or_ps(abs(a).v, _mm256_and_ps(fill(-0.0f).v, sign.v))}; }
   static Vec exponent(Vec z) { return {_mm256_castsi256_ps(_mm256_slli_epi32(_mm256_castps_si256(z.v), 23))}; }
 
-  // 2x2 blocks of 1, 2 and 4 numbers change places in turn.
+  // Exchanges squares of 1, 2 and 4 numbers across the diagonal in turn.
   static void transpose(Vec (&m)[8]) {
     __m256 a[8], b[8];
     for (int i = 0; i < 8; i += 2) {
@@ -62,7 +62,8 @@ struct Vec {
     }
   }
 
-  // Halves of rows r and r + 4 share a register, so that no number changes halves: 16 shuffles, not 24.
+  // Loads half of row r and half of row r + 4 into one register, so no number changes halves: 16 shuffles instead of
+  // 24.
   static void load_square(const char* p, ptrdiff_t step, Vec (&m)[8]) {
     POINTWISE_UNROLL
     for (int half = 0; half < 2; ++half) {

@@ -1,4 +1,4 @@
-// AVX-512, float32. 32 registers: up to 28 accumulators.
+// Kernels for AVX-512, float32. Of 32 registers a tile has up to 28 accumulators.
 #include <immintrin.h>
 
 #include "kernels/activation_table.h"
@@ -28,9 +28,11 @@ struct Vec {
   static void fence() { _mm_sfence(); }
   static Vec fma(Vec a, Vec b, Vec c) { return {_mm512_fmadd_ps(a.v, b.v, c.v)}; }
   static constexpr bool has_halves = true;
-  // Of the lower half, by the number at p; the upper one is of no use. The number is loaded once more, by the
-  // multiply-add itself: in a register, for this one and one of a whole vector, it takes as long as half a multiply-add
-  // (96 -> 24 channels at 56x56 in NHWC: 143 -> 127 us; 64 -> 64 at 24 pixels in NCHW: 2.13 -> 1.86).
+  // Returns the fma of the lower half vectors, with the number at p for the first factor. The upper half is undefined.
+  //
+  // The empty asm statement makes the multiply-add load the number from memory again. Loading it into a register that
+  // it shares with the multiply-add of a whole vector takes as long as half a multiply-add. (Zen 4, 96 -> 24 channels
+  // at 56x56 in NHWC: 127 us instead of 143.)
   static Vec fma_half(const char* p, Vec b, Vec c) {
     asm volatile("" ::: "memory");
     const auto half = [](Vec v) { return _mm512_castps512_ps256(v.v); };
@@ -69,8 +71,8 @@ struct Vec {
   }
   static Vec join(Vec a, Vec b) { return {_mm512_mask_mov_ps(a.v, 0xff00, b.v)}; }
   void store_lower(char* p, __mmask8 mask) const { _mm512_mask_storeu_ps(p, mask, v); }
-  // The half is a register of its own: the instruction that would extract it to memory at once faults where any of its
-  // 32 bytes may not be written, whatever the mask.
+  // Extracts the half to a register first. The instruction that extracts it to memory directly faults if any of its 32
+  // bytes is not writable, even one that the mask leaves out.
   void store_upper(char* p, __mmask8 mask) const {
     __m256 upper = _mm512_extractf32x8_ps(v, 1);
     asm("" : "+v"(upper));
@@ -80,7 +82,7 @@ struct Vec {
     return {_mm512_insertf32x8(_mm512_maskz_loadu_ps(mask, p), _mm256_maskz_loadu_ps(mask, q), 1)};
   }
 
-  // 2x2 blocks of 1, 2, 4 and 8 numbers change places in turn.
+  // Exchanges squares of 1, 2, 4 and 8 numbers across the diagonal in turn.
   static void transpose(Vec (&m)[16]) {
     __m512 a[16], b[16];
     for (int i = 0; i < 16; i += 2) {
@@ -104,13 +106,14 @@ struct Vec {
     }
   }
 
-  // Halves of rows r and r + 8 share a register, so that no number changes halves and back: 48 shuffles, not 64.
+  // Loads half of row r and half of row r + 8 into one register, so no number changes halves and back: 48 shuffles
+  // instead of 64.
   static void load_square(const char* p, ptrdiff_t step, Vec (&m)[16]) {
     const __m512i lower = _mm512_set_epi32(27, 26, 25, 24, 11, 10, 9, 8, 19, 18, 17, 16, 3, 2, 1, 0);
     const __m512i upper = _mm512_set_epi32(31, 30, 29, 28, 15, 14, 13, 12, 23, 22, 21, 20, 7, 6, 5, 4);
     POINTWISE_UNROLL
     for (int half = 0; half < 2; ++half) {
-      __m512 a[8], b[8], c[8];  // quarters of c: numbers k and k + 4 of four rows, and of the four rows 8 behind
+      __m512 a[8], b[8], c[8];  // quarters of c: numbers k and k + 4 of four rows, then of the four rows 8 below
       POINTWISE_UNROLL
       for (int r = 0; r < 8; ++r) {
         const char* row = p + r * step + half * 32;
@@ -139,11 +142,9 @@ struct Vec {
   }
 };
 
-// Why not 9x3 and 14x2, which load less: tiles of 27 and 28 accumulators overlap less with their neighbours than those
-// of 24 do (16 to 64 input channels: 83 to 95% of the peak, and 89 to 97%); from 200 input channels on they are alike.
-// Those of 16 overlap more still: 24 -> 144 channels at 56x56 in NHWC 93 -> 99%, in NCHW 84 -> 91 (there only while the
-// pixels of a tile stay in L1: 256 input channels 64%). 4x48 in NCHW: 32 -> 192 at 28x28 97% (4x64: 94), but 16 -> 96
-// at 112x112 81% (86).
+// Most tiles have 24 accumulators. Tiles of 27 or 28 load less, but they overlap less with their neighbours, which
+// matters below 200 input channels. Tiles of 16 overlap more and serve short sums. docs/design/kernels.md has the
+// measurements.
 constexpr KernelRow rows[] = {
     {"gemm_f32_8x48_channels_avx512", all_f32, Rows::channels, 8, 3, 16, run_channel_rows<Vec, 8, 3>},
     {"gemm_f32_4x64_channels_avx512", all_f32, Rows::channels, 4, 4, 16, run_channel_rows<Vec, 4, 4>},
