@@ -1,10 +1,11 @@
-// The errors of the kernels' activations: for all 2^32 float32 numbers, and for some 2^25 float64.
+// Measures the errors of the kernels' activations, for all 2^32 float32 numbers and for 2^25 float64 numbers.
 //
 //     activation_errors [--sample N] [activation ...]
 //
-// compares with libm in a wider type, on every instruction set of this CPU, or the one that POINTWISE_ISA names. Exit
-// status 1 where a bound of cpp/src/kernels/activations.h is broken, an infinity or a NaN is not what the definition
-// gives, or where AVX2 and AVX-512 differ. --sample takes every Nth number.
+// Compares with libm in a wider type, on every instruction set of this CPU, or on the one that POINTWISE_ISA names.
+// --sample takes every Nth number. The exit status is 1 in three cases: an error exceeds a bound of
+// cpp/src/kernels/activations.h; an infinity, a NaN or a zero differs from the definition; the bits of AVX2 and AVX-512
+// differ.
 #include <algorithm>
 #include <cmath>
 #include <cstdint>
@@ -26,11 +27,11 @@ using Kind = Activation::Kind;
 struct Case {
   const char* name;
   Kind kind;
-  double ulps_f32, ulps_f64;  // what is promised
-  double a = 0, b = 0;        // which a float holds
+  double ulps_f32, ulps_f64;  // promised bounds
+  double a = 0, b = 0;        // parameters; float32 holds them exactly
 };
 
-// A product is rounded to the wide type before it is compared: the half of leaky_relu is not quite one.
+// The reference rounds a product to the wide type, so an error of leaky_relu can be a little above 0.5 ULP.
 const double half = 0.5 + 1e-3;
 const Case cases[] = {
     {"relu6", Kind::relu6, 0, 0},
@@ -52,9 +53,9 @@ template <class T>
 struct Found {
   double ulps = 0;  // the largest error among those above 2^-2p |v|
   T at = 0;
-  int64_t wrong = 0;  // infinities, NaN, signs of zeros and saturated values that are not the definition's
+  int64_t wrong = 0;  // infinities, NaN, signs of zeros and saturated values that differ from the definition
   T wrong_at = 0;
-  int64_t differ = 0;  // bits that are not those of the first instruction set
+  int64_t differ = 0;  // numbers whose bits differ from those of the first instruction set
 
   void merge(const Found& other) {
     if (other.ulps > ulps) ulps = other.ulps, at = other.at;
@@ -91,7 +92,8 @@ float number(int64_t i, float) {
   return v;
 }
 
-// Half of them with any bits, so any exponent, half of them spread over [-40, 40]; and what has a name.
+// Returns named numbers first. Then it alternates between numbers spread over [-40, 40] and numbers with any bits, so
+// with any exponent.
 double number(int64_t i, double) {
   constexpr double infinity = std::numeric_limits<double>::infinity(), nan = std::numeric_limits<double>::quiet_NaN();
   constexpr double named[] = {0.0, -0.0, infinity, -infinity, nan, 1e308, -1e308, 5e-324, -5e-324, 3, -3, 6, -6};
@@ -106,7 +108,8 @@ double number(int64_t i, double) {
   return v;
 }
 
-// One line of the table for each instruction set. T's numbers 0, step, 2 step, ... up to count.
+// Tries number(0), number(step), number(2 * step), ... below `count`. Prints a line for each instruction set. Returns
+// true if all keep the bounds.
 template <class T, class R>
 bool measure(const Case& c, const std::vector<pointwise::Isa>& isas, int64_t count, int64_t step) {
   std::vector<Found<T>> found(isas.size());
@@ -133,7 +136,7 @@ bool measure(const Case& c, const std::vector<pointwise::Isa>& isas, int64_t cou
         table.activations[static_cast<int>(c.kind)](parameters, bytes, vectors, bytes, vectors, 0);
         if (k == 0) std::copy(got, got + chunk, first);
         if (k > 0 && std::memcmp(first, got, sizeof got) == 0) {
-          mine[k].merge(mine[0]);  // the same numbers, so the same errors; counted twice, which does not matter
+          mine[k].merge(mine[0]);  // the same results, so the same errors; counting some twice does no harm
           continue;
         }
         for (int64_t i = 0; i < chunk; ++i) {

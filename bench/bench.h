@@ -1,4 +1,4 @@
-// What the parts of pointwise_bench share.
+// Declarations that the files of pointwise_bench share.
 #pragma once
 
 #include <benchmark/benchmark.h>
@@ -14,17 +14,17 @@ struct Settings {
   int threads = 1;
 };
 
-// Every kernel row of every instruction set that the CPU has, on a block in L1.
+// Registers every kernel row of every instruction set of the CPU, on a block in L1.
 void register_kernels();
-// Every layer of the tables, in both layouts. Throws std::runtime_error for a table that cannot be read.
+// Registers every layer of the tables, in both layouts. Throws std::runtime_error if a table cannot be read.
 void register_layers(const Settings& settings);
 
-// Deterministic pseudo-random numbers: the same data in every run.
+// Pseudo-random numbers, the same in every run.
 class Random {
  public:
-  // An integer in [-range, range].
+  // Returns an integer in [-range, range].
   int integer(int range) { return static_cast<int>(next() % (2 * range + 1)) - range; }
-  // In [-1, 1).
+  // Returns a number in [-1, 1).
   double real() { return static_cast<double>(next()) / (1u << 30) - 1; }
 
  private:
@@ -35,16 +35,16 @@ class Random {
   uint64_t state_ = 1;
 };
 
-// Seconds: of this thread's CPU where it works alone, which a busy neighbour leaves as they are; else of the wall
-// clock.
+// Returns a time in seconds. For one thread it is the thread's CPU time, because contention does not change it. For
+// several threads it is the wall clock.
 inline double seconds(int threads) {
   timespec t;
   clock_gettime(threads == 1 ? CLOCK_THREAD_CPUTIME_ID : CLOCK_MONOTONIC, &t);
   return static_cast<double>(t.tv_sec) + 1e-9 * static_cast<double>(t.tv_nsec);
 }
 
-// Runs the benchmark's loop and counts FLOP/s, and what share of `peak` FLOP/s that is. (Rates of Google Benchmark go
-// by the calling thread's CPU time whatever the threads, and cannot be a percentage.)
+// Runs the loop of the benchmark, and reports FLOP/s and their share of `peak` in percent. Google Benchmark's own rates
+// use the CPU time of the calling thread for any number of threads, and cannot be percentages.
 template <class Call>
 void time_flops(benchmark::State& state, int threads, double flops_per_call, double peak, const Call& call) {
   const double begin = seconds(threads);

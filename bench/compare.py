@@ -1,13 +1,13 @@
-"""Compare two builds of pointwise, in turn, or two JSON files of `pointwise bench`: ratios by layer.
+"""Compare two builds of pointwise, or two JSON files of `pointwise bench`, layer by layer.
 
     pip install --target /tmp/before . ; git switch feature ; pip install --target /tmp/after .
     python bench/compare.py /tmp/before /tmp/after --layout NHWC --threads 1
     python bench/compare.py before.json after.json
 
-A build is a folder with the package in it. Each runs in a process of its own, one at a time; POINTWISE_ISA holds for
-both. A layer has bias and ReLU and makes a new array for each call. Its result is checked before it is timed, and the
-bits of both builds are compared. A ratio above 1 says that the second is faster. Layers whose ratio is below 0.97 are
-measured a second time, with four times the rounds, and count as they are then.
+A build is a folder that contains the package. Each build runs in its own process, and the two take turns. POINTWISE_ISA
+applies to both. A call computes a layer with bias and ReLU into a new array. Its result is checked before it is timed,
+and the bits of the two builds are compared. A ratio above 1 means that the second build is faster. A layer with a ratio
+below 0.97 is measured again with four times the rounds, and only the second measurement counts.
 """
 
 import argparse
@@ -26,7 +26,7 @@ INTEGERS = ("n", "cin", "cout", "h", "w", "stride", "groups")
 
 
 class Build:
-    """A process that imports pointwise from a folder and answers questions, one JSON line each."""
+    """A process that imports pointwise from a folder and answers questions, each in one line of JSON."""
 
     def __init__(self, folder):
         environment = os.environ | {"PYTHONPATH": folder, "OPENBLAS_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
@@ -88,7 +88,7 @@ def serve():
 
 
 def check(np, case, layout, x, weight, bias, y):
-    """Raise where a result is not that of a product in float64, within the rounding of float32 sums."""
+    """End the process if a result differs from the float64 product by more than the rounding of float32 sums."""
     stride, groups = case["stride"], case["groups"]
     x = x if layout == "NCHW" else np.moveaxis(x, 3, 1)
     x = x[:, :, ::stride, ::stride].astype(float)
@@ -101,7 +101,7 @@ def check(np, case, layout, x, weight, bias, y):
 
 
 def time_in_turn(builds, rounds):
-    """Return the best seconds of a call of each build."""
+    """Return the best seconds per call of each build."""
     best, repetitions = [math.inf] * len(builds), 1
     for i in range(rounds):
         for index in (0, 1) if i % 2 == 0 else (1, 0):

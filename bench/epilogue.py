@@ -1,10 +1,10 @@
-"""What is done in the same pass as a convolution, and what it costs: activations, concatenations, chains.
+"""Measure the cost of activations, of writing into a concatenation, and of chains.
 
     python bench/epilogue.py activations [--dtype float64]
     python bench/epilogue.py concatenation
     python bench/epilogue.py chain [--threads 2]
 
-Every result is checked before it is timed; contenders take turns, and the best block of each counts.
+Every result is checked before it is timed. Contenders take turns, and the best block of each counts.
 """
 
 import argparse
@@ -30,7 +30,10 @@ LAYOUTS = ("NCHW", "NHWC")
 
 
 def timed(calls, beside=None):
-    """Return the seconds of a call of each, by name. ``beside``: a name, and the peaks that are sampled after it."""
+    """Return the seconds per call of each contender, by name.
+
+    `beside` is the name of a contender, and the peaks that are sampled after each of its blocks.
+    """
 
     def timer(call):
         def seconds(repetitions):
@@ -58,7 +61,7 @@ def shaped(layout, n, c, h, w):
 
 def show(title, columns, rows):
     console, table = Console(width=150), Table()
-    console.print(title)  # a table would wrap it to its own width
+    console.print(title)  # a title of the table would wrap at the table's width
     for column in columns:
         table.add_column(column, justify="left" if column == columns[0] else "right")
     for row in rows:
@@ -67,7 +70,7 @@ def show(title, columns, rows):
 
 
 def activations(args):
-    """256 -> 128 channels at 28x28: the time with each activation over the time without one."""
+    """Compare the time with each activation to the time without one, for 256 -> 128 channels at 28x28."""
     dtype = np.dtype(args.dtype)
     weight, bias = normal(128, 256, dtype=dtype) / 16, normal(128, dtype=dtype)
     kinds = [None, *(("clip", -1.0, 1.0) if name == "clip" else name for name in ACTIVATIONS)]
@@ -78,7 +81,7 @@ def activations(args):
         calls = {}
         for kind in kinds:
             layer = pw.Conv(weight, bias, layout=layout, activation=kind)
-            # a convolution without input channels is its activation of the residual
+            # A convolution without input channels returns the activation of the residual.
             none = pw.conv(plain[:, :0] if layout == "NCHW" else plain[..., :0], np.empty((128, 0), dtype),
                            layout=layout, activation=kind, residual=plain)  # fmt: skip
             assert layer(x).tobytes() == none.tobytes()
@@ -99,7 +102,7 @@ def activations(args):
 
 
 def concatenation(args):
-    """Write the 1x1 branches of GoogLeNet's inception 3a into their places of 256 channels, or apart, on one thread."""
+    """Compare `out` as a slice of 256 channels with a contiguous `out`: the 1x1 layers of GoogLeNet's inception 3a."""
     rows = []
     for layout in LAYOUTS:
         x = normal(*shaped(layout, 8, 192, 28, 28))
@@ -131,7 +134,7 @@ CHAINS = {
 
 
 def chain(args):
-    """Compare chains with their layers one by one, and with what peak and bandwidth allow."""
+    """Compare chains with their layers one by one, and with the limits of peak and bandwidth."""
     rows = []
     bandwidth = copy_bandwidth(args.threads)
     for name, (shape, channels) in CHAINS.items():

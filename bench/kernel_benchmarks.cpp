@@ -1,4 +1,5 @@
-// kernel/<row>/k:<input channels>: one kernel call on a block that stays in L1, without packing, plan or threads.
+// Benchmarks kernel/<row>/k:<input channels>: one kernel call on a block that stays in L1, without packing, plan or
+// threads.
 #include <cstring>
 #include <vector>
 
@@ -13,7 +14,7 @@ namespace {
 
 using namespace pointwise;
 
-// Two tiles of a row (so that the loop over them counts), pixels and channels side by side as the row likes them.
+// Two tiles of a kernel row, so that the loop over tiles counts, too. x and y are contiguous along the lanes.
 template <class T>
 struct KernelCase {
   int64_t pixels, channels, input_channels;
@@ -59,7 +60,7 @@ struct KernelCase {
 
   static DType dtype() { return sizeof(T) == 4 ? DType::f32 : DType::f64; }
 
-  // Small integers: the result is exact.
+  // Returns true if the result equals the reference. It is exact, because the numbers are small integers.
   bool right(const KernelRow& row) {
     row.run(block);
     std::vector<T> expected(y.size());
@@ -88,7 +89,7 @@ void run_kernel(benchmark::State& state, const KernelRow& row, double peak) {
              [&] { row.run(kernel.block); });
 }
 
-// The peak of each instruction set, measured when first one of its benchmarks runs.
+// Returns the FMA peak of an instruction set, measured when the first of its benchmarks runs.
 double peak_of(const KernelTable& table) {
   static std::vector<std::pair<const void*, double>> known;
   for (const auto& [key, peak] : known)

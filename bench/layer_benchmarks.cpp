@@ -1,4 +1,4 @@
-// layer/<network>/<layer>/<layout>: float32, bias and relu, the same arrays at every call.
+// Benchmarks layer/<network>/<layer>/<layout>: float32 with bias and relu, on the same arrays in every call.
 #include <cmath>
 #include <limits>
 #include <memory>
@@ -57,8 +57,8 @@ struct LayerCase {
     layer = std::make_unique<Layer>(weights_view, &bias_view, options);
   }
 
-  // Within the error bound that users are promised, in all pixels of as many output channels as the slow reference
-  // computes in an instant: every `step`-th, an odd number, so that all lanes of a panel get their turn.
+  // Returns true if results are within the documented error bound. Checks all pixels of every `step`-th output channel,
+  // because the reference is slow. `step` is odd, so that all lanes of a panel are checked.
   bool right() const {
     constexpr int64_t enough = 20'000'000;  // multiply-adds
     const int64_t c_out = weights_view.shape[0], inputs = weights_view.shape[1];
@@ -82,14 +82,15 @@ struct LayerCase {
     for (int64_t e = 0; e < static_cast<int64_t>(expected.size()); ++e) {
       const int64_t within = e % inner, channel = e / inner % channels, outer = e / inner / channels;
       const double got = dst[(outer * c_out + channel * step) * inner + within], want = expected[e];
-      // The reference itself is rounded once. Not <= where one of them is NaN.
+      // The reference is rounded once. The comparison is negated so that it fails for NaN.
       if (!(std::fabs(got - want) <= gamma * magnitude[e] + tiny + u * std::fabs(want))) return false;
     }
     return true;
   }
 };
 
-// `verified`: layers that were found right, as Google Benchmark calls this several times for each.
+// Checks and times a layer. Google Benchmark calls this several times for each layer, so `verified` holds the layers
+// that were checked.
 void run_layer(benchmark::State& state, const TableRow& row, const std::string& layout, int threads, double peak,
                std::set<std::string>* verified) {
   LayerCase layer(row, layout);

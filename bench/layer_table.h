@@ -1,4 +1,4 @@
-// Layer tables: CSV with the header network,layer,n,cin,cout,h,w,stride,groups.
+// Layer tables: CSV files with the header network,layer,n,cin,cout,h,w,stride,groups.
 #pragma once
 
 #include <cstdint>
@@ -12,8 +12,8 @@ struct TableRow {
   int64_t n, c_in, c_out, height, width, stride, groups;
 };
 
-// The rows of one table, or of every *.csv of a directory, in the order of their names. Throws std::runtime_error
-// that names the file and the line.
+// Returns the rows of one table, or of every *.csv in a directory, in the order of file names. Throws
+// std::runtime_error, which names the file and line of an error in a table.
 std::vector<TableRow> read_layer_tables(const std::string& path);
 
 }  // namespace pointwise_bench

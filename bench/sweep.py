@@ -1,11 +1,11 @@
-"""Small convolutions against NumPy: every size of channels and pixels, where a call is mostly overhead and tails.
+"""Compare small convolutions with NumPy, at sizes where overhead and remainders take most of a call.
 
     python bench/sweep.py [--random 1000] [--json sweep.json] [--plot sweep.png]
 
-The cube is C_in x C_out x pixels = 1..65 x 1..65 x 1..200, in both layouts, without and with bias and ReLU: a grid of
-it, every point (--full, some hours), or N random ones. The ratio is NumPy's time over that of a `pw.Conv` made
-beforehand, both returning a new array, in turn in one process with one BLAS thread, best of several short blocks.
-Points that fall below 1.05 are timed again in more blocks before they are called slower.
+The cube is C_in x C_out x pixels = 1..65 x 1..65 x 1..200, in both layouts, with and without bias and ReLU. A run
+measures a grid of points, every point (--full, takes hours) or N random points (--random). The ratio is NumPy's time
+over that of a `pw.Conv` made beforehand. Both return a new array and take turns in one process with one BLAS thread.
+The best of several short blocks counts. A point with a ratio below 1.05 is measured again in more blocks.
 """
 
 import argparse
@@ -27,11 +27,11 @@ from pointwise.cli.files import check_writable, replacing
 from pointwise.cli.parser import CommandError, positive, require
 
 MOST_CHANNELS, MOST_PIXELS = 65, 200
-# around the powers of two, and the vectors and tiles of every kernel
+# Sizes around powers of two, and around the vectors and tiles of every kernel.
 CHANNELS = (1, 2, 3, 4, 5, 7, 8, 9, 12, 15, 16, 17, 23, 24, 25, 31, 32, 33, 40, 47, 48, 49, 57, 63, 64, 65)
 PIXELS = (1, 2, 3, 4, 5, 7, 8, 9, 13, 16, 17, 25, 31, 32, 33, 49, 64, 65, 100, 128, 169, 196, 200)
 EPILOGUES = ("plain", "bias and ReLU")
-SLOWER = 1.05  # below this a ratio is measured again
+SLOWER = 1.05  # ratios below this are measured again
 SHORT = Effort(seconds=0.0, block=150e-6, rounds=4)
 CAREFUL = Effort(seconds=0.0, block=200e-6, rounds=25)
 
@@ -49,7 +49,7 @@ def points(args):
 
 
 def plain_numpy(case, layout, arrays):
-    """Return what a NumPy user writes where there is neither bias nor activation."""
+    """Return a NumPy implementation without bias and activation, as a user would write it."""
     x, weight = arrays.x, arrays.weight
     if layout == "NCHW":
         return lambda: np.matmul(weight, x.reshape(1, case.cin, -1)).reshape(1, case.cout, *x.shape[2:])
@@ -58,7 +58,7 @@ def plain_numpy(case, layout, arrays):
 
 
 def calls_of(case, layout, epilogue, arrays):
-    """Return both contenders."""
+    """Return the calls of both contenders, by name."""
     if epilogue == "plain":
         layer = pw.Conv(arrays.weight, layout=layout)
         baseline = plain_numpy(case, layout, arrays)
@@ -69,7 +69,7 @@ def calls_of(case, layout, epilogue, arrays):
 
 
 def check(case, layout, epilogue, arrays, calls):
-    """End the run for a result beyond the bound of rounding, as `pointwise.bench.verify.check` derives it."""
+    """End the run if a result exceeds the rounding bound, which `pointwise.bench.verify.check` derives."""
     x, weight, bias = (array.astype(np.float64) for array in arrays[:3])
     axes = "oi,nihw->nohw" if layout == "NCHW" else "oi,nhwi->nhwo"
     bias = bias[:, None, None] if layout == "NCHW" else bias
@@ -104,7 +104,7 @@ def measure(point, layout, epilogue, numbers):
 
 
 def sweep(args):
-    """Yield every point as it is measured."""
+    """Measure all points, and yield the result of each."""
     numbers = np.random.default_rng(args.seed).standard_normal((3, MOST_CHANNELS * MOST_PIXELS), np.float32)
     layouts = LAYOUTS if args.layout == "both" else (args.layout,)
     epilogues = EPILOGUES if args.epilogue == "both" else (EPILOGUES[args.epilogue == "bias-relu"],)
@@ -128,7 +128,7 @@ def geometric_mean(ratios):
 
 
 def summarize(found):
-    """Return the summary of each layout and epilogue, and of all."""
+    """Return the summary of each layout and epilogue, and of all points."""
     parts = {}
     for row in found:
         for part in (f"{row['layout']}, {row['epilogue']}", "all"):
@@ -161,7 +161,7 @@ def report(found, summary):
 
 
 def save_plot(file, found):
-    """Draw the least ratio over all pixels, and over all C_in, of each layout."""
+    """Draw, for each layout, the least ratio over all pixels and the least ratio over all C_in."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.colors import TwoSlopeNorm
     from matplotlib.figure import Figure
@@ -182,7 +182,7 @@ def save_plot(file, found):
             at = ys.index(row[axis]), xs.index(row["c_out"])
             least[at] = np.fmin(least[at], row["ratio"])
         panel = panels[i, k]
-        panel.set_facecolor("lightgrey")  # nothing was measured there
+        panel.set_facecolor("lightgrey")  # the color of sizes that were not measured
         image = panel.imshow(least, norm=norm, cmap="RdYlGn", origin="lower", aspect="auto")
         for values, set_ticks in ((xs, panel.set_xticks), (ys, panel.set_yticks)):
             step = math.ceil(len(values) / 26)
@@ -196,7 +196,7 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     which = parser.add_mutually_exclusive_group()
     which.add_argument("--full", action="store_true", help="every point of the cube")
-    which.add_argument("--random", type=positive, metavar="N", help="so many random points of the cube")
+    which.add_argument("--random", type=positive, metavar="N", help="measure N random points of the cube")
     parser.add_argument("--seed", type=positive, default=1, help="of random points and numbers (default: 1)")
     parser.add_argument("--layout", choices=(*LAYOUTS, "both"), default="both")
     parser.add_argument("--epilogue", choices=("plain", "bias-relu", "both"), default="both")

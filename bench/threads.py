@@ -1,9 +1,9 @@
-"""How much faster several threads are than one, layer by layer, in the same process and in turn.
+"""Measure how much faster several threads are than one, layer by layer, in one process and in turn.
 
     python bench/threads.py [--threads 2] [--above 20]
 
-Bias and ReLU, a new result array for every call, best of many blocks; layers above so many MFLOP of all installed
-tables, in both layouts.
+Layers have bias and ReLU, each call returns a new array, and the best of several blocks counts. The run measures the
+layers above --above MFLOP of all installed tables, in both layouts.
 """
 
 import argparse
@@ -11,7 +11,7 @@ import math
 import os
 import time
 
-# NumPy's BLAS is here for the check alone: its threads would spin for a while, and hold a CPU of ours.
+# Only the check uses NumPy's BLAS. Its threads would spin for a while afterwards and keep CPUs busy.
 os.environ.update(OPENBLAS_NUM_THREADS="1", MKL_NUM_THREADS="1")
 
 import pointwise as pw
@@ -23,7 +23,7 @@ BLOCKS, BLOCK_SECONDS = 12, 4e-3
 
 
 def seconds(call, repetitions):
-    """Return the seconds per call of one block, after some calls that warm up caches and threads."""
+    """Return the seconds per call of one block, after calls that warm up caches and threads."""
     for _ in range(1 + repetitions // 4):
         call()
     start = time.perf_counter()

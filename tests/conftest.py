@@ -8,7 +8,7 @@ from children import python_command
 from children import run as run_command
 from pointwise import _core
 
-# HYPOTHESIS_PROFILE=explore looks at new examples, and at more of them; the default looks at the same ones every time.
+# HYPOTHESIS_PROFILE=explore draws more examples, and new ones in each run. The default always draws the same ones.
 hypothesis.settings.register_profile(
     "default",
     deadline=None,
@@ -27,7 +27,7 @@ BACKGROUND, NUMBER = pytest.StashKey[Background](), pytest.StashKey[int]()
 
 
 def pytest_collection_finish(session):
-    """Start the child processes of tests marked `background`. They take long, and run beside the other tests."""
+    """Start the child processes of tests marked `background`, which take long and run beside the other tests."""
     if session.config.option.collectonly:
         return
     commands = []
@@ -48,20 +48,20 @@ def pytest_unconfigure(config):
 
 @pytest.fixture
 def background(request):
-    """Return how the child process of a test marked `background` ended; None if its mark asks for none."""
+    """Return the completed child process of a test marked `background`, or None if its mark asks for none."""
     number = request.node.stash.get(NUMBER, None)
     return None if number is None else request.config.stash[BACKGROUND].result(number)
 
 
 @pytest.fixture(scope="session", autouse=True)
 def teams():
-    """Calls have the threads that they ask for, however busy the machine is."""
+    """Make calls use the requested number of threads, even if the machine is busy."""
     _core._testing.ignore_neighbours(True)
 
 
 @pytest.fixture
 def rng(request):
-    """Random numbers, the same ones for the same test."""
+    """Return a random generator that is seeded with the name of the test."""
     return np.random.default_rng(list(request.node.name.encode()))
 
 
@@ -72,7 +72,7 @@ def dtype(request):
 
 @pytest.fixture
 def integers(rng):
-    """Arrays of small integers, whose sums are exact in every floating-point type."""
+    """Return a function that makes arrays of small integers, whose sums are exact in every floating-point type."""
 
     def make(shape, dtype="float32", most=8):
         return rng.integers(-most, most + 1, shape).astype(dtype)
@@ -82,7 +82,10 @@ def integers(rng):
 
 @pytest.fixture
 def python():
-    """Run a script in a fresh interpreter, and return what it prints. Keywords set variables; None unsets them."""
+    """Return a function that runs a script in a fresh interpreter and returns its output.
+
+    Keywords set environment variables; None unsets them.
+    """
 
     def run(script, *, check=True, **keywords):
         done = run_command(python_command(script, **keywords))

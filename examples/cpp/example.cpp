@@ -1,4 +1,5 @@
-// Two channels from three, at each of the two pixels of a 1x2 image: a sum, and the negative of the first one.
+// Maps three channels to two at both pixels of a 1x2 image. The results are the sum of the channels plus 10, and the
+// negative of the first channel, both followed by relu.
 #include <pointwise/pointwise.h>
 
 #include <cstdio>
@@ -17,7 +18,7 @@ int main() {
   const pointwise::Layer layer(pointwise::View(weights.data(), DType::f32, {2, 3}), &bias_view, options);
   layer(pointwise::View(src.data(), DType::f32, {1, 3, 1, 2}), pointwise::View(dst.data(), DType::f32, {1, 2, 1, 2}));
 
-  // By pixels: 10 + 0 + 1 + 1 and max(-0, 0), then 10 + 2 + 4 + 8 and max(-2, 0).
+  // The first pixel gives 10 + 0 + 1 + 1 and max(-0, 0), the second 10 + 2 + 4 + 8 and max(-2, 0).
   std::printf("%g %g %g %g\n", dst[0], dst[2], dst[1], dst[3]);
   std::printf("pointwise %s, %s\n", pointwise::version(), pointwise::isa().c_str());
 }

@@ -1,4 +1,4 @@
-"""activation as an argument: what may be given, and what a layer says it was given."""
+"""The argument `activation`: accepted values, and how a layer reports them."""
 
 import copy
 import fractions
@@ -29,7 +29,7 @@ def layer_of(activation, **how):
 
 
 def said(activation):
-    """How a layer says it."""
+    """Return an activation as a layer reports it."""
     return DEFAULTS.get(activation, activation) if isinstance(activation, str) else activation
 
 
@@ -69,11 +69,11 @@ class TestRoundTrips:
     def test_explain(self, activation):
         text = layer_of(activation).explain((5, 3, 100))
         assert "kernel" in text
-        assert text == layer_of(None).explain((5, 3, 100))  # it costs the same for all, in the model
+        assert text == layer_of(None).explain((5, 3, 100))  # the cost model ignores the activation
 
 
 def same(given, plain):
-    """Both mean one thing: to the function, and to a layer, which says it in the plain way."""
+    """Check that two activations mean the same to `conv` and to a layer, and that the layer reports the plain form."""
     layer, expected = layer_of(given), layer_of(plain)
     assert layer.activation == expected.activation
     assert repr(layer) == repr(expected)
@@ -101,7 +101,7 @@ def test_parameters_of_every_kind_of_number(kind):
 
 
 def test_a_parameter_is_kept_in_all_its_digits():
-    """What a float32 layer computes with is rounded; what it says, and pickles, is what was given."""
+    """A float32 layer reports and pickles parameters as given, although it computes with rounded ones."""
     layer = layer_of(("elu", 1 / 3))
     assert layer.activation == ("elu", 1 / 3)
     assert pickle.loads(pickle.dumps(layer)).activation == ("elu", 1 / 3)
@@ -134,7 +134,7 @@ def test_parameters_that_are_no_real_numbers(value):
 
 
 class Liar(str):
-    """Says that it is what any other is."""
+    """A string that compares equal to every object."""
 
     def __eq__(self, other):
         return True
@@ -144,7 +144,7 @@ class Liar(str):
 
 
 def test_a_word_that_says_it_is_another(python):
-    """In a process of its own, which it could end."""
+    """A string that compares equal to every name is refused by its text, and does not crash the process."""
     script = f"""
 import sys
 sys.path.insert(0, {__file__.rpartition("/")[0]!r})

@@ -15,20 +15,21 @@ from junk import DOCUMENTED, documented, junk, odd_arrays, swapped
 F = np.float32
 w0, b0 = np.ones((4, 6), F), np.ones(4, F)
 good = {"weight": w0, "bias": b0, "mean": b0, "variance": b0, "gamma": b0, "beta": b0, "eps": 1e-5}
-NAMES = ("bias", "mean", "variance", "gamma", "beta")  # one number for each output channel
+NAMES = ("bias", "mean", "variance", "gamma", "beta")  # arguments with one number for each output channel
 
 
 def drawn(rng, c_out, dtype="float64"):
-    """Bias, mean, variance, gamma and beta of a layer, as in networks; gammas of both signs."""
+    """Return bias, mean, variance, gamma and beta of a layer as in networks, with gammas of both signs."""
     bias, mean, gamma, beta = rng.standard_normal((4, c_out))
     return [a.astype(dtype) for a in (bias, mean, rng.uniform(0.01, 4, c_out), gamma, beta)]
 
 
 def normalized(x, weight, bias, mean, variance, gamma, beta, eps, **how):
-    """Convolve and then normalize, in a wider type; and the bound of the folded convolution, for layouts NC...
+    """Return convolution and normalization in a wider type, and the bound of the folded convolution.
 
-    In float64 each folded weight has 4 roundings (of a sum, under a square root, of a quotient and of a product) and
-    each folded bias 6; in float32 one, and those 6 in float64, which are less than another. C + 2 are the sum's.
+    The layout must begin with NC. In float64 a folded weight has 4 roundings: sum, square root, quotient and product. A
+    folded bias has 6. In float32 both have one rounding to float32, and the roundings in float64 together are less than
+    another one. The sum itself has C + 2 roundings.
     """
     zeros = np.zeros(len(weight), x.dtype)
     value, _ = reference.exact(x, weight, zeros if bias is None else bias, **how)
@@ -40,7 +41,7 @@ def normalized(x, weight, bias, mean, variance, gamma, beta, eps, **how):
     magnitude = abs(scale) * (magnitude + abs(mean)) + abs(beta)
     terms = weight.shape[1] + 2 + (6 if x.dtype == np.float64 else 2)
     nu = terms * wide(np.finfo(x.dtype).eps) / 2
-    own = terms * np.finfo(wide).eps  # of the wider type itself
+    own = terms * np.finfo(wide).eps  # rounding of the wider type itself
     return scale * (value - mean) + beta, (nu / (1 - nu) + own) * magnitude
 
 
@@ -89,7 +90,7 @@ class TestAgainstTheComposition:
 
 
 class TestExactly:
-    """Where powers of two make every step exact."""
+    """Folding adds no error if its steps are exact, as with powers of two."""
 
     @pytest.mark.parametrize("groups", [1, 2])
     @pytest.mark.parametrize("how", [{}, {"stride": 2, "padding": 1}])
@@ -112,14 +113,14 @@ class TestExactly:
     def test_eps_is_added_to_the_variance(self):
         weight, bias = pw.fold_batchnorm([[8.0]], [1.0], [3.0], [15.0], eps=1)
         assert (weight.tolist(), bias.tolist()) == ([[2.0]], [-0.5])
-        weight, bias = pw.fold_batchnorm([[8.0]], None, [1.0], [-12.0], eps=16)  # below 0, and the sum is not
+        weight, bias = pw.fold_batchnorm([[8.0]], None, [1.0], [-12.0], eps=16)  # only the sum is above 0
         assert (weight.tolist(), bias.tolist()) == ([[4.0]], [-0.5])
 
     def test_layer_scale(self, dtype, rng):
         weight, bias, scale = (rng.standard_normal(s).astype(dtype) for s in ((9, 5), 9, 9))
         weight[0, 0], bias[0], bias[1] = -0.0, -0.0, 0.0
         scale[:3] = abs(scale[:3])
-        scale[3], scale[4] = np.finfo(dtype).tiny, np.finfo(dtype).smallest_subnormal  # products below the normal ones
+        scale[3], scale[4] = np.finfo(dtype).tiny, np.finfo(dtype).smallest_subnormal  # subnormal products
         folded = pw.fold_batchnorm(weight, bias, np.zeros(9), np.ones(9), gamma=scale, eps=0)
         reference.assert_same_bits(folded[0], weight * scale[:, None])
         reference.assert_same_bits(folded[1], bias * scale)
@@ -149,7 +150,7 @@ class TestRounding:
 
     @given(values, values, values, positive, values, values, st.sampled_from([0.0, 1e-5, 1e-3]))
     def test_one_rounding_to_float32(self, weight, bias, mean, variance, gamma, beta, eps):
-        """Half a unit in the last place of float32, and a few of float64."""
+        """A folded number is off by at most half a unit in the last place of float32, and a few units of float64."""
         arrays = (np.array([[weight]], F), *(np.array([a], F) for a in (bias, mean, variance, gamma, beta)))
         folded = [Decimal(float(a.ravel()[0])) for a in pw.fold_batchnorm(*arrays, eps)]
         w, b, m, v, g, s = (Decimal(float(a.ravel()[0])) for a in arrays)
@@ -217,7 +218,7 @@ class TestArrays:
                 reference.assert_same_bits(mine, expected)
 
     def test_new_plain_arrays_and_the_given_ones_untouched(self, dtype, rng):
-        """Of any strides, and read-only."""
+        """Folding accepts read-only arrays with any strides, leaves its arguments unchanged, and returns new arrays."""
         arrays = [rng.standard_normal((3, 4)).astype(dtype).T, *(np.repeat(a, 2)[::-2] for a in drawn(rng, 4, dtype))]
         copies = [a.copy() for a in arrays]
         for a in arrays:
@@ -280,7 +281,7 @@ class TestTheLayer:
 
         layer = Named.from_batchnorm(np.eye(2), None, [0, 0], [4, 1], eps=0, layout="C")
         assert type(layer) is Named
-        assert layer.dtype == np.float64  # the weight's: None is what was asked for
+        assert layer.dtype == np.float64  # the weight's dtype, because from_batchnorm passes None
         assert layer(np.array([2.0, 3.0])).tolist() == [1, 3]
 
     def test_integers_and_half_precision_with_a_dtype(self):

@@ -1,4 +1,4 @@
-"""Chain as an object: what it is made of, what it refuses, copies, threads, forks, memory."""
+"""Chain as an object: construction, errors, copies, threads, forks, memory."""
 
 import copy
 import gc
@@ -22,11 +22,11 @@ def conv(c_in, c_out, **how):
 
 
 class NamedLayer(pw.Conv):
-    """With a dictionary."""
+    """A subclass with a dictionary."""
 
 
 class Named(pw.Chain):
-    """With a dictionary, and a method of its own."""
+    """A subclass with a dictionary and a method of its own."""
 
     def twice(self, x):
         return self(x) * 2
@@ -61,7 +61,7 @@ class TestWhatItIs:
             assert type(chain.layers) is tuple
             assert len(chain) == len(chain.layers) == 3
             assert all(mine is given for mine, given in zip(chain.layers, layers, strict=True))
-        assert chain  # which has a length, and is never empty
+        assert chain  # true, as a chain is never empty
 
     def test_repr(self, chain, layers):
         assert repr(chain) == f"Chain([{layers[0]!r}, {layers[1]!r}, {layers[2]!r}])"
@@ -86,7 +86,7 @@ class TestWhatItIs:
         chain = pw.Chain(layers)
         layers.clear()
         gc.collect()
-        others = [conv(3, 40), conv(40, 5), conv(5, 6)]  # in the memory of what is gone, if it is gone
+        others = [conv(3, 40), conv(40, 5), conv(5, 6)]  # would reuse the memory of deleted layers
         assert all(ref() is not None for ref in seen)
         assert chain(X).tobytes() == expected.tobytes()
         del chain, others
@@ -101,7 +101,7 @@ class TestWhatItIs:
         assert first(X).tobytes() == plain.tobytes()
 
     def test_a_cycle_is_collected(self):
-        """A layer's dictionary, which holds the chain, which holds the layer."""
+        """A cycle of a layer, its dictionary and a chain of the layer is garbage-collected."""
         layer = NamedLayer(np.ones((1, 1), F))
         layer.chain = pw.Chain([layer])
         named = Named([conv(1, 1)])
@@ -178,29 +178,33 @@ REFUSED = [
     (5, TypeError, "layers must be an iterable of Conv, got int"),
     (None, TypeError, "layers must be an iterable of Conv, got NoneType"),
     (conv(3, 4), TypeError, "layers must be an iterable of Conv, got Conv"),
-    ([], ValueError, "layers must be at least one layer, got none"),
+    ([], ValueError, "layers must contain at least one layer, got none"),
     ([None], TypeError, "layers must all be Conv, got NoneType as layer 0"),
     ([conv(3, 4), "relu"], TypeError, "layers must all be Conv, got str as layer 1"),
     ([conv(3, 4), pw.Conv], TypeError, "layers must all be Conv, got type as layer 1"),
     ([pw.Chain([conv(3, 4)])], TypeError, "layers must all be Conv, got Chain as layer 0"),
     ("ab", TypeError, "layers must all be Conv, got str as layer 0"),
-    ([conv(3, 4), conv(5, 4)], ValueError, "layers must follow each other: layer 1 must read the 4 channels .*got 5"),
+    ([conv(3, 4), conv(5, 4)], ValueError, "layers must form a chain: layer 1 must read the 4 channels .*got 5"),
     (
         [conv(3, 4), pw.Conv(np.ones((4, 2), F), groups=4)],
         ValueError,
-        "layers must follow each other: layer 1 must read the 4 channels .*got 8",
+        "layers must form a chain: layer 1 must read the 4 channels .*got 8",
     ),
     (
         [conv(3, 4), conv(4, 4, layout="NHWC")],
         ValueError,
-        "layers must .*: layer 1 must have the first one's layout NCHW, got NHWC",
+        "layers must .*: layer 1 must have layer 0's layout NCHW, got NHWC",
     ),
     (
         [conv(3, 4, layout="NC"), conv(4, 4, layout="C")],
         ValueError,
-        "layers must .*: layer 1 must have the first one's layout NC, got C",
+        "layers must .*: layer 1 must have layer 0's layout NC, got C",
     ),
-    ([conv(3, 4), pw.Conv(np.ones((4, 4)))], ValueError, "layers must .*: layer 1 must have the first one's dtype"),
+    (
+        [conv(3, 4), pw.Conv(np.ones((4, 4)))],
+        ValueError,
+        "layers must .*: layer 1 must have layer 0's dtype float32, got float64",
+    ),
     ([conv(3, 4, padding=1)], ValueError, "layers must .*: layer 0 must have no padding, got 1"),
     ([conv(3, 4), conv(4, 4, padding=(0, 2))], ValueError, "layers must .*: layer 1 must have no padding, got 2"),
     ([conv(3, 4), conv(4, 4, stride=2)], ValueError, "layers must .*: layer 1 must have stride 1, .*got 2"),
@@ -208,7 +212,7 @@ REFUSED = [
 ]
 
 OF_A_CALL = [
-    ({"x": X.astype(np.float64)}, TypeError, "x must have the chain's dtype float32, got float64"),
+    ({"x": X.astype(np.float64)}, TypeError, r"x must have the chain's dtype float32, got float64: pass x\.astype\("),
     ({"x": X.astype(int)}, TypeError, "x must be float32, float64 or an integer of 8 or 16 bits, got int64"),
     ({"x": np.ma.array(X)}, TypeError, "x must be a plain array, got a MaskedArray"),
     ({"x": None}, TypeError, "x must be float32, float64 or an integer of 8 or 16 bits, got object"),
@@ -232,13 +236,13 @@ class TestErrors:
             pw.Chain(layers)
 
     def test_errors_of_the_iterable_pass_through(self):
-        """They are about what it does, and not about it."""
+        """Exceptions that the iterable raises reach the caller unchanged."""
         with pytest.raises(TypeError, match=r"^dtype must be float32 or float64, got int64"):
             pw.Chain(pw.Conv(np.ones((1, 1)), dtype=dtype) for dtype in ("f4", "i8"))
         with pytest.raises(ZeroDivisionError):
             pw.Chain(1 / 0 for _ in range(3))
 
-    def test_of_its_signature(self, chain, layers):
+    def test_wrong_signatures(self, chain, layers):
         with pytest.raises(TypeError):
             pw.Chain()
         with pytest.raises(TypeError):
@@ -280,7 +284,7 @@ class TestErrors:
 
     @pytest.mark.skipif("LD_PRELOAD" in os.environ, reason="sanitizers need the address space")
     def test_no_memory_leaves_out_untouched(self, python):
-        """Between the layers lie 10 million channels of one pixel: 40 MB, which malloc has to ask the system for."""
+        """Without memory for the 40 MB between the layers, a call raises MemoryError and leaves `out` unchanged."""
         script = """
 import resource
 import numpy as np, pointwise as pw
@@ -297,7 +301,7 @@ except MemoryError as error:
 resource.setrlimit(resource.RLIMIT_AS, (-1, -1))
 print((chain(x, out=out) == many).all())
 """
-        assert python(script).split("\n") == ["True not enough memory for the packed weight, or to work on x", "True"]
+        assert python(script).split("\n") == ["True not enough memory for the packed weight or the workspace", "True"]
 
 
 class TestAtOnce:
@@ -369,9 +373,9 @@ print(after - before)
 @pytest.mark.skipif(not os.path.exists("/proc/self/status"), reason="no /proc/self/status to see the memory by")
 @pytest.mark.skipif("LD_PRELOAD" in os.environ, reason="sanitizers have memory of their own")
 def test_what_lies_between_is_never_in_memory(python):
-    """The peak is lower by the size of the intermediate, 36.75 MiB."""
+    """A chain never allocates the intermediate array of 36.75 MiB, so its peak memory is lower by that size."""
     between, result = (8 * c * 112 * 112 * 4 // 1024 for c in (96, 24))
     one_by_one = int(python(PEAK.format(call="lambda x: layers[1](layers[0](x))")))
     chained = int(python(PEAK.format(call="pw.Chain(layers)")))
     assert one_by_one - chained > 0.95 * between
-    assert chained < result + 4096  # and what a thread works in
+    assert chained < result + 4096  # and the workspace

@@ -1,4 +1,4 @@
-"""The command line: figures, files, and one line for every mistake."""
+"""The command line: output, files, and one line for every mistake."""
 
 import errno
 import io
@@ -26,7 +26,7 @@ def command(line):
 
 @pytest.fixture
 def arrays(tmp_path, monkeypatch):
-    """Files of small integers, whose sums are exact, in the working directory."""
+    """Save arrays of small integers, whose sums are exact, in the working directory, and return them."""
     rng = np.random.default_rng(1)
     x = rng.integers(-8, 9, (2, 6, 5, 7)).astype(np.float32)
     weight = rng.integers(-8, 9, (4, 6)).astype(np.float32)
@@ -39,7 +39,10 @@ def arrays(tmp_path, monkeypatch):
 
 @pytest.fixture
 def refused(capsys):
-    """Run a command line that must fail with one line on standard error, and return that line."""
+    """Return a function that runs a command line and returns its line on standard error.
+
+    The function checks that the command fails, prints nothing else, and leaves no file behind.
+    """
 
     def run(*argv, status=2):
         before = sorted(os.listdir())
@@ -113,7 +116,7 @@ def test_saving_counts_bias_batch_and_output_pixels(capsys):
 
 
 @pytest.mark.parametrize(("before", "after", "expected"), [(3, 4, "0.75x (-33.3%)"), (0, 4, "-"), (4, 0, "-")])
-def test_saving_that_is_none(before, after, expected):
+def test_ratio_without_a_saving(before, after, expected):
     assert cli.cost._ratio(before, after) == expected
 
 
@@ -201,7 +204,7 @@ def test_run_keeps_a_link_and_writes_where_it_points(arrays):
 
 
 def damaged(kind):
-    """Return the bytes of a file that is no plain array."""
+    """Return the bytes of a file that does not hold a plain array."""
     buffer = io.BytesIO()
     if kind == "pickled":
         np.save(buffer, np.array([{}, {}]), allow_pickle=True)
@@ -361,7 +364,7 @@ def test_usage_errors_are_one_line(refused, argv):
     refused(*argv)
 
 
-# the process around it
+# the process: exit status and standard output
 
 
 def test_module_and_script_are_the_same_command():
@@ -380,7 +383,7 @@ def test_exit_status_of_the_process():
 
 
 def cost_into(stdout, unbuffered):
-    """Run a command whose standard output cannot be written, and return exit status and standard error."""
+    """Run `cost` with a standard output that cannot be written; return its exit status and standard error."""
     argv = [*PYTHON, *(["-u"] if unbuffered else []), "-m", "pointwise", "cost", "1x32x10x10", "16"]
     environment = {name: value for name, value in os.environ.items() if name != "PYTHONUNBUFFERED"}
     done = subprocess.run(argv, stdout=stdout, stderr=subprocess.PIPE, text=True, env=environment, timeout=120)

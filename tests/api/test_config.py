@@ -1,4 +1,4 @@
-"""What was built, and what runs here."""
+"""The configuration: what the package reports about its build, the CPU and its own names."""
 
 import importlib.metadata
 import importlib.resources
@@ -70,7 +70,7 @@ def test_the_package_is_typed():
 
 
 def test_blas_kernels(python):
-    """What OpenBLAS is told by the environment is said beside figures against it."""
+    """`blas_kernels` reports the OpenBLAS kernels that the environment selects."""
     pytest.importorskip("threadpoolctl")
     script = "import numpy; from pointwise.bench.machine import blas_kernels; print(blas_kernels())"
     if "openblas" not in python(script):

@@ -1,4 +1,4 @@
-"""Conv as an object: immutable, picklable, safe to share, its weights its own."""
+"""Conv as an object: immutable, picklable, safe to share, with its own copy of the weights."""
 
 import copy
 import gc
@@ -18,7 +18,7 @@ HOW = {"layout": "NHWC", "stride": (2, 1), "padding": 1, "groups": 2, "activatio
 
 
 class Named(pw.Conv):
-    """A subclass with a dictionary, and a method of its own."""
+    """A subclass with a dictionary and a method of its own."""
 
     def twice(self, x):
         return self(x) * 2
@@ -85,7 +85,7 @@ class TestProperties:
             assert type(mine) is np.ndarray
             assert mine.flags.c_contiguous
             assert not np.shares_memory(mine, given)
-            mine[...] = 7  # a copy: the layer does not change
+            mine[...] = 7  # changes the copy, not the layer
             reference.assert_same_bits(getattr(layer, name), given)
 
     def test_weights_that_are_not_numbers_are_kept_too(self, dtype):
@@ -147,7 +147,7 @@ class TestCopies:
 
     @pytest.mark.parametrize("protocol", range(2, pickle.HIGHEST_PROTOCOL + 1))
     def test_a_pickle_holds_plain_weights(self, protocol, rng):
-        """One output channel of 4000 would be a panel of 16."""
+        """A pickle holds the weights as given, and not the packed panel, which is 16 times as large here."""
         weight, bias = rng.standard_normal((1, 4000)).astype(F), np.ones(1, F)
         size = len(pickle.dumps(pw.Conv(weight, bias), protocol))
         plain = len(pickle.dumps((weight, bias), protocol))
@@ -237,7 +237,7 @@ class TestCalls:
         np.testing.assert_array_equal(next(map(layer, [x])), plain)
 
     def test_many_shapes_one_layer(self, integers):
-        """More shapes than any table of plans would keep, twice."""
+        """A layer is right for more shapes than a plan cache keeps, also when they come again."""
         weight = integers((5, 3))
         layer = pw.Conv(weight, layout="CW")
         x = integers((3, 200))
@@ -318,10 +318,13 @@ def resident():
 
 
 class TestLeaks:
-    """Nothing is kept from a call, be it good or not."""
+    """A call keeps no memory and no references, whether it succeeds or fails."""
 
     def calls(self):
-        """Every kind of call. Each holds 4 KiB or more while it lasts: forgotten 10000 times over, that is seen."""
+        """Return the objects that calls use, and functions that make every kind of call.
+
+        A call holds at least 4 KiB while it runs, so that a leak in each of 10000 calls is visible.
+        """
         x, weight, bias = np.ones((1, 16, 64), F), np.ones((16, 16), F), np.ones(16, F)
         layer = pw.Conv(weight, bias, layout="NCW")
         residual, out, activation = np.ones((1, 16, 64), F), np.empty((1, 16, 64), F), "".join(["re", "lu"])
@@ -410,7 +413,7 @@ class TestLeaks:
 
     def test_what_python_and_numpy_allocate(self):
         _, kinds = self.calls()
-        # Without a GIL CPython frees late: up to 27 KiB of its own wait, after 150 calls as after 3000.
+        # Without a GIL, CPython delays some frees. Their size is constant, so more calls tell them from a leak.
         count = 150 if getattr(sys, "_is_gil_enabled", lambda: True)() else 1500
         for calls in kinds:
             for _ in range(20):
@@ -440,7 +443,7 @@ class TestLeaks:
                 calls()
             gc.collect()
             before = resident()
-            for _ in range(1200):  # 10000 calls of each kind
+            for _ in range(1200):  # at least 10000 calls of each kind
                 calls()
             gc.collect()
             assert resident() - before < 4 << 20
@@ -465,7 +468,7 @@ def test_explain_says_that_a_long_sum_is_split():
 def test_explain_of_what_no_memory_can_hold():
     layer = pw.Conv(np.ones((1024, 1024), np.float32))
     assert "about -" not in layer.explain((1, 1024, 2**25, 2**25))
-    with pytest.raises(ValueError, match="x_shape must be an array that memory can hold"):
+    with pytest.raises(ValueError, match=r"x_shape must give arrays of less than 2\^63 bytes"):
         layer.explain((1, 1024, 2**40, 2**40))
 
 
@@ -474,10 +477,10 @@ def test_explain_of_what_no_memory_can_hold():
 @pytest.mark.parametrize(
     ("x_shape", "c_out", "groups"),
     [
-        ((1, 40, 1, 1), 70, 1),  # one pixel: weights are packed as they are used
-        ((1, 300, 7, 7), 900, 1),  # in several chunks
-        ((1, 2000, 2, 2), 33, 1),  # input channels split
-        ((5, 48, 3, 3), 40, 1),  # several images: packed beforehand
+        ((1, 40, 1, 1), 70, 1),  # one pixel: weights may stay unpacked
+        ((1, 300, 7, 7), 900, 1),  # weights packed in several blocks
+        ((1, 2000, 2, 2), 33, 1),  # input channels split into blocks
+        ((5, 48, 3, 3), 40, 1),  # several images: all weights packed beforehand
         ((2, 12, 9, 9), 18, 3),
         ((1, 64, 60, 60), 130, 1),
     ],

@@ -1,4 +1,4 @@
-"""cost: counting, against counting."""
+"""cost: its figures, compared with explicit counting."""
 
 import dataclasses
 
@@ -28,7 +28,7 @@ def test_bias_dtype_stride_padding_groups():
     assert pw.cost((1, 32, 10, 10), 16, dtype=np.float64) == pw.cost((1, 32, 10, 10), 16, dtype=np.dtype("f8"))
     stride = pw.cost((1, 32, 10, 10), 16, stride=2)
     assert (stride.params, stride.macs, stride.output_shape) == (512, 12800, (1, 16, 5, 5))
-    assert stride.bytes == 4 * (800 + 512 + 400)  # the x that is read
+    assert stride.bytes == 4 * (800 + 512 + 400)  # only the pixels of x that are read
     padding = pw.cost((1, 32, 10, 10), 16, padding=1)
     assert (padding.macs, padding.output_shape) == (16 * 144 * 32, (1, 16, 12, 12))
     assert padding.bytes == 4 * (3200 + 512 + 16 * 144)
@@ -81,7 +81,7 @@ def test_against_counting(data):
     itemsize = data.draw(st.sampled_from([4, 8]))
     cost = pw.cost(shape, c_out, groups=groups, bias=bias, dtype=f"f{itemsize}", **how)
 
-    number = np.arange(1, np.prod(shape) + 1).reshape(shape)  # every element of x a number of its own
+    number = np.arange(1, np.prod(shape) + 1).reshape(shape)  # a different number for each element of x
     src, inside = reference.source(number, layout, how["stride"], how["padding"])
     read = len(np.unique(src[..., inside]))
     y = reference.in_layout(np.empty((src.shape[0], c_out, *src.shape[2:])), layout)
@@ -134,8 +134,8 @@ def test_errors(arguments, keywords, exception, message):
         ((2**31, 2**31, 2**31, 1), 1, {}, "x_shape"),
         ((2**62, 1, 1, 1), 4, {}, "x_shape"),
         ((1, 2**32, 1, 1), 2**32, {}, "x_shape"),
-        ((1, 2**20, 2**20, 1), 2**22, {}, "x_shape"),  # macs are 2**62, flops are not in int64
-        ((2**61, 1, 1, 1), 1, {}, "x_shape"),  # bytes
+        ((1, 2**20, 2**20, 1), 2**22, {}, "x_shape"),  # macs are 2**62, flops exceed int64
+        ((2**61, 1, 1, 1), 1, {}, "x_shape"),  # bytes exceed int64
         ((2**60, 1, 1, 1), 1, {"dtype": "float64"}, "x_shape"),
         ((1, 1, 1, 1), 1, {"padding": 2**31}, "padding|x_shape"),
         ((1, 1, 1, 1), 1, {"padding": 2**62}, "padding"),

@@ -1,4 +1,4 @@
-"""What is refused, with which exception, and what the message says: the argument, what was expected, what came."""
+"""Refused arguments: the exception, and a message with the argument, what was expected, and what came."""
 
 import inspect
 import operator
@@ -29,7 +29,7 @@ NAMES = (
 WITH_ONE = ("leaky_relu", "elu")
 WITHOUT = tuple(name for name in NAMES if name not in (*WITH_ONE, "clip"))
 
-# argument, value, exception, what the message must say
+# (argument, value, exception, pattern of the message)
 OF_THE_LAYER = [
     ("weight", np.ones((), F), ValueError, r"\bweight must .*output channels.*input channels.*\(\)"),
     ("weight", np.ones(6, F), ValueError, r"\bweight must .*\(6,\)"),
@@ -112,8 +112,8 @@ OF_THE_LAYER = [
     ("activation", ("clip", 1), ValueError, r"\bactivation 'clip' takes bounds lo and hi.*got \('clip', 1\)"),
     ("activation", ("clip", 1, 2, 3), ValueError, r"\bactivation 'clip' takes bounds lo and hi"),
     ("activation", ("clip", 1, 0), ValueError, r"\bactivation clip must have bounds lo <= hi.*got 1 and 0"),
-    ("activation", ("clip", NAN, 1), ValueError, r"\bactivation clip must have bounds.*numbers, got nan and 1"),
-    ("activation", ("clip", 0, NAN), ValueError, r"\bactivation clip must have bounds.*numbers, got 0 and nan"),
+    ("activation", ("clip", NAN, 1), ValueError, r"\bactivation clip must have bounds.*no NaN, got nan and 1"),
+    ("activation", ("clip", 0, NAN), ValueError, r"\bactivation clip must have bounds.*no NaN, got 0 and nan"),
     ("activation", ("clip", 0, 1j), TypeError, r"\bactivation 'clip' takes real numbers"),
     ("activation", ("clip", 0, 10**400), ValueError, r"\bactivation 'clip' takes numbers within .*float64"),
     ("activation", 1, TypeError, r"\bactivation must be None, a name, or a tuple.*got 1"),
@@ -317,7 +317,7 @@ def test_a_result_beyond_any_memory():
 
 
 def test_any_number_of_groups_without_a_channel(python):
-    """Nothing to do, 2**40 times over, is done at once."""
+    """A layer without channels takes no time, even with 2**40 groups."""
     script = """
 import signal
 signal.alarm(5)
@@ -381,7 +381,7 @@ class TestNotBuiltYet:
 
 
 def test_signatures():
-    """Names, order and defaults are the public contract's."""
+    """Names, order and defaults of the parameters are those of the public contract."""
     expected = {
         "conv": "x, weight, bias=None, *, layout='NCHW', stride=1, padding=0, groups=1, activation=None, "
         "residual=None, out=None, input_scale=None",
@@ -396,7 +396,7 @@ def test_signatures():
 
 
 def whole_numbers(window):
-    """One integer, or one for each axis, as plain integers."""
+    """Return one integer, or one for each axis, as plain integers."""
     if isinstance(window, (tuple, list)) or getattr(window, "ndim", 0) == 1:
         return tuple(map(operator.index, window))
     return operator.index(window)
@@ -511,7 +511,7 @@ def test_junk_for_threads(name, value):
 
 
 def test_advice_that_keeps_the_result():
-    """A copy of `out` would receive the result, and nobody would see it."""
+    """Messages about `out` do not advise a copy, as the result would be lost in it."""
     x, weight = np.ones((1, 1, 2, 2), F), np.ones((1, 1), F)
     with pytest.raises(TypeError, match=r"^out must have native byte order, got >f4: pass an array"):
         pw.conv(x, weight, out=np.ones((1, 1, 2, 2), ">f4"))

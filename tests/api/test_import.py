@@ -1,4 +1,4 @@
-"""What `import pointwise` brings along."""
+"""The modules that `import pointwise` loads, and its output."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""out: where a result may be written, and what is refused."""
+"""The argument `out`: arrays that may receive a result, and arrays that are refused."""
 
 import itertools
 
@@ -58,7 +58,7 @@ def test_channel_slice_of_a_concatenation(layout, begin, end, total, integers):
 
 @pytest.mark.parametrize("layout", ["NCHW", "NHWC", "NWC", "CW"])
 def test_dense_block_reads_and_writes_one_buffer(layout, integers):
-    """x = buf[:, :32], out = buf[:, 32:]: their addresses interleave, their elements do not."""
+    """x = buf[:, :32] and out = buf[:, 32:] may interleave their addresses, as they share no element."""
     axis = layout.index("C")
     buffer, weight = integers(shape_of(layout, 64)), integers((32, 32))
     x, out = (buffer[(slice(None),) * axis + (part,)] for part in (slice(None, 32), slice(32, None)))
@@ -74,7 +74,7 @@ def test_interleaved_elements_are_no_overlap(integers):
     pw.conv(x, weight, bias, out=out)
     np.testing.assert_array_equal(out, expected)
 
-    parts = np.zeros(200, np.float32)  # out, weight, bias and residual take turns, element by element
+    parts = np.zeros(200, np.float32)  # elements of out, weight, bias and residual alternate
     out, w, b, r = parts[0:100:5], parts[1:50:5].reshape(10, 1), parts[2:50:5], parts[3:103:5]
     w[...], b[...], r[...] = integers((10, 1)), integers(10), integers(20)
     x = integers((2, 1))
@@ -84,9 +84,9 @@ def test_interleaved_elements_are_no_overlap(integers):
 
 
 def test_out_may_have_axes_that_interleave_without_an_overlap(integers):
-    """Strides of which none steps over what the others reach, and still no element has two indices."""
+    """`out` may have strides that interleave, as long as no element has two indices."""
     memory, x, weight = np.zeros(40, np.float32), integers((3, 4, 1)), integers((4, 4))
-    out = strided(memory, (3, 4, 1), (4 * 4, 4 * 3, 4))  # 4i + 3j: 0 3 6 9 4 7 10 13 8 11 14 17
+    out = strided(memory, (3, 4, 1), (4 * 4, 4 * 3, 4))  # offsets 4i + 3j: 0 3 6 9 4 7 10 13 8 11 14 17
     assert len({4 * i + 3 * j for i in range(3) for j in range(4)}) == 12
     assert pw.conv(x, weight, layout="NCW", out=out) is out
     np.testing.assert_array_equal(out, reference.exact(x, weight, layout="NCW")[0])
@@ -106,7 +106,7 @@ def test_a_subclass_is_returned_as_it_is(integers, tmp_path):
         np.testing.assert_array_equal(np.asarray(out), expected)
 
 
-# name: (the problem's arrays from a float32 buffer of 4096 numbers, what the message names)
+# name: (function of a buffer of 4096 float32 numbers that returns arrays, argument in the message)
 OVERLAPS = {
     "x is out": (lambda b: {"x": b[:64].reshape(1, 4, 16), "out": b[:64].reshape(1, 4, 16)}, "x"),
     "x meets out": (lambda b: {"x": b[:64].reshape(1, 4, 16), "out": b[63:127].reshape(1, 4, 16)}, "x"),
@@ -182,7 +182,7 @@ def test_overlaps(case, integers):
 
 
 def test_overlap_is_decided_exactly(integers):
-    """Against counting: out and x, or out and itself, as progressions in one small memory."""
+    """An overlap of `out` with x or with itself is refused exactly if counting finds a shared element."""
     weight, bias = np.zeros((2, 2), np.float32), np.ones(2, np.float32)
     memory = np.zeros(64, np.float32)
     for s, t, u, v, at in itertools.product((1, 2, 3, 5), (1, 3, 4), (1, 2, 6), (0, 2, 5), (0, 1, 7)):
@@ -210,7 +210,7 @@ def test_a_broadcast_residual(integers):
 
 
 def test_a_layer_has_weights_of_its_own(integers):
-    """A layer's weight was copied: a call may well write where it was."""
+    """`out` may be the array that a layer's weight was copied from."""
     x, weight, bias = integers((6, 6)), integers((6, 6)), integers(6)
     layer = pw.Conv(weight, bias, layout="NC")
     expected = reference.exact(x, weight.copy(), bias.copy(), layout="NC")[0]
@@ -219,7 +219,7 @@ def test_a_layer_has_weights_of_its_own(integers):
 
 
 def test_a_wrong_shape_is_said_before_overlaps_are_looked_for(monkeypatch):
-    """The exact search for shared elements can take exponential time."""
+    """A wrong shape is reported before the search for shared elements, which can take exponential time."""
     monkeypatch.setattr(np, "shares_memory", lambda *arrays: pytest.fail("searched"))
     buffer = np.ones(40, np.float32)
     x = buffer[:16].reshape(1, 4, 2, 2)

@@ -1,88 +1,167 @@
-"""Every snippet of the README and of docs/epilogue.md: run, or shown to be the file that CI builds."""
+"""Examples of README.md and docs/guide/: they run and show true output, or equal the files that CI builds.
+
+Each page runs from top to bottom, in a fresh namespace and an empty directory. The examples in docstrings are the task
+of test_docs_examples.py.
+"""
 
 import json
 import pathlib
 import re
 import shlex
+import urllib.parse
 
-import pointwise
+import numpy as np
+import pointwise as pw
 import pytest
-from pointwise.__main__ import main
+from pointwise.__main__ import build_parser, main
 
 ROOT = pathlib.Path(__file__).parents[2]
-README = (ROOT / "README.md").read_text()
+README = ROOT / "README.md"
+PAGES = [README, *sorted((ROOT / "docs/guide").glob("*.md"))]
+LINKING = [*sorted(ROOT.glob("*.md")), *sorted((ROOT / "docs").rglob("*.md"))]
+EXECUTED = ("cost", "info", "run")  # commands of `pointwise` that end at once
+DEFAULT_MEMORY_LIMIT = 128 * 2**20
 
 
-def blocks(language, text=README):
-    found = re.findall(rf"^```{language}\n(.*?)^```$", text, re.MULTILINE | re.DOTALL)
-    assert found, f"no {language} block"
-    return found
+def name(page):
+    return str(page.relative_to(ROOT))
 
 
-def test_python_blocks_of_the_epilogue_run_in_order():
-    namespace = {}
-    for block in blocks("python", (ROOT / "docs/epilogue.md").read_text()):
-        exec(compile(block, "epilogue.md", "exec"), namespace)
-    np, pw = namespace["np"], namespace["pw"]
-    assert np.isfinite(namespace["grown"]).all()
-    assert isinstance(namespace["block"], pw.Chain)
+def blocks(page, *languages):
+    """Return the fenced blocks of these languages as pairs of language and text, in the order of the page."""
+    pattern = rf"^```({'|'.join(languages)})\n(.*?)^```$"
+    return re.findall(pattern, page.read_text(), re.MULTILINE | re.DOTALL)
 
 
-def test_python_blocks_run_in_order(capsys):
-    namespace = {}
-    threads = pointwise.get_num_threads()
-    for block in blocks("python"):
-        exec(compile(block, "README.md", "exec"), namespace)
-    pointwise.set_num_threads(threads)
-    pw, np = namespace["pw"], namespace["np"]
-    x, y, both = namespace["x"], namespace["y"], namespace["both"]
-    expected = np.maximum(np.einsum("oi,nihw->nohw", namespace["weight"], x) + namespace["bias"][:, None, None], 0)
-    np.testing.assert_allclose(y, expected, rtol=1e-4, atol=1e-4)
-    assert np.array_equal(both[:, 32:], y)
-    assert np.array_equal(namespace["gated"], namespace["layer"](x * namespace["gate"][:, :, None, None]))
-    assert np.array_equal(namespace["z"], namespace["narrow"](namespace["wide"](x), residual=x))
-    assert np.array_equal(both[:, :32], x)
-    assert namespace["shortcut"].shape == y.shape
-    assert namespace["half"].shape == (1, 16, 5, 5)
-    assert pw.isa() in capsys.readouterr().out
+def commands(block):
+    """Return the commands of a console block, each with the lines that it prints there."""
+    for part in re.split(r"^\$ ", block, flags=re.MULTILINE)[1:]:
+        command, *output = part.splitlines()
+        yield shlex.split(command), output
 
 
-def console_commands():
-    for block in blocks("console"):
-        for part in re.split(r"^\$ ", block, flags=re.MULTILINE)[1:]:
-            command, _, output = part.partition("\n")
-            yield pytest.param(shlex.split(command), output, id=command)
+def printed_comments(code):
+    """Return the comments behind print(...), which show its output. "for example" marks what a machine may change."""
+    comments = re.findall(r"^ *print\(.*\)  # (.*)$", code, re.MULTILINE)
+    return [comment for comment in comments if not comment.startswith("for example")]
 
 
-@pytest.mark.parametrize(("command", "output"), list(console_commands()))
-def test_console_output_is_what_the_readme_shows(command, output, capsys):
-    assert command[0] == "pointwise"
+def check_python(code, page, namespace, capsys):
+    exec(compile(code, name(page), "exec"), namespace)
+    printed = iter(capsys.readouterr().out.splitlines())
+    for comment in printed_comments(code):
+        assert comment in printed  # takes lines up to this one: the order counts
+
+
+def check_command(command, output, capsys):
+    if command[0] != "pointwise":
+        return
+    if command[1] not in EXECUTED:
+        build_parser().parse_args(command[1:])  # the options exist
+        return
     assert main(command[1:]) == 0
-    printed = capsys.readouterr().out
-    assert [line.rstrip() for line in printed.splitlines()] == [line.rstrip() for line in output.splitlines()]
+    printed = [line.rstrip() for line in capsys.readouterr().out.splitlines()]
+    if command[1] == "info":  # values are those of the machine; their names are not
+        keys = iter([line[:16].rstrip() for line in printed])
+        for line in output:
+            assert line == "..." or line[:16].rstrip() in keys
+    else:
+        assert printed == [line.rstrip() for line in output]
+
+
+def run(page, capsys):
+    """Run the examples of a page, and return the namespace of its Python code."""
+    namespace = {}
+    for language, text in blocks(page, "python", "console"):
+        if language == "python":
+            check_python(text, page, namespace, capsys)
+        else:
+            for command, output in commands(text):
+                check_command(command, output, capsys)
+    return namespace
+
+
+@pytest.fixture(autouse=True)
+def surroundings(tmp_path, monkeypatch):
+    """An empty working directory. Settings of the process are put back at the end."""
+    threads = pw.get_num_threads()
+    monkeypatch.chdir(tmp_path)
+    yield
+    pw.set_num_threads(threads)
+    pw.set_memory_limit(DEFAULT_MEMORY_LIMIT)
+
+
+@pytest.mark.parametrize("page", PAGES, ids=name)
+def test_examples_run(page, capsys):
+    run(page, capsys)
+
+
+def test_examples_of_the_readme_compute_what_they_say(capsys):
+    page = run(README, capsys)
+    assert page["y"].shape == (1, 16, 10, 10)
+    assert (page["y"] == 32).all()
+    expected = np.minimum(page["image"] @ np.array(page["sepia"]).T, 255)
+    np.testing.assert_allclose(page["toned"], expected, rtol=1e-5)
+    spectra, bands = page["spectra"].astype(np.float64), page["cube"].astype(np.float64).reshape(200, -1)
+    expected = np.linalg.lstsq(spectra, bands, rcond=None)[0].reshape(5, 64, 64)
+    np.testing.assert_allclose(page["abundances"], expected, atol=1e-4)
+
+
+def test_the_readme_is_short():
+    assert len(README.read_text().splitlines()) <= 150
+
+
+@pytest.mark.parametrize("page", PAGES[1:], ids=name)
+def test_a_page_of_the_guide_is_linked_from_the_readme(page):
+    assert f"]({name(page)})" in README.read_text()
+
+
+def prose(page):
+    return re.sub(r"^```.*?^```$", "", page.read_text(), flags=re.MULTILINE | re.DOTALL)
+
+
+def anchors(page):
+    """Return the anchors that GitHub gives the headings of a page."""
+    headings = re.findall(r"^#+ (.*)$", prose(page), re.MULTILINE)
+    return [re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings]
+
+
+@pytest.mark.parametrize("page", LINKING, ids=name)
+def test_relative_links_point_to_files_and_headings(page):
+    for target in re.findall(r"\]\(([^)\s]+)\)", prose(page)):
+        link = urllib.parse.urlsplit(target)
+        if link.scheme:
+            continue
+        file = page.parent / urllib.parse.unquote(link.path) if link.path else page
+        assert file.exists(), target
+        if link.fragment and file.suffix == ".md":
+            assert link.fragment in anchors(file), target
 
 
 def test_cpp_block_is_the_example_that_ci_builds():
-    (block,) = blocks("cpp")
+    ((_, block),) = blocks(ROOT / "docs/guide/cpp.md", "cpp")
     assert block == (ROOT / "examples/cpp/example.cpp").read_text()
 
 
 def test_cmake_block_is_in_the_example():
     lists = (ROOT / "examples/cpp/CMakeLists.txt").read_text()
-    for block in blocks("cmake"):
-        for line in block.splitlines():
-            assert line in lists
+    ((_, block),) = blocks(ROOT / "docs/guide/cpp.md", "cmake")
+    for line in block.splitlines():
+        assert line in lists
 
 
 def test_shell_blocks_are_what_ci_runs():
     ci = (ROOT / ".ci/run").read_text()
-    built = re.findall(r"\w+", " ".join(re.findall(r"^ *presets\+?=\(([^)]*)\)$", ci, re.MULTILINE)))
+    assert '"${plain[@]}"' in ci  # the array of the presets that it builds
+    built = re.findall(r"\w+", " ".join(re.findall(r"\bplain\+?=\(([^)]*)\)", ci)))
     built += re.findall(r"--preset=(\w+)", ci)
     presets = {p["name"] for p in json.loads((ROOT / "CMakePresets.json").read_text())["configurePresets"]}
-    for block in blocks("sh"):
-        (line,) = block.splitlines()
+    lines = [block.splitlines() for page in PAGES for _, block in blocks(page, "sh")]
+    assert len(lines) == 4
+    for (line,) in lines:
         if line.startswith("python3"):
             extra = re.search(r"'\.\[(\w+)\]'", line).group(1)
+            assert line in README.read_text().splitlines()  # CI looks for it there
             assert f'"$(readme {extra})"' in ci
         for preset in re.findall(r"--preset (\w+)", line):
             assert preset in presets

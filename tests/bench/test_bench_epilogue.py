@@ -1,4 +1,4 @@
-"""The benchmark's --activation and --residual: what they mean, what the check sees, and what contenders compute."""
+"""The benchmark's --activation and --residual: parsing, checks, and the results of contenders."""
 
 import argparse
 import itertools
@@ -44,7 +44,7 @@ def elu(v, alpha=1.0):
     return alpha * math.expm1(v) if v < 0 else v
 
 
-# The definitions for one number each, by what the command line takes.
+# Definitions for a single number, by the words of the command line.
 DEFINITIONS = {
     "none": lambda v: v,
     "relu": lambda v: max(v, 0.0),
@@ -73,7 +73,7 @@ def epilogue(text="relu", residual=False):
 
 
 def expected_of(case, layout, arrays, text):
-    """Return the definition in float64, by another way than the contenders."""
+    """Return the expected result in float64, computed in another way than by the contenders."""
     x = arrays.x if layout == "NCHW" else arrays.x.transpose(0, 3, 1, 2)
     x = x[:, :, :: case.stride, :: case.stride].astype(np.float64)
     groups = zip(np.split(arrays.weight, case.groups), np.split(x, case.groups, axis=1), strict=True)
@@ -87,7 +87,7 @@ def expected_of(case, layout, arrays, text):
 
 @pytest.fixture
 def scipy(monkeypatch):
-    """SciPy's erf, or one that does the same."""
+    """Provide SciPy's erf, or an equivalent if SciPy is not installed."""
     try:
         import scipy.special  # noqa: F401
     except ImportError:
@@ -103,7 +103,7 @@ def no_scipy(monkeypatch):
 
 @pytest.fixture
 def tiny(tmp_path, monkeypatch):
-    """A table in the working directory, a machine of round figures, and hardly any time for each layer."""
+    """Make a table in the working directory, with round figures for the machine and very short measurements."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(bench.command, "fma_peak", lambda threads: 50e9 * threads)
     monkeypatch.setattr(bench.command, "copy_bandwidth", lambda threads: 10e9)
@@ -114,13 +114,13 @@ def tiny(tmp_path, monkeypatch):
 
 
 def run(line, found="out.json"):
-    """Run a benchmark of the tiny table and return what it wrote."""
+    """Run a benchmark of the tiny table and return its JSON document."""
     assert main(["bench", "--quick", "--layers", "tiny.csv", "--json", found, *line.split()]) == 0
     with open(found) as file:
         return json.load(file)
 
 
-# what is written on the command line
+# the words of the command line
 
 
 @pytest.mark.parametrize(
@@ -208,7 +208,7 @@ def test_the_words_of_headlines(text, residual, words):
 @pytest.mark.parametrize("residual", [False, True])
 @pytest.mark.parametrize("text", DEFINITIONS)
 def test_a_run(tiny, capsys, text, residual):
-    """Every contender is checked in it; where SciPy is not installed, NumPy has no gelu."""
+    """A run checks every contender, and leaves out NumPy for gelu if SciPy is not installed."""
     found = run(f"--activation {text}" + " --residual" * residual)
     activation = bench.epilogue.parse_activation(text)
     assert found["settings"]["activation"] == str(activation)
@@ -223,7 +223,7 @@ def test_a_run(tiny, capsys, text, residual):
         assert row["cost"]["bytes"] == plain.bytes + residual * 4 * math.prod(plain.output_shape)
     out = capsys.readouterr().out
     assert f"NCHW, float32, {epilogue(text, residual).words()}" in [line.rstrip() for line in out.splitlines()]
-    assert ("numpy has no gelu: it lacks erf" in out) == left_out
+    assert ("numpy cannot compute gelu: it lacks erf" in out) == left_out
 
 
 def test_a_run_with_threads(tiny):
@@ -231,7 +231,7 @@ def test_a_run_with_threads(tiny):
     assert [set(row["seconds"]) for row in found["results"]] == [{"pointwise", "numpy"}] * 3
 
 
-def test_the_plot_says_it(tiny, monkeypatch):
+def test_the_plot_names_the_epilogue(tiny, monkeypatch):
     titles = []
 
     def save(file, results, machine, kind):
@@ -244,18 +244,18 @@ def test_the_plot_says_it(tiny, monkeypatch):
     assert os.path.getsize("out.svg") > 1000
 
 
-def test_numpy_without_erf_is_left_out_where_nobody_asked_for_it(tiny, monkeypatch, capsys):
+def test_numpy_without_erf_is_left_out_by_default(tiny, monkeypatch, capsys):
     reason = ": it lacks erf, which scipy has: pip install scipy"
     monkeypatch.setattr(bench.numpy_baseline, "lacking", lambda activation: reason)
     found = run("--activation none --layout NCHW")
     assert all(row["seconds"]["numpy"] is None for row in found["results"])
     out = capsys.readouterr().out
-    assert "NCHW: numpy has none of these layers\n" in out
-    assert "numpy has no none: it lacks erf, which scipy has: pip install scipy\n" in out
+    assert "NCHW: numpy cannot compute these layers\n" in out
+    assert "numpy cannot compute none: it lacks erf, which scipy has: pip install scipy\n" in out
     for asked in ("--vs numpy", "--neighbour"):
         assert main(f"bench --layers tiny.csv --activation none {asked}".split()) == 2
         err = capsys.readouterr().err
-        assert err == f"pointwise bench: --vs numpy has no --activation none{reason}\n"
+        assert err == f"pointwise bench: --vs numpy cannot compute --activation none{reason}\n"
 
 
 def test_without_scipy_numpy_lacks_gelu_alone(no_scipy):
@@ -271,7 +271,7 @@ def test_what_xnnpack_lacks_is_refused(tiny, monkeypatch, capsys):
     assert lacked == ["clip,-0.5,0.75", "clip,-inf,1", "elu,0.25", "silu", "hardsigmoid", "softplus", "mish"]
     for text in lacked:
         assert main(f"bench --layers tiny.csv --vs xnnpack --activation {text}".split()) == 2
-        assert capsys.readouterr().err == f"pointwise bench: --vs xnnpack has no --activation {text}\n"
+        assert capsys.readouterr().err == f"pointwise bench: --vs xnnpack cannot compute --activation {text}\n"
 
 
 # the reference and the check
@@ -283,7 +283,7 @@ def test_the_reference_is_the_definition(text):
     definition = bench.definitions.define(bench.epilogue.parse_activation(text))
     found = definition.function(v)
     expected = np.array([DEFINITIONS[text](value) for value in v])
-    # parameters are rounded to float32
+    # The tolerance allows for parameters that are rounded to float32.
     np.testing.assert_allclose(found, expected, rtol=3e-8, atol=1e-10)
     steps = np.abs(np.diff(found[:3001])) / np.diff(v[:3001])
     assert steps.max() <= definition.lipschitz * (1 + 1e-9)
@@ -299,7 +299,7 @@ def test_the_error_function():
 
 
 def wrong_builder(text, residual=True):
-    """Return a contender that computes another epilogue."""
+    """Return a builder of a contender that computes another epilogue."""
 
     def build(case, layout, arrays, threads):
         arrays = arrays if residual else arrays._replace(residual=None)
@@ -320,7 +320,7 @@ def test_the_check_tells_activations_apart(scipy, text):
 
 @pytest.mark.parametrize("text", ["gelu", "gelu_tanh"])
 def test_every_contender_is_checked_on_few_channels(scipy, monkeypatch, text):
-    """With 1024 channels the bound is wider than what tells these two apart."""
+    """Contenders are also checked on two channels, as the bound of 1024 channels cannot tell gelu from gelu_tanh."""
     case = bench.layers.Case("t", "many channels", 1, 1024, 4, 8, 8, 1, 1, epilogue=epilogue(text))
     arrays = bench.operands.operands(case, "NHWC")
     wrong = wrong_builder("gelu" if text == "gelu_tanh" else "gelu_tanh")
@@ -340,8 +340,8 @@ def test_the_check_misses_no_residual(scipy, text):
         bench.verify.check(case, "NHWC", arrays, {"it": wrong})
 
 
-# With C = 1 and ones, |w| |x| + |b| + |residual| = 3: twice gamma_4 of it is 24 u, or 6 steps of float32 at 3.
-# Hardswish is 3 there too, has 1.5 times that, and 16 u of 3 for its own rounding: 84 u, or 21 steps.
+# With C = 1 and ones, |w| |x| + |b| + |residual| = 3. Twice gamma_4 of 3 is 24 u, or 6 steps of float32 at 3.
+# Hardswish of 3 is 3. Its bound is 1.5 * 24 u, plus 16 u * 3 for its own rounding: 84 u, or 21 steps.
 @pytest.mark.parametrize(("text", "most"), [("none", 6), ("relu", 6), ("hardswish", 21)])
 def test_the_check_has_the_derived_bound(text, most):
     case = bench.layers.Case("t", "one channel", 1, 1, 1, 2, 2, 1, 1, epilogue=epilogue(text, residual=True))
@@ -384,7 +384,7 @@ def test_contenders_compute_the_epilogue(scipy, name, layout, text, residual):
         pytest.importorskip(module)
     if bench.contenders.left_out(name, bench.epilogue.parse_activation(text)) is not None:
         assert name == "xnnpack"
-        return  # refused before the run
+        return  # a run refuses it
     bench.verify.check_few_channels(name, bench.contenders.CONTENDERS[name], layout, epilogue(text, residual), 1)
     for case in CASES:
         case = case.with_epilogue(epilogue(text, residual))
@@ -396,7 +396,7 @@ def test_contenders_compute_the_epilogue(scipy, name, layout, text, residual):
         assert first.dtype == np.float32
         np.testing.assert_allclose(first, expected_of(case, layout, arrays, text), rtol=2e-5, atol=1e-5)
         np.testing.assert_array_equal(first, second)
-        if name != "openvino":  # fills its own array again, an advantage
+        if name != "openvino":  # reuses its own array, which is an advantage
             assert not np.shares_memory(first, second), "the result must be a new array"
         for before, after in zip(kept, [array for array in arrays if array is not None], strict=True):
             assert np.array_equal(before, after), "operands are left as they are"

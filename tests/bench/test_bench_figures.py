@@ -1,4 +1,4 @@
-"""The benchmark's yardsticks and summaries: the peak beside a layer, the copy bandwidth, classes, the best peer."""
+"""The benchmark's reference figures and summaries: peaks, copy bandwidth, classes of layers, best peers."""
 
 import json
 import math
@@ -14,7 +14,7 @@ CASE = bench.layers.Case("t", "plain", 2, 8, 16, 6, 5, 1, 1)
 
 
 def result(layer, sizes, of_peak, others, layout="NHWC"):
-    """Return a result of `n, cin, cout, h, w` that reaches so much of a peak of 100 GFLOP/s."""
+    """Return the result of a layer `n, cin, cout, h, w` that reaches the share `of_peak` of 100 GFLOP/s."""
     case = bench.layers.Case("t", layer, *sizes, 1, 1)
     cost = case.cost(layout)
     ours = cost.flops / (of_peak * 100e9)
@@ -157,7 +157,7 @@ def is_compute_bound(case):
         ((2, 96, 96, 8, 8), 1, True),
         ((1, 64, 64, 8, 8), 1, False),  # 0.5 MFLOP
         ((1, 1024, 1024, 7, 7), 1, True),
-        ((1, 1024, 1024, 4, 4), 1, False),  # the weights are most of the traffic: 7.8 FLOP/byte
+        ((1, 1024, 1024, 4, 4), 1, False),  # weights are most of the traffic: 7.8 FLOP/byte
         ((1, 1024, 15, 64, 64), 1, False),
         ((1, 192, 192, 64, 64), 2, True),
         ((1, 192, 192, 64, 64), 8, False),  # 6 FLOP/byte
@@ -208,7 +208,7 @@ def test_classes_are_summarized():
     assert bench.classes.class_lines("NHWC", summary) == [
         "NHWC: compute-bound layers: 70.0% of FMA peak (geometric mean of 2), at least 50.0% (t half)",
         "NHWC: other layers above 1 MFLOP: 1 of 3 reach neither 80% of FMA peak nor 85% of copy bandwidth: "
-        "t at neither; the least has 30.0% and 64.5% (t at neither)",
+        "t at neither; lowest: 30.0% and 64.5% (t at neither)",
     ]
 
 
@@ -220,7 +220,7 @@ def test_classes_without_layers_have_no_lines():
     json.dumps(summary, allow_nan=False)
 
 
-# contenders that are left out, and the best of them
+# contenders that are left out, and the best peer
 
 
 def test_the_best_peer_of_each_layer():
@@ -285,7 +285,7 @@ def test_a_contender_without_the_layer_is_left_out(monkeypatch, tmp_path, capsys
     assert {found["summary"][layout]["best_peer"]["layers"] for layout in ("NCHW", "NHWC")} == {3}
 
     lines = [line.split() for line in capsys.readouterr().out.splitlines()]
-    assert ["NCHW:", "xnnpack", "has", "none", "of", "these", "layers"] in lines
+    assert ["NCHW:", "xnnpack", "cannot", "compute", "these", "layers"] in lines
     rows = [line for line in lines if line[:1] == ["seed"]]
     dashes = [row[-1] == "-" for row in rows]
     assert dashes == [True] * 3 + [False] * 3 + [True, False], "both layouts' layers, then both layouts' means"

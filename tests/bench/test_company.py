@@ -1,4 +1,4 @@
-"""The benchmark in company: what it measures and writes. No test asserts a time."""
+"""The benchmark in company: its measurements and files. No test asserts a time."""
 
 import json
 import math
@@ -13,7 +13,7 @@ FLEETING = bench.company.Schedule(rounds=2, calls=1, images=((1, 32),))
 
 @pytest.fixture
 def fleeting(tmp_path, monkeypatch):
-    """A working directory of its own, round figures for the machine, and few calls."""
+    """Make an empty working directory, with round figures for the machine and few calls."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(bench.command, "fma_peak", lambda threads: 50e9 * threads)
     monkeypatch.setattr(bench.command, "copy_bandwidth", lambda threads: 10e9)
@@ -69,7 +69,7 @@ def test_a_wrong_result_is_an_error(fleeting, monkeypatch, capsys):
 
     monkeypatch.setattr(bench.company, "Conv", Wrong)
     assert main(["bench", "--company", "--quick"]) == 1
-    assert "another result than NumPy" in capsys.readouterr().err
+    assert "a different result than NumPy" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

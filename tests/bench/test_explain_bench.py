@@ -1,4 +1,4 @@
-"""``bench --explain``: the alternatives, and what is made of their times. Nothing here asserts any time."""
+"""``bench --explain``: the alternatives, and the report of their times. No test asserts a time."""
 
 import json
 import math
@@ -27,7 +27,7 @@ def command(line):
 
 @pytest.fixture
 def tiny(tmp_path, monkeypatch):
-    """A table in the working directory, few generated layers, and hardly any time for each."""
+    """Make a table in the working directory, with few generated layers and very short measurements."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(bench.explain, "QUICK", FLEETING)
     monkeypatch.setattr(bench.explain, "GENERATED_QUICK", 3)
@@ -173,7 +173,7 @@ def test_the_summary_in_lines():
 
 @pytest.mark.parametrize(("again", "regret"), [((6.0, 5.0), 1.2), ((5.0, 6.0), 1.0)])
 def test_the_regret_is_measured_again(monkeypatch, again, regret):
-    """The least time of the search decides who meets the choice; its time is not what they are compared by."""
+    """The fastest alternative is timed again beside the choice, and only these times give the regret."""
     turns = []
 
     def time_in_turn(timers, deadline, effort):
@@ -197,7 +197,7 @@ def test_a_choice_that_is_the_best_has_no_regret(monkeypatch):
 
 
 def with_alternatives(monkeypatch, change):
-    """Have a layer with other alternatives."""
+    """Make the benchmark use layers whose alternatives are changed by `change`."""
 
     class Changed(pw.Conv):
         def _alternatives(self, x_shape):
@@ -267,7 +267,7 @@ def test_generated_layers_are_as_described():
         assert 4 * (math.prod(case.shape("NCHW")) + case.cout * case.cin + case.n * pixels * case.cout) <= 64e6
     for share in (sum(case.stride == 2 for case in cases), sum(case.n > 1 for case in cases)):
         assert 15 <= share <= 70
-    assert sum(case.cin < 46 for case in cases) > 120  # half of a logarithmic scale
+    assert sum(case.cin < 46 for case in cases) > 120  # sizes are drawn on a logarithmic scale, whose middle is 45
     assert sum(case.cout > 45 for case in cases) > 120
 
 
@@ -286,8 +286,8 @@ def test_options_that_do_not_go_together(tiny, capsys, monkeypatch, option):
     out, err = capsys.readouterr()
     assert out == ""
     assert err == (
-        "pointwise bench: --explain compares our own kernels with each other on one thread, and draws nothing: "
-        f"got {option.split()[0]} too\n"
+        "pointwise bench: --explain compares kernels of pointwise with each other, on one thread and without a plot, "
+        f"so it cannot be combined with {option.split()[0]}\n"
     )
 
 
@@ -295,8 +295,8 @@ def test_options_that_do_not_go_together(tiny, capsys, monkeypatch, option):
 def test_choices_are_compared_with_bias_and_relu(tiny, capsys, monkeypatch, option):
     monkeypatch.setattr(bench.explain, "measure_choices", lambda *_: pytest.fail("the run has started"))
     assert command(f"bench --explain --layers tiny.csv {option}") == 2
-    words = f"--explain compares our own kernels with bias and ReLU: got {option.split()[0]} too\n"
-    assert capsys.readouterr().err == f"pointwise bench: {words}"
+    words = "--explain compares kernels of pointwise with bias and ReLU, so it cannot be combined with"
+    assert capsys.readouterr().err == f"pointwise bench: {words} {option.split()[0]}\n"
 
 
 def test_a_seed_is_a_whole_number(tiny, capsys):

@@ -1,4 +1,4 @@
-"""The tool that fits the cost model's constants, on times that the model itself gives with other constants."""
+"""The tool that fits the cost model's constants, on times that the model computes with known constants."""
 
 import importlib.util
 import json
@@ -32,7 +32,7 @@ def constants():
 
 
 def document(sizes):
-    """Return what `pointwise bench --explain --json` would write if the model's constants in use were the truth."""
+    """Return the JSON that `pointwise bench --explain` would write if the model's current constants were exact."""
     results = []
     for cin, cout, side in sizes:
         for layout in ("NCHW", "NHWC"):
@@ -48,7 +48,7 @@ def document(sizes):
 SIZES = [(cin, cout, side) for cin in (24, 64, 300) for cout in (8, 40, 96) for side in (7, 14, 30)]
 
 
-def test_the_error_of_the_truth_is_none(tool, constants):
+def test_the_true_constants_have_no_error(tool, constants):
     error = tool.error_of(tool.read(document(SIZES)["results"]))
     assert error.within == pytest.approx(0, abs=1e-12)
     assert error.overall == pytest.approx(0, abs=1e-6)
@@ -91,7 +91,7 @@ def test_wrong_names_and_other_instruction_sets(tool, constants, tmp_path, capsy
 
 
 def test_the_core_names_what_it_does_not_know(constants):
-    with pytest.raises(ValueError, match="no such constant"):
+    with pytest.raises(ValueError, match="got an unknown name"):
         _testing.replace_machine_constants({"nonsense": 1.0})
     assert _testing.machine_constants() == constants
 

@@ -1,6 +1,6 @@
-// The kernels' activations against the definitions in a wider type: samples of all numbers, the neighbourhoods of those
-// where something changes, and by name what becomes of NaN, infinities and zeros. (bench/activation_errors.cpp tries
-// all float32 numbers.)
+// Compares the kernels' activations with their definitions in a wider type: on samples of all numbers, on neighbours of
+// the numbers at which a formula changes, and on NaN, infinities and zeros. bench/activation_errors.cpp tries all
+// float32 numbers.
 #include <gtest/gtest.h>
 
 #include <algorithm>
@@ -20,7 +20,7 @@ struct Case {
   const char* name;
   Kind kind;
   double f32_ulps, f64_ulps;
-  double a = 0, b = 0;  // which a float holds
+  double a = 0, b = 0;  // parameters; float32 holds them exactly
 };
 
 const double infinite = std::numeric_limits<double>::infinity();
@@ -59,7 +59,7 @@ std::vector<T> apply(const Case& c, const std::vector<T>& numbers) {
   return std::vector<T>(aligned, aligned + numbers.size());
 }
 
-// What is wrong with `got` for v, or nothing.
+// Returns an empty string if `got` is right for v. Otherwise describes the error.
 template <class T>
 std::string complaint(const Case& c, T v, T got) {
   const Wide want = pointwise::reference_activation<Wide>({c.kind, c.a, c.b}, v);
@@ -105,7 +105,7 @@ TYPED_TEST(Activations, EveryKindHasAFunctionButNoneAndRelu) {
 TYPED_TEST(Activations, SampledErrors) {
   using T = TypeParam;
   std::vector<T> numbers;
-  for (uint64_t i = 0; i < uint64_t{1} << 32; i += 20011) {  // the upper half of a double says as much
+  for (uint64_t i = 0; i < uint64_t{1} << 32; i += 20011) {  // the upper half of a double
     const uint32_t upper = static_cast<uint32_t>(i);
     const uint64_t bits = sizeof(T) == 4 ? upper : i << 32 | (upper * 2654435761u);
     T v;
@@ -118,7 +118,7 @@ TYPED_TEST(Activations, SampledErrors) {
   for (const Case& c : cases) expect_exact(c, numbers);
 }
 
-// Where a formula, a clamp or a table of digits begins or ends.
+// Tries numbers next to the edges of formulas and clamps.
 TYPED_TEST(Activations, NeighboursOfTheEdges) {
   using T = TypeParam;
   std::vector<T> numbers;
@@ -195,7 +195,7 @@ TYPED_TEST(Activations, NamedValues) {
   }
 }
 
-// elu's parameter may be any finite number; clip(v, 0, b) leaves -0.
+// The parameter of elu may be any finite number. clip(v, 0, b) keeps -0.
 TYPED_TEST(Activations, Parameters) {
   using T = TypeParam;
   const T infinity = std::numeric_limits<T>::infinity();
@@ -213,7 +213,8 @@ TYPED_TEST(Activations, Parameters) {
   EXPECT_TRUE(same_bits(apply<T>(clip, {-1, -T(0), 0, 2, infinity}), {0, -T(0), 0, 2, infinity}));
 }
 
-// Any number of vectors; the same bits wherever in the row a number stands; nothing written behind.
+// Activations take any number of vectors and write nothing after the last one. The bits of a result do not depend on
+// its index.
 TYPED_TEST(Activations, CountsOfVectors) {
   using T = TypeParam;
   const pointwise::KernelTable& table = pointwise::kernels(dtype_of<T>());

@@ -1,4 +1,4 @@
-// Every way in which a product could run gives the bits of the one that is chosen.
+// Checks that every alternative of a product gives the same bits as the chosen one.
 #include "measure/alternatives.h"
 
 #include <gtest/gtest.h>
@@ -109,7 +109,7 @@ TEST(Alternatives, OfAnEmptyResultThereAreNone) {
   EXPECT_THROW(Alternatives(layer, {1, 5, 3, 3}), pointwise::Error);
 }
 
-// A source without channels: nothing is read, and every box is one of padding.
+// If src has no channels, nothing of it is read. Every box has k = 0, as boxes of padding have.
 TEST(Alternatives, OfNoInputChannels) {
   const std::vector<float> bias{1, -2};
   const View bias_view(bias.data(), pointwise::DType::f32, {2});

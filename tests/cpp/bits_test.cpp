@@ -1,5 +1,6 @@
-// The promise about bits: fma(w_i, x_i, acc) for i ascending from the bias, then the residual. So threads, batch,
-// layout, view and instruction set change nothing. The portable kernels keep the bound only.
+// Checks the promise about bits: a sum starts with the bias, continues with fma(w_i, x_i, sum) for ascending i, and
+// ends with the residual. So the bits do not depend on threads, batch, layout, view or instruction set. Portable
+// kernels promise only the error bound.
 #include <gtest/gtest.h>
 
 #include "kernel_case.h"
@@ -22,8 +23,8 @@ class Bits : public testing::Test {
 using Types = testing::Types<float, double>;
 TYPED_TEST_SUITE(Bits, Types, );
 
-// All instruction sets of the CPU in one process, whichever is in use: against the canonical order, so against each
-// other.
+// Compares all instruction sets of the CPU with the canonical order, not only the selected one. So they agree with each
+// other, too.
 TYPED_TEST(Bits, EveryInstructionSetAgrees) {
   using T = TypeParam;
   Arena arena;
@@ -124,7 +125,7 @@ TYPED_TEST(Bits, ThreadsBatchLayoutAndViewsAgree) {
       nhwc(view(src_last, {s.n, s.h, s.w, s.c_in}), view(dst, {s.n, s.h, s.w, s.c_out}), &residual_last, threads);
       ASSERT_TRUE(same_bits(transposed(dst, s.n, pixels, s.c_out), canonical)) << "NHWC";
     }
-    for (int turn = 0; turn < 4; ++turn) {  // the same numbers as views of any kind
+    for (int turn = 0; turn < 4; ++turn) {  // the same numbers in views with other strides
       const auto scattered = [&](const std::vector<T>& a, const Shape& shape, const Lies& lies) {
         Array<T> array = make_array<T>(shape, lies, random, [] { return T{7}; });
         std::array<int64_t, pointwise::max_rank> index{};

@@ -1,4 +1,5 @@
-// The choice of kernel row and blocks: pure functions of integers, tested for a machine that stands on this page.
+// Tests the choice of kernel row, packing, parts and blocks. It is a pure function of integers, so every CPU gives the
+// same results.
 #include "product/blocking.h"
 
 #include <gtest/gtest.h>
@@ -26,13 +27,13 @@ using pointwise::Parts;
 using pointwise::Rows;
 using pointwise::Work;
 
-// The registry's own rows: of AVX-512, then of AVX2, in float32. They are data, whatever this CPU runs.
+// The kernel rows of AVX-512 and AVX2 in float32. They are only read, not run, so the CPU need not support them.
 const KernelRows wide = pointwise::avx512_f32.rows, narrow = pointwise::avx2_f32.rows;
 
-// Two machines that differ in how they compute 64-byte vectors.
+// A machine that computes 64-byte vectors at once, and one that computes them in halves.
 const Machine full_width = pointwise::zen5(), half_width = pointwise::zen4();
 
-// A list of one row, by a part of its name.
+// Returns a list of one row: the first whose name contains `name`.
 KernelRows only(const KernelRows& rows, const std::string& name) {
   for (const KernelRow& row : rows)
     if (std::string(row.name).find(name) != std::string::npos) return {&row, 1};
@@ -40,7 +41,7 @@ KernelRows only(const KernelRows& rows, const std::string& name) {
   return {rows.first, 1};
 }
 
-// Images x pixels of a contiguous array whose channels are first or last.
+// Returns the work of a convolution of `images` x `pixels` on contiguous arrays, channels last or first.
 Work work_of(bool channels_last, int64_t images, int64_t pixels, int64_t inputs, int64_t channels, int threads) {
   Work work{};
   work.types = pointwise::all_f32;
@@ -65,7 +66,7 @@ Work work_of(bool channels_last, int64_t images, int64_t pixels, int64_t inputs,
   return work;
 }
 
-// A constant of 0 is one that a machine's file forgot.
+// A constant is 0 if the file of a machine does not set it.
 TEST(Machine, HasEveryConstant) {
   for (const Machine& machine : {pointwise::zen4(), pointwise::zen5(), pointwise::generic()})
     for (const pointwise::MachineConstant& constant : pointwise::machine_constants) {
@@ -118,8 +119,8 @@ TEST(Blocking, ChoosesTheOrientation) {
     }
 }
 
-// A tile of narrow vectors is done with a line of a small image before the next one is there: its pixels are packed one
-// by one, where there are output channels enough to pay for it.
+// If src is contiguous along pixels, L1 cannot keep all lines of a small image until narrow pixel rows read them again.
+// So the pixels are packed, if there are enough output channels to pay for it.
 TEST(Blocking, PacksThePixelsOfASmallImageForNarrowTiles) {
   for (const int64_t channels : {16, 256, 2048})
     for (const auto* rows : {&wide, &narrow}) {
@@ -131,7 +132,8 @@ TEST(Blocking, PacksThePixelsOfASmallImageForNarrowTiles) {
   EXPECT_EQ(few.packing, Packing::none) << "L1 holds all lines of a tile";
 }
 
-// The cost of a tile's tails and of what it does not overlap decides among the rows of one orientation.
+// Among rows of one orientation, two costs decide: remainders, and the part of set-up and stores that multiply-adds do
+// not hide.
 TEST(Blocking, ChoosesTheTile) {
   const auto name = [](bool channels_last, int64_t pixels, int64_t inputs, int64_t channels) {
     const Work work = work_of(channels_last, 1, pixels, inputs, channels, 1);
@@ -162,15 +164,15 @@ TEST(Blocking, RefusesWhatCannotRun) {
   for (const Candidate& c : candidates(work, wide)) {
     const KernelRow& row = wide[c.blocking.kernel_row];
     const std::string refused = c.refused ? c.refused : "";
-    if (row.refuses != nullptr) continue;  // see below
+    if (row.refuses != nullptr) continue;  // pairs and halves have conditions of their own
     if (row.rows == Rows::channels && c.blocking.packing == Packing::none) {
-      EXPECT_EQ(refused, "pixels of the source are not side by side");
+      EXPECT_EQ(refused, "pixels of the source are not contiguous");
     }
     if (row.rows == Rows::channels && c.blocking.packing == Packing::pixels) {
-      EXPECT_EQ(refused, "its pixels must be side by side");
+      EXPECT_EQ(refused, "its pixels must be contiguous");
     }
     if (row.rows == Rows::pixels && c.blocking.packing == Packing::pixels) {
-      EXPECT_EQ(refused, "neither channels nor pixels are side by side");
+      EXPECT_EQ(refused, "neither channels nor pixels of the source are contiguous");
     }
     if (c.blocking.packing == Packing::channels) {
       EXPECT_EQ(refused, "");
@@ -206,7 +208,8 @@ TEST(Blocking, HalvesAVectorWhereThatSavesTime) {
   EXPECT_NE(name(), "gemm_f32_12x24_halves_avx512");
 }
 
-// 16 multiply-adds of half a vector for each input channel; more than half of one takes as long as a whole one.
+// On a half-width CPU, a remainder of at most half a vector takes half the time of a vector. A larger remainder takes
+// the time of a whole one. Here a vector has 16 multiply-adds per input channel.
 TEST(Blocking, HalfAVectorOfPixelsTakesHalfTheTime) {
   const auto cycles = [](int64_t pixels, bool halved) {
     Work work = work_of(false, 1, pixels, 100, 16, 1);
@@ -220,8 +223,8 @@ TEST(Blocking, HalfAVectorOfPixelsTakesHalfTheTime) {
   for (const int64_t more : {25, 31}) EXPECT_EQ(cycles(more, true), cycles(32, true));
 }
 
-// Every second pixel of 64 channels for 128: on CPUs that compute 64-byte vectors half by half, copies take less of the
-// whole, and pay.
+// The work is 64 -> 128 channels at every second pixel. On half-width CPUs, copies take a smaller share of the time, so
+// packing pays there.
 TEST(Blocking, CopiesTakeLessBesideSlowMultiplyAdds) {
   Work work = work_of(false, 1, 3136, 64, 128, 1);
   work.axis[0].src = 8;
@@ -231,8 +234,8 @@ TEST(Blocking, CopiesTakeLessBesideSlowMultiplyAdds) {
   EXPECT_EQ(packing(), Packing::channels);
 }
 
-// Nine images of 2x2: packed, each would be a run of four numbers in each channel (2.2 us, in place 1.5); one image is
-// one run.
+// Packing has a cost per run of contiguous pixels. Nine images of 2x2 are nine runs of four pixels per channel; one
+// image of 36 pixels is one run.
 TEST(Blocking, ShortRunsAreDearToPack) {
   const KernelRows rows = only(wide, "8x48_channels");
   const auto price = [&rows](int64_t images, int64_t pixels) {
@@ -249,8 +252,8 @@ TEST(Blocking, ShortRunsAreDearToPack) {
   EXPECT_EQ(choose_blocking(work, wide).packing, Packing::none);
 }
 
-// Fewer channels than the rows of a tile: the first tile's pixels come from L2 all the same, and fewer columns of them
-// are better.
+// The first tile of a column reads its pixels from L2. If there are fewer channels than rows of a tile, it is the only
+// one, so fewer and wider columns are better.
 TEST(Blocking, FewChannelsTakeTheWiderTile) {
   const Work work = work_of(false, 1, 9900, 2, 2, 1);
   EXPECT_EQ(std::string(wide[choose_blocking(work, wide).kernel_row].name), "gemm_f32_4x64_channels_avx512");
@@ -264,8 +267,8 @@ TEST(Blocking, RefusesPairsWithoutAHalf) {
   };
   for (const int64_t channels : {17, 24, 33, 40, 72}) EXPECT_EQ(refused(true, channels), "");
   for (const int64_t channels : {1, 8, 15, 16, 25, 31, 32, 48})
-    EXPECT_EQ(refused(true, channels), "channels leave no half of a vector behind a whole one");
-  EXPECT_EQ(refused(false, 24), "channels of the result are not side by side");
+    EXPECT_EQ(refused(true, channels), "the remainder of the channels is no half vector after a whole one");
+  EXPECT_EQ(refused(false, 24), "channels of the result are not contiguous");
 }
 
 Work random_work(Random& random) {
@@ -304,7 +307,8 @@ Work random_work(Random& random) {
   return work;
 }
 
-// Parts cover [0, total) in order, begin at whole units, and differ by one unit at most (the last may be cut short).
+// Checks that parts cover [0, total) in order, begin at multiples of the unit, and differ by at most one unit. The last
+// part may be shorter.
 void expect_parts(const Parts& parts, int64_t total, int64_t unit) {
   ASSERT_EQ(parts.total, total);
   ASSERT_EQ(parts.unit % unit, 0);
@@ -353,7 +357,7 @@ TEST(Blocking, KeepsItsInvariants) {
       ++can_run;
       const KernelRow& row = rows[b.kernel_row];
       const int64_t panel = 64 / work.item, tile_pixels = row.rows == Rows::channels ? row.nr * row.lanes : row.mr;
-      // Blocks cover the whole, and begin where a panel does.
+      // Parts cover all pixels and channels. Parts of channels begin with a panel.
       expect_parts(b.n_parts, pixels, row.rows == Rows::channels ? row.lanes : row.unit);
       if (work.borrowed) {
         ASSERT_EQ(b.n_parts.count, 1);
@@ -363,9 +367,9 @@ TEST(Blocking, KeepsItsInvariants) {
       ASSERT_TRUE(1 <= b.m_block && b.m_block <= b.m_parts.largest());
       ASSERT_TRUE(b.m_block == b.m_parts.largest() || b.m_block % panel == 0);
       ASSERT_EQ(b.pieces, images * work.groups * b.n_parts.count * b.m_parts.count);
-      // Tails come from the image, not from how it was cut.
+      // Only the last block of a part may have a remainder.
       ASSERT_TRUE(b.n_block == b.n_parts.largest() || b.n_block % tile_pixels == 0);
-      // What is packed fits a quarter of L2, or is one tile.
+      // Packed src fits a quarter of L2, or is one tile.
       if (b.packing == Packing::none) {
         ASSERT_EQ(b.packed, 0);
       } else {
@@ -375,7 +379,7 @@ TEST(Blocking, KeepsItsInvariants) {
         ASSERT_GE(b.packed, b.n_block * inputs);
         ASSERT_LE(b.packed, std::max(work.l2 / 4, tile) + slack);
       }
-      // Sums of split input channels: rows of whole tiles.
+      // If input channels are split, there is room for the sums of whole tiles.
       ASSERT_TRUE(1 <= b.k_block && b.k_block <= std::max<int64_t>(1, work.k));
       if (b.k_block >= work.k) {
         ASSERT_EQ(b.sums, 0);
@@ -388,19 +392,19 @@ TEST(Blocking, KeepsItsInvariants) {
         ASSERT_GE(b.sums_row, (channel_rows ? sums_pixels : sums_channels) * work.item);
         ASSERT_GE(b.sums, b.sums_row * (channel_rows ? sums_channels : sums_pixels));
       }
-      // A tile's vectors for all input channels of a kernel call, where narrow channel rows copy.
+      // Narrow channel rows copy the vectors of one tile, for all input channels of a kernel call.
       if (b.copy > 0) {
         ASSERT_TRUE(row.rows == Rows::channels && row.lanes * work.item < 64);
         ASSERT_EQ(b.copy, b.k_block * row.nr * row.lanes * work.item);
       }
-      // Borrowed weights: the panels of a chunk, half of L2 or one panel.
+      // Borrowed weights: the panels of a block fit half of L2, or are one panel.
       if (work.borrowed) {
         ASSERT_GE(b.weights, b.m_block * work.k * work.item);
         ASSERT_LE(b.weights, std::max(work.l2 / 2, work.k * 64));
       } else {
         ASSERT_EQ(b.weights, 0);
       }
-      // Offsets of unevenly spaced pixels are held for a chunk.
+      // Packing and unevenly spaced pixels need offsets of the pixels of a block, so the block is limited.
       if (b.packing != Packing::none || !b.even) {
         ASSERT_LE(b.n_block, 2048 + tile_pixels);
       }
@@ -423,7 +427,7 @@ TEST(Blocking, KeepsItsInvariants) {
   }
 }
 
-// Narrow channel rows copy a tile's pixels where L1 does not hold them, for enough channels to read the copy.
+// Narrow channel rows copy the pixels of a tile if L1 cannot hold them and enough channels read the copy.
 TEST(Blocking, CopiesWhereL1IsCrowded) {
   const auto copy = [](const KernelRows& rows, int64_t inputs, int64_t channels) {
     return choose_blocking(work_of(false, 1, 3136, inputs, channels, 1), rows).copy;
@@ -434,8 +438,8 @@ TEST(Blocking, CopiesWhereL1IsCrowded) {
   EXPECT_EQ(copy(wide, 512, 128), 0) << "wide rows lose by it";
 }
 
-// On several threads what counts is when the last one is done: 160 channels are five pairs of panels, not two and a
-// half tiles of four.
+// With several threads, the makespan counts: the time until the last thread is done. So tiles of two panels can be
+// better than tiles of four: 160 channels are five of them, but two and a half tiles of four.
 TEST(Blocking, ComesOutEvenOnSeveralThreads) {
   const auto of = [](int threads) { return choose_blocking(work_of(true, 1, 196, 832, 160, threads), wide); };
   EXPECT_EQ(of(1).makespan, of(1).cycles);
@@ -443,8 +447,8 @@ TEST(Blocking, ComesOutEvenOnSeveralThreads) {
   EXPECT_LT(of(4).makespan, 0.35 * of(1).cycles);
 }
 
-// A piece for every thread where the work is large, not limited by the batch, and some to spare for a thread that has
-// a slow core where it is larger still.
+// Large work has a piece for every thread, for any batch. Larger work has more pieces, so that other threads can take
+// pieces from a thread on a slow core.
 TEST(Blocking, HasPiecesForEveryThread) {
   for (const bool channels_last : {false, true})
     for (const int64_t images : {1, 3})
@@ -459,7 +463,8 @@ TEST(Blocking, HasPiecesForEveryThread) {
   EXPECT_EQ(choose_blocking(work_of(false, 1, 49, 16, 16, 64), wide).pieces, 1) << "too small to share";
 }
 
-// Threads that write neighbouring channels of the same pixels would pass their lines to and fro.
+// Threads that write neighbouring channels of the same pixels would share cache lines. So pixels are cut instead,
+// unless the weights are large.
 TEST(Blocking, CutsPixelsWhereChannelsShareLines) {
   const Blocking last = choose_blocking(work_of(true, 1, 12544, 16, 96, 2), wide);
   EXPECT_EQ(last.m_parts.count, 1);
@@ -467,7 +472,7 @@ TEST(Blocking, CutsPixelsWhereChannelsShareLines) {
   EXPECT_EQ(choose_blocking(work_of(true, 1, 49, 512, 2048, 2), wide).n_parts.count, 1) << "where weights are large";
 }
 
-// Threads begin with runs of pieces that take as long as each other, to within half of a piece at either end.
+// Threads begin with runs of pieces of equal time, to within half a piece at either end.
 TEST(Plan, SharesPiecesByWhatTheyTake) {
   Random random(81);
   for (int round = 0; round < 2000; ++round) {

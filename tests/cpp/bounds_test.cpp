@@ -1,6 +1,6 @@
-// Every way in which every kernel row can run, with each array, the packed weights and each part of the scratch memory
-// against pages that fault: what is read or written outside them ends the process. Small integers make sums exact, so
-// every byte of dst and between its elements is compared as well.
+// Runs every kernel row in every way it can run. Each array, the packed weights and each region of the workspace lie
+// next to pages that fault, so an access outside them ends the process. Sums of small integers are exact, so all bytes
+// of dst are compared, also those between its elements.
 #include <gtest/gtest.h>
 
 #include <cstring>
@@ -24,7 +24,7 @@ using pointwise::Packing;
 using pointwise::Plan;
 using pointwise::Product;
 
-// The bytes from the first of an array's elements to the last of them, against the page behind or before them.
+// A copy of an array, from its lowest element to its highest, directly before or after a page that faults.
 template <class T>
 class Flush {
  public:
@@ -37,7 +37,7 @@ class Flush {
     std::memcpy(begin_, static_cast<char*>(array.view.data) + low_, size_);
     view.data = begin_ - low_;
   }
-  // Whether the bytes are those of `array`.
+  // Returns true if all bytes equal those of `array`, also between the elements.
   bool same_bytes(const Array<T>& array) const {
     return size_ == 0 || std::memcmp(begin_, static_cast<char*>(array.view.data) + low_, size_) == 0;
   }
@@ -60,7 +60,7 @@ class Flush {
   GuardedMemory memory_;
 };
 
-// A workspace whose regions lie far from each other, a page that faults behind each. The plan is told so.
+// A workspace with a page that faults after each region. Changes the sizes of the regions in the plan to match.
 class GuardedWorkspace {
  public:
   explicit GuardedWorkspace(Plan* plan) {
@@ -93,7 +93,7 @@ class GuardedWorkspace {
   size_t mapped_;
 };
 
-// Packed weights, whose memory is moved against a page that faults.
+// Packed weights, moved to memory that ends at a page that faults.
 class GuardedWeights {
  public:
   explicit GuardedWeights(pointwise::PackedWeights packed) : weights(std::move(packed)), memory_(size_of(weights)) {
@@ -119,8 +119,9 @@ class Bounds : public testing::Test {};
 using Types = testing::Types<float, double>;
 TYPED_TEST_SUITE(Bounds, Types, );
 
-// A random problem; now and then one whose rows begin and end with cache lines, so that results can be streamed, with
-// half a vector of channels behind whole ones, or with more input channels than a kernel call takes.
+// Returns a small random problem. Some problems have rows that begin and end with cache lines, so that non-temporal
+// stores are possible. Some have a remainder of half a vector of channels, or more input channels than a kernel call
+// takes.
 Problem problem_of(Random& random, pointwise::DType dtype) {
   Problem p = random_problem(random, dtype);
   Options& o = p.options;
@@ -141,7 +142,7 @@ Problem problem_of(Random& random, pointwise::DType dtype) {
     p.inputs = random.integer(1537, 1700);
     p.c_out = std::min<int64_t>(p.c_out, 40);
   } else if (random.one_in(6)) {
-    p.inputs = random.integer(200, 420);  // narrow vectors copy a tile's pixels
+    p.inputs = random.integer(200, 420);  // narrow rows copy the pixels of a tile
     p.c_out = std::max<int64_t>(p.c_out, 34 * o.groups);
   }
   for (int i = 0; i < p.src.rank; ++i)
@@ -201,7 +202,7 @@ TYPED_TEST(Bounds, NothingOutsideIsTouched) {
         blocking[i] = ways[i][static_cast<size_t>(random.integer(0, static_cast<int64_t>(ways[i].size()) - 1))];
       Plan plan = plan_of(lowered, blocking, p.threads);
       plan.stream = stream;
-      plan.fetch = fetch;  // what lies behind src may be no memory at all
+      plan.fetch = fetch;  // prefetches may go past src, to pages that fault
       const GuardedWorkspace scratch(&plan);
       const Flush<T> dst_in(dst, at_end);
       const auto at = [](const View& view) { return static_cast<char*>(view.data); };

@@ -1,4 +1,5 @@
-// Recycled buffers: who gets which, and what stays idle. (The pool is the process's own; nobody else uses it here.)
+// Tests the pool of result buffers: which buffer is given out, and which ones stay idle. The process has one pool, but
+// nothing else uses it during these tests.
 #include <gtest/gtest.h>
 
 #include <atomic>

@@ -1,4 +1,4 @@
-// Chain against its layers called one by one: the same bits, whatever the chunks, threads and views.
+// Compares a Chain with its layers called one by one. The bits are the same for all strips, threads and views.
 #include <gtest/gtest.h>
 
 #include "problem.h"
@@ -18,7 +18,7 @@ template <class T>
 struct Layers {
   std::vector<Layer> layers;
 
-  // Of random weights, groups and activations: src has `channels[0]`, and so on.
+  // Creates layers with random weights, groups and activations. Layer i maps channels[i] to channels[i + 1].
   Layers(const char* layout, int64_t stride, const std::vector<int64_t>& channels, Random& random) {
     const auto number = [&] { return static_cast<T>(random.real()); };
     for (size_t i = 0; i + 1 < channels.size(); ++i) {
@@ -27,7 +27,7 @@ struct Layers {
       options.dtype = dtype_of<T>();
       options.stride = {i == 0 ? stride : 1};
       options.groups = channels[i] % 2 == 0 && channels[i + 1] % 2 == 0 && random.one_in(4) ? 2 : 1;
-      if (random.one_in(2)) options.activation.kind = pointwise::Activation::Kind::silu;
+      if (random.one_in(2)) options.activation = pointwise::Activation::silu();
       options.flush_subnormals = random.one_in(3);
       const Array<T> weights = make_array<T>({channels[i + 1], channels[i] / options.groups}, {}, random, number);
       const Array<T> bias = make_array<T>({channels[i + 1]}, {}, random, number);
@@ -39,7 +39,7 @@ struct Layers {
     for (const Layer& layer : layers) all.push_back(&layer);
     return Chain(all);
   }
-  // Writes to dst what the layers give one by one.
+  // Calls the layers one by one, and writes the last result to dst.
   void one_by_one(const View& src, const View& dst, const View* residual) const {
     Array<T> before, after;
     View from = src;
@@ -61,7 +61,7 @@ struct Layers {
 struct Sizes {
   const char* layout;
   Shape src;
-  std::vector<int64_t> channels;  // behind src's
+  std::vector<int64_t> channels;  // output channels of each layer
 };
 
 template <class T>
@@ -118,7 +118,7 @@ TYPED_TEST(ChainOf, HasTheBitsOfItsLayers) {
     }
 }
 
-// Small axes in every order: rows of pixels that are chunks, or parts of them.
+// Tries random sizes in views, so that a row of pixels is a strip or a part of one.
 TYPED_TEST(ChainOf, HasThemInViews) {
   Random random(50 + sizeof(TypeParam));
   for (int round = 0; round < 12; ++round) {

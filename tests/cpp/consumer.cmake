@@ -1,6 +1,6 @@
 # cmake -DBUILD=<build tree> -DEXAMPLE=<examples/cpp> -DWORK=<directory> -DGENERATOR=... -DCOMPILER=... -P consumer.cmake
 #
-# A stranger's project finds an installed pointwise, builds against it and gets the right numbers.
+# Checks that another project finds an installed pointwise, builds against it and gets the right results.
 function(run)
   execute_process(COMMAND ${ARGN} RESULT_VARIABLE result OUTPUT_VARIABLE output ERROR_VARIABLE output)
   if(NOT result EQUAL 0)

@@ -1,4 +1,5 @@
-// What a call shares with its process: the floating-point state, threads, a fork, the choice of instruction set.
+// Tests the state that calls share with their process: floating-point state, threads, forks and the selected
+// instruction set.
 #include <gtest/gtest.h>
 #include <omp.h>
 #include <sys/wait.h>
@@ -28,7 +29,7 @@ namespace {
 using pointwise::DType;
 using pointwise::Layer;
 
-// A layer of which every result is rounded, some of them subnormal.
+// A layer whose results are all rounded and some of them subnormal.
 class Environment : public testing::Test {
  protected:
   Environment() : random_(60) {
@@ -62,7 +63,7 @@ class Environment : public testing::Test {
 TEST_F(Environment, FloatingPointStateChangesNothingAndStays) {
   constexpr unsigned start = 0x1f80, flush = 0x8040, downward = 0x2000, upward = 0x4000, toward_zero = 0x6000;
   const std::vector<float> expected = run(1);
-  // Without it the test would show nothing.
+  // Without subnormal results, the test would prove nothing.
   EXPECT_GT(std::count_if(expected.begin(), expected.end(), [](float v) { return std::fpclassify(v) == FP_SUBNORMAL; }),
             0);
   const unsigned before = _mm_getcsr();
@@ -80,7 +81,7 @@ TEST_F(Environment, FloatingPointStateChangesNothingAndStays) {
     }
 }
 
-// Calls function(thread) on every thread that a call with such a team has.
+// Calls function(thread) on every thread of a team of `threads`.
 template <class Function>
 void on_each_of_a_team(int threads, const Function& function) {
   if (pointwise::threading(0).threading == pointwise::Threading::openmp) {
@@ -102,7 +103,8 @@ void on_each_of_a_team(int threads, const Function& function) {
   ASSERT_TRUE(pointwise::with_workers(threads, take_part, &context));
 }
 
-// Every thread has a state of its own before the call: the result is as ever, and all of them find theirs again.
+// Each thread has a floating-point state of its own before the call. The result does not depend on it, and each thread
+// has the same state afterwards.
 TEST_F(Environment, EveryThreadsStateStays) {
   pointwise::force_teams(true);
   constexpr unsigned states[] = {0x1f80, 0x1f80 | 0x8040 | 0x11, 0x1f80 | 0x6000, 0x1f80 & ~0x280u};
@@ -127,14 +129,14 @@ TEST_F(Environment, EveryThreadsStateStays) {
   pointwise::force_teams(false);
 }
 
-// A trap that the caller enabled does not fire in anything that a program does with layers, and stays enabled.
+// A floating-point trap that the caller enabled does not fire in operations on layers, and stays enabled.
 TEST_F(Environment, TrapsDoNotFire) {
   src_[0] = std::numeric_limits<float>::infinity();
   weights_.assign(weights_.size(), 0.0f);
   const View src(src_.data(), DType::f32, {1, 100, pixels});
   std::vector<float> dst(40 * pixels), scale(100, 1e38f);
   const View dst_view(dst.data(), DType::f32, {1, 40, pixels}), scales(scale.data(), DType::f32, {1, 100});
-  const unsigned before = _mm_getcsr(), traps = 0x1f80 & ~0xf80u;  // all but those of rounding
+  const unsigned before = _mm_getcsr(), traps = 0x1f80 & ~0xf80u;  // all but the one for inexact results
   for (const int threads : {1, 3})
     for (const bool flush : {false, true}) {
       _mm_setcsr(traps);
@@ -216,7 +218,7 @@ TEST(Dispatch, RunsWhatTheTestWanted) {
   EXPECT_NE(std::find(supported.begin(), supported.end(), pointwise::isa()), supported.end());
 }
 
-// A new instruction set is one row of the registry, and one word of CMakeLists.txt here.
+// A new instruction set needs an entry in the registry and a word in the CMakeLists.txt of these tests.
 TEST(Dispatch, EveryInstructionSetHasItsTestRun) {
   std::istringstream words(POINTWISE_TESTED_ISAS);
   const std::vector<std::string> tested{std::istream_iterator<std::string>(words), {}};

@@ -1,5 +1,5 @@
-// A child that was forked while another thread held a lock of ours: the lock stays held in it, and it works all the
-// same. (Python's fork rarely comes at such a moment, as the GIL is held there.)
+// Tests children that are forked while another thread holds a lock of pointwise. The lock stays held in the child,
+// which must work nevertheless. In Python a fork rarely comes at such a moment, because of the GIL.
 #include <gtest/gtest.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -16,8 +16,8 @@
 namespace pointwise_tests {
 namespace {
 
-// How many children end well, the first of so many that does not being the last: `right` is called in each, and threads
-// do `work` when it is forked.
+// Forks children while two threads call `work`. A child succeeds if `right` returns true in it. Returns the number of
+// children that succeeded, and stops at `forks` or at the first failure.
 int good_children(int forks, const std::function<void()>& work, const std::function<bool()>& right) {
   std::atomic<bool> stop{false};
   std::vector<std::thread> threads;
@@ -29,7 +29,7 @@ int good_children(int forks, const std::function<void()>& work, const std::funct
   while (good < forks) {
     const pid_t child = fork();
     if (child == 0) {
-      alarm(10);  // a hang is a failure
+      alarm(10);  // turns a hang into a failure
       _exit(right() ? 0 : 1);
     }
     int status = 1;
@@ -42,7 +42,7 @@ int good_children(int forks, const std::function<void()>& work, const std::funct
   return good;
 }
 
-// A child that is forked while another thread allocates would wait for ever, for the sanitizer's own allocator.
+// If another thread allocates during the fork, the child would wait forever for the allocator of the sanitizer.
 #if defined(__SANITIZE_ADDRESS__)
 #define POINTWISE_SKIP_UNDER_SANITIZER() GTEST_SKIP() << "the address sanitizer's allocator has locks of its own"
 #else

@@ -1,4 +1,4 @@
-// Memory that faults where anything outside it is touched.
+// Memory between pages that fault, to find accesses outside of it.
 #pragma once
 
 #include <sys/mman.h>
@@ -9,7 +9,7 @@
 
 namespace pointwise_tests {
 
-// Pages between two that cannot be accessed. Data goes to either end, against one of them.
+// Pages between two pages that fault. Data lies at either end, next to one of these two.
 class GuardedMemory {
  public:
   explicit GuardedMemory(size_t bytes) {
@@ -27,8 +27,8 @@ class GuardedMemory {
   GuardedMemory& operator=(const GuardedMemory&) = delete;
 
   size_t size() const { return size_; }
-  char* at_begin() const { return begin_; }                              // the byte before faults
-  char* at_end(size_t bytes) const { return begin_ + (size_ - bytes); }  // the byte behind `bytes` faults
+  char* at_begin() const { return begin_; }                              // the byte before it faults
+  char* at_end(size_t bytes) const { return begin_ + (size_ - bytes); }  // the byte after `bytes` faults
   char* forbidden() const { return begin_ + size_; }                     // any access faults
 
  private:

@@ -1,9 +1,10 @@
 # cmake -DOBJDUMP=objdump -DARCHIVE=libpointwise.a [-DLINKED=program] -P instructions.cmake
 #
-# Any x86-64 runs all of the core but the kernels of wider instruction sets, of which the CPU is asked first: no other
-# member of the archive has an instruction beyond SSE2. And what is linked from the archive (the tests, the Python
-# extension) has as many of them as those kernels have: none came from code of its own, from a library, or from an
-# inline function that was compiled in two ways.
+# Checks that every x86-64 CPU can run pointwise. Only kernel files of wider instruction sets may contain instructions
+# beyond SSE2, because the CPU is checked before these kernels run.
+#
+# LINKED is a program or library that is linked with the archive. It must have exactly as many wide instructions as the
+# kernel files. Then none came from its own code, from a library, or from an inline function that was compiled twice.
 if(NOT DEFINED AWK)
   set(AWK awk)
 endif()

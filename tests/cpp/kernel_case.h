@@ -1,4 +1,4 @@
-// One call of a kernel row, with its arrays in guarded memory, and what it has to give.
+// One call of a kernel row, with its arrays in guarded memory, and the expected result.
 #pragma once
 
 #include <algorithm>
@@ -20,7 +20,7 @@ using pointwise::KernelRow;
 using pointwise::KernelTable;
 using pointwise::Rows;
 
-// How an array of pixels x channels lies in memory.
+// The placement of an array of pixels x channels in memory.
 enum class Lie { channel_major, pixel_major, both_strided, negative, misaligned, uneven };
 constexpr Lie all_lies[] = {Lie::channel_major, Lie::pixel_major, Lie::both_strided,
                             Lie::negative,      Lie::misaligned,  Lie::uneven};
@@ -29,10 +29,10 @@ inline const char* to_string(Lie lie) {
   return names[static_cast<int>(lie)];
 }
 
-// Byte offsets of the elements from the lowest one.
+// Byte offsets of the elements, relative to the lowest one.
 struct Placement {
   ptrdiff_t pixel = 0, channel = 0, first = 0;
-  std::vector<ptrdiff_t> offsets;  // of pixels, where they are not evenly spaced
+  std::vector<ptrdiff_t> offsets;  // of pixels, if they are not evenly spaced
   ptrdiff_t extent = 0;            // bytes from the first byte of the lowest element to the last of the highest
 
   ptrdiff_t at(int64_t p, int64_t c) const {
@@ -48,7 +48,7 @@ inline Placement place(Lie lie, int64_t pixels, int64_t channels, ptrdiff_t item
     case Lie::both_strided: a.pixel = 3 * item, a.channel = (3 * pixels + 2) * item; break;
     case Lie::negative: a.pixel = -item, a.channel = -(pixels + 1) * item; break;
     case Lie::misaligned: a.pixel = channels * item + 1, a.channel = item; break;
-    case Lie::uneven:  // as around a padded image: runs with gaps, and the last run first
+    case Lie::uneven:  // runs with gaps, as around a padded image; the last runs come first
       a.channel = item;
       for (int64_t p = 0; p < pixels; ++p)
         a.offsets.push_back(((p + pixels / 2) % pixels * channels + (p + pixels / 2) % pixels / 3 * 2) * item);
@@ -69,7 +69,7 @@ struct Shape3 {
   int64_t pixels, channels, inputs;
 };
 
-// Memory of one case, kept from case to case.
+// The memory of a case, which the next case uses again.
 struct Arena {
   GuardedMemory x{1 << 20}, weights{1 << 20}, bias{1 << 16}, residual{1 << 20}, copy{1 << 16};
 };
@@ -81,15 +81,15 @@ struct KernelCase {
   static constexpr ptrdiff_t guard = 128;
 
   Shape3 shape;
-  bool at_end;                                // x lies against the page behind it, else against the one before it
+  bool at_end;                                // x ends at a page that faults; otherwise it begins after one
   std::vector<T> x, weights, bias, residual;  // [pixel][input], [channel][input], [channel], [pixel][channel]
   Placement x_place, y_place, residual_place;
   T floor = -std::numeric_limits<T>::infinity();
-  T slope = 1;          // below 0
-  std::vector<char> y;  // with guard bytes around
+  T slope = 1;          // of negative sums
+  std::vector<char> y;  // with guard bytes around it
   Block block{};
 
-  // x lies as it says, y and the residual too; `with_residual` false: none.
+  // Fills the arrays with small random integers. A Lie gives the placement of each array.
   KernelCase(Shape3 s, Lie x_lie, Lie y_lie, Lie residual_lie, bool with_residual, bool x_at_end, Random& random)
       : shape(s), at_end(x_at_end) {
     x = small_integers<T>(s.pixels * s.inputs, random);
@@ -101,7 +101,7 @@ struct KernelCase {
     residual_place = place(residual_lie, s.pixels, s.channels, item);
   }
 
-  // Puts the arrays where the kernel finds them. `shift`: bytes by which y and the residual are misaligned.
+  // Places the arrays and fills `block`. `shift` is the number of bytes by which y and the residual are misaligned.
   void lay_out(Arena* arena, ptrdiff_t shift) {
     block.pixels = shape.pixels;
     block.channels = shape.channels;
@@ -111,7 +111,7 @@ struct KernelCase {
     block.epilogue.floor = pointwise::Number::of(floor);
     if (slope != 1) block.epilogue = pointwise::epilogue_of(pointwise::Activation::leaky_relu(slope), dtype_of<T>());
 
-    char* x_memory = arena->x.forbidden();  // without input channels nothing of x may be read
+    char* x_memory = arena->x.forbidden();  // without input channels, x must not be read
     if (shape.inputs > 0)
       x_memory = at_end ? arena->x.at_end(static_cast<size_t>(x_place.extent)) : arena->x.at_begin();
     for (int64_t p = 0; p < shape.pixels; ++p)
@@ -156,8 +156,8 @@ struct KernelCase {
     }
   }
 
-  // Output element in the order that users are promised, each step rounded as `fma` rounds it. No sanitizer looks here
-  // and in what calls it: that is most of what the tests of kernels do, and reads nothing but what they made.
+  // Returns an element of y, summed by fma in the canonical order. Sanitizers skip this function and expected(): both
+  // take most of the time of the kernel tests, and read only arrays of the tests.
   __attribute__((no_sanitize("address", "undefined"))) T canonical(int64_t p, int64_t c) const {
     const T *from = x.data() + p * shape.inputs, *weight = weights.data() + c * shape.inputs;
     T acc = bias.data()[c];
@@ -167,7 +167,7 @@ struct KernelCase {
     return acc < floor ? floor : acc;
   }
 
-  // What all of `y` has to be, guard bytes and gaps included.
+  // Returns the expected bytes of `y`, guard bytes and gaps included.
   __attribute__((no_sanitize("address", "undefined"))) std::vector<char> expected(ptrdiff_t shift) const {
     std::vector<char> bytes(y.size(), '\x5a');
     char* const first = bytes.data() + guard + shift;
@@ -181,7 +181,8 @@ struct KernelCase {
     return bytes;
   }
 
-  // Empty where every byte of `y` is right; else the first wrong element, or that a byte beside them was written.
+  // Returns an empty string if every byte of `y` is right. Otherwise describes the first wrong element, or reports that
+  // a byte between or around the elements was written.
   std::string difference(ptrdiff_t shift) const {
     const std::vector<char> want = expected(shift);
     if (y == want) return {};

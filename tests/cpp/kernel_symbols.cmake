@@ -1,7 +1,7 @@
 # cmake -DNM=nm -DOBJECTS=a.o|b.o -P kernel_symbols.cmake
 #
-# An object file of kernels defines one symbol that the linker sees: its table. Any other (the weak one of an inline
-# function, for instance) is compiled with this file's -m flags and could be the one that the linker keeps for everybody.
+# Checks that each kernel file defines one external symbol: its table. Any other symbol, such as that of an inline
+# function, is compiled with the -m flags of this file. The linker could keep that copy for the whole program.
 string(REPLACE "|" ";" objects "${OBJECTS}")
 set(checked 0)
 foreach(object IN LISTS objects)

@@ -1,5 +1,5 @@
-// Every kernel row of the instruction set in use, called directly, on data that makes sums exact: every bit of y and
-// around it is compared, and x, weights, bias and residual lie against pages that fault. Shapes derive from the row.
+// Calls every kernel row of the selected instruction set directly, on data that makes sums exact. Compares every bit of
+// y and around it. x, weights, bias and the residual lie next to pages that fault. Shapes derive from the row.
 #include <gtest/gtest.h>
 
 #include "kernel_case.h"
@@ -12,7 +12,7 @@ class Kernel : public testing::Test {};
 using Types = testing::Types<float, double>;
 TYPED_TEST_SUITE(Kernel, Types, );
 
-// Calls `check(row)` for every row in use.
+// Calls `check(row)` for every row of the selected instruction set.
 template <class T, class Check>
 void for_each_row(const Check& check) {
   const KernelTable& table = pointwise::kernels(dtype_of<T>());
@@ -24,7 +24,7 @@ void for_each_row(const Check& check) {
   }
 }
 
-// Lanes of pixels must be side by side.
+// Returns true if `rows` can read such an x: channel rows need contiguous pixels.
 bool readable(const pointwise::Rows rows, Lie x) {
   return x != Lie::uneven && (rows == Rows::pixels || x == Lie::channel_major);
 }
@@ -36,7 +36,7 @@ void check_case(const KernelRow& row, KernelCase<T>* k, Arena* arena, ptrdiff_t 
   ASSERT_EQ(k->difference(shift), "") << "x " << to_string(x) << ", y " << to_string(y) << ", residual "
                                       << to_string(residual) << ", shift " << shift;
   if (row.rows == Rows::pixels) return;
-  // Again with room for a copy of the pixels, no larger than it has to be.
+  // Runs the row again, with memory for a copy of the pixels that is as small as allowed.
   k->lay_out(arena, shift);
   k->block.copy = arena->copy.at_end(static_cast<size_t>(k->shape.inputs * row.nr * row.lanes * k->item));
   row.run(k->block);
@@ -44,10 +44,10 @@ void check_case(const KernelRow& row, KernelCase<T>* k, Arena* arena, ptrdiff_t 
                                       << to_string(residual) << ", shift " << shift;
 }
 
-// Rows that a tile's buffer does not hold at once, where results are transposed or scattered.
+// Returns a number of rows that the buffer for transposed or scattered results cannot hold at once.
 int64_t beyond_buffer(const KernelRow& row) { return 64 + row.mr + 1; }
 
-// Sizes that fill a tile, its tails, and one beyond.
+// Returns counts with every remainder of a tile, and counts beyond one tile.
 template <class T>
 std::vector<int64_t> pixel_counts(const KernelRow& row) {
   std::vector<int64_t> counts;
@@ -87,7 +87,7 @@ TYPED_TEST(Kernel, EveryShapeAndStride) {
   });
 }
 
-// Also with a residual that lies otherwise than y, on a shape with tails on both sides.
+// Combines all placements of x, y and the residual, on a shape with remainders of rows and of lanes.
 TYPED_TEST(Kernel, EveryCombination) {
   using T = TypeParam;
   Arena arena;
@@ -100,7 +100,7 @@ TYPED_TEST(Kernel, EveryCombination) {
       if (!readable(row.rows, x)) continue;
       for (const Lie y : all_lies)
         for (const Lie residual : all_lies) {
-          if ((y == Lie::uneven) != (residual == Lie::uneven)) continue;  // offsets come for both
+          if ((y == Lie::uneven) != (residual == Lie::uneven)) continue;  // both have offsets, or neither
           for (const int64_t inputs : {0, 1, 2, 7})
             for (int bits = 0; bits < 16; ++bits) {
               const int64_t pixels = channel_rows ? lanes_tail : rows_tail;
@@ -115,7 +115,7 @@ TYPED_TEST(Kernel, EveryCombination) {
   });
 }
 
-// Channel rows with x in rows from below, and at odd bytes.
+// Channel rows read x with any stride between channels: negative, with gaps, or misaligned.
 TYPED_TEST(Kernel, ChannelRowsReadAnyRow) {
   using T = TypeParam;
   constexpr ptrdiff_t item = sizeof(T);
@@ -136,7 +136,7 @@ TYPED_TEST(Kernel, ChannelRowsReadAnyRow) {
   });
 }
 
-// A residual may be y itself: every element is read before it is written, and by nobody later.
+// The residual may be y itself, because each element is read before it is written, and never after.
 TYPED_TEST(Kernel, ResidualInPlace) {
   using T = TypeParam;
   Arena arena;
@@ -184,7 +184,7 @@ TYPED_TEST(Kernel, PackCopiesPixels) {
       }
 }
 
-// Pixels whose channels lie side by side; the last channel of the last pixel ends where memory does.
+// Packs pixels with contiguous channels. The last channel of the last pixel ends at a page that faults.
 TYPED_TEST(Kernel, PackTransposesPixels) {
   using T = TypeParam;
   constexpr ptrdiff_t item = sizeof(T);
@@ -211,7 +211,8 @@ TYPED_TEST(Kernel, PackTransposesPixels) {
     }
 }
 
-// A panel of weights, with its missing channels, and nothing behind it; no byte behind a row is read.
+// Packs a panel of weights and fills missing channels with zeros. Nothing is written after the panel, and nothing is
+// read after the last row.
 TYPED_TEST(Kernel, PackWeightsTransposes) {
   using T = TypeParam;
   constexpr int64_t item = sizeof(T), width = pointwise::panel_width<T>();
@@ -235,7 +236,7 @@ TYPED_TEST(Kernel, PackWeightsTransposes) {
       }
 }
 
-// Results that go past the caches, with every tail.
+// Writes results with non-temporal stores, with every remainder.
 TYPED_TEST(Kernel, StreamsResults) {
   using T = TypeParam;
   constexpr int64_t width = pointwise::panel_width<T>();
@@ -246,7 +247,7 @@ TYPED_TEST(Kernel, StreamsResults) {
     for (const int64_t lines : {1, 2, 3, 4, 7, 8, 9, 17})
       for (int64_t others = 1; others <= 2 * row.mr + 1; ++others)
         for (int bits = 0; bits < 2; ++bits) {
-          // Whole lines along the lanes; their number and the other side have tails.
+          // Lanes fill whole cache lines. The numbers of lines and of rows have remainders.
           const Lie y = channel_rows ? Lie::channel_major : Lie::pixel_major;
           KernelCase<T> k({channel_rows ? lines * width : others, channel_rows ? others : lines * width, 3}, y, y, y,
                           bits == 1, true, random);

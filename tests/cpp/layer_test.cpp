@@ -1,4 +1,4 @@
-// Layer against the reference, on random convolutions.
+// Compares Layer with the reference on random convolutions.
 #include <gtest/gtest.h>
 
 #include <cstdlib>
@@ -12,7 +12,7 @@ namespace {
 
 using pointwise::Layer;
 
-// POINTWISE_TEST_ROUNDS: how many random convolutions, for longer runs.
+// Returns the number of random convolutions. Set POINTWISE_TEST_ROUNDS for longer runs.
 int rounds() {
   const char* text = std::getenv("POINTWISE_TEST_ROUNDS");
   return text ? std::atoi(text) : 600;
@@ -23,7 +23,7 @@ class LayerOf : public testing::Test {};
 using Types = testing::Types<float, double>;
 TYPED_TEST_SUITE(LayerOf, Types, );
 
-// The arrays of a problem; `number()` fills them.
+// The arrays of a problem, filled by `number()`.
 template <class T>
 struct Arrays {
   Array<T> weights, bias, src, dst, residual, scale;
@@ -56,7 +56,7 @@ TYPED_TEST(LayerOf, IntegersAreExact) {
     const View* scale = p.scaled ? &a.scale.view : nullptr;
     reference(a.weights.view, bias, p.options, a.src.view, expected.view, residual, nullptr, scale);
     layer(a.src.view, a.dst.view, in_place ? &a.dst.view : residual, p.threads, scale);
-    // All of the memory: gaps stay as they were.
+    // Compares all of the memory, because gaps must not change.
     ASSERT_TRUE(a.dst.memory == expected.memory) << (in_place ? "in place\n" : "\n") << layer.explain(p.src);
   }
 }
@@ -67,7 +67,7 @@ TYPED_TEST(LayerOf, RealsKeepTheBound) {
   for (int round = 0; round < rounds(); ++round) {
     const Problem p = random_problem(random, dtype_of<T>());
     SCOPED_TRACE("round " + std::to_string(round) + ": " + p.text());
-    // Now and then so small that products are subnormal.
+    // Some numbers are small enough for subnormal products.
     const int exponent = random.one_in(4) ? std::numeric_limits<T>::min_exponent / 2 - 2 : 0;
     Arrays<T> a(p, random, [&] { return static_cast<T>(std::ldexp(random.real(), exponent)); });
     const View *bias = p.bias ? &a.bias.view : nullptr, *residual = p.residual ? &a.residual.view : nullptr;
@@ -85,7 +85,7 @@ TYPED_TEST(LayerOf, RealsKeepTheBound) {
   }
 }
 
-// Few problems above are large enough for cache blocks, many pieces and several threads.
+// Few of the random problems are large enough for several blocks, many pieces and several threads.
 TYPED_TEST(LayerOf, LargeProblems) {
   using T = TypeParam;
   struct Large {
@@ -129,7 +129,7 @@ TYPED_TEST(LayerOf, LargeProblems) {
       layer(a.src.view, dst.view, &a.residual.view, threads);
       ASSERT_TRUE(dst.memory == expected.memory) << p.text() << "\n" << layer.explain(p.src);
     }
-    // Scaled, and with an activation that is not a floor.
+    // Runs again with an input scale, and with an activation that is not a floor.
     p.options.activation = pointwise::Activation::leaky_relu(0.5);
     const Layer leaky(a.weights.view, &a.bias.view, p.options);
     const Array<T> scaled = a.dst;
@@ -169,8 +169,8 @@ TYPED_TEST(LayerOf, KeepsWeightsAndBias) {
       }
 }
 
-// A plan is kept for what it was made for: a call with the same shapes and other strides, or another residual, has its
-// own.
+// A plan is used again only for the same kind of call. A call with the same shapes, but other strides or another
+// residual, gets its own plan.
 TEST(Layer, PlansAreOfOneCall) {
   Random random(35);
   const auto number = [&] { return small_integer<float>(random); };
@@ -196,7 +196,7 @@ TEST(Layer, PlansAreOfOneCall) {
         }
 }
 
-// One layer, many threads of the caller's, more shapes than it keeps plans.
+// Several threads call one layer, with more shapes than it caches plans for.
 TEST(Layer, IsSharedByThreads) {
   constexpr int callers = 4, shapes = 20;
   Random random(40);

@@ -1,4 +1,5 @@
-// From convolution words to boxes: every output pixel is in one box, and reads what the definition says.
+// Tests the lowering of convolutions to boxes. Every output pixel is in one box and reads the src pixel of the
+// definition.
 #include "convolution/lowering.h"
 
 #include <gtest/gtest.h>
@@ -60,7 +61,7 @@ TEST(Lowering, BoxesCoverEveryPixelOnce) {
       bool inside;
       ptrdiff_t src, residual;
     };
-    std::map<ptrdiff_t, Pixel> expected;  // by the place in dst
+    std::map<ptrdiff_t, Pixel> expected;  // by the offset in dst
     Shape pixels = output;
     pixels[layout.channels] = 1;
     for (int64_t e = 0; e < elements(pixels); ++e) {
@@ -113,7 +114,8 @@ Product lower_width(int64_t width, int64_t stride, int64_t padding) {
                View(nullptr, pointwise::DType::f32, dst), nullptr);
 }
 
-// Along one axis: pixels before, inside and behind the image, and the first that is read.
+// Counts the output pixels before, inside and after the image along one axis, and checks the first src pixel that is
+// read.
 TEST(Lowering, Edges) {
   constexpr int64_t big = int64_t{1} << 62;
   const struct {
@@ -149,7 +151,7 @@ TEST(Lowering, Edges) {
   }
 }
 
-// What an image without channels may have as strides is anything, and is not looked at.
+// An image without channels may have any strides. They are ignored.
 TEST(Lowering, StridesOfAnImageWithoutElementsAreLeftOut) {
   View src(nullptr, pointwise::DType::f32, {2, 0, 5});
   src.strides = {int64_t{1} << 60, int64_t{1} << 60, int64_t{1} << 60};
@@ -173,12 +175,12 @@ TEST(Lowering, MergesAxesThatStepEvenly) {
     int64_t stride;
     int axes;
   } table[] = {
-      {"NCHW", {1, 3, 7, 7}, {1, 4, 7, 7}, 1, 1},  // all pixels
-      {"NCHW", {2, 3, 7, 7}, {2, 4, 7, 7}, 1, 2},  // images are apart
-      {"NHWC", {2, 7, 7, 3}, {2, 7, 7, 4}, 1, 1},  // images go on
-      {"NCHW", {1, 3, 7, 7}, {1, 4, 4, 4}, 2, 2},  // rows are apart
+      {"NCHW", {1, 3, 7, 7}, {1, 4, 7, 7}, 1, 1},  // all pixels step evenly
+      {"NCHW", {2, 3, 7, 7}, {2, 4, 7, 7}, 1, 2},  // a gap between images
+      {"NHWC", {2, 7, 7, 3}, {2, 7, 7, 4}, 1, 1},  // no gap between images
+      {"NCHW", {1, 3, 7, 7}, {1, 4, 4, 4}, 2, 2},  // a gap between rows
       {"NHWC", {2, 7, 7, 3}, {2, 4, 4, 4}, 2, 3},
-      {"NHWC", {2, 8, 8, 3}, {2, 4, 4, 4}, 2, 2},  // even sizes: images step on as rows do
+      {"NHWC", {2, 8, 8, 3}, {2, 4, 4, 4}, 2, 2},  // even height: the next image continues the rows
       {"NC", {9, 3}, {9, 4}, 1, 1},
       {"C", {3}, {4}, 1, 1},
   };

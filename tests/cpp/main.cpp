@@ -1,5 +1,5 @@
-// The tests run once for every instruction set (POINTWISE_ISA). Where the CPU lacks it they skip, and say so: the
-// exit status is the one that CMakeLists.txt declares as "skipped".
+// Runs the tests with the instruction set of POINTWISE_ISA. CTest runs them once for every instruction set. If the CPU
+// does not support it, the exit status is the one that CMakeLists.txt declares as "skipped".
 #include <gtest/gtest.h>
 
 #include <cstdlib>
@@ -17,7 +17,7 @@ int main(int argc, char** argv) {
       std::cerr << "SKIPPED: POINTWISE_ISA=" << wanted << ", which this CPU does not support\n";
       return POINTWISE_SKIPPED;
     }
-  pointwise::neighbour.ignore(true);  // teams as they are asked for, however busy the machine is
+  pointwise::neighbour.ignore(true);  // so that teams have the requested size, even on a busy machine
   std::cout << "isa " << pointwise::selected_isa().name << "\n";
   return RUN_ALL_TESTS();
 }

@@ -1,4 +1,5 @@
-// When calls run alone: a function of waits and a clock that stands on this page.
+// Tests when calls run alone, which means on one thread, because of contention. The tests pass in the waits and the
+// clock.
 #include <gtest/gtest.h>
 
 #include <array>
@@ -18,14 +19,15 @@ using pointwise::Neighbour;
 
 constexpr int64_t us = 1000, ms = 1000 * us, s = 1000 * ms;
 
-// Regions of a millisecond side by side from `*now` on, for so long, and then one whose end the caller waits for.
+// Notes consecutive regions of a millisecond from `*now` on, for a time of `good`. Then notes a region at whose end the
+// caller waits for a time of `waited`. Advances `*now`.
 void wait(Neighbour* neighbour, int64_t* now, int64_t good, int64_t waited, int64_t piece = 10 * us) {
   for (const int64_t end = *now + good; *now < end; *now += ms) neighbour->note(*now, *now + ms, *now + ms, us, us);
   neighbour->note(*now, *now, *now + waited, piece, piece);
   *now += waited;
 }
 
-// The same after a pause, which is followed by 10 ms that do not count.
+// Does the same after a pause. The first 10 ms after a pause do not count.
 void wait_after_pause(Neighbour* neighbour, int64_t* now, int64_t good, int64_t waited, int64_t piece = 10 * us) {
   *now += s;
   wait(neighbour, now, 10 * ms + good, waited, piece);
@@ -37,7 +39,7 @@ TEST(Neighbour, ShortWaitsAreNone) {
   EXPECT_TRUE(neighbour.quiet());
   EXPECT_FALSE(neighbour.busy(now));
   wait_after_pause(&neighbour, &now, 0, 499 * us);
-  wait_after_pause(&neighbour, &now, 0, 9 * ms, 5 * ms);  // less than two pieces: somebody's last one
+  wait_after_pause(&neighbour, &now, 0, 9 * ms, 5 * ms);  // less than two pieces: another thread's last piece
   EXPECT_TRUE(neighbour.quiet());
   EXPECT_FALSE(neighbour.busy(now));
 }
@@ -64,25 +66,25 @@ TEST(Neighbour, WaitsOneAfterTheOtherAreTwiceAsLongUpToASecond) {
     EXPECT_FALSE(neighbour.busy(now + alone));
     now += alone;
   }
-  wait(&neighbour, &now, 100 * ms, 4 * ms);  // the neighbour has gone: from the beginning
+  wait(&neighbour, &now, 100 * ms, 4 * ms);  // contention has ended: the times start over
   EXPECT_FALSE(neighbour.busy(now));
   wait(&neighbour, &now, 3 * ms, 4 * ms);
   EXPECT_FALSE(neighbour.busy(now + 16 * ms));
 }
 
-// The caller is put off its CPU in the middle of a piece.
+// The caller loses its CPU in the middle of a piece.
 TEST(Neighbour, HoldsTheCaller) {
   Neighbour neighbour;
   int64_t now = 5 * s;
   wait_after_pause(&neighbour, &now, 0, 0);
   for (int i = 0; i < 5; ++i, now += 5 * ms) neighbour.note(now, now + 5 * ms, now + 5 * ms, 2 * ms, 3 * ms);
   EXPECT_TRUE(neighbour.quiet()) << "pieces differ";
-  wait(&neighbour, &now, 0, 4 * ms);  // what was good is spent
+  wait(&neighbour, &now, 0, 4 * ms);  // sets the good time back to 0
   neighbour.note(now, now + 5 * ms, now + 5 * ms, 10 * us, 4 * ms);
   EXPECT_TRUE(neighbour.busy(now + 5 * ms));
 }
 
-// Work before a pause counts as well: a team that is asked for now and then is not alone for ever.
+// Good time before a pause counts, too. Otherwise, callers with pauses between their calls would run alone forever.
 TEST(Neighbour, GoodStretchesAddUp) {
   Neighbour neighbour;
   int64_t now = 5 * s;
@@ -121,7 +123,7 @@ TEST(Neighbour, Ignored) {
   EXPECT_TRUE(neighbour.busy(now));
 }
 
-// The loop over pieces asks it, and every piece is done once.
+// The loop over pieces runs alone if `neighbour` is busy. It computes every piece once.
 TEST(Neighbour, MakesTheLoopRunAlone) {
   const auto threads_of_loop = [] {
     std::array<std::atomic<int>, 64> done{};
@@ -129,7 +131,7 @@ TEST(Neighbour, MakesTheLoopRunAlone) {
     std::mutex mutex;
     pointwise::parallel(4, 64, pointwise::EvenRuns{64}, [&](int64_t piece, int thread) {
       ++done[static_cast<size_t>(piece)];
-      std::this_thread::sleep_for(std::chrono::microseconds(200));  // the others are there before all is done
+      std::this_thread::sleep_for(std::chrono::microseconds(200));  // leaves pieces for late threads
       const std::lock_guard<std::mutex> lock(mutex);
       threads.insert(thread);
     });
@@ -137,13 +139,13 @@ TEST(Neighbour, MakesTheLoopRunAlone) {
     return threads.size();
   };
   pointwise::neighbour.ignore(true);
-  size_t threads = 1;  // where the machine is busy others may come too late for one loop, but not for a thousand
+  size_t threads = 1;  // on a busy machine, workers may come too late for one loop, but not for a thousand
   for (int i = 0; threads == 1 && i < 1000; ++i) threads = threads_of_loop();
   EXPECT_GT(threads, 1u);
   pointwise::neighbour.ignore(false);
   const int64_t now = pointwise::monotonic_nanoseconds();
   for (int64_t at = now - 12 * ms; at < now; at += ms) pointwise::neighbour.note(at, at, at, us, us);
-  pointwise::neighbour.note(now, now, now + 3600 * s, us, us);  // until long after this test
+  pointwise::neighbour.note(now, now, now + 3600 * s, us, us);  // busy until long after this test
   EXPECT_EQ(threads_of_loop(), 1u);
   pointwise::neighbour.ignore(true);
 }

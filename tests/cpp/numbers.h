@@ -1,4 +1,4 @@
-// Numbers of the tests: pseudo-random, the same in every run, and their error bound.
+// Pseudo-random numbers for tests, the same in every run, and the error bound of results.
 #pragma once
 
 #include <cmath>
@@ -15,12 +15,12 @@ namespace pointwise_tests {
 class Random {
  public:
   explicit Random(uint64_t seed) : state_(seed * 0x9e3779b97f4a7c15u + 1) {}
-  // An integer in [low, high].
+  // Returns an integer in [low, high].
   int64_t integer(int64_t low, int64_t high) {
     return low + static_cast<int64_t>(next() % static_cast<uint64_t>(high - low + 1));
   }
   bool one_in(int n) { return integer(1, n) == 1; }
-  // In [-1, 1), with all the digits of a double.
+  // Returns a number in [-1, 1) with all digits of a double.
   double real() { return std::ldexp(static_cast<double>(next() >> 11), -52) - 1; }
 
  private:
@@ -33,7 +33,7 @@ class Random {
   uint64_t state_;
 };
 
-// Sums of a few thousand products of these are exact in float32, in any order.
+// Returns a small integer. Sums of a few thousand products of such integers are exact in float32, in any order.
 template <class T>
 T small_integer(Random& random) {
   return static_cast<T>(random.integer(-4, 4));
@@ -61,15 +61,16 @@ constexpr pointwise::DType dtype_of() {
   return std::is_signed_v<T> ? DType::i16 : DType::u16;
 }
 
-// How far from the exact value an element may be: the sum of `inputs` products, a bias and a residual, whose absolute
-// values sum up to `magnitude`.
+// Returns the largest error that an element may have. An element is the sum of `inputs` products, a bias and a
+// residual; `magnitude` is the sum of their absolute values.
 template <class T>
 double error_bound(int64_t inputs, double magnitude) {
   const double u = std::numeric_limits<T>::epsilon() / 2, n = static_cast<double>(inputs + 2);
   return n * u / (1 - n * u) * magnitude + n * std::numeric_limits<T>::denorm_min();
 }
 
-// That `got` is within the bound. `want` may itself have been rounded once to T. False where either is NaN.
+// Returns true if the error of `got` is within the bound. `want` may have been rounded once to T. Returns false if
+// either is NaN.
 template <class T>
 bool within_bound(T got, T want, int64_t inputs, double magnitude) {
   const double u = std::numeric_limits<T>::epsilon() / 2;

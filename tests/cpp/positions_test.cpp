@@ -1,5 +1,5 @@
-// Odd numbers at every position of every kernel row, all tails included: what depends on them is what IEEE says, and
-// nothing else is touched.
+// Puts special numbers at every position of every kernel row, remainders included. Results that depend on them follow
+// IEEE 754, and no other result changes.
 #include <gtest/gtest.h>
 
 #include "convolution/reference.h"
@@ -23,7 +23,7 @@ class Positions : public testing::Test {
     std::memcpy(&v, k.y.data() + k.guard + k.y_place.at(p, c), sizeof(T));
     return v;
   }
-  // [pixel][channel]
+  // Returns all elements of y: [pixel][channel].
   static std::vector<T> elements(const KernelCase<T>& k) {
     std::vector<T> all;
     for (int64_t p = 0; p < k.shape.pixels; ++p)
@@ -33,7 +33,7 @@ class Positions : public testing::Test {
 
   static KernelCase<T> make(const KernelRow& row, int64_t pixels, int64_t channels, int64_t inputs, int turn,
                             Random& random) {
-    constexpr Lie ways[] = {Lie::channel_major, Lie::pixel_major, Lie::uneven};  // stored straight, turned, one by one
+    constexpr Lie ways[] = {Lie::channel_major, Lie::pixel_major, Lie::uneven};  // straight, transposed, scattered
     const Lie x = row.rows == Rows::channels ? Lie::channel_major : Lie::pixel_major, y = ways[turn % 3];
     KernelCase<T> k({pixels, channels, inputs}, x, y, y, true, true, random);
     if (turn / 3 % 3 == 1) k.floor = 0;
@@ -41,8 +41,8 @@ class Positions : public testing::Test {
     return k;
   }
 
-  // Runs `k` with a NaN in `number`; every element of pixel `p` (-1: of all) and channel `c` must be NaN, the others
-  // must be those of `good`.
+  // Runs `k` with a NaN in `number`. Elements of pixel `p` and channel `c` must be NaN, and the others equal to `good`.
+  // -1 stands for all pixels or all channels.
   void spoil(const KernelRow& row, KernelCase<T>* k, T* number, int64_t p, int64_t c, const std::vector<T>& good) {
     const T before = *number;
     *number = nan;
@@ -84,8 +84,8 @@ class Positions : public testing::Test {
 using Types = testing::Types<float, double>;
 TYPED_TEST_SUITE(Positions, Types, );
 
-// Each tail of the lanes with every position, then each tail of the rows; three ways to store and three epilogues in
-// turn.
+// Tries each remainder of the lanes with every position, then each remainder of the rows. Alternates between three
+// kinds of stores and three epilogues.
 TYPED_TEST(Positions, OneNaNTouchesWhatDependsOnIt) {
   using T = TypeParam;
   const KernelTable& table = pointwise::kernels(dtype_of<T>());
@@ -108,7 +108,7 @@ TYPED_TEST(Positions, OneNaNTouchesWhatDependsOnIt) {
   }
 }
 
-// Zeros of both signs, infinities, NaN, subnormals and ones everywhere, against the canonical order.
+// Puts zeros, infinities, NaN, subnormals and small integers everywhere, and compares with the canonical order.
 TYPED_TEST(Positions, AnythingAnywhere) {
   using T = TypeParam;
   const T special[] = {T{0}, -T{0}, 1, -1, this->infinity, -this->infinity, this->nan, this->tiny, -this->tiny, 2, -2};
@@ -120,7 +120,7 @@ TYPED_TEST(Positions, AnythingAnywhere) {
     int64_t nans = 0, others = 0;
     for (int turn = 0; turn < 9; ++turn)
       for (const int64_t inputs : {0, 1, 2, 5})
-        for (const int odd : {12, 40}) {  // of so many numbers one is anything, the others are zeros and ones
+        for (const int odd : {12, 40}) {  // one number in `odd` is any special one; the others are 0, -0, 1 or -1
           Random random(100 * turn + inputs);
           const bool channel_rows = row.rows == Rows::channels;
           const int64_t lanes = vectors + row.lanes / 2 + 1, rows = row.mr + row.mr / 2 + 1;
@@ -143,8 +143,8 @@ TYPED_TEST(Positions, AnythingAnywhere) {
   }
 }
 
-// Every activation of every special number, at every lane and on every way to y: the same bits everywhere, and what
-// the definition says.
+// Applies every activation to every special number, in every lane and with every kind of store. The bits are the same
+// everywhere and agree with the definition.
 TYPED_TEST(Positions, ActivationsOfSpecialNumbers) {
   using T = TypeParam;
   using Limits = std::numeric_limits<T>;
@@ -156,7 +156,7 @@ TYPED_TEST(Positions, ActivationsOfSpecialNumbers) {
   for (int kind = 0; kind < Activation::kinds; ++kind) {
     const Activation activation{static_cast<Activation::Kind>(kind), kind == 3 ? -0.25 : 0.125, 0.75};
     const pointwise::Epilogue epilogue = pointwise::epilogue_of(activation, dtype_of<T>());
-    std::vector<T> first;  // as the first row has it
+    std::vector<T> first;  // results of the first row
     for (int i = 0; i < table.rows.count; ++i) {
       const KernelRow& row = table.rows[i];
       SCOPED_TRACE(std::string(row.name) + ", activation " + std::to_string(kind));
@@ -189,7 +189,7 @@ TYPED_TEST(Positions, ActivationsOfSpecialNumbers) {
       SCOPED_TRACE("activation " + std::to_string(kind) + " of " + std::to_string(special[s]));
       ASSERT_EQ(std::isnan(got), std::isnan(want));
       if (std::isnan(want)) continue;
-      // In the far tails an activation may be off by so much of v; but zeros are zeros.
+      // In the far tails, an error of `tail` is allowed. Zeros must be exact.
       const long double digits = Limits::epsilon() / 2, tail = digits * digits * std::fabs(special[s]);
       const long double near = want == 0 ? 0 : 16 * digits * std::fabs(want) + tail + 4 * this->tiny;
       if (std::isinf(static_cast<T>(want)))
@@ -201,7 +201,7 @@ TYPED_TEST(Positions, ActivationsOfSpecialNumbers) {
   }
 }
 
-// A scale, at every position: rounded products, and no number beside them.
+// Scales numbers at every position. Products are rounded, and no other number changes.
 TYPED_TEST(Positions, ScalesOfSpecialNumbers) {
   using T = TypeParam;
   const T special[] = {T{0}, -T{0}, 1, -1, this->infinity, -this->infinity, this->nan, this->tiny, -this->tiny, T{0.5}};

@@ -1,4 +1,4 @@
-// Random convolutions: arguments, and arrays that lie in memory in every way a view can.
+// Random convolutions: their arguments, and arrays with every kind of strides that a view can have.
 #pragma once
 
 #include <algorithm>
@@ -25,7 +25,7 @@ inline int64_t elements(const Shape& shape) {
   return n;
 }
 
-// An array and the memory around it, all of which is filled.
+// An array and the memory around it. All of the memory is filled.
 template <class T>
 struct Array {
   std::vector<char> memory;
@@ -40,13 +40,13 @@ struct Array {
     return *this;
   }
 
-  // The element at `index`, an index for each axis.
+  // Returns the address of an element. `index` has an index for each axis.
   char* at(const std::array<int64_t, pointwise::max_rank>& index) const {
     ptrdiff_t offset = 0;
     for (int i = 0; i < view.shape.rank; ++i) offset += index[i] * view.strides[i];
     return static_cast<char*>(view.data) + offset;
   }
-  // All elements, in C order.
+  // Returns all elements in C order.
   std::vector<T> values() const {
     std::vector<T> all(static_cast<size_t>(elements(view.shape)));
     std::array<int64_t, pointwise::max_rank> index{};
@@ -65,17 +65,17 @@ struct Array {
 
 struct Lies {
   bool permuted = false;    // axes in any order in memory
-  bool gaps = false;        // steps that leave elements out
-  bool negative = false;    // some axes run backwards
-  bool misaligned = false;  // the first byte is an odd one
-  bool repeated = false;    // some axes have stride 0: for arrays that are read only
+  bool gaps = false;        // strides that skip elements
+  bool negative = false;    // some axes have negative strides
+  bool misaligned = false;  // the address is odd
+  bool repeated = false;    // some axes have stride 0, only for arrays that are not written
 };
 
 inline Lies random_lies(Random& random, bool read_only) {
   return {random.one_in(2), random.one_in(3), random.one_in(3), random.one_in(4), read_only && random.one_in(6)};
 }
 
-// `number()` fills every place of the memory.
+// Returns an array. `number()` fills all of its memory, gaps included.
 template <class T, class Number>
 Array<T> make_array(const Shape& shape, const Lies& lies, Random& random, const Number& number) {
   Array<T> array;
@@ -115,11 +115,11 @@ Array<T> make_array(const Shape& shape, const Lies& lies, Random& random, const 
 struct Problem {
   Options options;
   Shape src;
-  int64_t inputs, c_out;  // inputs: of a group
+  int64_t inputs, c_out;  // inputs: input channels of a group
   bool bias, residual, scaled;
   int threads;
 
-  // The shape of input scales.
+  // Returns the shape of input scales.
   Shape scales() const {
     const size_t batch = options.layout.find('N');
     const int64_t channels = inputs * options.groups;
@@ -150,12 +150,12 @@ inline Problem random_problem(Random& random, pointwise::DType dtype) {
   for (int64_t& s : o.stride) s = random.one_in(2) ? 1 : random.integer(1, 4);
   for (int64_t& q : o.padding) q = random.one_in(3) ? random.integer(0, 3) : 0;
   o.groups = random.one_in(3) ? random.integer(2, 4) : 1;
-  // Exact on small integers, and nothing comes further apart.
+  // These are exact on small integers, and do not increase an error.
   const pointwise::Activation activations[] = {{},
                                                {},
                                                pointwise::Activation::relu(),
                                                pointwise::Activation::relu(),
-                                               {pointwise::Activation::Kind::relu6},
+                                               pointwise::Activation::relu6(),
                                                pointwise::Activation::clip(-9, 4),
                                                pointwise::Activation::leaky_relu(0.5)};
   o.activation = activations[random.integer(0, std::size(activations) - 1)];

@@ -1,5 +1,5 @@
-// Sizes at the edges of int64: views that repeat an element have as many as they like. Under UBSan, where every sum and
-// product that leaves its type ends the process.
+// Tests sizes at the edges of int64. Views that repeat an element can be that large without memory. Under UBSan, a sum
+// or product that overflows ends the process.
 #include <gtest/gtest.h>
 
 #include <functional>
@@ -32,7 +32,7 @@ constexpr int64_t edges[] = {(int64_t{1} << 31) - 1,
                              most - 1,
                              most};
 
-// A view of one number, again and again.
+// Returns a view that repeats one number: all strides are 0.
 View repeated(const void* number, const Shape& shape, DType dtype = DType::f32) {
   View view;
   view.dtype = dtype;
@@ -47,7 +47,7 @@ Options of(const char* layout) {
   return options;
 }
 
-// Throws that there is no memory, or what argument is too large; anything else is a failure.
+// Expects that `call` throws std::bad_alloc, or an Error about the range of int64.
 void expect_refused(const std::function<void()>& call, const std::string& what) {
   try {
     call();
@@ -61,7 +61,7 @@ void expect_refused(const std::function<void()>& call, const std::string& what) 
 TEST(Sizes, OfWeights) {
   const float number = 1;
   for (const int64_t n : edges) {
-    if (n < int64_t{1} << 40) continue;  // could be packed
+    if (n < int64_t{1} << 40) continue;  // small enough to be packed
     for (const Shape& shape : {Shape{1, n}, Shape{n, 1}, Shape{n, n}, Shape{3, n / 3}, Shape{n / 2, 2}}) {
       expect_refused([&] { Layer(repeated(&number, shape), nullptr, of("NC")); }, to_string(shape));
       float result[3];
@@ -72,7 +72,7 @@ TEST(Sizes, OfWeights) {
           },
           "borrowed " + to_string(shape));
     }
-    // No output channels, so no weights, however many input channels.
+    // Without output channels there are no weights, for any number of input channels.
     for (const char* layout : {"NC", "C"}) {
       const auto call = [&] {
         const Layer layer = Layer::borrowing(repeated(&number, {0, n}), nullptr, of(layout));
@@ -92,7 +92,8 @@ TEST(Sizes, OfSources) {
   const Layer layer(repeated(&number, {1, 1}), nullptr, of("NCW"));
   for (const int64_t n : edges)
     for (const int64_t stride : {n, n - 1, n / 2 + 1, most}) {
-      // One or two pixels of a source of n: right, or refused because its bytes are beyond int64.
+      // A src of n pixels gives one or two. Results are right, or the call is refused because byte offsets exceed
+      // int64.
       Options options = of("NCW");
       options.stride = {stride};
       const Layer strided(repeated(&number, {1, 1}), nullptr, options);
@@ -115,7 +116,7 @@ TEST(Sizes, OfSources) {
   EXPECT_NE(layer.explain({int64_t{1} << 60, 1, 1}).find("kernel"), std::string::npos);
 }
 
-// Explained with any sizes: an error, or a plan whose counts are not negative.
+// explain() of any sizes throws an error, or describes a plan without negative counts.
 TEST(Sizes, OfPlans) {
   const std::vector<float> numbers(100 * 30);
   Random random(95);
@@ -134,15 +135,16 @@ TEST(Sizes, OfPlans) {
       src[layout[1] == 'C' ? 1 : 3] = inputs;
       try {
         const std::string text = layer.explain(src);
-        EXPECT_EQ(text.find("pieces -"), std::string::npos) << text;
-        EXPECT_EQ(text.find("calls of -"), std::string::npos) << text;
+        EXPECT_EQ(text.find("pieces: -"), std::string::npos) << text;
+        EXPECT_EQ(text.find("at most -"), std::string::npos) << text;
       } catch (const pointwise::Error&) {
       } catch (const std::bad_alloc&) {
       }
     }
 }
 
-// Steps of axes that nothing walks along may be any number: those of length 1, and all of an array without elements.
+// Strides that are never taken may be any number: those of axes of length 1, and all strides of an array without
+// elements.
 TEST(Sizes, OfStridesThatAreNeverTaken) {
   const std::vector<float> numbers(64, 1.0f);
   for (const int64_t stride :
@@ -185,7 +187,7 @@ TEST(Sizes, OfStridesThatAreNeverTaken) {
   }
 }
 
-// Parts of totals whose square is no int64.
+// Tests parts of totals whose square exceeds int64.
 TEST(Sizes, OfParts) {
   for (const int64_t total : {(int64_t{1} << 40) + 1, int64_t{1} << 45, (int64_t{1} << 60) - 5})
     for (const int64_t unit : {1, 6, 48})
@@ -202,7 +204,7 @@ TEST(Sizes, OfParts) {
       }
 }
 
-// A kernel multiplies its counts with each other.
+// Kernels multiply the sizes of a block, so these are limited.
 TEST(Sizes, OfKernelCalls) {
   for (const DType dtype : {DType::f32, DType::f64})
     for (const bool wide : {false, true})
@@ -233,7 +235,7 @@ TEST(Sizes, OfRows) {
   for (const int64_t bytes : {most, most - 62}) EXPECT_THROW(pointwise::padded_row(bytes), std::bad_alloc);
 }
 
-// A layer that packs its weights when it is called has no room for them in a chain.
+// A layer with borrowed weights packs them in each call. A chain has no memory for that.
 TEST(Sizes, AChainTakesNoLayerThatBorrows) {
   const std::vector<float> numbers(12);
   const View weights(numbers.data(), DType::f32, {3, 4});
@@ -243,7 +245,7 @@ TEST(Sizes, AChainTakesNoLayerThatBorrows) {
     ADD_FAILURE();
   } catch (const pointwise::Error& error) {
     EXPECT_EQ(error.argument(), Argument::layers);
-    EXPECT_NE(error.detail().find("layer 0 must hold its weights"), std::string::npos) << error.what();
+    EXPECT_NE(error.detail().find("layer 0 must own its weights"), std::string::npos) << error.what();
   }
 }
 

@@ -1,6 +1,6 @@
-// Everything that threads share, used by many at once: layers, chains, their plans, the pool of results, settings, what
-// is found out once. An executable of its own, for ThreadSanitizer, which sees the races that give right results; the
-// preset tsan runs it with Archer, which tells ThreadSanitizer what OpenMP orders.
+// Uses everything that threads share from several threads at once: layers, chains, their plans, the result pool,
+// settings, and values computed on first use. It is a separate executable for ThreadSanitizer, which also finds races
+// that give right results. The preset tsan runs it with Archer, which tells ThreadSanitizer how OpenMP synchronizes.
 //
 // Usage: thread_stress [rounds]
 
@@ -33,16 +33,16 @@ void check(bool right, const char* what) {
   if (!right && wrong++ < 10) std::fprintf(stderr, "wrong: %s\n", what);
 }
 
-// A layer of ones: every result is the number of input channels, times what src is filled with.
+// Returns a layer whose weights are ones. If src is filled with v, every result is c_in * v.
 Layer ones(int64_t c_in, int64_t c_out) {
   const std::vector<float> weights(static_cast<size_t>(c_in * c_out), 1.0f);
   return Layer(View(weights.data(), DType::f32, {c_out, c_in}), nullptr, Options());
 }
 
 constexpr int64_t channels = 48;
-constexpr int64_t sizes[] = {1, 3, 8, 17, 30, 41, 44, 47, 52, 56};  // more than a layer keeps plans of
+constexpr int64_t sizes[] = {1, 3, 8, 17, 30, 41, 44, 47, 52, 56};  // more than a layer caches plans for
 
-// `run` fills a dst of this size from a src of ones.
+// Calls `run` with a src of ones of this size, and checks that it fills dst with `expected`.
 void call(int64_t size, float expected, const std::function<void(const View&, const View&)>& run, const char* what) {
   const std::vector<float> src(static_cast<size_t>(channels * size * size), 1.0f);
   const pointwise::Buffer result = pointwise::take_buffer(static_cast<int64_t>(src.size() * sizeof(float)));
@@ -53,7 +53,7 @@ void call(int64_t size, float expected, const std::function<void(const View&, co
   pointwise::give_buffer(result);
 }
 
-// Runs `work(thread, round)` on so many threads at once.
+// Runs `work(thread, round)` on several threads at once, for all rounds.
 void at_once(int threads, int rounds, const std::function<void(int, int)>& work) {
   std::atomic<int> waiting{threads};
   std::vector<std::thread> all;
@@ -73,8 +73,8 @@ int64_t size_of(int thread, int round) { return sizes[(thread * 3 + round) % std
 int main(int argc, char** argv) {
   const int rounds = argc > 1 ? std::atoi(argv[1]) : 30;
   constexpr int threads = 6;
-  pointwise::neighbour.ignore(true);  // teams, however busy the machine is
-  // What is found out in the first call, by all of them; nothing was called before.
+  pointwise::neighbour.ignore(true);  // so that teams have the requested size, even on a busy machine
+  // All threads make the first call of the process, so they race to compute values that are computed on first use.
   std::vector<std::unique_ptr<Layer>> first(threads);
   at_once(threads, 1, [&](int t, int) {
     first[static_cast<size_t>(t)] = std::make_unique<Layer>(ones(channels, channels));
@@ -96,10 +96,10 @@ int main(int argc, char** argv) {
     call(size_of(t, i), 2 * channels * channels, with(chain, 2 + i % 3), "one chain of many threads");
   });
   at_once(threads, rounds, [&](int t, int i) {
-    const Layer own = ones(channels, channels);  // made and gone while others are
+    const Layer own = ones(channels, channels);  // created and destroyed while others run
     call(size_of(t, i), channels, with(own, 2 + i % 3), "a layer of each thread");
   });
-  at_once(threads, rounds, [&](int t, int i) {  // settings beside calls that read them
+  at_once(threads, rounds, [&](int t, int i) {  // change settings during calls that read them
     if (t == 0) {
       pointwise::set_thread_count(1 + i % 4);
     } else if (t == 1) {
@@ -116,12 +116,12 @@ int main(int argc, char** argv) {
     }
   });
   pointwise::set_idle_limit(int64_t{1} << 20);
-  at_once(threads, 100 * rounds, [&](int t, int i) {  // the pool alone
+  at_once(threads, 100 * rounds, [&](int t, int i) {  // use only the pool
     const pointwise::Buffer buffer = pointwise::take_buffer(4096 * (1 + (t + i) % 5));
     std::memset(buffer.data, t, 64);
     pointwise::give_buffer(buffer);
   });
-  // Results that die on another thread than the one that made them.
+  // Give buffers back on another thread than the one that took them.
   std::vector<pointwise::Buffer> made(threads);
   for (int i = 0; i < rounds; ++i) {
     at_once(threads, 1, [&](int t, int) {

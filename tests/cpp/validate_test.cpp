@@ -1,4 +1,4 @@
-// Arguments: layouts, sizes, counts, and the words of every error.
+// Tests the validation of arguments: layouts, sizes, counts, and the message of every error.
 #include "convolution/validate.h"
 
 #include <gtest/gtest.h>
@@ -75,7 +75,7 @@ TEST(Cost, Counts) {
   EXPECT_EQ(cost.bytes, 4 * (32 * 100 + 16 * 100 + 16 * 32 + 16));
   EXPECT_EQ(cost.output_shape, (Shape{1, 16, 10, 10}));
 
-  options.stride = {2};  // a quarter of the pixels is read
+  options.stride = {2};  // reads a quarter of the pixels
   options.dtype = DType::f64;
   options.groups = 4;
   cost = pointwise::cost({1, 32, 10, 10}, 16, options, false);
@@ -86,7 +86,7 @@ TEST(Cost, Counts) {
   options = Options();
   options.layout = "NWC";
   options.padding = {3};
-  options.stride = {2};  // reads pixels 1, 3 of 0..4 and six outside
+  options.stride = {2};  // reads pixels 1 and 3 of 0 to 4; the other four are padding
   cost = pointwise::cost({2, 5, 3}, 7, options, false);
   EXPECT_EQ(cost.output_shape, (Shape{2, 6, 7}));
   EXPECT_EQ(cost.macs, 2 * 6 * 7 * 3);
@@ -96,7 +96,7 @@ TEST(Cost, Counts) {
   EXPECT_THROW(pointwise::cost({1, 1 << 20, 1 << 20, 1 << 20}, 1 << 20, Options(), false), pointwise::Error);
 }
 
-// Runs what must throw, and gives the error's argument and words.
+// Expects that `call` throws an Error with this argument and message.
 void expect_error(Argument argument, const std::string& message, const std::function<void()>& call) {
   try {
     call();
@@ -137,8 +137,7 @@ TEST(Errors, SayWhatWasExpectedAndWhatCame) {
   expect_error(Argument::groups, "groups must be at least 1, got 0", make({4, 3}, [](Options& o) { o.groups = 0; }));
   expect_error(Argument::groups, "groups must divide the 4 output channels, got 3",
                make({4, 3}, [](Options& o) { o.groups = 3; }));
-  expect_error(Argument::groups,
-               "groups must leave the input channels within the range of int64, got 4611686018427387904",
+  expect_error(Argument::groups, "groups must keep the number of input channels within int64, got 4611686018427387904",
                make({0, 3}, [](Options& o) { o.groups = int64_t{1} << 62; }));
   expect_error(Argument::weights, "weights must have shape (output channels, input channels / groups), got (4, 3, 1)",
                make({4, 3, 1}, nothing));
@@ -165,7 +164,8 @@ TEST(Errors, SayWhatWasExpectedAndWhatCame) {
   Options padded;
   padded.padding = {int64_t{1} << 62};
   const Layer too_wide(weights, nullptr, padded);
-  expect_error(Argument::padding, "padding must leave the image within the range of int64, got 4611686018427387904",
+  expect_error(Argument::padding,
+               "padding must keep the size of the padded image within int64, got 4611686018427387904",
                [&] { too_wide.output_shape({1, 3, 5, 5}); });
 
   expect_error(Argument::weights, "weights must have at least 0 output channels, got -1",

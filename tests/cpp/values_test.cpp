@@ -1,4 +1,5 @@
-// NaN, infinities, signed zeros and subnormals go where IEEE says, and nothing comes from unused lanes.
+// Tests that NaN, infinities, signed zeros and subnormals give the results of IEEE 754, and that unused lanes change no
+// result.
 #include <gtest/gtest.h>
 
 #include "kernel_case.h"
@@ -15,7 +16,8 @@ class Values : public testing::Test {
 using Types = testing::Types<float, double>;
 TYPED_TEST_SUITE(Values, Types, );
 
-// One result of one channel and pixel, in both layouts and among enough others to be in a vector's middle and tail.
+// Returns the results of layers whose numbers are all the same, in both layouts. Some are in the middle of a vector,
+// and some in a remainder.
 template <class T>
 std::vector<T> results(T weight, T number, T bias, bool relu) {
   std::vector<T> all;
@@ -63,7 +65,7 @@ TYPED_TEST(Values, ReluKeepsNegativeZero) {
   }
 }
 
-// Without a bias the sum starts from +0; with no input channels it stays there.
+// Without a bias the sum starts at +0. Without input channels it stays +0.
 TYPED_TEST(Values, NoBiasIsPositiveZero) {
   using T = TypeParam;
   Options options;
@@ -80,7 +82,7 @@ TYPED_TEST(Values, NoBiasIsPositiveZero) {
   EXPECT_TRUE(same_bits(dst, T{0}));
 }
 
-// A pixel outside the image reads nothing: not even an infinite weight makes it anything but bias and residual.
+// An output pixel outside the image reads nothing. It is bias plus residual, even if a weight is infinite.
 TYPED_TEST(Values, PaddingReadsNothing) {
   using T = TypeParam;
   Options options;
@@ -102,8 +104,8 @@ TYPED_TEST(Values, PaddingReadsNothing) {
   }
 }
 
-// Infinite pixels make NaN in the lanes that a panel fills up with zero weights: none of it may be seen. One odd pixel
-// or channel is odd in the result, and no other.
+// A NaN in x also makes NaN in the lanes that a panel fills with zero weights. These lanes must not reach the result: a
+// NaN in one pixel or channel changes no other.
 TYPED_TEST(Values, NothingLeaksBetweenLanes) {
   using T = TypeParam;
   Arena arena;

@@ -1,4 +1,4 @@
-// Threads that take part in calls: who is called, as which thread, and that nobody is inside when a call is over.
+// Tests the workers: which threads take part in a call, under which index, and that none is inside after the call.
 #include "threads/workers.h"
 
 #include <gtest/gtest.h>
@@ -23,14 +23,14 @@ bool with_workers(int team, const TakePart& take_part) {
       team, [](const void* context, int thread) { (*static_cast<const TakePart*>(context))(thread); }, &take_part);
 }
 
-// Whether `count` comes to `wanted` within some seconds.
+// Returns true if `count` reaches `wanted` within 20 seconds.
 bool reaches(const std::atomic<int>& count, int wanted) {
   const auto end = steady_clock::now() + std::chrono::seconds(20);
   while (count < wanted && steady_clock::now() < end) std::this_thread::yield();
   return count >= wanted;
 }
 
-// A call in which everybody waits for a team of `threads`: how often each thread took part.
+// Makes a call in which each thread waits until all `threads` are inside. Returns how often each thread took part.
 std::array<int, 8> gather(int threads) {
   std::array<std::atomic<int>, 8> parts{};
   std::atomic<int> inside{0};
@@ -60,8 +60,8 @@ TEST(Workers, AreWokenWhenTheySleep) {
   }
 }
 
-// A caller that has nothing left to do waits for nobody who is not inside, and afterwards nobody comes: what the call's
-// stack held is gone then.
+// A caller with nothing left to do waits only for workers that are inside. Later no worker enters, because the stack of
+// the call is gone.
 TEST(Workers, ComeInTimeOrNotAtAll) {
   std::atomic<int> open{-1}, strangers{0}, parts{0};
   for (int call = 0; call < 20000; ++call) {
@@ -71,7 +71,7 @@ TEST(Workers, ComeInTimeOrNotAtAll) {
       if (open != call) ++strangers;
     }));
     open = -1;
-    if (call % 1000 == 0) std::this_thread::sleep_for(milliseconds(5));  // and from their sleep
+    if (call % 1000 == 0) std::this_thread::sleep_for(milliseconds(5));  // so that workers sleep, and must be woken
   }
   EXPECT_EQ(strangers, 0);
   EXPECT_GE(parts, 20000);
@@ -88,7 +88,7 @@ TEST(Workers, AreOfOneCallAtATime) {
   EXPECT_EQ(gather(2)[1], 1) << "and free again";
 }
 
-// Calls that find the workers busy have teams of OpenMP; the others are closed and opened all the time.
+// Calls that find the workers busy use OpenMP. The workers enter and leave the other calls all the time.
 TEST(Workers, ManyCallersDoTheirPiecesOnce) {
   std::atomic<int> wrong{0};
   std::vector<std::thread> callers;

@@ -1,4 +1,4 @@
-// Bytes of a fuzzer, read as numbers. What lies behind the last byte is 0.
+// Reads the bytes of a fuzzer as numbers. Bytes after the last one are 0.
 #pragma once
 
 #include <cstddef>
@@ -9,7 +9,7 @@
 
 namespace pointwise_fuzz {
 
-// In every build: what does not hold ends the process, as fuzzers expect it.
+// Ends the process if `condition` does not hold, in release builds, too. Fuzzers report this as a failure.
 #define POINTWISE_HOLDS(condition)                                                        \
   do {                                                                                    \
     if (!(condition)) {                                                                   \
@@ -23,12 +23,12 @@ class Bytes {
   Bytes(const uint8_t* data, size_t size) : at_(data), end_(data + size) {}
   uint8_t byte() { return at_ == end_ ? 0 : *at_++; }
   bool flag() { return byte() & 1; }
-  // In [low, high], of at most 65536 values.
+  // Returns a number in [low, high], which has at most 65536 values.
   int64_t small(int64_t low, int64_t high) {
     const int64_t count = high - low + 1, value = byte() | (count > 256 ? byte() << 8 : 0);
     return low + value % count;
   }
-  // Any int64; mostly small ones, and those where arithmetic ends.
+  // Returns any int64; mostly small numbers, and numbers near an overflow.
   int64_t any() {
     constexpr int64_t most = std::numeric_limits<int64_t>::max();
     const int way = byte();

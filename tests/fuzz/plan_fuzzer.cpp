@@ -1,9 +1,8 @@
-// Bytes -> a convolution: what the validator accepts must be planned so that every output element is computed once, in
-// scratch memory of a size that is one, and the numbers must be the definition's. Nothing but Error and bad_alloc may
-// come out.
+// Turns bytes into a convolution. If the validator accepts it, its plan must compute every output element once, in a
+// workspace of a valid size. Results must agree with the definition. Only Error and std::bad_alloc may be thrown.
 //
-// The first byte says how: any arguments at all, which are mostly refused; plans of large problems, without arrays;
-// small problems that are run; chains of them.
+// The first byte selects: any arguments, most of which are refused; plans of large problems, without arrays; small
+// problems that are run; chains that are run.
 #include <cmath>
 #include <cstring>
 #include <map>
@@ -54,14 +53,14 @@ void any_arguments(Bytes& bytes) {
   o.groups = bytes.flag() ? bytes.any() : 1;
   o.activation = {static_cast<Activation::Kind>(bytes.byte() % Activation::kinds), any_number(bytes),
                   any_number(bytes)};
-  // So few weights that they are there, or so many that no memory holds them.
+  // There are few weights, or more than any memory holds.
   static const double one_number[1] = {};
   const auto axis = [&] {
     const int64_t most[] = {int64_t{1} << 50, int64_t{1} << 60, std::numeric_limits<int64_t>::max(), -1};
     const int way = bytes.byte();
     return way < 240 ? way % 9 : most[way % 4];
   };
-  View weights, bias;  // one number, again and again
+  View weights, bias;  // strides of 0: one number repeated
   weights.data = bias.data = const_cast<double*>(one_number);
   weights.shape = {axis(), axis()};
   bias.shape = {bytes.byte() < 240 ? weights.shape[0] : axis()};
@@ -93,7 +92,7 @@ void any_arguments(Bytes& bytes) {
     const Chain chain({&layer});
     POINTWISE_HOLDS(chain.output_shape(src) == output);
   });
-  // The same for weights that nobody packs: as many as can be.
+  // Does the same with borrowed weights. They are not packed, so there may be any number of them.
   attempt([&] {
     const Layer layer = Layer::borrowing(weights, nullptr, o);
     if (fits && layout_of(o).rank == src.rank) src[layout_of(o).channels] = layer.c_in();
@@ -117,7 +116,7 @@ void hold_parts(const Parts& parts) {
   }
 }
 
-// Each piece as the driver has it: how often it writes where.
+// Counts the writes to each offset of dst. Cuts the box into pieces as the driver does.
 void count_writes(const Product& lowered, const Box& box, const Blocking& b, std::map<ptrdiff_t, int>* writes) {
   for (int64_t piece = 0; piece < b.pieces; ++piece) {
     int64_t index = piece;
@@ -184,7 +183,7 @@ void hold_plan(const Plan& plan, const Shape& output, int threads) {
   for (const auto& [at, count] : writes) POINTWISE_HOLDS(count == 1);
 }
 
-// A problem that fits together. `most`: of a spatial axis, and of channels.
+// Returns a valid problem. `most` limits spatial axes, and `most_channels` channels.
 pointwise_tests::Problem problem_of(Bytes& bytes, int64_t most, int64_t most_channels) {
   pointwise_tests::Problem p;
   Options& o = p.options;
@@ -220,7 +219,7 @@ pointwise_tests::Problem problem_of(Bytes& bytes, int64_t most, int64_t most_cha
   return p;
 }
 
-// Strides of an array that lies in memory in some way; no array is there.
+// Returns a view with some strides that an array can have, but without memory.
 View somewhere(const Shape& shape, DType dtype, bool read_only, Bytes& bytes) {
   View view;
   view.dtype = dtype;
@@ -246,7 +245,7 @@ void plans(Bytes& bytes) {
   const Window window = validate_window(p.options, layout);
   const Shape output = validate_src(p.src, layout, window, p.inputs * p.options.groups, p.c_out);
   const DType dtype = p.options.dtype;
-  // Integers go with float32; drawn from the sizes, so that the corpus keeps its meaning.
+  // Integer dtypes of x go with float32. The sizes select the dtype, so that the corpus keeps its meaning.
   const int drawn = static_cast<int>((p.c_out + p.inputs) % type_count);
   const DType x = dtype == DType::f32 && drawn >= 2 ? DType(drawn) : dtype;
   const View src = somewhere(p.src, x, true, bytes), dst = somewhere(output, dtype, false, bytes);
@@ -267,13 +266,13 @@ Lies lies_of(Bytes& bytes, bool read_only) {
   return {(way & 1) != 0, (way & 2) != 0, (way & 4) != 0, (way & 8) != 0, read_only && way & 16};
 }
 
-// Small integers: their sums are exact, and so are the activations up to leaky_relu.
+// Returns true if the activation is exact on sums of small integers.
 bool is_exact(const Activation& activation) { return activation.kind <= Activation::Kind::leaky_relu; }
 
 template <class T>
 void hold_values(const Array<T>& got, const Array<T>& want, bool exact) {
   if (exact) {
-    POINTWISE_HOLDS(got.memory == want.memory);  // all of it: gaps stay as they were
+    POINTWISE_HOLDS(got.memory == want.memory);  // all of it, because gaps must not change
     return;
   }
   const std::vector<T> a = got.values(), b = want.values();
@@ -352,12 +351,12 @@ void chains(pointwise_tests::Problem p, Bytes& bytes) {
 }  // namespace
 }  // namespace pointwise_fuzz
 
-// Impossible sizes are asked for on purpose.
+// The fuzzer requests impossible sizes on purpose.
 extern "C" __attribute__((visibility("default"))) const char* __asan_default_options() {
   return "allocator_may_return_null=1:max_allocation_size_mb=1024";
 }
 
-// clang's OpenMP keeps what it allocates for teams.
+// clang's OpenMP runtime does not free the memory of its teams.
 extern "C" __attribute__((visibility("default"))) const char* __lsan_default_suppressions() { return "leak:libomp.so"; }
 
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
@@ -371,7 +370,7 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   } else {
     auto p = problem_of(bytes, 24, way == 2 ? 60 : 20);
     const bool wide = p.options.dtype == DType::f64;
-    if (bytes.byte() % 16 != 0) p.threads = 1;  // teams are slow to come together where a machine is busy
+    if (bytes.byte() % 16 != 0) p.threads = 1;  // teams start slowly on a busy machine
     if (way == 2)
       wide ? numbers<double>(p, bytes) : numbers<float>(p, bytes);
     else

@@ -1,7 +1,7 @@
-"""Fuzz the Python entry, guided by coverage (pip install atheris).
+"""Fuzz the Python entry points, guided by coverage (pip install atheris).
 
-python tests/fuzz/python_fuzzer.py [DIR] [-max_total_time=60]      libFuzzer's options; DIR keeps what it finds
-python tests/fuzz/python_fuzzer.py --unpack DIR                    the kept inputs, as it wants them
+python tests/fuzz/python_fuzzer.py [DIR] [-max_total_time=60]      takes libFuzzer's options; DIR keeps new inputs
+python tests/fuzz/python_fuzzer.py --unpack DIR                    writes the kept inputs of the repository to DIR
 """
 
 import pathlib
@@ -20,7 +20,7 @@ def unpack(folder):
 def main():
     import atheris
 
-    # The target as well: its branches are the choices that an input makes.
+    # The target, too, because its branches are the choices that an input makes.
     with atheris.instrument_imports(include=["pointwise", "python_target"]):
         from python_target import one_input
 

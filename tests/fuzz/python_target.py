@@ -1,6 +1,7 @@
-"""Bytes -> a call: the right numbers, or a documented exception that names an argument and leaves `out` as it was.
+"""Turn bytes into a call, and check that its result is right or its exception is documented.
 
-`python_fuzzer.py` feeds `one_input`. tests/robustness/test_fuzz.py gives it the kept inputs and drawn ones.
+An exception must name an argument and leave `out` unchanged. `python_fuzzer.py` calls `one_input` with the fuzzer's
+inputs, tests/robustness/test_fuzz.py with kept and drawn ones.
 """
 
 import itertools
@@ -23,7 +24,7 @@ class Subclass(np.ndarray):
 
 
 class Raises:
-    """Refuses to be anything."""
+    """An object whose conversions raise exceptions."""
 
     def __index__(self):
         raise ValueError("n of Raises")
@@ -42,7 +43,7 @@ DTYPES = ("f2", ">f4", "<f4", "f8", "i1", "u8", "?", "c8", "O", "U2", "M8[s]", "
 
 
 class Bytes:
-    """Bytes of a fuzzer, read as choices. What lies behind the last one is 0."""
+    """Bytes of a fuzzer, read as choices. After the last byte all choices are 0."""
 
     def __init__(self, data):
         self.rest = iter(data)
@@ -51,7 +52,7 @@ class Bytes:
         return next(self.rest, 0) % count
 
     def one_in(self, count):
-        """Say yes where the byte is large: zeros are the plain case."""
+        """Return true for one in `count` values of the next byte. Zero gives false, which is the plain case."""
         return next(self.rest, 0) >= 256 - 256 // count
 
     def of(self, choices):
@@ -59,14 +60,14 @@ class Bytes:
 
 
 def numbers(shape, dtype, data):
-    """Return small integers: their sums are exact."""
+    """Return small integers, whose sums are exact."""
     count = int(np.prod(shape))
     least = 0 if np.dtype(dtype).kind == "u" else 4
     return (np.arange(count) * (2 * data.below(8) + 1) % 9 - least).astype(dtype).reshape(shape)
 
 
 def laid(array, data):
-    """Return the array in some other place, strides or type; whether that is still allowed is to be seen."""
+    """Return the array with other memory, strides or type, which a call may accept or refuse."""
     way = data.below(16)
     if way < 5 or array.ndim == 0:
         return array
@@ -97,14 +98,14 @@ def laid(array, data):
 
 
 def cells(array):
-    """Return the addresses of all bytes, one for each index and byte."""
+    """Return the address of each byte of each element. An address occurs twice if elements overlap."""
     start, _ = array.__array_interface__["data"]
     offsets = [sum(i * s for i, s in zip(index, array.strides, strict=True)) for index in np.ndindex(array.shape)]
     return [start + at + byte for at, byte in itertools.product(offsets, range(array.itemsize))]
 
 
 def overlaps(out, others, residual):
-    """Say whether `out` shares a byte that it may not share."""
+    """Return whether `out` shares a byte that it must not share."""
     mine = cells(out)
     shared = len(set(mine)) < len(mine)
     shared |= any(isinstance(a, np.ndarray) and set(mine) & set(cells(a)) for a in others)
@@ -114,7 +115,7 @@ def overlaps(out, others, residual):
 
 
 def drawn(data):
-    """Return the arguments of a convolution that fit, each changed now and then."""
+    """Return matching arguments of a convolution, some of which are sometimes changed."""
     layout = data.of(reference.LAYOUTS)
     dtype = np.dtype(data.of(["f4", "f4", "f8"]))
     axes = len(reference.spatial(layout))
@@ -129,7 +130,7 @@ def drawn(data):
         how["stride"] = tuple(1 + data.below(3) for _ in range(axes))
     if data.one_in(2):
         how["activation"] = data.of([None, "relu", ("clip", -3, 3), "gelu", ("elu", 2), ("leaky_relu",)])
-    # Integers go with float32; drawn from the sizes, so that the corpus keeps its meaning.
+    # Integers need float32. The sizes select the dtype, so that the kept inputs keep their meaning.
     x_dtype = ["f4", "f4", "u1", "i1", "u2", "i2"][(each + out_each) % 6] if dtype == F else dtype
     given = {
         "x": numbers([sizes[axis] for axis in layout], x_dtype, data),
@@ -157,7 +158,7 @@ def drawn(data):
 
 
 def share(given, shape, dtype, data):
-    """Put `out` where another array is, with the strides of something."""
+    """Move `out` into the memory of another argument, with drawn strides."""
     other = given[data.of(sorted(given))]
     if not isinstance(other, np.ndarray) or other.dtype != dtype or other.size == 0:
         return
@@ -212,13 +213,13 @@ def as_chain(given):
 
 
 def named(error):
-    """Check that a message begins with an argument's name; of MemoryError Python makes none."""
+    """Check that a message begins with the name of an argument; Python raises MemoryError without a message."""
     if not isinstance(error, MemoryError):
         assert re.match(rf"({ARGUMENTS})\b", str(error)), f"{type(error).__name__} names no argument: {error}"
 
 
 def right(y, given, kept):
-    """Check the numbers against the definition's, where the activation is so simple."""
+    """Check shape and dtype, and also the numbers if the activation is None or relu."""
     x, layout = np.asarray(kept["x"]), str(given["layout"])
     dtype = x.dtype if x.dtype.kind == "f" else np.dtype(F)
     x = x.astype(dtype)

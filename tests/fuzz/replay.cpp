@@ -1,7 +1,8 @@
-// Runs a fuzz target over inputs that are kept as text: an input a line, in hexadecimal; # begins a comment.
+// Runs a fuzz target on inputs from text files: one input per line, in hexadecimal. # begins a comment. Needs no
+// fuzzer.
 //
-//     replay inputs.hex ...              runs them: any compiler, no fuzzer
-//     replay --unpack DIR inputs.hex     writes each into a file of DIR, as libFuzzer wants them
+//     replay inputs.hex ...              runs the inputs
+//     replay --unpack DIR inputs.hex     writes each input to a file in DIR, as libFuzzer reads them
 #include <cstdint>
 #include <cstdio>
 #include <fstream>
@@ -12,7 +13,7 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size);
 
 namespace {
 
-// False where the line is no input.
+// Reads the bytes of a line. Returns false if it has none, and exits if it is malformed.
 bool parse(const std::string& line, std::vector<uint8_t>* bytes) {
   const std::string digits = line.substr(0, line.find_first_of("# \r"));
   bytes->clear();
@@ -46,7 +47,7 @@ int main(int count, char** words) {
         out.write(reinterpret_cast<const char*>(bytes.data()), static_cast<std::streamsize>(bytes.size()));
         continue;
       }
-      std::fprintf(stderr, "%s:%d\n", words[i], number);  // before it: the last line names what failed
+      std::fprintf(stderr, "%s:%d\n", words[i], number);  // comes first, so that the last line names a failed input
       LLVMFuzzerTestOneInput(bytes.data(), bytes.size());
     }
   }

@@ -1,7 +1,7 @@
-"""Every way in which a sum reaches its activation gives the bits of the simplest one.
+"""Every path from a sum to its activation gives the bits of the simplest path.
 
-That one applies an activation to the results of the same call without it, each of them the bias of a sum of nothing:
-test_activations.py holds it to the definitions.
+The simplest path computes the call without its activation. It then uses each result as the bias of an empty sum with
+the activation. test_activations.py compares that path with the definitions.
 """
 
 import itertools
@@ -14,7 +14,7 @@ import reference
 import views
 
 each_activation = pytest.mark.parametrize("activation", definitions.ACTIVATIONS, ids=definitions.label)
-# One of each kind: a floor of 0 is what most kernels do by themselves, the others wait in memory for a function.
+# One of each kind: most kernels apply relu themselves, as a floor of 0. Functions apply the others to sums in memory.
 FEW = ["relu", "gelu", ("clip", -0.5, 0.5)]
 few_activations = pytest.mark.parametrize("activation", FEW, ids=definitions.label)
 SIZES = {"N": 2, "C": 6, "D": 2, "H": 3, "W": 9}
@@ -35,7 +35,7 @@ def numbers(rng, shape, dtype):
 
 
 def check(activation, x, weight, bias=None, residual=None, **how):
-    """The function and the class, into a new array, into `out`, and into `residual`."""
+    """Check the function and the class into a new array, `out` and `residual`, and return the result."""
     plain = pw.conv(x, weight, bias, residual=residual, **how)
     expected = apply(activation, plain)
     layer = pw.Conv(weight, bias, activation=activation, **how)
@@ -73,7 +73,7 @@ class TestEveryActivation:
 
     @each_activation
     def test_padding(self, activation, dtype, rng):
-        """Around the image the result is the activation of bias and residual, whatever the weights."""
+        """In the padding, the result is the activation of bias + residual, whatever the weights."""
         x, weight, bias = numbers(rng, (2, 5, 4, 6), dtype), numbers(rng, (19, 5), dtype), numbers(rng, 19, dtype)
         weight[3] = np.nan
         residual = numbers(rng, (2, 19, 8, 12), dtype)
@@ -95,7 +95,7 @@ class TestEveryLayout:
             check(activation, x, weight, numbers(rng, 22, dtype), residual, layout=layout, groups=groups, **how)
 
     def test_views(self, layout, activation, rng):
-        """x, residual and out that lie in every way; nothing is written beside out."""
+        """x, residual and out may be views of every kind, and nothing beside out is written."""
         dtype = np.dtype(np.float32)
         x, weight, bias = numbers(rng, shape_of(layout), dtype), numbers(rng, (35, 6), dtype), numbers(rng, 35, dtype)
         residual = numbers(rng, shape_of(layout, C=35), dtype)
@@ -119,7 +119,7 @@ class TestEveryLayout:
 @pytest.mark.parametrize("layout", ["NCW", "NWC"])
 class TestEveryTail:
     def test_pixels_and_channels(self, layout, activation, dtype, rng):
-        """Every count around the tiles, in dense arrays and in parts of wider ones, beside which nothing is written."""
+        """Every count around the tiles is right, also in a part of a larger array, beside which nothing is written."""
         pixels, channels = [1, 2, 3, 4, 5, 7, 8, 9, 15, 16, 17, 29, 31, 33, 48, 49, 63, 65], [*range(1, 36), 48, 63, 65]
         x, weight, bias = numbers(rng, (1, 3, 65), dtype), numbers(rng, (65, 3), dtype), numbers(rng, 65, dtype)
         residual = numbers(rng, (1, 65, 65), dtype)
@@ -141,7 +141,7 @@ class TestEveryTail:
 
     @pytest.mark.parametrize(("c_in", "c_out", "pixels"), [(1537, 19, 33), (2051, 40, 5), (4100, 3, 1)])
     def test_sums_over_several_calls(self, layout, activation, c_in, c_out, pixels, dtype, rng):
-        """The activation comes once, behind the last part of the input channels."""
+        """A split sum is activated once, after its last block of input channels."""
         x = numbers(rng, tuple({"N": 2, "C": c_in, "W": pixels}[axis] for axis in layout), dtype)
         weight = numbers(rng, (c_out, c_in), dtype) / dtype.type(c_in**0.5)
         residual = numbers(rng, tuple({"N": 2, "C": c_out, "W": pixels}[axis] for axis in layout), dtype)
@@ -168,13 +168,13 @@ class TestEveryPath:
         [
             ("NCHW", (2, 37, 7, 7), 45),
             ("NHWC", (2, 7, 7, 37), 45),
-            ("NHWC", (1, 5, 29, 24), 24),  # half a vector behind a whole one: pairs of pixels
-            ("NCHW", (1, 64, 14, 14), 130),  # whole vectors, and the few pixels behind them on their own
+            ("NHWC", (1, 5, 29, 24), 24),  # a half vector after a whole one: pairs of pixels
+            ("NCHW", (1, 64, 14, 14), 130),  # whole vectors, and the remainder of the pixels apart
             ("NCHW", (1, 300, 3, 5), 33),
         ],
     )
     def test_every_alternative(self, layout, x_shape, c_out, activation, dtype, rng):
-        """Each kernel with each way of packing, not only those that are chosen."""
+        """Each kernel gives the same bits with each way of packing, chosen or not."""
         x, c_in = numbers(rng, x_shape, dtype), x_shape[layout.index("C")]
         weight, bias = numbers(rng, (c_out, c_in), dtype), numbers(rng, c_out, dtype)
         residual = numbers(rng, [c_out if axis == "C" else n for axis, n in zip(layout, x_shape, strict=True)], dtype)
@@ -188,7 +188,7 @@ class TestEveryPath:
             assert out.tobytes() == expected.tobytes(), words
 
     def test_the_transposing_store(self, activation, dtype, rng):
-        """x in NHWC's order and results in NCHW's: tiles of pixels that are turned on their way."""
+        """Tiles of pixels are transposed between a source in NHWC order and a result in NCHW order."""
         for c_out, size in itertools.product((3, 16, 37), ((1, 1), (3, 5), (9, 13))):
             x = numbers(rng, (2, *size, 19), dtype).transpose(0, 3, 1, 2)
             residual = numbers(rng, (2, c_out, *size), dtype)
@@ -208,7 +208,7 @@ class TestEveryPath:
 
     @pytest.mark.parametrize("layout", ["NCHW", "NHWC"])
     def test_results_past_the_caches(self, layout, activation, rng):
-        """32 MiB: more than half of the last cache, in most machines, is stored without a stop in it."""
+        """Non-temporal stores give the same bits; 32 MiB are more than half of the last cache on most machines."""
         x = numbers(rng, (1, 2, 512, 512) if layout == "NCHW" else (1, 512, 512, 2), np.float32)
         layer = pw.Conv(
             numbers(rng, (32, 2), np.float32), numbers(rng, 32, np.float32), layout=layout, activation=activation

@@ -1,4 +1,4 @@
-"""The activations' numbers: how near to their definitions, what is special, which bits, in which environment."""
+"""The activations' numbers: accuracy, special values, bits, and the floating-point environment."""
 
 import definitions
 import numpy as np
@@ -13,7 +13,7 @@ each_activation = pytest.mark.parametrize("activation", definitions.ACTIVATIONS,
 
 
 def apply(activation, v):
-    """The activation of each number: a convolution of no input channels, whose sum is the bias."""
+    """Return the activation of each number: a convolution without input channels, whose sum is the bias."""
     return pw.conv(np.zeros(0, v.dtype), np.zeros((v.size, 0), v.dtype), v, layout="C", activation=activation)
 
 
@@ -24,11 +24,11 @@ class TestAccuracy:
             pytest.skip("NumPy has no type that is wider than float64")
         v = definitions.points(rng, dtype)
         off = definitions.errors(activation, v, apply(activation, v))
-        worst = np.argmax(off)  # which NaN would be
+        worst = np.argmax(off)  # argmax finds a NaN first
         assert off[worst] <= 1, f"{off[worst]:.3g} of the bound, at {v[worst]!r}"
 
     def test_the_bound_is_one_that_can_be_missed(self, dtype, rng):
-        """By the neighbours but a few of any result, and by another activation."""
+        """The bound is exceeded by results that are a few steps off, and by other activations."""
         v = definitions.points(rng, dtype)
         for name, other in [("gelu", "gelu_tanh"), ("silu", "hardswish"), ("mish", "silu"), ("softplus", "relu")]:
             assert (definitions.errors(name, v, apply(other, v)) > 1e4).any()
@@ -59,14 +59,14 @@ class TestAccuracy:
         ],
     )
     def test_known_values(self, activation, v, value, dtype):
-        """Against digits from elsewhere: the definitions of the tests could be wrong too."""
+        """Results and the tests' own definitions match digits from another source."""
         y = apply(activation, np.array([v], dtype))
         np.testing.assert_allclose(y, value, rtol=5 * np.finfo(dtype).eps)
         np.testing.assert_allclose(definitions.exact(activation, np.array([v], dtype)).astype(float), value, rtol=3e-15)
 
     @pytest.mark.parametrize("activation", ["relu", "sigmoid", "tanh", "hardsigmoid", "softplus", "leaky_relu", "elu"])
     def test_what_keeps_its_order(self, activation, dtype, rng):
-        """No result is below that of a smaller number by more than rounding makes it."""
+        """Monotonic activations keep the order of their arguments, except for rounding."""
         y = apply(activation, np.sort(definitions.points(rng, dtype)))
         assert (y[1:] >= y[:-1] - 4 * np.spacing(abs(y[:-1]) / 2)).all()
 
@@ -86,7 +86,7 @@ class TestAccuracy:
             assert y.max() <= high
 
 
-# What the definition literally evaluates to, of NaN, inf, -inf, 0.0, -0.0, the largest number and minus that.
+# Literal values of the definitions for NaN, inf, -inf, 0.0, -0.0, the largest number and its negative.
 MAX = "max"
 SPECIAL = {
     "relu": (NAN, INF, 0.0, 0.0, -0.0, MAX, 0.0),
@@ -116,10 +116,10 @@ class TestSpecialValues:
         largest = np.finfo(dtype).max
         words = {MAX: largest, "-max": -largest, "-max/2": -largest / 2, "log 2": dtype.type(0.6931471805599453)}
         v = np.array([NAN, INF, -INF, 0.0, -0.0, largest, -largest], dtype)
-        for shift in range(17):  # every lane
+        for shift in range(17):  # each number in every lane
             y = np.roll(apply(activation, np.roll(v, shift)), -shift)
             for given, got, wanted in zip(v, y, SPECIAL[activation], strict=True):
-                if wanted is None:  # the sign of a zero that is compared with a zero
+                if wanted is None:  # a maximum of two zeros, which may have either sign
                     assert got == 0
                 else:
                     expected = np.array([words.get(wanted, wanted)], dtype)
@@ -147,7 +147,7 @@ class TestSpecialValues:
         assert (definitions.errors(activation, v, y) <= 1).all()
 
     def test_beyond_the_range_is_infinity(self, dtype):
-        """A finite number whose activation no number can be."""
+        """A result beyond the range of its dtype is infinity."""
         largest = np.finfo(dtype).max
         y = apply(("leaky_relu", -2), np.array([-largest, largest], dtype))
         np.testing.assert_array_equal(y, np.array([INF, largest], dtype))
@@ -189,7 +189,7 @@ class TestFloatingPointEnvironment:
     @pytest.mark.parametrize("threads", [1, 2])
     @pytest.mark.parametrize("state", [Mxcsr.FLUSH, Mxcsr.UP, 0x15])
     def test_the_callers_state_is_without_effect_and_stays(self, state, threads, rng):
-        """Flushed subnormals, another rounding, flags that are raised."""
+        """Calls neither obey nor change the caller's flushing, rounding mode and exception flags."""
         v = definitions.points(rng, np.float32, 800)
         x, weight = np.concatenate([v, v])[None, None], np.ones((3, 1), np.float32)
         mxcsr = Mxcsr()
@@ -212,4 +212,4 @@ class TestFloatingPointEnvironment:
         with np.errstate(all="raise"):
             for activation in definitions.ACTIVATIONS:
                 apply(activation, v)
-                assert 1 / np.float64(3) > 0  # nor is it left for the next operation to find
+                assert 1 / np.float64(3) > 0  # no exception is pending for the next operation

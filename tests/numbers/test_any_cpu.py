@@ -1,9 +1,11 @@
-"""What holds on any x86-64: tests marked `any_cpu` are quick enough to run under an emulator of an older CPU.
+"""Tests that hold on any x86-64 CPU.
+
+The mark `any_cpu` selects tests that are fast enough for an emulator of an older CPU:
 
     emulator="qemu-x86_64 -cpu Nehalem"
     POINTWISE_TEST_EMULATOR=$emulator $emulator .venv/bin/python -m pytest -m any_cpu
 
-The ones of this file are those that other files lack; each kernel of the instruction set is reached by one of them.
+This file adds tests that other files lack. Together they reach each kernel of the instruction set.
 """
 
 import re
@@ -17,7 +19,7 @@ from children import EMULATOR
 
 pytestmark = pytest.mark.any_cpu
 
-# The emulated CPUs, and what runs there, the best first.
+# Instruction sets of the emulated CPUs, the best first.
 ISAS = {"Nehalem": ["portable"], "Haswell": ["avx2", "portable"]}
 ACTIVATIONS = [{"clip": ("clip", -1.5, 2.5)}.get(name, name) for name in definitions.NAMES]
 ACTIVATIONS += [("leaky_relu", 0.25), ("elu", 0.75)]
@@ -25,7 +27,7 @@ CPU = re.search(r"-cpu (\w+)", " ".join(EMULATOR))
 
 
 @pytest.mark.skipif(CPU is None or CPU[1] not in ISAS, reason=f"for emulated CPUs: {', '.join(ISAS)}")
-def test_an_emulated_cpu_has_what_it_has(python):
+def test_instruction_sets_of_the_emulated_cpu(python):
     assert pw.show_config("dicts")["isas"] == ISAS[CPU[1]]
     assert pw.isa() == ISAS[CPU[1]][0]
     assert python("import pointwise; print(pointwise.isa())", POINTWISE_ISA=None) == ISAS[CPU[1]][0]
@@ -34,7 +36,7 @@ def test_an_emulated_cpu_has_what_it_has(python):
 @pytest.mark.parametrize("layout", reference.LAYOUTS)
 @pytest.mark.parametrize("c_out", [1, 5, 8, 17, 24, 40, 70])
 def test_exact_integers(layout, c_out, dtype, integers):
-    """Numbers of channels and pixels that end in the middle of a vector and of a tile."""
+    """Integer sums are exact for counts of channels and pixels that end within a vector or a tile."""
     for c_in, width in [(1, 1), (3, 37), (20, 14), (65, 9)]:
         sizes = {"N": 2, "C": c_in, "D": 2, "H": 3, "W": width}
         x, weight = integers([sizes[axis] for axis in layout], dtype), integers((c_out, c_in), dtype)
@@ -61,7 +63,7 @@ def test_bound(layout, c_in, c_out, groups, dtype, rng):
 
 @pytest.mark.parametrize("activation", ACTIVATIONS, ids=definitions.label)
 def test_activations(activation, dtype, rng):
-    """Near enough that no other function could be meant; their accuracy has tests of its own."""
+    """Activations are accurate enough to exclude any other function; other tests check their full accuracy."""
     x = np.concatenate([rng.uniform(-20, 20, 500), rng.uniform(-1, 1, 100), [0.0, -0.0]]).astype(dtype)[:, None]
     weight = np.ones((21, 1), dtype)
     expected = definitions.exact(activation, x).astype(np.float64)

@@ -1,7 +1,7 @@
-"""The same bits on the layers of real networks: threads, batches, layouts, views, instruction sets, ways to call.
+"""The same bits on layers of real networks, for all threads, batches, layouts, views, instruction sets and calls.
 
-By default with smaller images, as many channels as the networks have; POINTWISE_TEST_BITS=full takes the images as they
-are, in minutes.
+By default, layers have smaller images than in the networks, but all of their channels. POINTWISE_TEST_BITS=full uses
+the full images and takes minutes.
 """
 
 import hashlib
@@ -18,7 +18,7 @@ from pointwise import _core
 from pointwise.bench import layers
 
 FULL = os.environ.get("POINTWISE_TEST_BITS") == "full"
-MOST_MACS = 1e6  # of an image, unless its smallest size has more
+MOST_MACS = 1e6  # per image, unless the smallest image has more
 IMAGES = 3
 TEAMS = (1, 2, 3, 7, 64)
 ACTIVATIONS = (None, "relu", "gelu", ("clip", -1, 1), "silu", ("leaky_relu", 0.1), "tanh", "hardswish")
@@ -26,7 +26,7 @@ OTHER_ISA = {"avx512": "avx2", "avx2": "avx512"}
 
 
 class Problem:
-    """A layer with its arrays: the same numbers for the same layer, on every instruction set."""
+    """A layer with its arrays, whose numbers are the same on every instruction set."""
 
     def __init__(self, case, dtype):
         self.name = f"{case.network}/{case.layer}"
@@ -35,7 +35,7 @@ class Problem:
         self.h, self.w = (case.h, case.w) if FULL else self.smaller(case)
 
         def numbers(*shape):
-            return rng.standard_normal(shape, np.float32).astype(dtype) * dtype.type(1.1)  # all digits of float64
+            return rng.standard_normal(shape, np.float32).astype(dtype) * dtype.type(1.1)  # fills all digits of float64
 
         self.x = numbers(IMAGES, case.cin, self.h, self.w)
         self.weight, self.bias = numbers(case.cout, case.cin // case.groups), numbers(case.cout)
@@ -49,18 +49,18 @@ class Problem:
 
     @staticmethod
     def smaller(case):
-        """Sides that are no multiple of a tile, for few multiply-adds."""
+        """Return sides that are no multiples of a tile and need few multiply-adds."""
         pixels = MOST_MACS / (case.cout * case.cin / case.groups) * case.stride**2
         side = max(3, math.isqrt(int(pixels)))
         return min(case.h, side), min(case.w, side + 1)
 
     def plain(self):
-        """The result that all others must have the bits of: one thread, one call, arrays as they are."""
+        """Return the result that defines the bits: one thread, one call, arrays as they are."""
         with pw.num_threads(1):
             return pw.conv(self.x, self.weight, self.bias, residual=self.residual, **self.how)
 
     def others(self):
-        """Yield every other way as a name and the result, in NCHW."""
+        """Yield the name and the NCHW result of each other way to compute the layer."""
         nchw = pw.Conv(self.weight, self.bias, **self.how)
         nhwc = pw.Conv(self.weight, self.bias, layout="NHWC", **self.how)
         for threads in TEAMS:
@@ -107,12 +107,12 @@ class Problem:
 
 
 def last(a):
-    """NCHW as NHWC."""
+    """Return an NCHW array as a contiguous NHWC array."""
     return None if a is None else np.ascontiguousarray(a.transpose(0, 2, 3, 1))
 
 
 def first(a):
-    """NHWC seen as NCHW."""
+    """Return an NHWC array as an NCHW view."""
     return a.transpose(0, 3, 1, 2)
 
 
@@ -121,7 +121,7 @@ def digest(y):
 
 
 def hashes_of_all():
-    """The first result of each layer and dtype, and one other: what another instruction set must give."""
+    """Return hashes of two results for each layer and dtype, which other instruction sets must reproduce."""
     found = {}
     for network in layers.networks():
         for case in layers.read_network(network):
@@ -136,7 +136,7 @@ def hashes_of_all():
 
 @pytest.fixture
 def forced_teams():
-    """As many threads as are asked for, also for little work."""
+    """Make calls use the requested number of threads, even for little work."""
     _core._testing.force_teams(True)
     yield
     _core._testing.force_teams(False)
@@ -177,8 +177,8 @@ print(json.dumps(test_bits.hashes_of_all()))
         assert len(set(both)) == 1, name
 
 
-def test_teams_are_as_large_as_they_are_said_to_be(python):
-    """Threads that OpenMP starts: without the hook a layer this small has one."""
+def test_forced_teams_have_all_threads(python):
+    """A forced team starts all requested threads, although a layer this small would use one."""
     script = """
 import re, numpy as np, pointwise as pw
 def threads():

@@ -1,4 +1,4 @@
-"""Chain: the bits of its layers one by one, whatever lies where; and what it holds, keeps and refuses."""
+"""Chain: it gives the bits of its layers one by one, for any shapes, layouts and views."""
 
 import itertools
 
@@ -18,7 +18,7 @@ def numbers(rng, shape, dtype=np.float32):
 
 
 def layers_of(rng, channels, layout="NCHW", stride=1, dtype=np.float32, groups=(), bias=True):
-    """Layers from channels[0] to channels[1] and so on, each with another activation."""
+    """Return layers from channels[0] to channels[1] and so on, each with another activation."""
     made = []
     for i, (c_in, c_out) in enumerate(itertools.pairwise(channels)):
         of_group = groups[i] if i < len(groups) else 1
@@ -43,7 +43,7 @@ def one_by_one(layers, x, residual=None, out=None):
 
 
 def check(layers, x, rng):
-    """Without and with a residual, into a new array, `out`, and `residual` itself."""
+    """Check a chain with and without a residual, into a new array, `out` and `residual`; return the result."""
     chain = pw.Chain(layers)
     expected = one_by_one(layers, x)
     reference.assert_same_bits(chain(x), expected)
@@ -59,7 +59,7 @@ def check(layers, x, rng):
     return expected
 
 
-# Layout, shape of x, channels behind it. Some are one chunk of pixels, others many, with a last one that is less.
+# Layout, shape of x, output channels of the layers. Some problems are one strip, others many with a smaller last one.
 TABLE = [
     ("NCHW", (2, 7, 9, 11), (5,)),
     ("NCHW", (2, 7, 9, 11), (5, 6)),
@@ -149,7 +149,7 @@ class TestTheBits:
             reference.assert_same_bits(pw.Chain(layers)(source, add), one_by_one(layers, source, add))
 
     def test_a_slice_of_a_concatenation(self, rng):
-        """x and out in one buffer, as in a dense block."""
+        """x and out may be slices of one buffer, as in a dense block."""
         x, layers = parts(rng, "NCHW", (2, 8, 30, 40), (32, 8))
         buffer = numbers(rng, (2, 24, 30, 40))
         buffer[:, :8] = x
@@ -160,7 +160,7 @@ class TestTheBits:
         reference.assert_same_bits(buffer, expected)
 
     def test_many_shapes_one_chain(self, rng):
-        """More than any table of plans would keep, twice."""
+        """A chain is right for more shapes than a plan cache keeps, also when they come again."""
         x, layers = parts(rng, "CW", (3, 400), (40, 5))
         chain, expected = pw.Chain(layers), one_by_one(layers, x)
         for _ in range(2):
@@ -196,7 +196,7 @@ class TestTheBits:
 
 @given(data=st.data())
 def test_any_chain(data):
-    """Sizes, groups, strides, threads and views of every kind."""
+    """Any chain has the bits of its layers, for all sizes, groups, strides, threads and views."""
     draw = data.draw
     rng = np.random.default_rng(draw(st.integers(0, 2**32)))
     layout = draw(st.sampled_from(reference.LAYOUTS))

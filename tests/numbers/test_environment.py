@@ -1,4 +1,4 @@
-"""The floating-point environment: a call neither sees the caller's nor changes it."""
+"""The floating-point environment: a call neither depends on the caller's nor changes it."""
 
 import os
 import pickle
@@ -18,7 +18,7 @@ pytestmark = [pytest.mark.kernels, pytest.mark.threading]
 class TestFloatingPointEnvironment:
     @pytest.fixture
     def problem(self, rng):
-        """Subnormals, overflow, invalid operations, roundings; much enough for two threads."""
+        """Return arrays with subnormals, overflows, invalid operations and rounding, large enough for two threads."""
         x = (rng.standard_normal((1, 24, 6000)) * 1e-20).astype(np.float32)
         weight = (rng.standard_normal((33, 24)) * 1e-20).astype(np.float32)
         x[..., 5], x[..., 6] = np.inf, 1e38
@@ -31,7 +31,7 @@ class TestFloatingPointEnvironment:
         with np.errstate(all="raise"):
             y = pw.conv(x, weight, layout="NCW", residual=residual)
             pw.Conv(weight, layout="NCW")(x[..., :7])
-            assert 1 / np.float64(3) > 0  # nor is it left for the next operation to find
+            assert 1 / np.float64(3) > 0  # no exception is pending for the next operation
         assert np.isnan(y).any()
         assert np.isinf(y).any()
         assert ((abs(y) < np.finfo(np.float32).tiny) & (y != 0)).any()
@@ -141,11 +141,11 @@ ACTIVATIONS = [None, ("clip", -1e-40, 1e-40), *(name for name in definitions.NAM
 
 
 def everything(dtype):
-    """Every kind of call that users make, each as a function of nothing; what they return can be compared."""
+    """Return every kind of call, by name, as functions without arguments whose results can be compared."""
     rng = np.random.default_rng(7)
 
     def numbers(*shape):
-        """Subnormal numbers and such as become subnormal, overflows, invalid operations, and roundings everywhere."""
+        """Return numbers that are or become subnormal, overflow, round, and make operations invalid."""
         a = rng.standard_normal(shape) * np.sqrt(np.finfo(dtype).tiny) * 10.0 ** rng.uniform(-2, 4, shape)
         a[rng.random(shape) < 0.1] *= np.finfo(dtype).tiny * 1e6
         a[rng.random(shape) < 0.1] = np.finfo(dtype).max
@@ -216,7 +216,7 @@ def everything(dtype):
 
 
 def comparable(result):
-    """NaN is as good as any other: x86 makes negative ones, and libraries pass on what comes."""
+    """Return a result for comparison, with the same bits for all NaNs; their signs and payloads may differ."""
     return (
         np.where(np.isnan(result), result.dtype.type(np.nan), result).tobytes() if hasattr(result, "dtype") else result
     )
@@ -224,7 +224,7 @@ def comparable(result):
 
 @pytest.fixture
 def forced_teams():
-    """As many threads as are asked for, also for little work."""
+    """Make calls use the requested number of threads, even for little work."""
     _core._testing.force_teams(True)
     yield
     _core._testing.force_teams(False)
@@ -254,7 +254,7 @@ def test_no_state_of_the_caller_is_seen_or_changed(state, threads, dtype, forced
             finally:
                 mxcsr.set(before)
             assert comparable(result) == expected[name], f"{name}: another result"
-            # Flags are the caller's to see, but some arithmetic is the interpreter's.
+            # Flags are not compared, because arithmetic of the interpreter sets some.
             assert after & ~Mxcsr.FLAGS == word & ~Mxcsr.FLAGS, f"{name}: another state"
 
 
@@ -276,7 +276,7 @@ def test_not_even_a_flag_is_set(name, dtype, forced_teams):
 
 @pytest.mark.parametrize("threads", [1, 3])
 def test_no_trap_of_the_caller_fires(threads, python):
-    """Invalid operations, divisions by zero, overflows, underflows and subnormal operands are SIGFPE."""
+    """No call dies of SIGFPE if the caller traps every floating-point exception except inexact results."""
     machine_code(b"\xc3", None)
     script = f"""
 import sys
@@ -304,8 +304,10 @@ print("alive")
 @pytest.mark.parametrize("threads", [2, 3, 7, 64])
 @pytest.mark.parametrize("name", ["call", "Chain", "conv, casting", "call, flush_subnormals"])
 def test_threads_that_were_started_in_another_state(name, threads, dtype, forced_teams):
-    """A thread begins with the state of the one that starts it, and OpenMP's wait for the next call: each sets its own
-    state for each call, and finds its old one again."""
+    """A thread computes in the default state, whatever the state of the thread that started it.
+
+    Threads of OpenMP outlive a call. So each thread sets its state in each call, and restores it afterwards.
+    """
     call, results = everything(dtype)[name], []
     with pw.num_threads(1):
         expected = comparable(call())

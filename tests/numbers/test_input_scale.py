@@ -1,4 +1,4 @@
-"""input_scale: the bits of a convolution of x * scale, without that array."""
+"""input_scale: it gives the bits of a convolution of x * scale, without an array for the product."""
 
 import itertools
 import pickle
@@ -19,12 +19,12 @@ def shape_of(layout, **sizes):
 
 
 def numbers(rng, shape, dtype=np.float32):
-    """Numbers of many sizes: a product that is not rounded on its own would show."""
+    """Return numbers of many magnitudes, so that a product without its own rounding changes bits."""
     return (rng.standard_normal(shape) * 2.0 ** rng.integers(-9, 10, shape)).astype(dtype)
 
 
 def broadcast(scale, layout):
-    """The scales, of shape (N, C) or (C,), as an array that x is multiplied by."""
+    """Return the scales, of shape (N, C) or (C,), as an array that x can be multiplied by."""
     if "N" not in layout:
         scale = scale[None]
     return scale.reshape([scale.shape["NC".index(a)] if a in "NC" else 1 for a in layout])
@@ -61,7 +61,7 @@ class TestEveryLayout:
         check(x, weight, bias, residual, scale=scales_of(rng, layout, dtype), layout=layout, **how)
 
     def test_its_shapes(self, layout, dtype, rng):
-        """(N, C) or (C,), and the axes of x with ones."""
+        """A scale has shape (N, C) or (C,), or the axes of x with spatial ones of length 1."""
         x, weight, scale = (
             numbers(rng, shape_of(layout), dtype),
             numbers(rng, (7, 6), dtype),
@@ -89,7 +89,7 @@ class TestEveryLayout:
 @pytest.mark.parametrize("layout", [layout for layout in reference.LAYOUTS if "N" in layout])
 @pytest.mark.parametrize("n", [0, 1, 2, 40])
 def test_batches(layout, n, dtype, rng):
-    """One pixel an image too: several images, each with its own scales, share a tile."""
+    """Each image has its own scales, even if images of one pixel share a tile."""
     for size in (1, 2):
         sizes = {"N": n, "D": 1, "H": size, "W": 1}
         x, weight = numbers(rng, shape_of(layout, **sizes), dtype), numbers(rng, (21, 6), dtype)
@@ -129,7 +129,7 @@ class TestItsView:
 
     @pytest.mark.parametrize("kind", ["f2", "f4", "f8", "i1", "u4", "i8", "?", "list"])
     def test_casts(self, kind, dtype, rng):
-        """As weight and bias are: where NumPy calls it the same kind. The cast comes first, then the product."""
+        """A scale is cast before it is multiplied, by NumPy's rule "same_kind", like weight and bias."""
         x, weight, scale = numbers(rng, (3, 6, 4), dtype), numbers(rng, (9, 6), dtype), numbers(rng, (3, 6), np.float64)
         given = scale.tolist() if kind == "list" else scale.astype(kind)
         check(x, weight, scale=given, layout="NCW")
@@ -175,7 +175,7 @@ class TestSizes:
         reference.assert_same_bits(out, expected)
 
     def test_no_numbers(self, layout, dtype, rng):
-        """0 * inf is NaN as anywhere; what one image has does not reach another."""
+        """0 * inf is NaN, and special numbers of one image do not reach another."""
         x, weight = numbers(rng, shape_of(layout, W=40), dtype), numbers(rng, (19, 6), dtype)
         x[0, 0, 0], x[1] = 0, 0
         scale = scales_of(rng, layout, dtype)
@@ -189,7 +189,7 @@ class TestSizes:
 
 F = np.float32
 GOOD = {"x": np.ones((2, 3, 4, 5), F), "weight": np.ones((6, 3), F)}
-SHAPE = r"input_scale must have shape \(images, input channels\), or x's axes with spatial ones of length 1, got "
+SHAPE = r"input_scale must have shape \(images, input channels\), or the axes of x with spatial axes of length 1, got "
 WRONG = [
     (np.ones(3, F), ValueError, SHAPE + r"\(3,\)"),
     (1.0, ValueError, SHAPE + r"\(\)"),
@@ -229,7 +229,8 @@ class TestErrors:
     def test_of_layouts_without_a_batch(self):
         x, weight = np.ones((3, 4), F), np.ones((6, 3), F)
         message = (
-            r"^input_scale must have shape \(input channels,\), or x's axes with spatial ones of length 1, got \(1, 3\)"
+            r"^input_scale must have shape \(input channels,\), "
+            r"or the axes of x with spatial axes of length 1, got \(1, 3\)"
         )
         with pytest.raises(ValueError, match=message):
             pw.conv(x, weight, layout="CW", input_scale=np.ones((1, 3), F))
@@ -287,7 +288,7 @@ class TestErrors:
 
 
 def test_a_pickled_layer(rng):
-    """It is of the call and not of the layer."""
+    """A pickled layer computes with and without a scale, because the scale belongs to the call."""
     x, weight, scale = numbers(rng, (3, 6, 4, 5)), numbers(rng, (19, 6)), numbers(rng, (3, 6))
     layer = pw.Conv(weight, activation="gelu")
     expected, plain = layer(x, input_scale=scale), layer(x)
@@ -297,7 +298,7 @@ def test_a_pickled_layer(rng):
 
 
 def test_one_layer_with_and_without_it_in_turn(rng):
-    """A plan that is kept is not one for the other kind of call."""
+    """A layer never uses a kept plan of a call with a scale for a call without one, or the reverse."""
     x, weight = numbers(rng, (3, 6, 4, 5)), numbers(rng, (19, 6))
     layer, scales = pw.Conv(weight), [None, numbers(rng, (3, 6)), np.broadcast_to(numbers(rng, (3, 1)), (3, 6))]
     scales += [np.broadcast_to(numbers(rng, 6), (3, 6)), numbers(rng, (6, 6))[::2], numbers(rng, (6, 3)).T]

@@ -1,4 +1,4 @@
-"""x of 8-bit and 16-bit integers with float32 weights: exact in float32, in every layout, view and way to call."""
+"""x of 8-bit and 16-bit integers with float32 weights: exact in every layout, view and way to call."""
 
 import pickle
 
@@ -15,7 +15,7 @@ F = np.float32
 
 
 def extremes(rng, shape, dtype):
-    """Return numbers of the whole range of the dtype, both ends among them."""
+    """Return numbers from the whole range of the dtype, including both ends."""
     info = np.iinfo(dtype)
     numbers = rng.integers(info.min, info.max + 1, shape).astype(dtype)
     flat = numbers.reshape(-1)
@@ -33,14 +33,14 @@ def shape_of(layout, n, c, size):
 
 
 def expected(x, weight, bias, **how):
-    """Return the exact result, as float32 holds it."""
+    """Return the exact result as float32."""
     return reference.exact(x.astype(F), weight, bias, **how)[0].astype(F)
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("layout", reference.LAYOUTS)
 def test_every_layout(layout, dtype, rng):
-    """Float32 holds these sums: 40 * 3 * 65535 < 2**24."""
+    """Results are exact in every layout, because float32 holds these sums: 40 * 3 * 65535 < 2**24."""
     for c_in, c_out, size in ((1, 1, (1, 1, 1)), (3, 5, (2, 3, 7)), (16, 33, (1, 7, 7)), (40, 24, (2, 6, 11))):
         x = extremes(rng, shape_of(layout, 2, c_in, size), dtype)
         weight, bias = weights(rng, c_out, c_in), rng.integers(-9, 10, c_out).astype(F)
@@ -76,7 +76,7 @@ def test_stride_padding_and_groups(layout, dtype, rng):
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("layout", ["NCHW", "NHWC"])
 def test_what_follows_the_sum(layout, dtype, rng):
-    """Residual, activation, out and input_scale are float32 and give what a float32 x gives, to the bit."""
+    """Residual, activation, out and input_scale are float32 and give the bits of a float32 x."""
     x = extremes(rng, shape_of(layout, 2, 24, (6, 7)), dtype)
     weight = rng.standard_normal((40, 24), F)
     layer = pw.Conv(weight, rng.standard_normal(40, F), layout=layout, activation="gelu")
@@ -92,7 +92,7 @@ def test_what_follows_the_sum(layout, dtype, rng):
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("layout", ["NCHW", "NHWC", "NWC"])
 def test_same_bits_as_float32(layout, dtype, rng):
-    """Long sums and large images, which are packed and cut in other ways, and more than one thread."""
+    """Long sums, large images and several threads, with other packing and blocks, give the bits of a float32 x."""
     for c_in, c_out, size in ((1600, 24, (1, 30)), (64, 64, (40, 41)), (7, 130, (1, 1))):
         size = size if "H" in layout else (1, size[0] * size[1])
         x = extremes(rng, tuple({"N": 1, "C": c_in, "H": size[0], "W": size[1]}[a] for a in layout), dtype)
@@ -105,7 +105,7 @@ def test_same_bits_as_float32(layout, dtype, rng):
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("layout", ["NCHW", "NHWC"])
 def test_a_chain(layout, dtype, rng):
-    """The first layer takes the integers; what lies between is float32."""
+    """The first layer of a chain takes integers; the arrays between layers are float32."""
     x = extremes(rng, shape_of(layout, 2, 12, (30, 31)), dtype)
     chain = pw.Chain([pw.Conv(weights(rng, 40, 12), layout=layout), pw.Conv(weights(rng, 5, 40), layout=layout)])
     np.testing.assert_array_equal(chain(x), chain(x.astype(F)))
@@ -131,9 +131,9 @@ class TestErrors:
 
     def test_a_float64_layer(self):
         layer = pw.Conv(np.ones((1, 2)))
-        with pytest.raises(TypeError, match=r"^x must have the layer's dtype float64, got uint8$"):
+        with pytest.raises(TypeError, match=r"^x must have the layer's dtype float64, got uint8: pass x\.astype"):
             layer(self.X)
-        with pytest.raises(TypeError, match=r"^x must have the chain's dtype float64, got uint8$"):
+        with pytest.raises(TypeError, match=r"^x must have the chain's dtype float64, got uint8: pass x\.astype"):
             pw.Chain([layer])(self.X)
 
     @pytest.mark.parametrize("name", ["out", "residual"])

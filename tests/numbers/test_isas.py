@@ -1,4 +1,4 @@
-"""Every instruction set in turn, each in a process of its own: it is chosen when the package is imported."""
+"""Every instruction set in turn, each in its own process, because the import selects it."""
 
 import sys
 
@@ -32,7 +32,7 @@ def test_the_best_isa_runs_unless_forced(python):
 
 
 def kernels_tests(isa):
-    """Return what runs the tests marked `kernels` on an ISA; None if this run does so, or the CPU cannot."""
+    """Return the command of the tests marked `kernels`, or None if this run uses the ISA or the CPU lacks it."""
     if isa in SUPPORTED and isa != pw.isa():
         return pytest_command("-m", "kernels", POINTWISE_ISA=isa)
     return None
@@ -41,7 +41,7 @@ def kernels_tests(isa):
 @pytest.mark.background.with_args(kernels_tests)
 @pytest.mark.parametrize("isa", ISAS)
 def test_the_kernels_tests(isa, background):
-    """The tests marked `kernels`, for each instruction set but the one that they run on anyway."""
+    """The tests marked `kernels` pass on each instruction set that this run does not use."""
     need(isa)
     if isa == pw.isa():
         pytest.skip(f"{isa} is what this very run uses")

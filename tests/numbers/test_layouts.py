@@ -1,4 +1,4 @@
-"""Where x may lie: every layout, every kind of view, and everything that numpy.asarray takes."""
+"""The memory of x: every layout, every kind of view, and everything that numpy.asarray takes."""
 
 import array
 
@@ -56,7 +56,7 @@ def test_zero_strides(layout, integers):
 @pytest.mark.parametrize("layout", ["NCHW", "NHWC", "WC", "CW", "NDHWC"])
 @pytest.mark.parametrize("pixels", [49, 196, 2100])
 def test_views_of_many_pixels(layout, way, pixels, integers):
-    """Enough pixels that they are packed, in more than one part."""
+    """Views are right if their pixels are packed in several blocks."""
     spatial = {"W": pixels} if len(reference.spatial(layout)) == 1 else {"H": 7, "W": pixels // 7, "D": 1}
     sizes = {"N": 2, "C": 5} | spatial
     x, weight = integers([sizes[axis] for axis in layout]), integers((35, 5))
@@ -78,7 +78,7 @@ def test_the_rank_of_x_must_be_that_of_the_layout(layout):
 
 
 class TestWhatAsarrayTakes:
-    """x, weight and bias are what numpy.asarray takes on the CPU."""
+    """x, weight and bias may be anything that numpy.asarray takes on the CPU."""
 
     @pytest.fixture
     def arrays(self, integers):
@@ -164,7 +164,7 @@ class TestWhatAsarrayTakes:
 
 
 def test_no_full_hidden_copy(python):
-    """x of 512 MiB that is 32 KiB in truth, as zero, negative and odd strides, with a result of 32 MiB."""
+    """A call makes no full copy of a strided x, which has 512 MiB as a view and 32 KiB of memory."""
     script = """
 import numpy as np, pointwise as pw
 def peak():

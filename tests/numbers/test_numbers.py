@@ -1,4 +1,4 @@
-"""Promises about numbers: exact integers, the bound, the canonical order bit for bit, NaN and infinities."""
+"""Promises about numbers: exact integers, the bound, the bits of the canonical order, NaN and infinities."""
 
 import math
 import threading
@@ -15,7 +15,7 @@ from hypothesis import given
 
 pytestmark = pytest.mark.kernels
 
-# Around the kernels' tiles: 14 rows of pixels, vectors of 4 to 16 lanes, panels of 16 channels, and twice of each.
+# Counts around one and two tiles: 14 rows of pixels, vectors of 4 to 16 lanes, panels of 16 channels.
 PIXELS = [*range(1, 61), 95, 96, 97, 98, 111, 112, 113, 143, 144, 145]
 CHANNELS = [*range(1, 36), 47, 48, 49, 50, 63, 64, 65, 66]
 INPUT_CHANNELS = [0, 1, 2, 3, 15, 16, 17, 31, 64, 65, 129]
@@ -31,7 +31,7 @@ def shaped(layout, n, c, w):
 
 
 class TestExactIntegers:
-    """Sums of small integers are exact in any order: zero tolerance, at every edge of the kernels' tiles."""
+    """Sums of small integers are exact in any order, at every edge of the kernels' tiles."""
 
     def sweep(self, layout, dtype, integers, pixels, channels, c_in, **how):
         x, weight, bias = integers((1, c_in, max(pixels)), dtype), integers((max(channels), c_in), dtype), None
@@ -75,7 +75,7 @@ class TestExactIntegers:
         [(1, 3, 5, 9000), (3, 64, 64, 784), (5, 2, 300, 33), (2, 700, 24, 1), (130, 16, 20, 1), (40, 20, 130, 4)],
     )
     def test_large(self, layout, n, c_in, c_out, pixels, dtype, integers):
-        """Enough work for several threads and several cache blocks."""
+        """Sums are exact if there is work for several threads and several blocks."""
         x, weight = integers(shaped(layout, n, c_in, pixels), dtype), integers((c_out, c_in), dtype)
         expected = reference.exact(x, weight, layout=layout)[0]
         for threads in (1, 2, 5):
@@ -84,14 +84,14 @@ class TestExactIntegers:
 
 
 class TestBound:
-    """Every element within the bound of the exact value, and NaN is not."""
+    """Every element is within the bound of the exact value, and none is NaN."""
 
     @pytest.mark.parametrize("layout", LAYOUTS)
     @pytest.mark.parametrize("decades", [0, 3, 15, 30])
     @pytest.mark.parametrize(("c_in", "c_out", "pixels"), [(0, 3, 5), (1, 17, 33), (40, 35, 50), (513, 20, 17)])
     def test_random(self, layout, decades, c_in, c_out, pixels, dtype, rng):
         if decades == 30 and dtype == np.float32:
-            decades = 18.5  # products within 1e-37 and 1e37; beyond, see the next test
+            decades = 18.5  # keeps products between 1e-37 and 1e37; the next test goes beyond
 
         def numbers(*shape):
             return (rng.standard_normal(shape) * 10.0 ** rng.uniform(-decades, decades, shape)).astype(dtype)
@@ -106,7 +106,7 @@ class TestBound:
 
     @pytest.mark.parametrize("layout", LAYOUTS)
     def test_magnitudes_over_sixty_decades(self, layout, dtype, rng):
-        """x from 1e-30 to 1e30 with weights that bring the products back, underflow to subnormals and zero included."""
+        """The bound holds for x from 1e-30 to 1e30 with products that underflow to subnormals and zero."""
         c_in, c_out, pixels = 40, 35, 50
         powers = 10.0 ** rng.uniform(-30, 30, c_in)
         x = rng.standard_normal((2, c_in, pixels)) * powers[:, None]
@@ -130,7 +130,7 @@ class TestBound:
 
 
 class TestTheEmulation:
-    """The emulated multiply-add is itself right."""
+    """The reference's emulated multiply-add is right."""
 
     def test_fma_of_float32_against_fractions(self, rng):
         def numbers(spread):
@@ -138,9 +138,9 @@ class TestTheEmulation:
 
         for spread in (1, 12, 30, 60):
             a, b, c = numbers(spread), numbers(spread), numbers(2 * spread)
-            c[::4] = -(a * b)[::4]  # cancels
+            c[::4] = -(a * b)[::4]  # sums that cancel
             with np.errstate(over="ignore"):
-                c[1::4] = np.clip((a * b)[1::4] * np.float32(2**24), -1e38, 1e38)  # nearly a tie
+                c[1::4] = np.clip((a * b)[1::4] * np.float32(2**24), -1e38, 1e38)  # sums close to a tie
             for got, *abc in zip(reference.fma(a, b, c), a, b, c, strict=True):
                 a_, b_, c_ = (Fraction(float(v)) for v in abc)
                 total = a_ * b_ + c_
@@ -151,8 +151,11 @@ class TestTheEmulation:
                     assert error < other or (error == other and even)
 
     def test_fma_rounds_once(self):
-        """c + 2**-24 * (1 - 2**-46) lies just below a tie: float64 has no room for the last term, and float32 then
-        rounds the tie up."""
+        """The emulated multiply-add rounds once.
+
+        c + 2**-24 * (1 - 2**-46) lies just below a tie. Rounding to float64 drops the last term, and rounding that tie
+        to float32 goes up.
+        """
         a, b, c = np.float32(1 - 2**-23), np.float32(2**-24 * (1 + 2**-23)), np.float32(1 + 2**-23)
         twice = np.float32(np.float64(c) + np.float64(a) * np.float64(b))
         assert twice == np.float32(1 + 2**-22)
@@ -168,7 +171,7 @@ class TestTheEmulation:
 
 
 def hard_numbers(rng, shape, dtype):
-    """Numbers whose sums cancel and round in every way."""
+    """Return numbers whose sums cancel and round in every way."""
     numbers = rng.standard_normal(shape) * 2.0 ** rng.integers(-12, 13, shape)
     numbers[rng.random(shape) < 0.1] *= 1e-30
     numbers[rng.random(shape) < 0.05] = -0.0
@@ -177,7 +180,7 @@ def hard_numbers(rng, shape, dtype):
 
 @canonical_only
 class TestCanonicalOrder:
-    """The very bits of: acc = bias or +0; acc = fma(w_i, x_i, acc) for i ascending; += residual; activation."""
+    """Results have the bits of acc = bias or +0; acc = fma(w_i, x_i, acc) for i ascending; += residual; activation."""
 
     @pytest.mark.parametrize("layout", reference.LAYOUTS)
     @pytest.mark.parametrize("groups", [1, 2])
@@ -215,7 +218,7 @@ class TestCanonicalOrder:
         reference.assert_same_bits(y, reference.canonical(x, weight, bias, layout=layout))
 
     def test_overflow_happens_where_the_order_has_it(self):
-        """3e38 + 3e38 - 3e38 is infinity in this order, and 3e38 in others."""
+        """3e38 + 3e38 - 3e38 is infinity in the canonical order, and 3e38 in others."""
         x = np.ones((3, 40), np.float32)
         weight = np.tile(np.array([3e38, 3e38, -3e38], np.float32), (20, 1))
         assert (pw.conv(x, weight, layout="CW") == np.inf).all()
@@ -229,7 +232,7 @@ class TestCanonicalOrder:
 
 @canonical_only
 class TestTheSameBits:
-    """Whatever the threads, the batch, the pixel's place, the layout, the view."""
+    """Bits do not depend on threads, batch, position of a pixel, layout or view."""
 
     @pytest.fixture
     def problem(self, rng, dtype):
@@ -306,7 +309,7 @@ class TestTheSameBits:
 
 
 class TestNotANumber:
-    """NaN, infinities and signed zeros go where IEEE says, and nowhere else."""
+    """NaN, infinities and signed zeros go where IEEE 754 says, and nowhere else."""
 
     @pytest.mark.parametrize("layout", LAYOUTS)
     @pytest.mark.parametrize(("c_in", "c_out", "pixels"), [(1, 1, 1), (5, 17, 33), (17, 35, 50), (16, 16, 14)])
@@ -314,7 +317,7 @@ class TestNotANumber:
     def test_one_nan_touches_what_depends_on_it(self, layout, c_in, c_out, pixels, activation, dtype, integers):
         x, weight = integers((1, c_in, pixels), dtype), integers((c_out, c_in), dtype)
         bias, residual = integers(c_out, dtype), integers((1, c_out, pixels), dtype)
-        weight[:, 0] = 0  # no term is skipped because a weight is zero
+        weight[:, 0] = 0  # terms with weight 0 must not be skipped
         to_layout = (0, *(1 + "CW".index(axis) for axis in layout[1:]))
 
         def run(x=x, weight=weight, bias=bias, residual=residual):
@@ -335,7 +338,7 @@ class TestNotANumber:
             for i in {0, c_in - 1}:
                 for bad in (np.nan, np.inf):
                     if bad == np.inf and i != 0:
-                        continue  # only the weights of channel 0 make it NaN
+                        continue  # only the zero weights of channel 0 turn it into NaN
                     spoiled = x.copy()
                     spoiled[0, i, p] = bad
                     check(run(x=spoiled), np.s_[:, :, p])
@@ -395,12 +398,12 @@ class TestNotANumber:
             y = pw.conv(x[:, :c], weight[:, :c], layout="NCW")
             reference.assert_same_bits(y, np.zeros((1, 3, 20), dtype))
             y = pw.conv(x[:, :c], weight[:, :c], np.full(3, -0.0), layout="NCW", padding=1)
-            reference.assert_same_bits(y, np.full((1, 3, 22), -0.0, dtype))  # no residual: no +0 is added
+            reference.assert_same_bits(y, np.full((1, 3, 22), -0.0, dtype))  # without a residual no +0 is added
 
     @pytest.mark.parametrize("layout", LAYOUTS)
     @pytest.mark.parametrize("pixels", [1, 5, 16, 33, 50])
     def test_scales(self, layout, pixels, dtype):
-        """Every special scale of every special number, at every pixel: as the product, rounded, would be."""
+        """A special scale of a special number has the bits of the rounded product, at every pixel."""
         tiny, info = np.finfo(dtype).smallest_subnormal, np.finfo(dtype)
         special = np.array(
             [0.0, -0.0, 1.0, -1.0, np.inf, -np.inf, np.nan, tiny, -tiny, info.tiny, info.max, 0.5], dtype
@@ -415,7 +418,7 @@ class TestNotANumber:
         for some in (weight, weight[:5], np.ones((19, channels), dtype)):
             layer = pw.Conv(some, layout=layout)
             reference.assert_same_bits(layer(x, input_scale=scale), layer(product))
-        for c in range(channels):  # by itself: a sum of all of them is NaN
+        for c in range(channels):  # one at a time, as the sum of all is NaN
             alone, one = np.moveaxis(product, layout.index("C"), 0)[c], np.moveaxis(x, layout.index("C"), 0)[c]
             y = pw.conv(
                 np.expand_dims(one, layout.index("C")),
@@ -428,7 +431,7 @@ class TestNotANumber:
     @pytest.mark.parametrize("layout", LAYOUTS)
     @pytest.mark.parametrize("activation", [None, "relu", "gelu", "tanh", ("clip", -9, 9), "mish"])
     def test_one_nan_in_a_chain(self, layout, activation, dtype, integers):
-        """Pixels of several chunks: each NaN stays in its pixel, through every layer."""
+        """A NaN stays in its pixel through every layer of a chain of several strips."""
         c, pixels = 5, 1100
         layers = [
             pw.Conv(integers((m, n), dtype), integers(m, dtype), layout=layout, activation=activation)
@@ -463,7 +466,7 @@ class TestNotANumber:
 )
 @canonical_only
 def test_any_float(values, layout, pixels):
-    """One column of any numbers at all, against the canonical order."""
+    """Any float32 numbers give the bits of the canonical order."""
     c = len(values) // 3
     values = np.array(values, np.float32)
     weight, x, bias = values[:c][None], values[c : 2 * c], values[2 * c : 2 * c + 1]
@@ -473,7 +476,7 @@ def test_any_float(values, layout, pixels):
 
 
 def test_threads_at_once(rng):
-    """Several threads, each with its own layer: the scratch memory of one is not another's."""
+    """Python threads that call at once do not disturb each other's workspace."""
     problems = []
     for c_in, c_out, pixels in [(3, 70, 5000), (300, 20, 60), (64, 64, 900), (17, 5, 3000)]:
         x, weight = rng.standard_normal((pixels, c_in)), rng.standard_normal((c_out, c_in))
@@ -497,7 +500,7 @@ def test_threads_at_once(rng):
 
 
 def wider(weight, row, dtype):
-    """Return the weights as part of rows of so many bytes, not aligned."""
+    """Return the weights as part of an unaligned array with `row` bytes per output channel."""
     numbers = row // dtype.itemsize
     wide = np.full(weight.shape[0] * numbers + 1, np.nan, dtype)[1:].reshape(-1, numbers)
     wide[:, : weight.shape[1]] = weight
@@ -507,7 +510,7 @@ def wider(weight, row, dtype):
 @pytest.mark.parametrize("dtype", [np.dtype(np.float32), np.dtype(np.float64)], ids=str)
 @pytest.mark.parametrize("layout", LAYOUTS)
 def test_one_pixel_with_weights_as_they_are(layout, dtype):
-    """A call for a single pixel need not pack its weights: the same bits, whatever their rows."""
+    """A call for one pixel, which need not pack its weights, gives the same bits for any strides of them."""
     rng = np.random.default_rng(17)
     for c_out, c_in in [*((c_out, 40) for c_out in CHANNELS), *((70, c_in) for c_in in (*INPUT_CHANNELS, 500, 1700))]:
         for groups in (1, 3):

@@ -1,4 +1,4 @@
-"""What is computed: shapes, stride, padding, groups, bias, residual, activation, zero-size axes."""
+"""The operation: shapes, stride, padding, groups, bias, residual, activation, axes of length 0."""
 
 import collections
 
@@ -14,7 +14,7 @@ pytestmark = pytest.mark.kernels
 
 
 def check(x, weight, bias=None, *, activation=None, residual=None, out=None, **how):
-    """conv and Conv on small integers: exactly the reference."""
+    """Check that conv and Conv give exactly the reference's result for small integers, and return it."""
     value, _ = reference.exact(x, weight, bias, residual=residual, **how)
     expected = (reference.relu(value) if activation else value).astype(x.dtype)
     layer = pw.Conv(weight, bias, activation=activation, dtype=x.dtype, **how)
@@ -86,7 +86,7 @@ def test_integers_are_what_operator_index_takes(integers):
 @pytest.mark.parametrize("padding", [0, 1, 2, 3, 9, (0, 5), (11, 1)])
 @pytest.mark.parametrize("layout", ["NCHW", "HWC"])
 def test_stride_and_padding_of_any_size(stride, padding, layout, integers):
-    """Padding larger than the stride, strides beyond the image, images without a pixel that is read."""
+    """Strides and paddings of any size work, even if no pixel of the image is read."""
     x, bias = integers(shape_of(layout, C=3, H=7, W=7)), integers(18)
     check(x, integers((18, 3)), bias, layout=layout, stride=stride, padding=padding, activation="relu")
 
@@ -211,7 +211,7 @@ def test_weight_and_bias_are_cast_to_the_dtype_of_x(integers):
 
 @st.composite
 def problems(draw):
-    """Any small problem: x, weight and the keywords."""
+    """Draw any small problem: shapes, keywords, dtype and views."""
     layout = draw(st.sampled_from(reference.LAYOUTS))
     axes = len(reference.spatial(layout))
     small = draw(st.booleans())

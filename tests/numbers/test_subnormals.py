@@ -1,4 +1,4 @@
-"""flush_subnormals: subnormal numbers count as zeros while a layer computes, in all of its threads, nowhere else."""
+"""flush_subnormals: subnormal numbers count as zeros in all threads while a layer computes, and nowhere else."""
 
 import copy
 import inspect
@@ -22,14 +22,14 @@ canonical_only = pytest.mark.skipif(pw.isa() == "portable", reason="the portable
 
 @pytest.fixture(autouse=True)
 def all_threads():
-    """As many threads as are asked for, also for little work."""
+    """Make calls use the requested number of threads, even for little work."""
     _core._testing.force_teams(True)
     yield
     _core._testing.force_teams(False)
 
 
 def flushed(a):
-    """`a` with its subnormal numbers as zeros, signs kept."""
+    """Return `a` with zeros in place of subnormal numbers, with signs kept."""
     return np.where(abs(a) < np.finfo(a.dtype).tiny, np.copysign(a.dtype.type(0), a), a)
 
 
@@ -38,7 +38,7 @@ def of_layout(a, layout):
 
 
 def small(rng, shape, dtype, spread=3):
-    """Numbers around the square root of the smallest normal one: half of their products are below it."""
+    """Return numbers around the square root of the smallest normal number; half of their products are subnormal."""
     return (rng.standard_normal(shape) * np.sqrt(np.finfo(dtype).tiny) * 10 ** rng.uniform(-spread, 2, shape)).astype(
         dtype
     )
@@ -53,7 +53,7 @@ def test_the_bound_has_the_smallest_normal_number_in_place_of_the_smallest_subno
     tiny = np.finfo(dtype).tiny
     bias = (rng.standard_normal(c_out) * tiny).astype(dtype)
     residual = (rng.standard_normal((2, c_out, pixels)) * tiny).astype(dtype)
-    x[..., 0], weight[1] = x[..., 0] * 1e-15, weight[1] * dtype.type(1e-10) * 1e-10  # subnormal themselves, or zero
+    x[..., 0], weight[1] = x[..., 0] * 1e-15, weight[1] * dtype.type(1e-10) * 1e-10  # subnormal operands, or zeros
     x, residual = of_layout(x, layout), of_layout(residual, layout)
     counted = [flushed(a) for a in (x, weight, bias)]
     value, bound = reference.exact(*counted, layout=layout, residual=flushed(residual))
@@ -71,7 +71,7 @@ def test_the_bound_has_the_smallest_normal_number_in_place_of_the_smallest_subno
 
 
 def flushing_canonical(x, weight, bias, residual):
-    """The canonical order with flushed operands and results: x (C, pixels)."""
+    """Return the result of the canonical order with flushed operands and results, for x of shape (C, pixels)."""
     acc = np.broadcast_to(flushed(bias)[:, None], (len(weight), x.shape[1]))
     for i in range(weight.shape[1]):
         acc = flushed(reference.fma(flushed(weight)[:, i, None], flushed(x)[i], acc))
@@ -82,7 +82,7 @@ def flushing_canonical(x, weight, bias, residual):
 @pytest.mark.parametrize("layout", ["CW", "WC"])
 @pytest.mark.parametrize(("c_in", "c_out", "pixels"), [(0, 5, 7), (1, 17, 33), (7, 35, 50), (65, 9, 15)])
 def test_every_operation_flushes(layout, c_in, c_out, pixels, dtype, rng):
-    """The bits of the canonical order, each operation of which flushes its operands and its result."""
+    """Results have the bits of the canonical order with every operand and result flushed."""
     if dtype == np.float64 and c_in > 7:
         pytest.skip("the emulated multiply-add is slow")
     tiny = np.finfo(dtype).tiny
@@ -99,7 +99,7 @@ def test_every_operation_flushes(layout, c_in, c_out, pixels, dtype, rng):
 
 @pytest.mark.parametrize("layout", LAYOUTS)
 def test_what_no_arithmetic_touches_is_flushed_too(layout, dtype):
-    """The bias where no input channel is read, and the bounds of clip."""
+    """The bias is flushed even if no input channel is read, and so are the bounds of clip."""
     tiny = np.finfo(dtype).tiny
     bias = np.array([tiny / 2, -tiny / 2, tiny, -tiny, 0.0, -0.0, np.nan, np.inf] * 3, dtype)
     none, x = np.ones((24, 0), dtype), np.ones((1, 0, 5) if layout == "NCW" else (1, 5, 0), dtype)
@@ -148,7 +148,7 @@ def test_threads_layouts_and_batches_change_no_bits(activation, dtype, rng):
 )
 @pytest.mark.parametrize("pixels", [40, 3000])
 def test_in_a_chain_each_layer_has_its_own(layout, which, pixels, dtype, rng):
-    """`pixels`: few are computed layer by layer, many in chunks."""
+    """Each layer of a chain has its own setting, with few pixels (layer by layer) and with many (in strips)."""
     c = 12
     middle = np.sqrt(np.finfo(dtype).tiny)
     x = of_layout(small(rng, (2, c, pixels), dtype), layout)
@@ -169,7 +169,7 @@ def test_in_a_chain_each_layer_has_its_own(layout, which, pixels, dtype, rng):
 
 
 def test_other_calls_are_as_they_were(dtype, rng):
-    """A layer with the option leaves nothing behind in the threads that it ran in."""
+    """A layer with the option does not affect later calls on the threads that computed it."""
     x, weight = small(rng, (1, 20, 900), dtype), small(rng, (35, 20), dtype)
     plain, flushing = pw.Conv(weight, layout="NCW"), pw.Conv(weight, layout="NCW", flush_subnormals=True)
     with pw.num_threads(3):

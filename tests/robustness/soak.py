@@ -1,9 +1,9 @@
-"""A randomized run for as long as one likes: every kind of call against the definition, and memory that must not grow.
+"""Run random calls of every kind for a given time: results must meet the definition, and memory must not grow.
 
     python tests/robustness/soak.py --seconds 3600
 
-It prints its seed first, and a line every minute. After a wrong result it prints all that is needed to see it again,
-and exits with 1: `--seed S --step K` does that step alone, `--problem "{...}"` computes one problem.
+The script prints its seed first, and a line every minute. After a wrong result it prints everything that is needed to
+repeat it, and exits with 1. `--seed S --step K` repeats that step alone, and `--problem "{...}"` computes one problem.
 """
 
 import argparse
@@ -31,24 +31,23 @@ from soak_problems import Arrays, Mismatch, draw, make, parameters, run
 from soak_wrong import run_wrong
 
 MIB = 1 << 20
-# What may be more at the end than after the warm-up. In memory: what a calling thread keeps to work in (twice 8 MiB at
-# most), and pieces of the heap; a leak of a hundred bytes in every step is as much in an hour. In Python's objects and
-# blocks: caches of the interpreter and of NumPy.
+# Largest growth from the end of the warm-up to the end of the run. Bytes include the workspace that a calling thread
+# keeps (at most twice 8 MiB) and fragments of the heap. Blocks and objects include caches of Python and of NumPy.
 MOST_BYTES, MOST_BLOCKS, MOST_OBJECTS = 16 * MIB, 3000, 1000
-KEPT = 8  # layers
+KEPT = 8  # number of layers that later steps may use
 
 
 def sanitized():
-    """Whether a sanitizer is in the process, which keeps what is freed and needs the address space."""
+    """Return whether AddressSanitizer is in the process, which keeps freed memory and needs the address space."""
     return "asan" in os.environ.get("LD_PRELOAD", "")
 
 
 def in_child(work):
-    """Do `work` in a forked child, where a Mismatch, any other error, or a minute without an end is one here too."""
+    """Run `work` in a forked child, and raise Mismatch if it fails or takes more than a minute."""
     sys.stdout.flush()
     reading, writing = os.pipe()
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", DeprecationWarning)  # OpenMP's threads are not in the child
+        warnings.simplefilter("ignore", DeprecationWarning)  # the child does not use the parent's threads
         child = os.fork()
     if child == 0:
         status = 1
@@ -69,7 +68,10 @@ def in_child(work):
 
 
 def with_little_memory(rng, problem):
-    """In a child: a large result or its packed pixels may find no memory. Right, or MemoryError and `out` as it was."""
+    """Limit the memory of a child for one call, and then compute a problem without the limit.
+
+    The limited call must give the right result, or raise MemoryError and leave `out` unchanged.
+    """
     import resource
 
     c_in, pixels, margin = int(rng.integers(1, 9)), int(rng.integers(1 << 14, 1 << 18)), int(rng.integers(1, 48)) * MIB
@@ -98,7 +100,7 @@ def resident(column=1):
 class Soak:
     def __init__(self, seed):
         self.seed, self.kept, self.counts = seed, [], collections.Counter()
-        self.problems = []  # of the step: what a mismatch prints
+        self.problems = []  # problems of the current step, which a mismatch prints
         self.kinds = {"conv": 20, "layer": 8, "kept": 30, "chain": 8, "pickle": 3, "wrong": 20, "threads": 2}
         self.kinds |= {"settings": 2, "fork": 1} | ({} if sanitized() else {"little memory": 1})
         weights = np.array(list(self.kinds.values()), float)
@@ -151,7 +153,7 @@ class Soak:
         del self.kept[:-KEPT]
 
     def do_chain(self, rng):
-        """The chain's bits are those of its layers, of which the first one is checked by its definition."""
+        """Check that a chain has the bits of its layers, and check the first layer against its definition."""
         problem = self.draw(rng)
         first = problem["layer"]
         first["how"] |= {"groups": 1, "padding": 0}
@@ -185,7 +187,7 @@ class Soak:
         self.problems += run_wrong(rng, self.draw(rng))
 
     def do_threads(self, rng):
-        """Python threads at once, all of which call one layer and have problems of their own."""
+        """Run Python threads that share a layer and have problems of their own."""
         of, layer = self.one_kept(rng)
         plans = [[self.draw(rng, of if i % 2 else None) for i in range(4)] for _ in range(3)]
 
@@ -219,17 +221,20 @@ class Soak:
         in_child(lambda: with_little_memory(rng, problem))
 
     def used(self):
-        """Return bytes, blocks and objects in use once all that may go is gone."""
+        """Return the bytes, blocks and objects in use, after everything that can be freed is freed."""
         self.kept.clear()
         pw.release_memory()
         gc.collect()
         with contextlib.suppress(AttributeError, OSError):
-            ctypes.CDLL(None).malloc_trim(0)  # glibc alone
+            ctypes.CDLL(None).malloc_trim(0)  # only glibc has it
         return resident(), sys.getallocatedblocks(), len(gc.get_objects())
 
 
 def keep_nothing_that_is_freed():
-    """Have glibc give large blocks back at once: else the heaps of threads that ended keep NumPy's, 150 MiB in time."""
+    """Make glibc return large blocks to the system at once, and use a single heap.
+
+    Otherwise heaps of threads that have ended keep NumPy's blocks, and memory grows.
+    """
     with contextlib.suppress(AttributeError, OSError):
         libc, threshold, arenas = ctypes.CDLL(None), -3, -8
         libc.mallopt(threshold, 128 << 10)
@@ -237,7 +242,7 @@ def keep_nothing_that_is_freed():
 
 
 def soak(seconds, seed):
-    """Run for so long; return what grew beyond its bound."""
+    """Run steps for `seconds`, and return a line for each quantity that grew beyond its bound."""
     keep_nothing_that_is_freed()
     this, start, number = Soak(seed), time.monotonic(), 0
     warm, minute = None, start + 60

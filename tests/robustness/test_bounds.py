@@ -1,6 +1,6 @@
-"""Nothing outside an array is touched: arrays against pages that fault, in processes that may die of it.
+"""Nothing outside an array is touched. Arrays lie against pages that fault, in processes that may die of it.
 
-Kernel rows on every kind of view, and scratch memory, are the business of tests/cpp/bounds_test.cpp.
+tests/cpp/bounds_test.cpp covers kernel rows on every kind of view, and the workspace.
 """
 
 import pointwise as pw
@@ -12,7 +12,7 @@ SUPPORTED = pw.show_config("dicts")["isas"]
 
 
 def command(section, isa):
-    """Return what runs a section of bounds_cases.py; None if the CPU cannot."""
+    """Return the command for a section of bounds_cases.py, or None if the CPU lacks the ISA."""
     if isa not in SUPPORTED:
         return None
     return python_command(SUPPORT / "bounds_cases.py", section, timeout=600, POINTWISE_ISA=isa)
@@ -30,7 +30,7 @@ def test_nothing_outside_an_array_is_touched(section, isa, background):
     assert section != "rows" or all(name.endswith(f"_{isa}'") for name in printed[1:-1].split(", "))
 
 
-def test_a_page_that_faults_is_seen_to():
+def test_reading_beyond_an_array_faults():
     done = run(command("fault", pw.isa()))
     assert done.returncode != 0, "a byte beyond an array could be read"
     assert "reading beyond the end" in done.stderr.splitlines()[-1]

@@ -1,4 +1,4 @@
-"""Forked children: right results, no hang, no leak, whatever the parent was doing.
+"""Forked children give right results, do not hang and do not leak, whatever the parent was doing.
 
 A hang is a failure: each child has an alarm, which ends it with a signal. POINTWISE_STRESS=n forks n times as often.
 """
@@ -10,7 +10,7 @@ import pytest
 pytestmark = pytest.mark.threading
 STRESS = int(os.environ.get("POINTWISE_STRESS", "1"))
 
-# A process in which no call was made.
+# First lines of every script. They make no call.
 SETUP = """
 import concurrent.futures, multiprocessing, os, random, signal, sys, threading, time, warnings
 import numpy as np
@@ -60,7 +60,7 @@ def busy(count=4):
 """
 
 
-# A child of a thread that forks while another one allocates would wait for ever, for the sanitizer itself.
+# If another thread allocates during a fork, a lock of the sanitizer stays locked in the child, which hangs.
 inherits_locks = pytest.mark.skipif("LD_PRELOAD" in os.environ, reason="a sanitizer's allocator has locks of its own")
 
 
@@ -72,7 +72,7 @@ def run(python):
 @inherits_locks
 @pytest.mark.parametrize("threads", [1, 2])
 def test_while_others_compute(threads, run):
-    """Of many forks, some come while a thread is in the pool of results, in a cache of plans, or in a team."""
+    """Children work, even if a thread of the parent was at work in the pool of results, a plan cache or a team."""
     script = f"""
 pw.set_num_threads({threads})
 kept = layer(np.ones((1, 64, 56, 56), np.float32))
@@ -89,7 +89,7 @@ print(set(codes), right())
 
 @inherits_locks
 def test_while_the_first_call_finds_out_what_it_runs_on(run):
-    """The parent's thread is at what is found out once in a process; a child must not wait for that thread."""
+    """A child does not wait for a thread of the parent that was computing values of the first call."""
     script = f"""
 def call(): return right(shapes[:1])
 def parent():
@@ -127,10 +127,10 @@ print(set(codes), wait(fork(steady)))
     assert run(script) == "{0} 0"
 
 
-# What runs in the child must be found by its name there: a layer, a chain, and functions of the package.
+# The child must find its functions by name, so it runs a layer, a chain, and functions of the package.
 @pytest.mark.parametrize("method", ["fork", "spawn", "forkserver"])
 def test_multiprocessing(method, run):
-    """Pool and ProcessPoolExecutor, beside threads that compute. Only forked children are serial."""
+    """Pool and ProcessPoolExecutor work beside threads that compute; only forked children use one thread."""
     script = f"""
 signal.alarm(100)
 context = multiprocessing.get_context({method!r})

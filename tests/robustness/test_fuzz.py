@@ -1,4 +1,4 @@
-"""The fuzz target of the Python entry on its kept inputs, and on drawn ones: no fuzzer is needed for that."""
+"""The fuzz target of the Python entry points, on kept and drawn inputs. It needs no fuzzer."""
 
 import pathlib
 
@@ -29,7 +29,7 @@ def test_drawn_inputs(data):
 
 
 def test_the_target_finds_what_is_wrong(monkeypatch):
-    """A number that is off, an `out` that is written by a call that fails, and a message that names nothing."""
+    """The target finds a wrong number, an `out` that a failed call wrote, and a message without an argument."""
     conv = python_target.pw.conv
     plain = bytes(40)  # arguments that fit
     python_target.one_input(plain)
@@ -59,7 +59,7 @@ def test_the_target_finds_what_is_wrong(monkeypatch):
 
 
 def writes(data):
-    """Return whether the input calls the function with an `out` that can be written."""
+    """Return whether the input calls the function with a writable `out`."""
     data = python_target.Bytes(data)
     if data.below(3) != 0:
         return False

@@ -1,7 +1,7 @@
-"""The interpreter around calls: its end, signals, threads that die, subinterpreters.
+"""The interpreter around calls: its end, signals, threads that end, subinterpreters.
 
-Every script runs in a process of its own; one that hangs or crashes fails. POINTWISE_STRESS=n runs what is random n
-times as often.
+Every script runs in its own process, and a hang or a crash is a failure. POINTWISE_STRESS=n runs random scripts n times
+as often.
 """
 
 import os
@@ -36,7 +36,7 @@ def start(work, *args, daemon=False):
 
 @pytest.fixture
 def run(python):
-    """Run a script after SETUP, with Python's checks of who allocates, and return what it prints."""
+    """Return a function that runs a script after SETUP, with Python's debug allocator, and returns its output."""
 
     def run(script, **variables):
         return python(SETUP + script, timeout=120, PYTHONMALLOC="debug", PYTHONFAULTHANDLER="1", **variables)
@@ -45,9 +45,9 @@ def run(python):
 
 
 class TestEnd:
-    """The interpreter ends while something of ours is alive, or at work."""
+    """The interpreter may end while layers and results are alive and calls run."""
 
-    # A main thread that sleeps while the interpreter is taken apart lets the others come back from their calls.
+    # Sleeps in the main thread while the interpreter ends, so that other threads return from their calls.
     SLOW_END = """
 class Slow:
     def __del__(self, sleep=time.sleep):
@@ -68,7 +68,7 @@ sys.slow = Slow()
         ],
     )
     def test_daemon_threads_at_work(self, call, run):
-        """A thread that comes back from a call finds no interpreter: it may touch nothing of it any more."""
+        """A daemon thread that returns from a call after the interpreter's end touches nothing of it."""
         script = f"""{self.SLOW_END}
 class Slowly:
     def __init__(self, array):
@@ -125,7 +125,7 @@ atexit.register(last)
         assert run(script).split() == ["True", "True", "64"]
 
     def test_threads_that_outlive_the_main_thread(self, run):
-        """Those that are no daemons are waited for; they end by sys.exit, with results of their own."""
+        """Threads that are not daemons may compute after the main thread has ended, and may call sys.exit."""
         script = """
 def work():
     local = threading.local()
@@ -139,7 +139,7 @@ for _ in range(4): start(work)
 
     @pytest.mark.parametrize("way", ["os._exit(7)", "os.kill(os.getpid(), signal.SIGTERM)", "sys.exit(7)"])
     def test_abrupt_ends(self, way, python):
-        """From a thread beside others at work, then from the main thread."""
+        """Any thread may end the process abruptly while others compute."""
         script = f"""{SETUP}
 def work():
     while True:
@@ -158,7 +158,7 @@ if "sys.exit" not in {way!r}:
 
 
 class TestSignals:
-    """A handler runs after the call in which its signal came; what it raises comes from there, and nothing leaks."""
+    """The handler of a signal runs after the current call; it may raise an exception, and nothing leaks."""
 
     LONG = """
 x = np.ones((4, 512, 56, 56), np.float32)
@@ -181,7 +181,7 @@ class Interrupted(Exception): pass
         ],
     )
     def test_it_comes_after_the_call(self, name, call, run):
-        """The signal is sent when the call has begun to write; `out` is whole when the handler runs."""
+        """If a signal comes while a call writes, `out` is complete when the handler runs."""
         script = f"""{self.LONG}
 chain = pw.Chain([layer])
 seen = []
@@ -228,9 +228,9 @@ print(used[-1] - used[2] < x.nbytes >> 20)
 
 
 def test_subinterpreters(run):
-    """An ImportError (NumPy's own, as yet) or right results; the main interpreter goes on in either case.
+    """A subinterpreter gets NumPy's ImportError or right results, and the main interpreter goes on.
 
-    pointwise comes first: its extension without NumPy's would wait for ever in a second interpreter.
+    It imports pointwise first. That import must load NumPy first, because the extension alone would hang here.
     """
     script = """
 try:

@@ -1,6 +1,6 @@
-"""Many Python threads on one layer and on many; another library that uses OpenMP; no GIL.
+"""Many Python threads on one layer and on several; another library that uses OpenMP; no GIL.
 
-POINTWISE_STRESS=n runs what is random n times as long.
+POINTWISE_STRESS=n runs random tests n times as long.
 """
 
 import _ctypes
@@ -29,7 +29,7 @@ pytestmark = pytest.mark.threading
 
 
 class TestEightThreads:
-    """Every result is compared with the one that a single thread had."""
+    """Eight threads get the results of a single thread."""
 
     SHAPES = ((1, 32, 1, 1), (1, 32, 7, 7), (2, 32, 14, 14), (1, 32, 40, 40), (1, 32, 56, 56), (3, 32, 5, 9))
 
@@ -56,7 +56,7 @@ class TestEightThreads:
     @pytest.mark.parametrize("name", ["Conv", "Chain", "conv"])
     @pytest.mark.parametrize("shared", [True, False])
     def test_mixed_shapes_and_teams(self, name, shared, made):
-        """On one object, or on several; results die in other threads; the memory of results is emptied meanwhile."""
+        """Threads may share an object or not, free results of other threads, and release idle memory meanwhile."""
         operations, xs, expected = made
         results = queue.Queue(16)
 
@@ -86,7 +86,7 @@ class TestEightThreads:
             pw.set_memory_limit(128 << 20)
 
     def test_settings_of_others(self, made):
-        """The process's number of threads changes under calls; a thread's own stays."""
+        """The process's number of threads may change during calls, and a thread's own setting stays."""
         operations, xs, expected = made
         before = pw.get_num_threads()
 
@@ -105,7 +105,7 @@ class TestEightThreads:
             pw.set_num_threads(before)
 
     def test_layers_that_come_and_go(self, made):
-        """Made, called, pickled and dropped by each, while others call."""
+        """Threads may make, call and drop layers while others call."""
         operations, xs, expected = made
         shared = operations["Conv"][1]
         x, y = xs[self.SHAPES[3]], expected["Conv", 1, self.SHAPES[3]]
@@ -159,7 +159,7 @@ def runtimes():
 
 
 def wait_until(condition):
-    """Return whether a condition holds within some seconds: loaded libraries are looked at every 2 ms."""
+    """Return whether a condition holds within 10 seconds; pointwise looks at loaded libraries every 2 ms."""
     end = time.monotonic() + 10
     while not condition() and time.monotonic() < end:
         time.sleep(0.02)
@@ -171,14 +171,14 @@ def threading_now():
     return config["threading"], config["threading_reason"]
 
 
-# Whether the library brings a copy of the runtime, as a repaired wheel does. A copy cannot be unloaded again, so a
-# process of its own runs the tests with one.
+# True if the library brings a copy of the runtime, as a repaired wheel does. A copy cannot be unloaded, so another
+# process runs the tests with it.
 WITH_A_COPY = os.environ.get("POINTWISE_TEST_OPENMP") == "copy"
 
 
 @pytest.fixture(scope="module")
 def openmp(tmp_path_factory):
-    """A library that uses OpenMP: the runtime that pointwise is linked with, or a copy of it."""
+    """Build and load a library that uses OpenMP: the runtime of pointwise, or a copy of it."""
     compiler = shutil.which("g++")
     if compiler is None:
         pytest.skip("no g++")
@@ -202,7 +202,7 @@ def openmp(tmp_path_factory):
     if len(runtimes()) != 1 + WITH_A_COPY:
         pytest.skip(f"g++ links another OpenMP than pointwise: {runtimes()}")
     library.runtime = expected
-    time.sleep(0.05)  # pointwise looks for a new library every 20 ms (look_again in openmp_runtime.cpp)
+    time.sleep(0.05)  # pointwise looks for a new library every 2 ms (look_again in openmp_runtime.cpp)
     yield library
     _ctypes.dlclose(library._handle)
     assert wait_until(lambda: threading_now() == before), threading_now()
@@ -214,7 +214,7 @@ def layer():
 
 
 class TestAnotherOpenMP:
-    """Another library of the process, compiled here, that uses OpenMP."""
+    """A library that the tests compile uses OpenMP in the same process."""
 
     SHAPE = (4, 64, 56, 56)
 
@@ -244,7 +244,7 @@ class TestAnotherOpenMP:
         assert self.team(layer, 4) == 4
 
     def test_calls_join_its_threads(self, openmp, layer):
-        """The threads that computed for the library compute for pointwise, and no others are started."""
+        """Calls compute on the OpenMP threads of the library, and start no others."""
         if os.environ.get("POINTWISE_THREADING"):
             pytest.skip("POINTWISE_THREADING forces one way")
 
@@ -255,7 +255,7 @@ class TestAnotherOpenMP:
         assert wait_until(joined), threading_now()
         x, before = np.ones(self.SHAPE, F), openmp.most()
         try:
-            openmp.set_most(5)  # what the library's regions have: the team stays as it is for fewer threads
+            openmp.set_most(5)  # as in the library's regions: then calls with fewer threads keep the team
             openmp.region(5, ctypes.CFUNCTYPE(None, ctypes.c_int)(lambda _: None))
             tasks = set(os.listdir("/proc/self/task"))
             for wanted in (4, 2, 5, 3):

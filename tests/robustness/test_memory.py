@@ -1,4 +1,4 @@
-"""Results live in recycled memory, which nobody sees: arrays keep what they hold, and what is idle stays bounded."""
+"""Recycled memory of results: arrays keep their values, and idle memory stays bounded."""
 
 import gc
 import operator
@@ -22,7 +22,7 @@ def fresh():
 
 
 def layer(channels=1, dtype="float32"):
-    """A layer that copies its one input channel into each output channel."""
+    """Return a layer that copies its one input channel to each output channel."""
     return pw.Conv(np.ones((channels, 1), dtype), layout="NC")
 
 
@@ -194,7 +194,7 @@ def test_results_of_another_thread_outlive_it():
     del others
 
 
-# A child that is forked while another thread allocates may wait for ever for the sanitizer itself, as in test_fork.py.
+# If another thread allocates during a fork, the child may hang in the sanitizer, as in test_fork.py.
 @pytest.mark.skipif("LD_PRELOAD" in os.environ, reason="a sanitizer's allocator has locks of its own")
 def test_forked_child(python):
     script = """

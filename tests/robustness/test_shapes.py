@@ -1,4 +1,4 @@
-"""Sizes, steps and counts of any size give an error that names them, or the right result; so does too little memory."""
+"""Sizes, strides and counts of any size, and little memory: the result is right, or an error names the cause."""
 
 import os
 
@@ -15,7 +15,7 @@ sanitized = pytest.mark.skipif(
 
 
 def every_call(x, weight, bias=None, **how):
-    """The function, a layer, and where there is no padding a chain of one layer."""
+    """Yield the results of the function, a layer, and a chain of one layer if there is no padding."""
     layer = pw.Conv(weight, bias, **how)
     yield pw.conv(x, weight, bias, **how)
     yield layer(x)
@@ -35,10 +35,12 @@ def test_a_stride_beyond_the_image(n, integers):
 
 @pytest.mark.parametrize("n", EDGES)
 def test_a_padding_as_long_as_the_stride(n, integers):
-    """Output pixels -n, 0 and n along each axis, of which one reads the image."""
+    """The output pixels lie at -n, 0 and n along each axis, and only the one at 0 reads the image."""
     x, weight, bias = integers((2, 6, 3, 4)), integers((5, 6)), integers(5)
     if n >= 2**62:
-        with pytest.raises(ValueError, match=rf"^padding must leave the image within the range of int64, got {n}$"):
+        with pytest.raises(
+            ValueError, match=rf"^padding must keep the size of the padded image within int64, got {n}$"
+        ):
             pw.conv(x, weight, bias, stride=n, padding=n)
         return
     expected = np.broadcast_to(bias[:, None, None], (2, 5, 3, 3)).copy()
@@ -60,7 +62,7 @@ def test_groups(n, integers):
 @pytest.mark.parametrize("n", [*(n for n in EDGES if n < 2**40), 2**59])
 @pytest.mark.parametrize("layout", ["NCW", "NWC"])
 def test_an_image_of_one_number(n, layout, integers):
-    """x repeats its pixels n times; the stride leaves two of them, three or one."""
+    """An image that repeats a pixel n times works with strides that leave one, two or three pixels."""
     weight, c_in = integers((5, 2)), integers(2)
     pixel = c_in[:, None] if layout == "NCW" else c_in
     x = np.broadcast_to(pixel, (1, 2, n) if layout == "NCW" else (1, n, 2))
@@ -73,7 +75,7 @@ def test_an_image_of_one_number(n, layout, integers):
 
 @pytest.mark.parametrize(("layout", "axes"), [("NCHW", (2, 2, 2**15, 2**15 + 7)), ("NHWC", (2, 2**15, 2**15 + 7, 2))])
 def test_offsets_beyond_32_bits(layout, axes, python):
-    """x, residual and out of more than 2**32 elements, few of which are looked at: a wrong one may be anywhere."""
+    """Offsets are right in arrays of more than 2**32 elements, of which few are set and checked."""
     script = f"""
 import mmap, sys
 import numpy as np
@@ -110,7 +112,7 @@ np.testing.assert_array_equal(out[few], expected)
 
 
 def test_channels_beyond_any_memory():
-    """Weights that take no memory as they are and too much when they are packed; and none at all."""
+    """Weights that are too large to pack raise MemoryError, unless there are no output channels."""
     for n in (2**50, 2**57, 2**59, 2**60, 2**61 - 1):
         x, weight = np.broadcast_to(F(1), (1, n)), np.broadcast_to(F(1), (1, n))
         with pytest.raises(MemoryError, match="packed weight"):
@@ -125,7 +127,7 @@ def test_channels_beyond_any_memory():
 
 @pytest.mark.parametrize("n", EDGES)
 def test_sizes_that_are_explained(n):
-    """A shape is explained, or said to be too large; whatever is multiplied."""
+    """Any shape is explained or reported as too large, and no product overflows."""
     for layout, shape in (("NCHW", (1, 6, n, 1)), ("NHWC", (n, 3, n, 6)), ("NCW", (n, 6, 3)), ("NC", (n, 6))):
         for how in ({}, {"stride": n}, {"padding": n}, {"stride": n, "padding": n // 2}):
             layer = pw.Conv(np.ones((24, 6), F), layout=layout, **how)
@@ -133,14 +135,14 @@ def test_sizes_that_are_explained(n):
                 text = layer.explain(shape)
             except ValueError as error:
                 text = str(error)
-            assert text.startswith(("isa", "x_shape must be an array that memory can hold", "padding must leave"))
-            assert "pieces -" not in text
+            assert text.startswith(("isa", "x_shape must give arrays of less than 2^63 bytes", "padding must keep"))
+            assert "pieces: -" not in text
     with pytest.raises((MemoryError, ValueError)):
         pw.Conv(np.ones((24, 6), F), layout="NCW")._alternatives((1, 6, 2**62))
 
 
-def test_steps_that_nobody_takes(integers):
-    """Of axes of length 1, and of arrays without elements, they may be anything."""
+def test_strides_that_are_never_used(integers):
+    """Strides of axes of length 1, and of arrays without elements, may have any value."""
     strided = np.lib.stride_tricks.as_strided
     weight, bias = integers((3, 1)), integers(3)
     for step in (2**62, -(2**62), 2**63 - 1, -(2**63)):
@@ -163,7 +165,8 @@ def test_steps_that_nobody_takes(integers):
         assert pw.Conv(many, layout="NC").weight.shape == (40, 0)
 
 
-# What is called with less and less memory: out must be untouched, and the next call right.
+# First lines of scripts that repeat a call with more and more memory. A call that fails leaves `out` unchanged, and the
+# next call is right.
 LIMITED = """
 import os, pickle, resource
 import numpy as np
@@ -269,7 +272,7 @@ sweep(lambda: layer._alternatives((1, 2048)), lambda ways: len(ways) > 1)
 def test_little_memory(scenario, python):
     threads = 2 if scenario in ("a result", "packed weights of a single call", "a chain's buffers") else 1
     script = LIMITED.replace("THREADS", str(threads)) + SCENARIOS[scenario]
-    # What is freed goes back to the system, and a thread's first allocation reserves no 64 MiB.
+    # Freed memory returns to the system, and a thread's first allocation does not reserve 64 MiB.
     printed = python(script, MALLOC_MMAP_THRESHOLD_="131072", MALLOC_ARENA_MAX="1")
     for line in printed.splitlines():
         assert "memory" in line or "allocate" in line, line
@@ -277,7 +280,7 @@ def test_little_memory(scenario, python):
 
 @sanitized
 def test_explain_and_small_calls_with_next_to_no_memory(python):
-    """Each is right or a MemoryError, page by page; afterwards all is as it was."""
+    """With a few free pages, a call is right or raises MemoryError; afterwards it works again."""
     script = """
 layer, x = pw.Conv(np.ones((24, 16), np.float32)), np.ones((1, 16, 9, 9), np.float32)
 chain, w = pw.Chain([layer, pw.Conv(np.ones((5, 24), np.float32))]), np.ones((24, 16), np.float32)
@@ -371,7 +374,7 @@ def test_a_result_of_more_than_two_to_the_31_elements(layout):
 @pytest.mark.large
 @pytest.mark.parametrize("layout", ["NC", "CW"])
 def test_a_source_of_more_than_two_to_the_31_elements(layout):
-    """2**32 of them, a few of which have memory of their own: the others are all on the system's page of zeros."""
+    """A source of more than 2**32 elements is read correctly; most share the system's page of zeros."""
     pixels, c_in = 2**21 + 5, 2**11
     weight = np.arange(1, c_in + 1, dtype=F)[None]
     x = np.zeros((pixels, c_in) if layout == "NC" else (c_in, pixels), F)

@@ -1,4 +1,4 @@
-"""Which threads compute: workers of pointwise or OpenMP's, as POINTWISE_THREADING says at import."""
+"""The choice of threads: workers or OpenMP, as POINTWISE_THREADING says at import."""
 
 import pointwise as pw
 import pytest
@@ -22,7 +22,7 @@ def test_the_reason(value, python):
 
 
 def threading_tests():
-    """Return what runs the tests marked `threading` on OpenMP's threads; None if this run does so."""
+    """Return the command of the tests marked `threading` with OpenMP, or None if this run uses OpenMP."""
     if pw.show_config("dicts")["threading"] != "openmp":
         return pytest_command("-m", "threading", POINTWISE_THREADING="openmp")
     return None
@@ -30,13 +30,13 @@ def threading_tests():
 
 @pytest.mark.background.with_args(threading_tests)
 def test_the_tests_of_threads_with_openmp(background):
-    """The tests that this run has made with workers."""
+    """The tests marked `threading`, which this run does with workers, pass with OpenMP, too."""
     if pw.show_config("dicts")["threading"] == "openmp":
         pytest.skip("OpenMP is what this very run uses")
     assert_tests_passed(background)
 
 
-# A worker that finds itself on the caller's CPU has to leave it; here it cannot.
+# A worker leaves the caller's CPU if it wakes up there. With a single CPU it cannot.
 ONE_CPU = """
 import os
 os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
@@ -56,7 +56,7 @@ def test_more_threads_than_cpus(threading, python):
 
 
 def test_workers_let_others_have_their_cpu(python):
-    """A worker watches for the next call for some milliseconds, then sleeps: an idle process takes no CPU."""
+    """Workers sleep if there is no call for some milliseconds, so an idle process uses no CPU."""
     script = """
 import time
 import numpy as np, pointwise as pw

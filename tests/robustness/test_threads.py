@@ -1,4 +1,4 @@
-"""How many threads: settings, environment, affinity, limits of others; the GIL; forks."""
+"""The number of threads: settings, environment, affinity, limits of others; the GIL; forks."""
 
 import ctypes
 import os
@@ -130,7 +130,7 @@ with pointwise.num_threads(2):
 
     def test_omp_num_threads_that_is_no_number(self, python):
         for text in ("", "many", "0", "-3"):
-            done = python(self.SCRIPT, OMP_NUM_THREADS=text, check=False)  # (libgomp warns of it)
+            done = python(self.SCRIPT, OMP_NUM_THREADS=text, check=False)  # libgomp prints a warning
             assert done.returncode == 0
             assert 1 <= int(done.stdout) <= os.cpu_count()
 
@@ -143,7 +143,7 @@ with pointwise.num_threads(2):
         assert python(pinned + self.SCRIPT, OMP_NUM_THREADS="2") == "2"
 
     def test_importing_is_not_yet_deciding(self, python):
-        """The environment counts when the package is imported, or first used: changes in between do no harm."""
+        """OMP_NUM_THREADS may change between the import and the first use."""
         script = "import os, pointwise; os.environ['OMP_NUM_THREADS'] = '1'; print(pointwise.get_num_threads() >= 1)"
         assert python(script, OMP_NUM_THREADS=None) == "True"
 
@@ -174,7 +174,7 @@ before = threads()
 
 
 class TestLimitsOfOthers:
-    """explain says how many threads a call would use."""
+    """`explain` reports the number of threads under limits that others set."""
 
     @pytest.fixture
     def layer(self):
@@ -207,8 +207,8 @@ class TestLimitsOfOthers:
             layer(x)
         assert self.explained(layer, 6) == six
 
-    def test_serial_inside_somebodys_parallel_region(self, layer, integers):
-        """A region of GNU OpenMP, entered through ctypes."""
+    def test_serial_inside_another_parallel_region(self, layer, integers):
+        """A call within a parallel region of GNU OpenMP uses one thread."""
         with open("/proc/self/maps") as maps:
             paths = set(re.findall(r"\S*/libgomp\S*", maps.read()))
         if len(paths) != 1:
@@ -232,7 +232,7 @@ class TestLimitsOfOthers:
 
 
 def test_the_gil_is_released(integers):
-    """While one thread computes, this one runs Python."""
+    """Other threads run Python while a call computes."""
     layer, x = pw.Conv(integers((512, 512)), layout="NC"), integers((6000, 512))
     out = np.empty((6000, 512), F)
     layer(x[:10])
@@ -254,7 +254,7 @@ def test_the_gil_is_released(integers):
             time.sleep(0)
         worker.join()
         begin, end = span
-        # With the GIL held there would be ticks at the ends alone.
+        # If the call held the GIL, ticks would come only at its ends.
         if sum(begin + 0.3 * (end - begin) < tick < begin + 0.7 * (end - begin) for tick in ticks) > 2:
             return
     raise AssertionError("the GIL is held for the length of a call")
@@ -274,7 +274,7 @@ def right(_=None):
 
 
 class TestForks:
-    """A child of a process that has used threads works. A hang is a failure: the script has a time limit."""
+    """A child of a process that has used threads works; scripts have a time limit, so a hang is a failure."""
 
     @pytest.mark.parametrize("used", ["pw.set_num_threads(3); assert right()", "pass"])
     def test_fork(self, used, python):
@@ -336,7 +336,7 @@ print(codes, right())
 @pytest.mark.parametrize("before", [1, 2], ids=["cold", "warm"])
 @pytest.mark.parametrize("allowed", [0, 2])
 def test_a_system_that_starts_no_more_threads(before, allowed, python):
-    """OpenMP ends the process where it cannot start a thread: a team is only as large as threads can be had."""
+    """A team has only as many threads as can start, because OpenMP ends the process if one cannot."""
     script = f"""
 import os, resource
 import numpy as np, pointwise as pw
@@ -366,7 +366,7 @@ print("alive")
 
 
 def test_no_number_of_threads_ends_the_process(python):
-    """Teams are bounded, whatever is asked for."""
+    """Teams are bounded, whatever number of threads is requested."""
     script = """
 import resource
 resource.setrlimit(resource.RLIMIT_AS, (9 << 30, 9 << 30))

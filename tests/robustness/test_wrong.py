@@ -1,6 +1,6 @@
-"""Arguments that lie, change each other or go away: nothing of it may crash, and no call may read what is not there.
+"""Arguments that lie, change each other or disappear: no call crashes, or reads memory that is not an argument's.
 
-What is merely of a wrong type or shape is in test_errors.py, what `out` may share in test_out.py.
+test_errors.py covers wrong types and shapes, and test_out.py covers arrays that `out` overlaps.
 """
 
 import ctypes
@@ -38,7 +38,7 @@ both = pytest.mark.parametrize("call", [function, layer])
 
 
 class Impostor:
-    """Says that it is an array."""
+    """An object that claims to be an array."""
 
     __class__ = np.ndarray
     dtype, ndim, shape, strides = np.dtype(F), 4, (1, 4, 2, 3), (96, 24, 12, 4)
@@ -51,7 +51,7 @@ class Impostor:
 
 
 class Traitor(np.ndarray):
-    """An array whose methods give something else."""
+    """An array whose methods return other objects."""
 
     def view(self, *_, **__):
         return Impostor()
@@ -69,7 +69,7 @@ class TestImpostors:
         assert out.tobytes() == b"\xa5" * out.nbytes
 
     @both
-    def test_out_that_says_so(self, call):
+    def test_out_that_imitates_an_array(self, call):
         with pytest.raises(TypeError, match=r"^out must be a NumPy array, got Impostor"):
             call(**GOOD, out=Impostor())
 
@@ -134,8 +134,8 @@ class TestImpostors:
         np.testing.assert_array_equal(layer(**GOOD, **how, dtype=np.float32), np.full_like(r0, 8))
 
 
-# What the conversion of one argument may do to another that was converted before it. resize without its check frees
-# memory that others may refer to: it is the caller's to know, but no reason to read it.
+# Changes that the conversion of one argument makes to another one, converted before it. A resize without its check
+# frees memory that other objects may refer to. That is the caller's mistake, but a call must not read such memory.
 CHANGES = {
     "bytes": lambda a: setattr(a, "dtype", np.uint8),
     "another type": lambda a: setattr(a, "dtype", np.int32),
@@ -153,7 +153,7 @@ VICTIMS = ["x", "weight", "bias", "residual", "out", "input_scale"]
 
 
 def arrays(size):
-    """Arguments large enough for memory of their own, which the system takes back when it is freed."""
+    """Return arguments so large that their memory returns to the system when it is freed."""
     given = {"x": (1, 600, size, size), "weight": (400, 600), "bias": (400,), "residual": (1, 400, size, size)}
     return {name: np.ones(shape, F) for name, shape in (given | {"out": given["residual"]}).items()} | {
         "input_scale": np.ones((1, 600), F)
@@ -161,7 +161,7 @@ def arrays(size):
 
 
 class Meddler:
-    """Is converted to `good` (an array or an integer), and does something before."""
+    """An argument that runs `act` before it is converted to `good`, an array or an integer."""
 
     def __init__(self, good, act):
         self.good, self.act = good, act
@@ -195,7 +195,7 @@ class TestReentrancy:
             except (TypeError, ValueError):
                 continue
             assert y.dtype == F
-            if given["x"].any():  # as far as it is that of ones
+            if given["x"].any():  # output channels are equal, as x and weight are ones
                 np.testing.assert_array_equal(y, np.broadcast_to(y[:, :1], y.shape))
 
     @pytest.mark.parametrize("change", ["bytes", "another type", "another byte order"])
@@ -204,7 +204,7 @@ class TestReentrancy:
         given = arrays(9)
         array, scale = given[victim], given["input_scale"]
         given["input_scale"] = Meddler(scale, lambda: CHANGES[change](array))
-        with pytest.raises(TypeError, match=rf"^{victim} must stay of dtype float32 while"):
+        with pytest.raises(TypeError, match=rf"^{victim} must keep dtype float32 while"):
             pw.conv(**given)
 
     @both
@@ -220,7 +220,7 @@ class TestReentrancy:
 
     @both
     def test_an_argument_that_is_deleted_meanwhile(self, call):
-        """The only reference to x is the call's own."""
+        """A call keeps x alive if all other references to it disappear."""
         holder = {"x": x0.copy()}
         given = {"bias": Meddler(b0, holder.clear), "weight": w0, "input_scale": Meddler(s0, holder.clear)}
         np.testing.assert_array_equal(call(x=holder["x"], **given), np.full_like(r0, 7))
@@ -239,7 +239,7 @@ class TestReentrancy:
 
 
 class TestMemoryThatGoesAway:
-    """An argument is referred to while a call runs, and not after it, whether it came to a result or not."""
+    """A call refers to its arguments while it runs, and not afterwards, whether it succeeds or fails."""
 
     def buffers(self):
         yield bytearray(x0.tobytes()), lambda memory: memory.append(0)
@@ -303,7 +303,7 @@ class TestMemoryThatGoesAway:
 
     @pytest.mark.parametrize("name", ["x", "weight", "bias", "residual", "out", "input_scale"])
     def test_a_failed_call_keeps_nothing(self, name):
-        """Neither of good arguments nor of the one that is at fault."""
+        """A failed call keeps no reference to any argument."""
         bad = np.ones((3, 3, 3), F)
         given = {key: value.copy() for key, value in GOOD.items()} | {"out": untouched(), name: bad}
         kept = pw.Conv(w0)
@@ -319,7 +319,7 @@ class TestMemoryThatGoesAway:
 
 
 def test_strides_of_no_elements():
-    """An array without elements may have any strides: none is stepped over."""
+    """An array without elements may have any strides."""
     strided, huge = np.lib.stride_tricks.as_strided, (2**62,) * 4
     x = strided(np.empty((1, 0, 5, 5), F), strides=huge)
     np.testing.assert_array_equal(pw.conv(x, np.ones((4, 0), F), b0, stride=3), np.ones((1, 4, 2, 2), F))
@@ -337,7 +337,7 @@ def test_channels_beyond_any_memory():
 
 
 def test_the_reference_agrees_behind_a_meddler():
-    """A right answer, not only any: x as it is when the last argument is converted."""
+    """The result is that of x as it is when the last argument is converted."""
     rng = np.random.default_rng(0)
     x, weight, bias = (rng.integers(-8, 9, shape).astype(F) for shape in ((2, 6, 5, 4), (4, 6), (4,)))
     later = rng.integers(-8, 9, (1, 6, 2, 3)).astype(F)

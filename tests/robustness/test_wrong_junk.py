@@ -1,4 +1,4 @@
-"""Junk for what test_errors.py has none for: input scales, chains, batch normalization, memory, what is not built."""
+"""Junk for arguments that test_errors.py omits: scales, chains, batch normalization, memory, planned functions."""
 
 import inspect
 import itertools
@@ -21,7 +21,7 @@ of_channels = st.sampled_from(ones) | odd_arrays | junk
 
 
 def names(error, allowed):
-    """Check that the message begins with the name of an argument; of MemoryError Python makes none."""
+    """Check that a message begins with the name of an argument; Python raises MemoryError without a message."""
     assert isinstance(error, MemoryError) or re.match(rf"({'|'.join(allowed)})\b", str(error)), repr(error)
 
 
@@ -80,7 +80,7 @@ def test_a_chain_of_very_many_layers():
     eye = pw.Conv(np.eye(6, dtype=F))
     chain = pw.Chain(itertools.repeat(eye, 5000))
     np.testing.assert_array_equal(chain(x0), x0)
-    with pytest.raises(ValueError, match="layer 5000 must have the first one's layout"):
+    with pytest.raises(ValueError, match="layer 5000 must have layer 0's layout"):
         pw.Chain([*chain.layers, pw.Conv(np.eye(6, dtype=F), layout="NHWC")])
 
 
@@ -127,7 +127,7 @@ NOT_BUILT = ["conv_integer", "qconv", "QConv", "conv_grad_input", "conv_grad_wei
 @settings(max_examples=40)
 @given(st.sampled_from(NOT_BUILT), st.data())
 def test_what_is_not_built(name, data):
-    """Whatever it is given, a call says so, and one that does not fit the signature is a TypeError as ever."""
+    """A planned function raises NotImplementedError, and TypeError if arguments do not fit its signature."""
     function = getattr(pw, name)
     arguments = {word: data.draw(junk) for word in inspect.signature(function).parameters}
     required = [w for w, p in inspect.signature(function).parameters.items() if p.default is inspect.Parameter.empty]

@@ -1,4 +1,4 @@
-"""What came is said in a line or two: however large it is, and where it cannot be said at all."""
+"""Messages stay short and printable, even if the refused value is huge or cannot be printed."""
 
 import numpy as np
 import pointwise as pw
@@ -50,8 +50,8 @@ VALUES = [
 ]
 
 
-@pytest.mark.parametrize("case", range(len(VALUES)))  # pytest would print the values
-def test_of_a_convolution(case):
+@pytest.mark.parametrize("case", range(len(VALUES)))  # by index, because pytest would print the values
+def test_messages_of_a_convolution(case):
     name, value = VALUES[case]
     for call in (function, layer) if name != "dtype" else (layer,):
         with pytest.raises((TypeError, ValueError), match=rf"^{name} must|^{name} '") as caught:

@@ -1,4 +1,4 @@
-"""The modules of the package: none imports itself through others, and each folder imports only those below it."""
+"""The modules of the package: no import cycles, and each folder imports only from itself and folders below it."""
 
 import ast
 import functools
@@ -27,10 +27,10 @@ MODULES = modules()
 
 
 def imported(name, text, is_package, known):
-    """Return the modules of the package that a module imports, wherever it does: in functions and for types as well.
+    """Return the modules of the package that a module imports, also in functions and for type checking.
 
-    An import of a module runs the packages around it first. Those around the importing module itself have run before,
-    so they do not count.
+    An import first runs the packages that contain the imported module, so they count, too. Packages that contain the
+    importing module have run before and do not count.
     """
     package = name if is_package else name.rpartition(".")[0]
     found = set()
@@ -101,7 +101,7 @@ def test_imports_point_downward(name):
     ],
 )
 def test_a_cycle_is_found(line):
-    """Two modules that import each other, and one that does so through a third."""
+    """A cycle of two modules and a cycle through a third one are found."""
     texts = {
         "pointwise": "",
         "pointwise.a": line,
@@ -117,7 +117,7 @@ def test_a_cycle_is_found(line):
 
 
 def test_scripts_use_no_private_names():
-    """The scripts of bench/ import the package's public names, and those of its sub-packages."""
+    """The scripts in bench/ use only public names of the package and its subpackages."""
     private = re.compile(r"\b(?:pw|pointwise(?:\.\w+)*)\._(?!_)\w+|from pointwise[\w.]* import (?:.*\W)?_(?!_)\w+")
     assert private.search("from pointwise.bench.timing import Effort, _repetitions")
     assert private.search("pw._core._testing.fma_peak(1)")

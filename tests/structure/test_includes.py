@@ -1,4 +1,4 @@
-"""The folders of the core: each includes only those below it, and no header includes itself through others."""
+"""The folders of the core: no include cycles, and each folder includes only from itself and folders below it."""
 
 import pathlib
 import re
@@ -10,7 +10,7 @@ CORE = ROOT / "cpp" / "src"
 FOLDERS = ["base", "memory", "machine", "kernels", "threads", "product", "convolution", "measure"]  # lowest first
 PUBLIC = "pointwise/pointwise.h"
 BINDINGS = ROOT / "python" / "bindings"
-INTERNAL = "measure/internal.h"  # of the extension, tests and benchmarks
+INTERNAL = "measure/internal.h"  # for the extension, tests and benchmarks
 
 
 def included(path):
@@ -22,7 +22,7 @@ def files():
 
 
 def upward(name, includes):
-    """Return the includes of a file that point to a folder above its own, or to no file of the core."""
+    """Return the includes of a file that point to a folder above its own."""
     level = FOLDERS.index(name.split("/")[0])
     return [other for other in includes if other != PUBLIC and FOLDERS.index(other.split("/")[0]) > level]
 

@@ -1,10 +1,10 @@
-"""Functions that many Python threads run at once."""
+"""Run a function in many Python threads at once."""
 
 import threading
 
 
 def together(work, count=8):
-    """Run work(0), work(1), ... at once; raise what the first of them raised."""
+    """Run work(0), work(1), ... at once, and raise the first exception of any of them."""
     barrier, errors = threading.Barrier(count), []
 
     def run(i):

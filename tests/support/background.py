@@ -1,7 +1,7 @@
-"""Runs child processes beside the tests: python background.py FOLDER WORKERS
+"""Run child processes beside the tests: python background.py FOLDER WORKERS
 
-FOLDER/commands.json holds the arguments of `subprocess.run` for each of them. FOLDER/N.json receives how number N
-ended. A process of its own runs them, as tests replace functions and environment variables in theirs.
+FOLDER/commands.json holds the arguments of `subprocess.run` for each child. FOLDER/N.json receives the result of child
+N. A separate process runs the children, because tests replace functions and environment variables in their own.
 """
 
 import concurrent.futures
@@ -15,17 +15,17 @@ import time
 
 
 class Background:
-    """Child processes of tests, in the order in which the tests come."""
+    """Child processes of tests, in the order of the tests."""
 
     def __init__(self, commands):
         self.temporary = tempfile.TemporaryDirectory()
         self.folder = pathlib.Path(self.temporary.name)
         (self.folder / "commands.json").write_text(json.dumps(commands))
-        workers = max(1, len(os.sched_getaffinity(0)) - 1)  # one CPU is left to the tests
+        workers = max(1, len(os.sched_getaffinity(0)) - 1)  # leaves one CPU to the tests
         self.process = subprocess.Popen([sys.executable, __file__, self.folder, str(workers)], start_new_session=True)
 
     def result(self, number):
-        """Wait for a child process; return what `subprocess.run` did."""
+        """Wait for a child process, and return its `subprocess.CompletedProcess`."""
         path = self.folder / f"{number}.json"
         while not path.exists():
             ended = self.process.poll() is not None
@@ -35,7 +35,7 @@ class Background:
         return subprocess.CompletedProcess(**json.loads(path.read_text()))
 
     def end(self):
-        """End all that still runs."""
+        """Kill the child processes that still run, and delete the folder."""
         if self.process.poll() is None:
             os.killpg(self.process.pid, 9)
         self.process.wait()

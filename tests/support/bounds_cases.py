@@ -1,6 +1,6 @@
 """Cases of test_bounds.py, in a process that may die: python bounds_cases.py SECTION
 
-The last line on standard output says what was run. If the process died, the last line on standard error names the case.
+The last line of standard output says what ran. If the process died, the last line of standard error names the case.
 """
 
 import faulthandler
@@ -24,13 +24,13 @@ ACTIVATIONS = {
     ("clip", -3, 9): lambda v: np.clip(v, -3, 9),
     ("leaky_relu", 0.5): lambda v: np.where(v < 0, v / 2, v),
 }
-X_DTYPES = ("float32", "float32", "uint8", "int8", "uint16", "int16")  # with float32 weights
+X_DTYPES = ("float32", "float32", "uint8", "int8", "uint16", "int16")  # dtypes of x for float32 weights
 CHANNELS = (1, 2, 3, 4, 7, 8, 9, 15, 16, 17, 24, 31, 33, 40, 65)
 SIZES = {1: (1, 2, 7, 16, 17, 33, 49, 100), 2: (1, 2, 3, 7, 11, 14, 16), 3: (1, 2, 3, 5)}
 
 
 class Notes:
-    """Names the case at work in a file, as nothing else is left of a process that died."""
+    """The current case, in a file that remains when the process dies."""
 
     def __init__(self, path):
         self.file = os.open(path, os.O_WRONLY | os.O_CREAT)
@@ -51,7 +51,7 @@ def shape_of(layout, sizes, c):
 
 
 def draw(rng, layout):
-    """Draw the sizes and options of a convolution; now and then one of the sizes is 0."""
+    """Draw the sizes and options of a convolution; sometimes one of the sizes is 0."""
 
     def one(values):
         return values[rng.integers(len(values))]
@@ -71,7 +71,7 @@ def draw(rng, layout):
 
 
 def check_views(rng, note, layout, way, side, dtype):
-    """The function, a layer and a chain, all of their arrays against a page, x and out as `way` says."""
+    """Check the function, a layer and a chain with all arrays against a page, and x and out as views of kind `way`."""
     ways = list(views.WAYS)
 
     def put(array, way):
@@ -148,7 +148,7 @@ def run_views(note):
 
 
 def run_rows(note):
-    """Every kernel row, whether it would be chosen or not, with x and out against a page."""
+    """Run every kernel row, chosen or not, with x and out against a page."""
     rng = np.random.default_rng(2)
     known, ran = set(), set()
     pixels = {
@@ -158,7 +158,7 @@ def run_rows(note):
     for dtype, layout in itertools.product(("float32", "float64"), pixels):
         for (h, w), c_in, c_out in itertools.product(pixels[layout], (1, 5, 33), (1, 3, 8, 17, 24, 40, 72)):
             known |= compare_rows(rng, note, ran, dtype, layout, (h, w), c_in, c_out)
-        for c_in, c_out in ((300, 40), (1600, 24)):  # a tile's pixels are copied; the input channels are split
+        for c_in, c_out in ((300, 40), (1600, 24)):  # pixels of a tile are copied; input channels are split
             known |= compare_rows(rng, note, ran, dtype, layout, (7, 9), c_in, c_out)
     assert ran == known, f"did not run: {sorted(known - ran)}"
     return sorted(known)
@@ -181,10 +181,10 @@ def compare_rows(rng, note, ran, dtype, layout, size, c_in, c_out):
 
 
 def run_streams(note):
-    """Results that are too large for the cache: whole lines go past it, what is left of a line does not.
+    """Check results that are too large for the cache: whole cache lines get non-temporal stores, remainders do not.
 
-    Rows of whole lines, one behind the other; and rows that end within a line, with a gap behind them: those begin with
-    a line at one side of the memory, and not at the other.
+    The last axis of `out` either has whole lines, or ends within a line and has a gap behind it. With a gap, it begins
+    at a line's start on one side of the memory, and within a line on the other side.
     """
     rng = np.random.default_rng(3)
     try:
@@ -219,7 +219,7 @@ def run_streams(note):
 
 
 def run_fault(note):
-    """What all of this rests on: a byte beyond an array kills, and is not passed over."""
+    """Check that access beyond an array kills the process, as all other sections assume."""
     for name in guarded.SIDES:
         note("reading beyond the", name)
         array = guarded.Guarded(np.zeros(7, np.uint8), name).array
@@ -232,7 +232,7 @@ def run_fault(note):
 
 
 def run_in_a_child(section):
-    """Run a section in a child process. If it dies, say in which case."""
+    """Run a section in a child process, and exit with the name of the case if the child dies."""
     with tempfile.TemporaryDirectory() as folder:
         path = pathlib.Path(folder, "case")
         status = subprocess.run([sys.executable, __file__, section, path]).returncode

@@ -1,7 +1,7 @@
-"""How tests start other interpreters.
+"""Start other interpreters for tests.
 
-Under an emulator of another CPU (`qemu-x86_64 -cpu Nehalem python -m pytest`) a child would run on the real CPU:
-POINTWISE_TEST_EMULATOR holds the words that go before every interpreter that a test starts.
+Under an emulator of another CPU (`qemu-x86_64 -cpu Nehalem python -m pytest`) a child would run on the real CPU. So
+POINTWISE_TEST_EMULATOR holds the words that come before every interpreter that a test starts.
 """
 
 import os
@@ -29,19 +29,19 @@ def python_command(*argv, timeout=300, **variables):
 
 
 def pytest_command(*argv, **variables):
-    """Return the arguments of `subprocess.run` for a pytest that starts at the root and collects all tests."""
+    """Return the arguments of `subprocess.run` for pytest in the root folder, where it collects all tests."""
     root = os.fspath(SUPPORT.parents[1])
     command = f"import os, sys, pytest; os.chdir({root!r}); sys.exit(pytest.main(sys.argv[1:]))"
     return python_command("-c", command, "-q", "-x", "-p", "no:cacheprovider", *argv, timeout=900, **variables)
 
 
 def run(command):
-    """Run what `python_command` or `pytest_command` returned."""
+    """Run a command of `python_command` or `pytest_command`."""
     return subprocess.run(**command, capture_output=True, text=True)
 
 
 def assert_tests_passed(done):
-    """Check that a run of tests ran some, and that all of them passed."""
+    """Check that a run of pytest ran at least one test, and that all of its tests passed."""
     assert done.returncode == 0, f"{done.stdout}\n{done.stderr}"
     ran = done.stdout.strip().splitlines()[-1]
     assert " passed" in ran

@@ -1,7 +1,7 @@
-"""The activations in a wider type, the numbers to look at them in, and how far off a result may be.
+"""Activations in a wider type, numbers to compute them for, and the allowed errors.
 
-Like reference.py it shares nothing with the package. float32 is compared with float64, float64 with NumPy's longdouble
-where that is wider.
+Like reference.py, this module uses nothing of the package. float32 is compared with float64, and float64 with NumPy's
+longdouble if that is wider.
 """
 
 import math
@@ -25,7 +25,7 @@ NAMES = (
     "mish",
 )
 INF = float("inf")
-# Every activation, with several parameters where it takes some.
+# Every activation. Those with parameters occur several times.
 ACTIVATIONS = [name for name in NAMES if name != "clip"] + [
     ("clip", 0, 6),
     ("clip", -0.3, 0.7),
@@ -42,7 +42,7 @@ ACTIVATIONS = [name for name in NAMES if name != "clip"] + [
 
 
 def label(activation):
-    """What pytest calls it."""
+    """Return the name of an activation for pytest."""
     return activation if isinstance(activation, str) or activation is None else "-".join(map(str, activation))
 
 
@@ -51,7 +51,7 @@ def wider(dtype):
 
 
 def is_wider(dtype):
-    """Whether the wider type has 10 more digits: longdouble is float64 in some places."""
+    """Return whether the wider type has 10 more bits. On some platforms longdouble is float64."""
     return np.finfo(wider(dtype)).nmant >= np.finfo(dtype).nmant + 10
 
 
@@ -65,17 +65,17 @@ def _softplus(v):
 
 def _gelu_tanh(v):
     t = np.sqrt(2 / np.arccos(v.dtype.type(-1))) * (v + v.dtype.type(44715) / 1000000 * v**3)
-    return v * _sigmoid(2 * t)  # (1 + tanh(t))/2, of which nothing cancels
+    return v * _sigmoid(2 * t)  # (1 + tanh(t))/2 without cancellation
 
 
 def upper_tail(a):
     """Return 1 - Phi(a) for a >= 0, in a's type.
 
-    Phi(a) - 1/2 is phi(a) times a series of positive terms, of use below 1; from there on 1 - Phi(a) is phi(a) times
-    Mills' ratio, a continued fraction: 1/(a + 1/(a + 2/(a + ...))).
+    Below 1, Phi(a) - 1/2 is phi(a) times a series of positive terms. From 1 on, 1 - Phi(a) is phi(a) times Mills'
+    ratio, a continued fraction: 1/(a + 1/(a + 2/(a + ...))).
     """
     one = a.dtype.type(1)
-    head = a.astype(np.float32).astype(a.dtype)  # head**2 is exact: an error of a**2 would be relative in the result
+    head = a.astype(np.float32).astype(a.dtype)  # head**2 is exact: an error of a**2 would become a relative one
     density = np.exp(-head * head / 2) * np.exp(-(a - head) * (a + head) / 2) / np.sqrt(2 * np.arccos(-one))
     below, fraction = np.minimum(a, 1), np.maximum(a, 1)
     term = total = below
@@ -89,7 +89,7 @@ def upper_tail(a):
 
 
 def _gelu(v):
-    tail = upper_tail(np.minimum(abs(v), 150))  # at 150 it is 0 in the narrower type
+    tail = upper_tail(np.minimum(abs(v), 150))  # the tail at 150 is 0 in the narrower type
     return v * np.where(v < 0, tail, 1 - tail)
 
 
@@ -123,7 +123,7 @@ def computed(activation, v, dtype):
 
 
 def points(rng, dtype, count=3000):
-    """Finite numbers of every size, most of them where something happens, and what lies around every seam."""
+    """Return finite numbers of every magnitude, most of them where activations curve, and numbers around all seams."""
     dtype = np.dtype(dtype)
     info = np.finfo(dtype)
     top = math.log10(float(info.max)) - 0.01
@@ -167,16 +167,16 @@ def points(rng, dtype, count=3000):
     return np.concatenate(parts).astype(dtype)
 
 
-# Bounds of the derivatives: how far an activation stretches an error of its argument. Of the others it is 1.
+# Bounds of the derivatives: an activation multiplies an error of its argument by at most this. The default is 1.
 LIPSCHITZ = {"hardswish": 1.5, "gelu": 1.13, "gelu_tanh": 1.13, "silu": 1.1, "mish": 1.09}
-ULPS = {"gelu": 4, "gelu_tanh": 4, "mish": 4, "softplus": 4}  # in float32; of the others 2
+ULPS = {"gelu": 4, "gelu_tanh": 4, "mish": 4, "softplus": 4}  # in float32; the default is 2
 
 
 def errors(activation, v, y):
-    """Return the errors of y, which should be the activation of v, in units of what they may be.
+    """Return the errors of y, the computed activation of v, in units of the allowed error.
 
-    2 ULP in float32, of some activations more; 4 ULP in float64; or 2**-48 |v| and 2**-106 |v| where that is more,
-    which is of use far out alone, where the result is next to nothing.
+    The allowed error is 2 ULP in float32, or the activation's ULPS, and 4 ULP in float64. It is at least 2**-48 |v| in
+    float32 and 2**-106 |v| in float64. This minimum matters only for a large v whose result is close to 0.
     """
     name = activation if isinstance(activation, str) else activation[0]
     value = exact(activation, v)
@@ -185,7 +185,7 @@ def errors(activation, v, y):
         ulp = np.spacing(abs(rounded)).astype(value.dtype)
     units = 4 if v.dtype == np.float64 else ULPS.get(name, 2)
     far = abs(v.astype(value.dtype)) * value.dtype.type(2) ** (-48 if v.dtype == np.float32 else -106)
-    # The digits that the wider type itself may lose: a number of the size of 700 in an exponent.
+    # Rounding of the wider type itself, which an exponent near 700 enlarges.
     own = 1000 * np.finfo(value.dtype).eps * abs(value) if v.dtype == np.float64 else 0
     with np.errstate(all="ignore"):
         return np.where(y == rounded, 0, abs(y.astype(value.dtype) - value) / np.maximum(units * ulp + own, far))

@@ -1,6 +1,6 @@
-"""Arrays whose first or last byte lies against a page that cannot be accessed: what reads or writes beyond them dies.
+"""Arrays whose first or last byte lies against an inaccessible page, so that access beyond them kills the process.
 
-For processes of their own (see test_bounds.py): a fault would end the whole suite.
+Use them in child processes only (see test_bounds.py): a fault would end the whole suite.
 """
 
 import ctypes
@@ -15,7 +15,7 @@ _libc = ctypes.CDLL(None, use_errno=True)
 
 
 def extent(array):
-    """Return where the elements' bytes begin, from the first element on, and how many there are up to the last."""
+    """Return the offset of the lowest byte from the first element, and the number of bytes up to the last one."""
     if array.size == 0:
         return 0, 0
     steps = [(n - 1) * step for n, step in zip(array.shape, array.strides, strict=True)]
@@ -24,7 +24,7 @@ def extent(array):
 
 
 class Pages:
-    """Memory, filled with a pattern, between two pages that cannot be accessed."""
+    """Memory that is filled with a pattern and lies between two inaccessible pages."""
 
     def __init__(self, nbytes):
         self.size = -(-nbytes // PAGE) * PAGE
@@ -38,9 +38,9 @@ class Pages:
 
 
 class Guarded:
-    """An array with the shape, dtype and strides of `like`, all of whose bytes lie at one side of guarded memory.
+    """An array with the shape, dtype and strides of `like`, whose bytes lie at one side of guarded memory.
 
-    An array without elements begins on the page that cannot be accessed.
+    An array without elements begins on the inaccessible page.
     """
 
     def __init__(self, like, side):
@@ -52,7 +52,7 @@ class Guarded:
         self.array = np.ndarray(buffer=self.pages.memory, offset=PAGE + self.offset, **self.where)
 
     def assert_wrote_only(self, expected):
-        """The array has the bits of `expected`, and all around it is the pattern still."""
+        """Check that the array has the bits of `expected`, and that the rest still holds the pattern."""
         clean = np.full_like(self.pages.bytes, PATTERN)
         if clean.size:
             np.ndarray(buffer=clean, offset=self.offset, **self.where)[...] = expected
@@ -61,7 +61,7 @@ class Guarded:
 
 
 def put(array, side):
-    """Return a guarded copy of `array`, with its strides."""
+    """Return a guarded copy of `array`, with the same strides."""
     guarded = Guarded(array, side).array
     guarded[...] = array
     return guarded

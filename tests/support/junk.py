@@ -1,4 +1,4 @@
-"""Arguments that make no sense, for hypothesis, and what a call may answer."""
+"""Nonsensical arguments for hypothesis, and the exceptions that a call may raise for them."""
 
 import hypothesis.strategies as st
 import numpy as np
@@ -9,7 +9,7 @@ def swapped(array):
     return array.astype(array.dtype.newbyteorder(">" if np.little_endian else "<"))
 
 
-# Junk, and a little sense in it. Sizes are small, or so large that nothing of the kind can be had.
+# Junk, with some sensible values. Sizes are small, or too large for any memory.
 whole = st.one_of(st.integers(-3, 12), st.sampled_from([2**31, 2**50, 2**62, 2**63 - 1, 2**63, -(2**63), 10**40]))
 junk = st.recursive(
     st.one_of(
@@ -53,10 +53,10 @@ DOCUMENTED = (ValueError, TypeError, NotImplementedError, MemoryError)
 
 
 def only(chosen):
-    """Draw some of these keywords, none more often than not."""
+    """Return a strategy that draws some of these keywords."""
     return st.fixed_dictionaries({}, optional=chosen)
 
 
 def documented(error):
-    """A message; of MemoryError Python makes none."""
+    """Check that an exception has a message; Python raises MemoryError without one."""
     assert str(error) or isinstance(error, MemoryError)

@@ -1,4 +1,4 @@
-"""The register of x86 that holds the floating-point state of a thread: rounding, flushing, traps and flags."""
+"""MXCSR, the x86 register with a thread's floating-point state: rounding, flushing, traps and flags."""
 
 import ctypes
 import mmap
@@ -8,7 +8,7 @@ import pytest
 
 
 def machine_code(code, result, *arguments):
-    """Make a function of machine code; skip where that is not possible."""
+    """Return a function made of machine code, or skip the test if that is not possible."""
     if platform.machine() not in ("x86_64", "AMD64"):
         pytest.skip("MXCSR is a register of x86")
     try:
@@ -24,7 +24,7 @@ def machine_code(code, result, *arguments):
 
 class Mxcsr:
     DEFAULT, FLUSH, DOWN, UP, TO_ZERO, FLAGS = 0x1F80, 0x8040, 0x2000, 0x4000, 0x6000, 0x3F
-    UNMASKED = ~0x0680  # invalid operation, division by zero and overflow are SIGFPE
+    UNMASKED = ~0x0680  # invalid operations, divisions by zero and overflows raise SIGFPE
 
     def __init__(self):
         self._load = machine_code(b"\x0f\xae\x17\xc3", None, ctypes.c_void_p)  # ldmxcsr [rdi]; ret

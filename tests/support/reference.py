@@ -1,7 +1,7 @@
-"""The definition of the operation, in NumPy: it shares nothing with the package.
+"""The definition of the operation in NumPy. It uses nothing of the package.
 
-`exact` computes the sum in a wider type, with the bound that every result must keep; `canonical` computes the very bits
-of the canonical order, one correctly rounded multiply-add after another.
+`exact` computes the sum in a wider type, with the bound that every result must keep. `canonical` computes the bits of
+the canonical order, one correctly rounded multiply-add after another.
 """
 
 import math
@@ -19,26 +19,26 @@ def spatial(layout):
 
 
 def per_axis(value, layout):
-    """`value`, one integer or one for each spatial axis, as one for each of D, H and W."""
+    """Return `value`, one integer or one for each spatial axis, as one integer for each of D, H and W."""
     values = dict(zip(spatial(layout), value, strict=True)) if isinstance(value, (tuple, list)) else {}
     return [int(values.get(axis, 0 if values else value)) if axis in layout else None for axis in "DHW"]
 
 
 def channels_first(x, layout):
-    """View x as (N, C, D, H, W), with axes of length 1 where the layout has none."""
+    """Return a view of x as (N, C, D, H, W), with axes of length 1 in place of missing axes."""
     x = x.transpose([layout.index(axis) for axis in AXES if axis in layout])
     return x[tuple(slice(None) if axis in layout else None for axis in AXES)]
 
 
 def in_layout(y, layout):
-    """View an array (N, C, D, H, W) in the axes of the layout."""
+    """Return a view of an (N, C, D, H, W) array with the axes of the layout."""
     y = y[tuple(slice(None) if axis in layout else 0 for axis in AXES)]
     kept = [axis for axis in AXES if axis in layout]
     return y.transpose([kept.index(axis) for axis in layout])
 
 
 def source(x, layout, stride, padding):
-    """Return x at the source pixel of every output pixel, (N, C, D, H, W), and where that lies inside the image."""
+    """Return x at the source pixel of every output pixel, (N, C, D, H, W), and a mask of those inside the image."""
     x = channels_first(x, layout)
     inside = np.ones((1, 1, 1), bool)
     for i, (s, p) in enumerate(zip(per_axis(stride, layout), per_axis(padding, layout), strict=True)):
@@ -65,7 +65,7 @@ def exact(x, weight, bias=None, *, layout="NCHW", stride=1, padding=0, groups=1,
     """Return the sum before the activation, in a wider type, and the bound of a result in x's type."""
     wide = np.float64 if x.dtype == np.float32 else np.longdouble
     src, inside = source(x.astype(wide), layout, stride, padding)
-    c_out, c = weight.shape  # c: the input channels that one output channel sees
+    c_out, c = weight.shape  # c: input channels of a group
     w = weight.astype(x.dtype).astype(wide).reshape(groups, c_out // groups, c)
     src = src.reshape(src.shape[0], groups, c, *src.shape[2:])
 
@@ -83,12 +83,12 @@ def exact(x, weight, bias=None, *, layout="NCHW", stride=1, padding=0, groups=1,
     magnitude = total(abs(w), abs(src), *(None if a is None else abs(a) for a in (bias, residual)))
     terms, info = c + 2, np.finfo(x.dtype)
     nu = terms * wide(info.eps) / 2
-    own = terms * np.finfo(wide).eps  # what the wider type itself may be off, 2**-29 (2**-11) of the bound
+    own = terms * np.finfo(wide).eps  # error of the wider type itself, 2**-29 (float64: 2**-11) of the bound
     return value, (nu / (1 - nu) + own) * magnitude + terms * wide(info.smallest_subnormal)
 
 
 def assert_within_bound(y, value, bound, activation=None):
-    """Every element within the bound of the exact value; NaN is not. (relu brings values closer, never apart.)"""
+    """Check that every element is within the bound of the exact value, and not NaN; relu only reduces errors."""
     value = relu(value) if activation else value
     assert y.shape == value.shape
     good = abs(y.astype(value.dtype) - value) <= bound
@@ -96,7 +96,10 @@ def assert_within_bound(y, value, bound, activation=None):
 
 
 def fma(a, b, c):
-    """a*b + c, rounded once: float32 by rounding to odd in float64 (Boldo and Melquiond), float64 by fractions."""
+    """Return a*b + c, rounded once.
+
+    float32 is rounded to odd in float64 first (Boldo and Melquiond), float64 is computed by fractions.
+    """
     if a.dtype == np.float64:
         with np.errstate(all="ignore"):
             return _fma_float64(a, b, c)
@@ -104,7 +107,7 @@ def fma(a, b, c):
         product, c = a.astype(np.float64) * b.astype(np.float64), c.astype(np.float64)  # the product is exact
         total = np.asarray(product + c)
         part = total - product
-        error = (product - (total - part)) + (c - part)  # total + error is the sum exactly
+        error = (product - (total - part)) + (c - part)  # total + error is exactly the sum
         bits = total.view(np.int64)
         away = np.where((error > 0) == (total > 0), 1, -1)
         odd = np.where(np.isfinite(total) & (error != 0) & (bits & 1 == 0), bits + away, bits)
@@ -138,7 +141,7 @@ def canonical(x, weight, bias=None, *, layout="NCHW", stride=1, padding=0, group
 
 
 def assert_same_bits(y, expected):
-    """The same shape, dtype and bits, signs of zeros included; any NaN is as good as any other."""
+    """Check that shape, dtype and bits are the same, including signs of zeros; all NaNs are equal."""
     assert y.shape == expected.shape
     assert y.dtype == expected.dtype
     both_nan = np.isnan(y) & np.isnan(expected)

@@ -1,4 +1,4 @@
-"""Drawn problems of the soak run: each a dictionary of plain values, from which all arrays follow."""
+"""Random problems of the soak run: dictionaries of plain values that determine all arrays."""
 
 import definitions
 import numpy as np
@@ -6,8 +6,8 @@ import pointwise as pw
 import reference
 import views
 
-INTEGERS = ("uint8", "int8", "uint16", "int16")  # of x, with a float32 layer
-# Of small integers these give exact results; of the others the definition is met as nearly as `nearly` says.
+INTEGERS = ("uint8", "int8", "uint16", "int16")  # dtypes of x for a float32 layer
+# EXACT activations give exact results for small integers. The error of ROUNDED ones is bounded by `nearly`.
 EXACT = [None, "relu", "relu6", ("clip", -3, 5), ("leaky_relu", 0.25)]
 PIECEWISE = ("relu", "relu6", "clip", "leaky_relu")
 ROUNDED = [("elu", 0.75) if name == "elu" else name for name in definitions.NAMES if name not in PIECEWISE]
@@ -18,7 +18,7 @@ class Mismatch(Exception):
 
 
 def of_length(rng, layout, total):
-    """Return lengths of the spatial axes with about so many pixels."""
+    """Return lengths of the spatial axes with about `total` pixels."""
     axes = reference.spatial(layout)
     lengths, rest = {}, max(int(total), 0)
     for axis in axes[:-1]:
@@ -30,7 +30,7 @@ def of_length(rng, layout, total):
 
 
 def draw(rng, *, layer=None):
-    """Draw a problem; with the `layer` of another one, where that is given."""
+    """Draw a problem, with the `layer` of another problem if it is given."""
     if layer is None:
         layout = str(rng.choice(reference.LAYOUTS))
         axes = len(reference.spatial(layout))
@@ -59,7 +59,7 @@ def draw(rng, *, layer=None):
         }
     c_out, c = layer["weight"]
     layout = layer["how"]["layout"]
-    # Few steps should be long ones; and the reference multiplies float64 in wider numbers, slowly.
+    # Most steps should be short, and the reference computes float64 slowly, in a wider type.
     macs = 10 ** rng.uniform(2, 6.3 if layer["dtype"] == "float32" else 5)
     n = int(rng.choice([0, 1, 1, 1, 2, 3]))
     c_in = c * layer["how"]["groups"]
@@ -95,7 +95,7 @@ def make(layer):
 
 
 class Arrays:
-    """The arrays of a call, and what must come of them."""
+    """The arrays of a call, and its expected result."""
 
     def __init__(self, problem):
         rng, layer = np.random.default_rng(problem["seed"]), problem["layer"]
@@ -103,7 +103,7 @@ class Arrays:
         self.activation, self.exact = how.pop("activation"), layer["integers"]
         self.weight, self.bias = parameters(layer)
         plain = numbers(rng, self.exact, problem["x"], dtype)
-        if problem["x_dtype"] != dtype:  # integers of the whole range have sums that are not exact
+        if problem["x_dtype"] != dtype:  # sums of integers of the whole range are not exact
             limits = np.iinfo(problem["x_dtype"])
             plain = plain.clip(limits.min, 8) if self.exact else rng.integers(limits.min, limits.max, plain.shape)
         plain = plain.astype(problem["x_dtype"])
@@ -130,7 +130,7 @@ class Arrays:
                 self.residual = self.out
 
     def check(self, y):
-        """Raise `Mismatch` where y is not the result, or something else was written."""
+        """Raise `Mismatch` if y is not the expected result, or if anything else was written."""
         try:
             if self.out is not None:
                 assert y is self.out, "out is not returned"
@@ -150,7 +150,8 @@ class Arrays:
         if self.activation is None:
             reference.assert_within_bound(y, self.value, self.bound)
             return
-        # What the sum may be off, stretched, and what the function rounds: numbers of the size of v, or of 1.
+        # The bound is the error of the sum times the Lipschitz constant, plus the rounding of the activation itself.
+        # The rounding grows with |v| and is at least that of 1.
         name = self.activation if isinstance(self.activation, str) else self.activation[0]
         bound = 0 if self.exact else definitions.LIPSCHITZ.get(name, 1) * self.bound.astype(np.float64)
         rounded = 0 if name in PIECEWISE else np.maximum(abs(value) + bound, 1)
@@ -160,7 +161,7 @@ class Arrays:
 
 
 def run(problem, layer=None):
-    """Compute a problem, by `layer` where it is given, else by `pw.conv`, and check what comes."""
+    """Compute a problem by `layer`, or by `pw.conv` if it is None, and check the result."""
     arrays = Arrays(problem)
     how = {"residual": arrays.residual, "out": arrays.out, "input_scale": arrays.scale}
 

@@ -1,4 +1,4 @@
-"""Calls of the soak run that must fail: with this exception, a message that names the argument, and `out` untouched."""
+"""Calls that must fail with a given exception, a message that names the argument, and `out` unchanged."""
 
 import numpy as np
 import pointwise as pw
@@ -11,9 +11,9 @@ def longer(shape, axis=0):
 
 
 def wrong(arrays, layout, out):
-    """Return, for each argument, values that do not fit: (name, value, exception)."""
+    """Return values that do not fit, for each argument: (name, value, exception)."""
     x, weight, shape = arrays.x, arrays.weight, arrays.shape
-    dtype = weight.dtype  # of all arrays but x, which may be integers
+    dtype = weight.dtype  # all arrays have it except x, which may be integers
     other = np.float64 if dtype == np.float32 else np.float32
     read_only = out[...]
     read_only.flags.writeable = False
@@ -48,14 +48,14 @@ def wrong(arrays, layout, out):
 
 
 def run_wrong(rng, problem):
-    """Make one argument wrong; return what was wrong, for the report."""
+    """Make one argument wrong, check the exception, and return a line for the report."""
     arrays = Arrays(problem | {"residual": None, "out": False})
     how = problem["layer"]["how"]
     out, base = views.empty(problem["ways"][2], arrays.shape, arrays.weight.dtype)
     cases = wrong(arrays, how["layout"], out)
     name, value, exception = cases[rng.integers(len(cases))]
     if name in ("groups",) and len(arrays.weight) == 0:
-        return []  # any number divides none
+        return []  # any number of groups divides 0 channels
     before = base.tobytes()
     good = {"x": arrays.x, "weight": arrays.weight, "bias": arrays.bias, "out": out, "input_scale": arrays.scale}
     said = ""

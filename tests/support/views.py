@@ -1,7 +1,7 @@
-"""Ways for an array to lie in memory. Each makes a buffer and takes the array out of it.
+"""Ways for an array to lie in memory. Each way makes a buffer and takes the array out of it.
 
-The rest of the buffer is poison (all bits set: NaN), so that what is read beside the array spoils the result, and what
-is written there is found.
+The rest of the buffer is poison (all bits set: NaN). So a read beside the array spoils the result, and a write beside
+it is found.
 """
 
 import numpy as np
@@ -17,10 +17,10 @@ def _misaligned(base, shape, dtype):
 
 
 def _record(dtype):
-    return np.dtype([("tag", "u1"), ("value", dtype)])  # 5 or 9 bytes: strides that are no multiple of the item size
+    return np.dtype([("tag", "u1"), ("value", dtype)])  # 5 or 9 bytes, so strides are no multiples of the item size
 
 
-# name: (make the buffer for a shape and dtype, take the array out of the buffer)
+# name: (makes the buffer for a shape and dtype, takes the array out of the buffer)
 WAYS = {
     "contiguous": (np.empty, lambda base, shape, dtype: base),
     "strided": (
@@ -50,7 +50,7 @@ WAYS = {
 
 
 def empty(way, shape, dtype):
-    """Return an array of poison that lies this way, and its buffer."""
+    """Return an array of poison that lies in this way, and its buffer."""
     make, take = WAYS[way]
     shape, dtype = tuple(shape), np.dtype(dtype)
     base = make(shape, dtype)
@@ -59,14 +59,14 @@ def empty(way, shape, dtype):
 
 
 def put(way, array):
-    """Return a copy of `array` that lies this way."""
+    """Return a copy of `array` that lies in this way."""
     view, _ = empty(way, array.shape, array.dtype)
     view[...] = array
     return view
 
 
 def assert_wrote_only(way, base, expected):
-    """The array in `base` has the bits of `expected`, and all around it is poison still."""
+    """Check that the array in `base` has the bits of `expected`, and that the rest is still poison."""
     view, clean = empty(way, expected.shape, expected.dtype)
     view[...] = expected
     assert base.tobytes() == clean.tobytes()
