@@ -181,7 +181,8 @@ TEST(Blocking, RefusesWhatCannotRun) {
   work.k = 0;
   for (const Candidate& c : candidates(work, wide))
     if (wide[c.blocking.kernel_row].refuses == nullptr) {
-      EXPECT_EQ(std::string(c.refused ? c.refused : ""), c.blocking.packing == Packing::none ? "" : "nothing to pack");
+      EXPECT_EQ(std::string(c.refused ? c.refused : ""),
+                c.blocking.packing == Packing::none ? "" : "there are no input channels to pack");
     }
 }
 
