@@ -194,9 +194,10 @@ class Conv(_core.Layer):
     input_scale count as zeros. Subnormal results, those of partial sums included, become zeros. Zeros keep the sign of
     the number. The attribute `bias` holds the flushed numbers. On CPUs other than x86 `flush_subnormals` has no effect.
 
-    Let C be the input channels of a group. Before the activation, an element differs from the exact value by at most::
+    Let C be the input channels of a group and K = ceil(C/256). Before the activation, an element differs from the
+    exact value by at most::
 
-        gamma(C + 2)*(sum(abs(w)*abs(x)) + abs(b) + abs(residual)) + (C + 2)*tiny
+        gamma(min(C, 256) + K + 2)*(sum(abs(w)*abs(x)) + abs(b) + abs(residual)) + (C + K + 1)*tiny
 
     Here ``gamma(n) = n*u/(1 - n*u)`` and u is half of ``numpy.finfo(dtype).eps`` (Higham, "Accuracy and Stability of
     Numerical Algorithms", 2002, section 3.1). With `flush_subnormals`, ``tiny`` is ``numpy.finfo(dtype).tiny``, the

@@ -385,6 +385,7 @@ TEST(Blocking, KeepsItsInvariants) {
       if (b.k_block >= work.k) {
         ASSERT_EQ(b.sums, 0);
       } else {
+        ASSERT_EQ(b.k_block % pointwise::chunk_channels, 0);
         const bool channel_rows = row.rows == Rows::channels;
         const int64_t tile_channels = channel_rows ? panel : std::max<int64_t>(panel, row.nr * row.lanes);
         const int64_t sums_pixels = ceil_div(b.n_block, tile_pixels) * tile_pixels;

@@ -65,8 +65,11 @@ constexpr pointwise::DType dtype_of() {
 // residual; `magnitude` is the sum of their absolute values.
 template <class T>
 double error_bound(int64_t inputs, double magnitude) {
-  const double u = std::numeric_limits<T>::epsilon() / 2, n = static_cast<double>(inputs + 2);
-  return n * u / (1 - n * u) * magnitude + n * std::numeric_limits<T>::denorm_min();
+  const int64_t chunks = (inputs + 255) / 256;
+  const double u = std::numeric_limits<T>::epsilon() / 2;
+  const double n = static_cast<double>(std::min<int64_t>(inputs, 256) + chunks + 2);
+  const double tiny = static_cast<double>(inputs + chunks + 1) * std::numeric_limits<T>::denorm_min();
+  return n * u / (1 - n * u) * magnitude + tiny;
 }
 
 // Returns true if the error of `got` is within the bound. `want` may have been rounded once to T. Returns false if

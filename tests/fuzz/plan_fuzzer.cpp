@@ -171,7 +171,7 @@ void hold_plan(const Plan& plan, const Shape& output, int threads) {
     POINTWISE_HOLDS(b.packed >= 0 && b.sums >= 0 && b.copy >= 0 && b.weights >= 0 && b.cycles >= 0);
     POINTWISE_HOLDS(b.packed <= plan.workspace.size(Region::packed) && b.sums <= plan.workspace.size(Region::sums) &&
                     b.copy <= plan.workspace.size(Region::copy) && b.weights <= plan.workspace.size(Region::panels));
-    POINTWISE_HOLDS(b.k_block >= box.k || b.sums > 0);
+    POINTWISE_HOLDS(b.k_block >= box.k || (b.sums > 0 && b.k_block % pointwise::chunk_channels == 0));
     pieces += b.pieces;
     computed += static_cast<__int128>(pixels) * lowered.groups * lowered.m;
   }

@@ -180,7 +180,7 @@ def hard_numbers(rng, shape, dtype):
 
 @canonical_only
 class TestCanonicalOrder:
-    """Results have the bits of acc = bias or +0; acc = fma(w_i, x_i, acc) for i ascending; += residual; activation."""
+    """Results have the bits of the canonical order, see `reference.canonical`."""
 
     @pytest.mark.parametrize("layout", reference.LAYOUTS)
     @pytest.mark.parametrize("groups", [1, 2])
@@ -198,7 +198,10 @@ class TestCanonicalOrder:
     @pytest.mark.parametrize("layout", LAYOUTS)
     @pytest.mark.parametrize(
         ("c_in", "c_out", "pixels"),
-        [(1, 70, 150), (3, 3, 700), (16, 33, 49), (65, 17, 29), (129, 66, 97), (300, 20, 1), (2051, 20, 30)],
+        [
+            *((1, 70, 150), (3, 3, 700), (16, 33, 49), (65, 17, 29), (129, 66, 97), (256, 5, 40), (257, 40, 49)),
+            *((300, 20, 1), (512, 9, 33), (513, 24, 49), (2051, 20, 30)),
+        ],
     )
     def test_float32(self, layout, c_in, c_out, pixels, rng):
         x = hard_numbers(rng, shaped(layout, 2, c_in, pixels), np.float32)
@@ -228,6 +231,29 @@ class TestCanonicalOrder:
         residual = np.full((20, 40), -3e38, np.float32)
         assert (pw.conv(x[:1], weight[:, :1], big, layout="CW", residual=residual) == np.inf).all()
         assert (pw.conv(x[:1], weight[:, 2:], big, layout="CW", residual=residual) == np.float32(-3e38)).all()
+
+    @pytest.mark.parametrize("layout", LAYOUTS)
+    @pytest.mark.parametrize("pixels", [1, 30])
+    def test_chunks_of_256_channels(self, layout, pixels, dtype):
+        """3e38 in each of two chunks and -6e38 in the third: the first two overflow only if they are added."""
+        big = np.finfo(dtype).max / dtype.type(1.5)
+        x = np.ones(shaped(layout, 1, 768, pixels), dtype)
+        weight = np.zeros((20, 768), dtype)
+        weight[:, [0, 256]] = big
+        weight[:, [1, 257]] = -big
+        assert (pw.conv(x, weight, layout=layout) == 0).all()
+        weight[:, [1, 257]] = 0
+        assert (pw.conv(x, weight, layout=layout) == np.inf).all()
+        weight[:, 0] = -0.0  # a later chunk starts at +0 and is added to the total, so -0.0 does not stay
+        weight[:, 256] = 0
+        assert not np.signbit(pw.conv(x, weight, np.full(20, -0.0, dtype), layout=layout)).any()
+
+    @pytest.mark.parametrize(("channels", "bar"), [(4096, 2.6e-6), (65536, 3.6e-6)])
+    def test_long_sums(self, channels, bar):
+        """The relative error of 0.1 times ones stays small."""
+        y = pw.conv(np.ones((1, channels, 2, 3), np.float32), np.full((5, channels), np.float32(0.1)))
+        exact = channels * float(np.float32(0.1))
+        assert (abs(y - exact) <= bar * exact).all()
 
 
 @canonical_only

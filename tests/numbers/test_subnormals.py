@@ -59,7 +59,7 @@ def test_the_bound_has_the_smallest_normal_number_in_place_of_the_smallest_subno
     value, bound = reference.exact(*counted, layout=layout, residual=flushed(residual))
     wide = bound.dtype.type
     info = np.finfo(dtype)
-    bound += (c_in + 2) * (wide(info.tiny) - wide(info.smallest_subnormal))
+    bound += (c_in - (-c_in // reference.CHUNK) + 1) * (wide(info.tiny) - wide(info.smallest_subnormal))
     layer = pw.Conv(weight, bias, layout=layout, flush_subnormals=True)
     for threads in (1, 3):
         with pw.num_threads(threads):

@@ -11,6 +11,7 @@ from functools import partial
 import numpy as np
 
 AXES = "NCDHW"
+CHUNK = 256  # input channels of a partial sum
 LAYOUTS = ["NCHW", "NHWC", "NCW", "NWC", "NCDHW", "NDHWC", "NC", "CHW", "HWC", "CW", "WC", "CDHW", "DHWC", "C"]
 
 
@@ -81,10 +82,10 @@ def exact(x, weight, bias=None, *, layout="NCHW", stride=1, padding=0, groups=1,
 
     value = total(w, src, bias, residual)
     magnitude = total(abs(w), abs(src), *(None if a is None else abs(a) for a in (bias, residual)))
-    terms, info = c + 2, np.finfo(x.dtype)
-    nu = terms * wide(info.eps) / 2
-    own = terms * np.finfo(wide).eps  # error of the wider type itself, 2**-29 (float64: 2**-11) of the bound
-    return value, (nu / (1 - nu) + own) * magnitude + terms * wide(info.smallest_subnormal)
+    chunks, info = -(-c // CHUNK), np.finfo(x.dtype)
+    nu = (min(c, CHUNK) + chunks + 2) * wide(info.eps) / 2
+    own = (c + 2) * np.finfo(wide).eps  # error of the wider type itself, 2**-29 (float64: 2**-11) of the bound
+    return value, (nu / (1 - nu) + own) * magnitude + (c + chunks + 1) * wide(info.smallest_subnormal)
 
 
 def assert_within_bound(y, value, bound, activation=None):
@@ -124,16 +125,27 @@ def _fma_float64(a, b, c):
 
 
 def canonical(x, weight, bias=None, *, layout="NCHW", stride=1, padding=0, groups=1, activation=None, residual=None):
-    """Return the bits of the canonical order: acc = bias or +0; acc = fma(w_i, x_i, acc); += residual; activation."""
+    """Return the bits of the canonical order.
+
+    The sum of the first chunk of channels starts at bias or +0, every later one at +0: acc = fma(w_i, x_i, acc). Each
+    later sum is added to the total. Then residual and activation.
+    """
     dtype, c_out, per_group = x.dtype, weight.shape[0], weight.shape[1]
     src, inside = source(x, layout, stride, padding)
     shape = (src.shape[0], c_out, *src.shape[2:])
     start = np.zeros(c_out, dtype) if bias is None else bias.astype(dtype)
     acc = np.broadcast_to(start[:, None, None, None], shape)
     group = np.arange(c_out) // max(c_out // groups, 1)
+    total = acc
     for i in range(per_group):
+        if i % CHUNK == 0:
+            acc = acc if i == 0 else np.zeros(shape, dtype)
         step = fma(weight[:, i].astype(dtype)[:, None, None, None], src[:, group * per_group + i], acc)
         acc = np.where(inside, step, acc)
+        if i + 1 == per_group or (i + 1) % CHUNK == 0:
+            with np.errstate(all="ignore"):
+                total = acc if i < CHUNK else np.where(inside, total + acc, total)
+    acc = total
     if residual is not None:
         with np.errstate(all="ignore"):
             acc = acc + channels_first(residual, layout)

@@ -10,7 +10,8 @@
 // CPUs with half-width units compute the half vector in half of the time. Other CPUs gain from pairs.h instead.
 //
 // V needs more than common.h lists: a type Half with half of the lanes, and widen(half), whose upper lanes are zeros.
-// Half has lanes, fill(number), broadcast(p), load(p), store(p), first(n), store(p, mask), max(a, b) and fma(a, b, c).
+// Half has lanes, fill(number), broadcast(p), load(p), store(p), first(n), store(p, mask), add(a, b), max(a, b) and
+// fma(a, b, c).
 //
 // To save registers, rows share pointers and empty asm statements hide values, as in pixel_rows_column (tile.h).
 #pragma once
@@ -70,6 +71,8 @@ __attribute__((noinline)) void half_rows_column(const Column& t) {
   for (int64_t tile = t.tiles; tile > 0; --tile) {
     V acc[MR][Whole > 0 ? Whole : 1];
     Half half[MR][1];
+    Totals<V, MR, (Whole > 0 ? Whole : 1)> totals;
+    Totals<Half, MR, 1> half_totals;
     POINTWISE_UNROLL
     for (int r = 0; r < MR; ++r) {
       for (int j = 0; j < Whole; ++j) acc[r][j] = V::load(bias + j * vector);
@@ -83,23 +86,31 @@ __attribute__((noinline)) void half_rows_column(const Column& t) {
     }
     ptrdiff_t third = sharing > 3 ? 3 * x_pixel : 0;
     if (sharing > 3) asm("" : "+r"(third));
-    for (int64_t i = input_channels; i > 0; --i) {
-      V channels[Whole + 1];
-      POINTWISE_UNROLL
-      for (int j = 0; j < Whole; ++j) channels[j] = V::load(w + j * panel);
-      const Half rest = Half::load(w + Whole * panel);
-      POINTWISE_UNROLL
-      for (int r = 0; r < MR; ++r) {
-        const char* const from_x = x[r / sharing] + (r % sharing == 3 ? third : r % sharing * x_pixel);
+    for (int64_t left = input_channels;;) {
+      for (int64_t i = smaller(left, chunk_channels); i > 0; --i) {
+        V channels[Whole + 1];
         POINTWISE_UNROLL
-        for (int j = 0; j < Whole; ++j) acc[r][j] = V::fma(V::broadcast(from_x), channels[j], acc[r][j]);
-        asm volatile("" ::: "memory");  // loads the pixel a second time: see V::fma_half
-        half[r][0] = Half::fma(Half::broadcast(from_x), rest, half[r][0]);
+        for (int j = 0; j < Whole; ++j) channels[j] = V::load(w + j * panel);
+        const Half rest = Half::load(w + Whole * panel);
+        POINTWISE_UNROLL
+        for (int r = 0; r < MR; ++r) {
+          const char* const from_x = x[r / sharing] + (r % sharing == 3 ? third : r % sharing * x_pixel);
+          POINTWISE_UNROLL
+          for (int j = 0; j < Whole; ++j) acc[r][j] = V::fma(V::broadcast(from_x), channels[j], acc[r][j]);
+          asm volatile("" ::: "memory");  // loads the pixel a second time: see V::fma_half
+          half[r][0] = Half::fma(Half::broadcast(from_x), rest, half[r][0]);
+        }
+        w += panel_row;
+        POINTWISE_UNROLL
+        for (int p = 0; p < pointers; ++p) x[p] += x_channel;
       }
-      w += panel_row;
-      POINTWISE_UNROLL
-      for (int p = 0; p < pointers; ++p) x[p] += x_channel;
+      left -= chunk_channels;
+      if (left <= 0) break;
+      if constexpr (Whole > 0) totals.end_chunk(acc);
+      half_totals.end_chunk(half);
     }
+    if constexpr (Whole > 0) totals.end_sum(acc);
+    half_totals.end_sum(half);
     if (Residual || t.epilogue.activate) {
       V sums[MR][Whole + 1];
       POINTWISE_UNROLL

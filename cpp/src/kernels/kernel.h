@@ -1,14 +1,18 @@
 // The contract between the driver (product/driver.cpp) and the kernels.
 //
-// A kernel call computes one block, a rectangle of pixels x output channels. For each element it does, in this order:
+// A kernel call computes one block, a rectangle of pixels x output channels. Input channels form chunks of 256. For
+// each element a kernel does, in this order:
 //
-//     acc = bias
-//     acc = fma(weight[i], x[i], acc)      for each input channel i, ascending
-//     acc = acc + residual                 if there is one
-//     y   = activation(acc)                stored once
+//     total = bias                             the first chunk begins with the bias
+//     total = fma(weight[i], x[i], total)      for each input channel i of the first chunk, ascending
+//     sum   = +0                               for each later chunk, ascending
+//     sum   = fma(weight[i], x[i], sum)        for each input channel i of the chunk, ascending
+//     total = total + sum
+//     total = total + residual                 if there is one
+//     y     = activation(total)                stored once
 //
-// This order is a promise to users: the bits of a result do not depend on the tile. So a kernel never splits a sum into
-// several accumulators and never reorders it. (Portable kernels round the product before they add it.)
+// This order is a promise to users: the bits of a result do not depend on the tile. So a kernel never splits or
+// reorders a sum in another way. (Portable kernels round the product before they add it.)
 //
 // Weights are packed into panels. A panel holds W = panel_width<T>() output channels, which are 64 bytes of numbers:
 //
@@ -41,6 +45,8 @@
 
 namespace pointwise {
 
+// Number of input channels in a chunk of a sum. Blocks that split the input channels have whole chunks.
+constexpr int64_t chunk_channels = 256;
 // Bytes of one input channel in a panel.
 constexpr int panel_bytes = 64;
 

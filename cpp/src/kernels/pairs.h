@@ -86,6 +86,7 @@ __attribute__((noinline)) void pair_rows_column(const Column& t) {
   char* y = t.y;
   for (int64_t tile = t.tiles; tile > 0; --tile) {
     V sums[Pairs][3];  // of pixel A, of pixel B, and of both
+    Totals<V, Pairs, 3> totals;
     const V start = V::load(bias), start_shared = V::twice(bias + vector);
     POINTWISE_UNROLL
     for (int p = 0; p < Pairs; ++p) {
@@ -98,21 +99,27 @@ __attribute__((noinline)) void pair_rows_column(const Column& t) {
       x[p] = from + sharing * p * x_pixel;
       asm("" : "+r"(x[p]));
     }
-    for (int64_t i = input_channels; i > 0; --i) {
-      const V channels = V::load(w), half = V::twice(w + panel);
-      POINTWISE_UNROLL
-      for (int p = 0; p < Pairs; ++p) {
-        const int r = 2 * p, s = 2 * p + 1;
-        const V a = V::broadcast(x[r / sharing] + r % sharing * x_pixel),
-                b = V::broadcast(x[s / sharing] + s % sharing * x_pixel);
-        sums[p][0] = V::fma(a, channels, sums[p][0]);
-        sums[p][1] = V::fma(b, channels, sums[p][1]);
-        sums[p][2] = V::fma(V::join(a, b), half, sums[p][2]);
+    for (int64_t left = input_channels;;) {
+      for (int64_t i = smaller(left, chunk_channels); i > 0; --i) {
+        const V channels = V::load(w), half = V::twice(w + panel);
+        POINTWISE_UNROLL
+        for (int p = 0; p < Pairs; ++p) {
+          const int r = 2 * p, s = 2 * p + 1;
+          const V a = V::broadcast(x[r / sharing] + r % sharing * x_pixel),
+                  b = V::broadcast(x[s / sharing] + s % sharing * x_pixel);
+          sums[p][0] = V::fma(a, channels, sums[p][0]);
+          sums[p][1] = V::fma(b, channels, sums[p][1]);
+          sums[p][2] = V::fma(V::join(a, b), half, sums[p][2]);
+        }
+        w += panel_row;
+        POINTWISE_UNROLL
+        for (int p = 0; p < pointers; ++p) x[p] += x_channel;
       }
-      w += panel_row;
-      POINTWISE_UNROLL
-      for (int p = 0; p < pointers; ++p) x[p] += x_channel;
+      left -= chunk_channels;
+      if (left <= 0) break;
+      totals.end_chunk(sums);
     }
+    totals.end_sum(sums);
     finish<Residual>(t.epilogue, sums, Paired<V>{t.layout, y, residual, Pairs});
     y += rows * t.layout.y_row;
     if (Residual) residual += rows * t.layout.residual_row;

@@ -18,6 +18,7 @@
 // shows.
 #pragma once
 
+#include "kernels/chunks.h"
 #include "kernels/finish.h"
 
 namespace pointwise {
@@ -85,35 +86,43 @@ __attribute__((noinline)) void channel_rows_column(const Column& t) {
       POINTWISE_UNROLL
       for (int j = 0; j < NR; ++j) acc[r][j] = start;
     }
+    Totals<V, MR, NR> totals;
     if (sums) {
       load_sums<V, MR, NR>(sums, sums_row, acc);
       sums += MR * sums_row;
+      if (input_channels > 0) totals.end_chunk(acc);
     }
     const char *x = pixels_begin, *w = weights;
     char* copy = copy_begin;
-    for (int64_t i = input_channels; i > 0; --i) {
-      V pixels[NR];
-      POINTWISE_UNROLL
-      for (int j = 0; j < NR; ++j) {
-        pixels[j] = L != Last::whole && j == NR - 1 ? V::load(x + j * vector, mask) : V::load(x + j * vector);
-        if (Copy) pixels[j].store(copy + j * vector);
-      }
-      POINTWISE_UNROLL
-      for (int r = 0; r < MR; ++r) {
-        const V weight = V::broadcast(w + r * sizeof(T));
+    for (int64_t left = input_channels;;) {
+      for (int64_t i = smaller(left, chunk_channels); i > 0; --i) {
+        V pixels[NR];
         POINTWISE_UNROLL
         for (int j = 0; j < NR; ++j) {
-          if constexpr (L == Last::half)
-            acc[r][j] = j == NR - 1 ? V::fma_half(w + r * sizeof(T), pixels[j], acc[r][j])
-                                    : V::fma(weight, pixels[j], acc[r][j]);
-          else
-            acc[r][j] = V::fma(weight, pixels[j], acc[r][j]);
+          pixels[j] = L != Last::whole && j == NR - 1 ? V::load(x + j * vector, mask) : V::load(x + j * vector);
+          if (Copy) pixels[j].store(copy + j * vector);
         }
+        POINTWISE_UNROLL
+        for (int r = 0; r < MR; ++r) {
+          const V weight = V::broadcast(w + r * sizeof(T));
+          POINTWISE_UNROLL
+          for (int j = 0; j < NR; ++j) {
+            if constexpr (L == Last::half)
+              acc[r][j] = j == NR - 1 ? V::fma_half(w + r * sizeof(T), pixels[j], acc[r][j])
+                                      : V::fma(weight, pixels[j], acc[r][j]);
+            else
+              acc[r][j] = V::fma(weight, pixels[j], acc[r][j]);
+          }
+        }
+        x += x_channel;
+        w += panel_row;
+        if (Copy) copy += NR * vector;
       }
-      x += x_channel;
-      w += panel_row;
-      if (Copy) copy += NR * vector;
+      left -= chunk_channels;
+      if (left <= 0) break;
+      totals.end_chunk(acc);
     }
+    totals.end_sum(acc);
     finish<Residual>(t.epilogue, acc, Straight<V, NR>{t.layout, y, residual, tile > 1 ? MR : last_rows});
     y += MR * t.layout.y_row;
     if (Residual) residual += MR * t.layout.residual_row;
@@ -151,9 +160,11 @@ __attribute__((noinline)) void pixel_rows_column(const Column& t) {
       POINTWISE_UNROLL
       for (int r = 0; r < MR; ++r) acc[r][j] = start;
     }
+    Totals<V, MR, NR> totals;
     if (sums) {
       load_sums<V, MR, NR>(sums, sums_row, acc);
       sums += MR * sums_row;
+      if (input_channels > 0) totals.end_chunk(acc);
     }
     if (fetch > 0) {
       for (int r = 2 * MR; r < 3 * MR; ++r)
@@ -167,20 +178,26 @@ __attribute__((noinline)) void pixel_rows_column(const Column& t) {
     }
     ptrdiff_t third = 3 * x_pixel;
     asm("" : "+r"(third));
-    for (int64_t i = input_channels; i > 0; --i) {
-      V channels[NR];
-      POINTWISE_UNROLL
-      for (int j = 0; j < NR; ++j) channels[j] = V::load(w + (j / per_panel) * panel + (j % per_panel) * vector);
-      POINTWISE_UNROLL
-      for (int r = 0; r < MR; ++r) {
-        const V pixel = V::broadcast(x[r / sharing] + (r % sharing == 3 ? third : (r % sharing) * x_pixel));
+    for (int64_t left = input_channels;;) {
+      for (int64_t i = smaller(left, chunk_channels); i > 0; --i) {
+        V channels[NR];
         POINTWISE_UNROLL
-        for (int j = 0; j < NR; ++j) acc[r][j] = V::fma(pixel, channels[j], acc[r][j]);
+        for (int j = 0; j < NR; ++j) channels[j] = V::load(w + (j / per_panel) * panel + (j % per_panel) * vector);
+        POINTWISE_UNROLL
+        for (int r = 0; r < MR; ++r) {
+          const V pixel = V::broadcast(x[r / sharing] + (r % sharing == 3 ? third : (r % sharing) * x_pixel));
+          POINTWISE_UNROLL
+          for (int j = 0; j < NR; ++j) acc[r][j] = V::fma(pixel, channels[j], acc[r][j]);
+        }
+        w += panel_row;
+        POINTWISE_UNROLL
+        for (int p = 0; p < pointers; ++p) x[p] += x_channel;
       }
-      w += panel_row;
-      POINTWISE_UNROLL
-      for (int p = 0; p < pointers; ++p) x[p] += x_channel;
+      left -= chunk_channels;
+      if (left <= 0) break;
+      totals.end_chunk(acc);
     }
+    totals.end_sum(acc);
     finish<Residual>(t.epilogue, acc, Straight<V, NR>{t.layout, y, residual, MR});
     from += MR * x_pixel;
     y += MR * t.layout.y_row;

@@ -40,22 +40,32 @@ void unpacked_sums(const char* weights, ptrdiff_t step, int64_t channels, int64_
     }
     i += inputs;
   };
-  if (channels == Squares * lanes) {
-    const int64_t before = weights_before_whole_vectors<V>(weights, step);
-    if (before > 0) part_of_squares(smaller(before, input_channels));
-    for (; i + lanes <= input_channels; i += lanes) {
-      POINTWISE_UNROLL
-      for (int s = 0; s < Squares; ++s) {
-        V v[lanes];
-        V::load_square(weights + s * lanes * step + i * item, step, v);
+  V total[Squares];
+  for (int64_t end = smaller(chunk_channels, input_channels);; end = smaller(end + chunk_channels, input_channels)) {
+    const bool first = i == 0;
+    if (channels == Squares * lanes) {
+      const int64_t before = weights_before_whole_vectors<V>(weights + i * item, step);
+      if (before > 0) part_of_squares(smaller(before, end - i));
+      for (; i + lanes <= end; i += lanes) {
         POINTWISE_UNROLL
-        for (int k = 0; k < lanes; ++k) sum[s] = V::fma(V::broadcast(x + (i + k) * x_channel), v[k], sum[s]);
+        for (int s = 0; s < Squares; ++s) {
+          V v[lanes];
+          V::load_square(weights + s * lanes * step + i * item, step, v);
+          POINTWISE_UNROLL
+          for (int k = 0; k < lanes; ++k) sum[s] = V::fma(V::broadcast(x + (i + k) * x_channel), v[k], sum[s]);
+        }
       }
     }
+    while (i < end) part_of_squares(smaller(lanes, end - i));
+    POINTWISE_UNROLL
+    for (int s = 0; s < Squares; ++s) {
+      total[s] = first ? sum[s] : V::add(total[s], sum[s]);
+      sum[s] = V::fill(0);
+    }
+    if (i == input_channels) break;
   }
-  while (i < input_channels) part_of_squares(smaller(lanes, input_channels - i));
   POINTWISE_UNROLL
-  for (int s = 0; s < Squares; ++s) sum[s].store(sums + s * lanes * item);
+  for (int s = 0; s < Squares; ++s) total[s].store(sums + s * lanes * item);
 }
 
 // Implements KernelTable::multiply_unpacked. Two squares at a time hide the latency of each other's sums. If output

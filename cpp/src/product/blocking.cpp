@@ -80,7 +80,7 @@ void size_blocks(const Work& work, const KernelRow& row, Blocking* b) {
   const bool channel_rows = row.rows == Rows::channels;
   const int64_t unit = channel_rows ? int64_t{row.nr} * row.lanes : row.mr, panel = 64 / work.item;
   const int64_t k = std::max<int64_t>(work.k, 1);
-  b->k_block = k <= most_input_channels ? k : ceil_div(k, ceil_div(k, input_channels_a_call));
+  b->k_block = k <= most_input_channels ? k : round_up(ceil_div(k, ceil_div(k, input_channels_a_call)), chunk_channels);
   const bool split_inputs = b->k_block < k;
   const int64_t bytes = b->k_block * work.item;
 

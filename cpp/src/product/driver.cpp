@@ -1,7 +1,7 @@
 // The loop nest, as drawn in blocking.h. It computes for every image, group, output channel o and pixel p:
 //
 //     acc = bias[o]
-//     for i in input channels:  acc = fma(weights[o][i], src[i][p], acc)
+//     for i in input channels:  acc = fma(weights[o][i], src[i][p], acc)      in chunks, see kernels/kernel.h
 //     dst[o][p] = activation(acc + residual[o][p])
 //
 // The plan cuts this into pieces. Each element of dst is in one piece, and one thread computes a piece.

@@ -54,6 +54,7 @@ struct Vec {
   static Vec exponent(Vec z) { return {_mm512_castsi512_ps(_mm512_slli_epi32(_mm512_castps_si512(z.v), 23))}; }
 
   struct Half {
+    using Number = float;
     static constexpr int lanes = 8;
     __m256 v;
     static __mmask8 first(int n) { return static_cast<__mmask8>((1u << n) - 1); }
@@ -62,6 +63,7 @@ struct Vec {
     void store(char* p) const { _mm256_storeu_ps(reinterpret_cast<float*>(p), v); }
     void store(char* p, __mmask8 mask) const { _mm256_mask_storeu_ps(p, mask, v); }
     static Half fill(float number) { return {_mm256_set1_ps(number)}; }
+    static Half add(Half a, Half b) { return {_mm256_add_ps(a.v, b.v)}; }
     static Half max(Half a, Half b) { return {_mm256_max_ps(a.v, b.v)}; }
     static Half fma(Half a, Half b, Half c) { return {_mm256_fmadd_ps(a.v, b.v, c.v)}; }
   };

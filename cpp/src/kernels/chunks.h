@@ -1,0 +1,58 @@
+// Sums in chunks. A sum over more than chunk_channels input channels is a sum of sums (kernel.h).
+//
+// A tile computes the sums of one chunk in registers. At the end of a chunk it adds them to totals in memory and begins
+// again with zeros. So the loop over input channels has the same registers as without chunks.
+#pragma once
+
+#include "kernels/common.h"
+
+namespace pointwise {
+namespace {
+
+// The totals of a tile of R rows and C vectors, over the chunks that are done.
+template <class V, int R, int C>
+class Totals {
+ public:
+  POINTWISE_INLINE Totals() : at_(reinterpret_cast<char*>(memory_)) { asm("" : "+r"(at_)); }
+
+  // Ends a chunk that is not the last one: adds its sums to the totals, and sets them to zero.
+  POINTWISE_INLINE void end_chunk(V (&sums)[R][C]) {
+    if (any_)
+      move(sums, [](V total, V sum) { return V::add(total, sum); });
+    else
+      move(sums, [](V, V sum) { return sum; });
+    any_ = true;
+  }
+
+  // Ends the last chunk: adds the totals to its sums.
+  POINTWISE_INLINE void end_sum(V (&sums)[R][C]) const {
+    if (!any_) return;
+    POINTWISE_UNROLL
+    for (int r = 0; r < R; ++r) {
+      POINTWISE_UNROLL
+      for (int j = 0; j < C; ++j) sums[r][j] = V::add(V::load(at(r, j)), sums[r][j]);
+    }
+  }
+
+ private:
+  char* at(int r, int j) const { return at_ + (r * C + j) * static_cast<ptrdiff_t>(sizeof(V)); }
+
+  template <class F>
+  POINTWISE_INLINE void move(V (&sums)[R][C], const F& total) {
+    POINTWISE_UNROLL
+    for (int r = 0; r < R; ++r) {
+      POINTWISE_UNROLL
+      for (int j = 0; j < C; ++j) {
+        total(V::load(at(r, j)), sums[r][j]).store(at(r, j));
+        sums[r][j] = V::fill(0);
+      }
+    }
+  }
+
+  V memory_[R * C];
+  char* at_;  // hides memory_ from the compiler, which would keep it in registers
+  bool any_ = false;
+};
+
+}  // namespace
+}  // namespace pointwise
