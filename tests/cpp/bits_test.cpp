@@ -1,6 +1,5 @@
-// Checks the promise about bits: a sum starts with the bias, continues with fma(w_i, x_i, sum) for ascending i, and
-// ends with the residual. So the bits do not depend on threads, batch, layout, view or instruction set. Portable
-// kernels promise only the error bound.
+// Checks the promise about bits: sums have the canonical order of kernels/kernel.h. So the bits do not depend on
+// threads, batch, layout, view or instruction set. Portable kernels promise only the error bound.
 #include <gtest/gtest.h>
 
 #include "kernel_case.h"
@@ -93,10 +92,10 @@ TYPED_TEST(Bits, ThreadsBatchLayoutAndViewsAgree) {
     for (int64_t n = 0; n < s.n; ++n)
       for (int64_t o = 0; o < s.c_out; ++o)
         for (int64_t p = 0; p < pixels; ++p) {
-          T acc = bias[static_cast<size_t>(o)];
-          for (int64_t i = 0; i < s.c_in; ++i)
-            acc = std::fma(weights[static_cast<size_t>(o * s.c_in + i)],
-                           src[static_cast<size_t>((n * s.c_in + i) * pixels + p)], acc);
+          const T acc = canonical_sum(bias[static_cast<size_t>(o)], s.c_in, [&](int64_t i, T sum) {
+            return std::fma(weights[static_cast<size_t>(o * s.c_in + i)],
+                            src[static_cast<size_t>((n * s.c_in + i) * pixels + p)], sum);
+          });
           const size_t at = static_cast<size_t>((n * s.c_out + o) * pixels + p);
           canonical[at] = acc + add[at];
         }

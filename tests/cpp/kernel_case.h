@@ -160,8 +160,10 @@ struct KernelCase {
   // take most of the time of the kernel tests, and read only arrays of the tests.
   __attribute__((no_sanitize("address", "undefined"))) T canonical(int64_t p, int64_t c) const {
     const T *from = x.data() + p * shape.inputs, *weight = weights.data() + c * shape.inputs;
-    T acc = bias.data()[c];
-    for (int64_t i = 0; i < shape.inputs; ++i) acc = std::fma(weight[i], from[i], acc);
+    T acc = canonical_sum(bias.data()[c], shape.inputs,
+                          [&](int64_t i, T sum) __attribute__((no_sanitize("address", "undefined"))) {
+                            return std::fma(weight[i], from[i], sum);
+                          });
     if (residual.size() > 0) acc += residual.data()[p * shape.channels + c];
     if (acc < 0) acc *= slope;
     return acc < floor ? floor : acc;
