@@ -2,8 +2,8 @@
 //
 //     dst[n, o, p] = act( sum_i weights[o, i] * src[n, i, s(p)] + bias[o] + residual[n, o, p] )
 //
-// A kernel of size 1 never mixes pixels: it maps the channels of each pixel. Along each spatial axis, output pixel p
-// reads source pixel s(p) = p * stride - padding. If s(p) is outside the image, the sum is empty and the result is
+// The convolution never mixes pixels: it maps the channels of each pixel. Along each spatial axis, output pixel p reads
+// source pixel s(p) = p * stride - padding. If s(p) is outside the image, the sum is empty and the result is
 // act(bias + residual).
 //
 //     pointwise::Options options;
@@ -11,8 +11,7 @@
 //     pointwise::Layer layer(weights, bias, options);      // packs the weights once
 //     layer(src, dst);                                     // safe to call from several threads at once
 //
-// This is the only public header. The library never prints and never aborts. It reads the environment only at first
-// use.
+// This is the only public header. The library never prints and never aborts.
 #pragma once
 
 #include <array>
@@ -28,7 +27,7 @@ namespace pointwise {
 
 enum class DType { f32, f64, u8, i8, u16, i16 };
 
-// The arguments that an Error can name. Bindings use other names for some of them.
+// The arguments that an Error can name. Bindings use other names for some arguments.
 enum class Argument {
   src,
   weights,
@@ -45,7 +44,7 @@ enum class Argument {
   layers
 };
 
-// A wrong argument. The message says which argument, what was expected and what came.
+// A wrong argument. The message names the argument, the expected value and the given value.
 class Error : public std::invalid_argument {
  public:
   Error(Argument argument, const std::string& detail);
@@ -97,8 +96,8 @@ struct View {
   View(const void* data, DType dtype, const Shape& shape);
 };
 
-// The function that is applied to each sum v, with bias and residual, before it is stored. NaN stays NaN in all of
-// them.
+// The function that is applied to each sum v before v is stored. v includes bias and residual. Every activation of NaN
+// is NaN.
 //
 // clang-format off
 //     none         v
@@ -158,42 +157,42 @@ struct Activation {
 
 // The parameters of a convolution that are not arrays.
 struct Options {
-  // Names every axis of src and dst: NCHW NHWC NCW NWC NCDHW NDHWC NC CHW HWC CW WC CDHW DHWC or C.
+  // The names of the axes of src and dst: NCHW NHWC NCW NWC NCDHW NDHWC NC CHW HWC CW WC CDHW DHWC or C.
   std::string layout = "NCHW";
-  // One entry per spatial axis, or a single one for all of them.
+  // One entry per spatial axis, or a single entry for all spatial axes.
   std::vector<int64_t> stride{1};
   std::vector<int64_t> padding{0};
   int64_t groups = 1;
   Activation activation;
   DType dtype = DType::f32;
   // Treats subnormal inputs as zeros and turns subnormal results into zeros; signs are kept. Some CPUs are very slow at
-  // arithmetic on subnormal numbers. Applies to the threads of a call, until the call returns. Has no effect on CPUs
-  // other than x86.
+  // arithmetic on subnormal numbers. The setting affects only the threads of a call, and only during the call. It has
+  // no effect on CPUs other than x86.
   bool flush_subnormals = false;
 };
 
 // Returns the number of spatial axes of a layout. Throws Error if there is no such layout.
 int spatial_axes(const std::string& layout);
 
-// The cost of a convolution, from its shapes alone. Every array counts once.
+// The cost of a convolution, computed from its shapes.
 struct Cost {
   int64_t params = 0;  // numbers in weights and bias
   int64_t macs = 0;    // output elements times the input channels of a group
   int64_t flops = 0;   // 2 * macs
-  int64_t bytes = 0;   // of weights, bias, dst and the pixels of src that are read
+  int64_t bytes = 0;   // bytes of weights, bias, dst and the pixels of src that are read; each array counts once
   Shape output_shape;
 };
-// Returns the cost of a convolution. Throws Error for arguments that do not fit each other.
+// Returns the cost of a convolution. Throws Error if the arguments do not fit each other.
 Cost cost(const Shape& src_shape, int64_t c_out, const Options& options, bool has_bias);
 
 // A convolution with its weights packed for this CPU. Immutable: concurrent calls are safe.
 class Layer {
  public:
   // Packs weights of shape (c_out, c_in / groups). bias has shape (c_out) or is null. Copies both arrays. Throws Error
-  // for arguments that do not fit each other.
+  // if the arguments do not fit each other.
   Layer(const View& weights, const View* bias, const Options& options);
-  // Makes a layer for a single call, which packs the weights during that call. The layer refers to `weights`: the array
-  // must outlive the layer and must not change. bias is copied.
+  // Makes a layer for a single call. The layer does not copy or pack `weights`; the call packs them if it needs packed
+  // weights. So the array must outlive the layer and must not change. bias is copied.
   static Layer borrowing(const View& weights, const View* bias, const Options& options);
   ~Layer();
   Layer(Layer&&) noexcept;
@@ -209,23 +208,24 @@ class Layer {
 
   // Computes dst, on at most `threads` threads. 0 means thread_count().
   //
-  // `src` has the dtype of the layer; if that is float32, it may also be an integer dtype. `residual` is null or has
-  // the shape of dst. `input_scale` is null or has shape (images, c_in), in unbatched layouts (c_in). If it is given,
-  // each channel of src is multiplied by its scale, and rounded, before the sum.
+  // `src` has the dtype of the layer. A float32 layer also accepts integer dtypes. `residual` is null or has the shape
+  // of dst. `input_scale` is null or has shape (images, c_in), or (c_in) in layouts without a batch axis. It multiplies
+  // each channel of src by a scale. Each product is rounded before the sum.
   //
-  // `residual` may be dst itself, element for element. Otherwise the caller must ensure that dst shares no element with
-  // another array, and that no two indices of dst are the same element.
+  // `residual` may be the same view as dst. Otherwise the caller must ensure that dst shares no element with another
+  // array. Two indices of dst must never refer to the same element.
   //
-  // Throws Error for arrays that do not fit the layer, and std::bad_alloc; both before dst is written.
+  // Throws Error for arrays that do not fit the layer. Throws std::bad_alloc if memory is short. In both cases dst is
+  // unchanged.
   void operator()(const View& src, const View& dst, const View* residual = nullptr, int threads = 0,
                   const View* input_scale = nullptr) const;
 
-  // Describes the choices for C-contiguous arrays: the kernel, its blocking and the threads. Also says why no other
-  // kernel was chosen.
+  // Describes the choices for C-contiguous arrays: the kernel, its blocking and the threads. Also says why the other
+  // kernels were not chosen.
   std::string explain(const Shape& src_shape) const;
 
-  // Copies the weights, or the bias, as they were given, C-contiguous. If there is no bias, copies zeros. With
-  // flush_subnormals, subnormal numbers of the bias become zeros.
+  // Copy the weights, or the bias, to contiguous memory. The weights are in the order of the constructor's argument. If
+  // there is no bias, zeros are copied. With flush_subnormals, subnormal numbers of the bias become zeros.
   void copy_weights(void* to) const;
   void copy_bias(void* to) const;
 
@@ -237,19 +237,20 @@ class Layer {
   std::unique_ptr<const Impl> impl_;
 };
 
-// Layers in sequence: each layer reads the result of the previous one. A chain takes a strip of pixels through all
-// layers while it is in cache, so the results between two layers stay in cache. The result has the same bits as
-// that of the layers called one by one.
+// Layers in sequence: each layer reads the result of the previous one. A chain takes one strip of pixels at a time
+// through all layers, so the results between layers stay in cache. A chain computes the same bits as its layers called
+// one by one.
 class Chain {
  public:
-  // Takes at least one layer. All layers have the layout and dtype of the first, and no padding. Only the first may
-  // have a stride other than 1. The layers must outlive the chain. Throws Error for layers that do not form a chain.
+  // Takes at least one layer. All layers have the layout and dtype of the first, and no padding. Only the first
+  // layer may have a stride other than 1. The layers must outlive the chain. Throws Error for layers that do not form a
+  // chain.
   explicit Chain(std::vector<const Layer*> layers);
   ~Chain();
   Chain(Chain&&) noexcept;
   Chain& operator=(Chain&&) noexcept;
 
-  const Options& options() const;  // of the first layer
+  const Options& options() const;  // the options of the first layer
   Shape output_shape(const Shape& src_shape) const;
   // Computes dst, like the call of a layer. residual is added in the last layer.
   void operator()(const View& src, const View& dst, const View* residual = nullptr, int threads = 0) const;
@@ -265,9 +266,9 @@ std::string isa();
 // Returns the instruction sets that this build has and this CPU supports, the best first.
 std::vector<std::string> supported_isas();
 
-// Returns the number of threads of a call: the setting of the calling thread, else that of the process, else
-// OMP_NUM_THREADS. If none is set, it is the number of CPUs that the process may use (CPU affinity and container
-// quota).
+// Returns the number of threads for calls with threads = 0. This is the setting of the calling thread, else the setting
+// of the process, else OMP_NUM_THREADS. If none of these is set, it is the number of CPUs that the process may use
+// (CPU affinity and container quota).
 int thread_count();
 // Sets the number of threads for the process. 0 removes the setting.
 void set_thread_count(int threads);

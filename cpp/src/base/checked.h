@@ -6,7 +6,7 @@
 
 namespace pointwise {
 
-// Stores the exact sum in `result` and returns true. If the sum exceeds int64, returns false and leaves `result`
+// Stores the exact sum in `result` and returns true. If int64 cannot hold the sum, returns false and leaves `result`
 // unchanged.
 inline bool checked_add(int64_t a, int64_t b, int64_t* result) {
   int64_t r;
@@ -15,7 +15,7 @@ inline bool checked_add(int64_t a, int64_t b, int64_t* result) {
   return true;
 }
 
-// Stores the exact product in `result` and returns true. If the product exceeds int64, returns false and leaves
+// Stores the exact product in `result` and returns true. If int64 cannot hold the product, returns false and leaves
 // `result` unchanged.
 inline bool checked_multiply(int64_t a, int64_t b, int64_t* result) {
   int64_t r;
@@ -31,14 +31,14 @@ inline int64_t allocation_size(int64_t count, int64_t item) {
   return size;
 }
 
-// Returns the sum of two such sizes. Throws std::bad_alloc if it exceeds int64.
+// Returns the sum of two sizes in bytes. Throws std::bad_alloc if it exceeds int64.
 inline int64_t allocation_sum(int64_t a, int64_t b) {
   int64_t size;
   if (!checked_add(a, b, &size)) throw std::bad_alloc();
   return size;
 }
 
-// Returns a / b, rounded up. Neither is negative.
+// Returns a / b, rounded up. a must not be negative, and b must be positive.
 inline int64_t ceil_div(int64_t a, int64_t b) { return a / b + (a % b != 0); }
 // Returns the least multiple of b that is at least a. Throws std::bad_alloc if it exceeds int64.
 inline int64_t round_up(int64_t a, int64_t b) { return allocation_size(ceil_div(a, b), b); }

@@ -1,5 +1,5 @@
-// The floating-point state of a call: round to nearest, no traps, and no flushing of subnormals unless the layer asks
-// for it. The caller's state has no effect.
+// The floating-point state of a call: round to nearest, no traps, and no flushing of subnormals unless the layer has
+// flush_subnormals. The caller's state has no effect.
 #pragma once
 
 #if defined(__SSE2__)
@@ -11,8 +11,8 @@
 namespace pointwise {
 
 // Sets the default state for the current thread. The destructor restores the previous state, including exception flags.
-// With `flush_subnormals`, subnormal operands count as zeros and subnormal results become zeros (DAZ and FTZ). This has
-// no effect unless `can_flush`.
+// With `flush_subnormals`, subnormal operands count as zeros and subnormal results become zeros (DAZ and FTZ). If
+// `can_flush` is false, `flush_subnormals` has no effect.
 class FloatEnvironment {
  public:
 #if defined(__SSE2__)

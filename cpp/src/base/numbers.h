@@ -1,4 +1,5 @@
-// Reads and writes single numbers of a dtype that is known only at run time. double represents all of them exactly.
+// Reads and writes single numbers of a dtype that is known only at run time. A double holds every number of every dtype
+// exactly.
 #pragma once
 
 #include "base/types.h"
@@ -6,7 +7,7 @@
 namespace pointwise {
 
 double read_number(DType dtype, const void* from);
-// Writes a value, rounded to nearest if the floating-point state is the default one. Integers must be in range.
+// Writes a value, rounded to nearest in the default floating-point state. Integers must be in range.
 void write_number(DType dtype, void* to, double value);
 double smallest_normal(DType dtype);  // 0 for integers
 

@@ -11,20 +11,37 @@ struct TypeInfo {
   const char* name;  // as NumPy writes it
   int item;          // bytes
   bool floating;
-  DType sum;  // dtype of sums; numbers are converted to it before they are multiplied
+  DType sum;  // dtype of the sums; numbers are converted to this dtype before they are multiplied
 };
 
+// In the order of DType.
 constexpr TypeInfo type_table[] = {
     {"float32", 4, true, DType::f32}, {"float64", 8, true, DType::f64}, {"uint8", 1, false, DType::f32},
     {"int8", 1, false, DType::f32},   {"uint16", 2, false, DType::f32}, {"int16", 2, false, DType::f32},
 };
 constexpr int type_count = sizeof(type_table) / sizeof(type_table[0]);
-static_assert(type_count == static_cast<int>(DType::i16) + 1, "a row for each type");
+
+// Returns true if a number is a DType. The pragma makes a DType without a case an error, not only a warning.
+#pragma GCC diagnostic push
+#pragma GCC diagnostic error "-Wswitch"
+constexpr bool is_dtype(int number) {
+  switch (static_cast<DType>(number)) {
+    case DType::f32:
+    case DType::f64:
+    case DType::u8:
+    case DType::i8:
+    case DType::u16:
+    case DType::i16: return true;
+  }
+  return false;
+}
+#pragma GCC diagnostic pop
+static_assert(is_dtype(type_count - 1) && !is_dtype(type_count), "type_table has one line for each DType");
 
 constexpr const TypeInfo& info(DType dtype) { return type_table[static_cast<int>(dtype)]; }
 constexpr int item_size(DType dtype) { return info(dtype).item; }
 
-// The dtypes of a product: x is src, w the weights, y is dst.
+// The dtypes of a product: x of src, w of the weights, sum of the sums, y of dst.
 struct Types {
   DType x, w, sum, y;
 };

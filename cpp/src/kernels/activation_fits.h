@@ -5,9 +5,9 @@ namespace pointwise {
 
 // A constant, stored in all lanes of the widest vector.
 //
-// Kernel files do not see the objects' definitions (activation_fits.cpp), so they load whole vectors. If g++ knew a
-// value, it would store one number and broadcast it. On Zen 4, broadcasts of 64-byte vectors take time from
-// multiply-adds.
+// The constants are defined in activation_fits.cpp, so that kernel files do not know their values and load whole
+// vectors. If g++ knew a value, it would store one number and broadcast it. On Zen 4, broadcasts of 64-byte vectors
+// take time from multiply-adds.
 template <class T>
 struct alignas(64) Constant {
   static constexpr int count = 64 / sizeof(T);
@@ -18,15 +18,15 @@ struct alignas(64) Constant {
   }
 };
 
-// A polynomial in adapted form, see two_degrees() in activations.h. Its evaluation begins with `start`, a polynomial of
-// degree 1 or 2; then come the steps, then the lowest terms.
+// A polynomial in adapted form, see two_degrees() in activations.h. Its evaluation begins with the polynomial `start`.
+// Then it applies two_degrees() once for each of the steps. `low` holds the coefficients of the lowest terms.
 template <class T, int Start, int Steps, int Low>
 struct Adapted {
   Constant<T> start[Start], steps[Steps][2], low[Low];
 };
 
-// The constants of one number type. cpp/tools/fit_activations.py prints the digits. A power of two behind a fit is its
-// largest error, relative to the function that the fit is a part of.
+// The constants of one number type. cpp/tools/fit_activations.py prints their digits. The comment behind a polynomial
+// is the largest error of the fit, relative to the function that uses the polynomial.
 template <class T>
 struct Fit;
 
@@ -35,7 +35,7 @@ struct Fit<float> {
   using C = Constant<float>;
   C one = 1.0f;
   C magic = 12582912.0f + 127;         // 1.5 * 2^23 + the exponent's bias
-  C phi_magic = 12582912.0f + 126;     // the same, for half of the power
+  C phi_magic = 12582912.0f + 126;     // like magic, but gives half of the power
   C lowest = -87.3f, highest = 88.0f;  // between them e^x is a normal number
   C log2e = 1.44269502f, minus_ln2_hi = -0.693145752f, minus_ln2_lo = -1.42860677e-6f;
   C exp[5] = {0.5f, 0.166665763f, 0.0416665524f, 0.00836323295f, 0.00139262504f};                             // 2^-25.3
@@ -47,7 +47,7 @@ struct Fit<float> {
   C exp2[6] = {0.693147302f, 0.240226462f, 0.0555018969f, 0.00961839594f, 0.00134411384f, 1.54120426e-4f};  // 2^-26.1
   C cube_1_hi = 1.59576988f, cube_1_lo = -7.60596436e-7f;
   C cube_3_hi = 0.0713548139f, cube_3_lo = 2.39883247e-9f;
-  C minus_phi_end = -13.2f;                   // gelu is 0 here: phi_bend v^2 + phi_slope |v| rounds to 126
+  C minus_phi_end = -13.2f;                   // gelu is 0 at this v: phi_bend v^2 + phi_slope |v| rounds to 126
   C cube_end = 9.9f, minus_cube_end = -9.9f;  // from here on gelu_tanh(-v) is 0
   C mish_end = 20.0f;                         // from here on mish(v) is v
 };

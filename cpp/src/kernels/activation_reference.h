@@ -5,8 +5,8 @@
 
 namespace pointwise {
 
-// Returns the activation of v, computed in a type whose own errors do not matter: double for float, long double for
-// double. The result may overflow if v is beyond the range of the narrower type.
+// Returns the activation of v. Wide is double for tests of float, and long double for tests of double, so that its
+// rounding errors do not matter. The result may overflow if v is beyond the range of the tested type.
 template <class Wide>
 Wide reference_activation(const Activation& activation, Wide v);
 

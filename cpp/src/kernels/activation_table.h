@@ -6,8 +6,8 @@
 namespace pointwise {
 namespace {
 
-// K vectors that an activation computes together, operation by operation. So each vector's latencies overlap with the
-// operations of the others. (The CPU overlaps vectors by itself, but its schedulers have room for few of them.)
+// K vectors that an activation computes together, operation by operation. So the latencies of one vector overlap with
+// the operations of the other vectors. (Without bundles the CPU overlaps fewer vectors: its schedulers are too small.)
 template <class V, int K>
 struct Bundle {
   using Number = typename V::Number;
@@ -65,8 +65,8 @@ struct Fill<Bundle<V, K>> {
   }
 };
 
-// The bundle of most activations: four vectors. Some of their values spill with the 16 registers of AVX2. That stalls
-// less than operations that wait for their own results, except in tanh in float32, which has two formulas.
+// Most activations compute bundles of four vectors. With the 16 registers of AVX2 some values spill. Spills cost less
+// time than the latencies of smaller bundles. Only tanh in float32, which has two formulas, is faster with two vectors.
 template <class V>
 using BundleOf = Bundle<V, 4>;
 template <class V>
@@ -97,7 +97,7 @@ void each(const Number* parameters, const char* from, int64_t vectors, char* to,
   for (; vectors > 0; --vectors, from += vector) put(one(V::load(from), a, b));
 }
 
-// KernelTable::activations, in the order of Activation::Kind.
+// The table for KernelTable::activations, in the order of Activation::Kind.
 template <class V>
 constexpr Activate activations[activation_kinds] = {nullptr,
                                                     nullptr,

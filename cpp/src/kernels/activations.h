@@ -1,20 +1,21 @@
 // The activations of a sum, written once over the vector type V (common.h), for float and double.
 //
-// AVX2 and AVX-512 do the same IEEE operations in the same order, so their bits agree. Estimates and library functions
-// are not used. The largest errors are 2 ULP in float32 (4 for gelu, gelu_tanh, softplus and mish) and 4 ULP in
-// float64. An error of up to 2^-48 |v| in float32, or 2^-106 |v| in float64, is allowed as well: it matters in the far
-// tails. bench/activation_errors.cpp measures the errors, over all numbers of float32 and samples of float64.
+// AVX2 and AVX-512 do the same IEEE operations in the same order, so they give the same bits. The code uses no
+// estimates and no library functions. The largest errors are 2 ULP in float32 (4 for gelu, gelu_tanh, softplus and
+// mish) and 4 ULP in float64. Absolute errors up to 2^-48 |v| in float32, or 2^-106 |v| in float64, do not count: they
+// matter only in the far tails. bench/activation_errors.cpp measures the errors of all float32 numbers and of samples
+// in float64.
 //
 // Each activation of NaN is NaN, so each helper must keep NaN. max(a, b) and min(a, b) return b if a or b is NaN, so
-// the constant comes first. A comparison with NaN is false. Infinities and zeros give what the definition literally
-// evaluates to: silu(-inf) is -inf * 0, which is NaN. Finite negative numbers, however large, give -0 there.
+// the constant comes first. A comparison with NaN is false. For infinities and zeros, results follow the formulas in
+// pointwise.h literally: silu(-inf) is -inf * 0, which is NaN. For finite numbers far below zero, silu gives -0.
 //
-// V needs more than common.h lists:
+// V needs these functions in addition to those in common.h:
 //     sub(a, b)  mul(a, b)  div(a, b)        rounded once each
 //     min(a, b) = a < b ? a : b              select_less(a, b, x, y) = a < b ? x : y
 //     abs(a)  copysign(a, sign)              operations on bits
 //     rest(a, b, ab)                         a * b - ab, rounded at most once, if ab is close to a * b
-//     exponent(z)                            a power of two whose exponent is the lowest bits of z: see exponential()
+//     exponent(z)                            a power of two; its biased exponent is in the lowest bits of z
 #pragma once
 
 #include "kernels/activation_fits.h"
@@ -34,7 +35,7 @@ const Fit<typename V::Number>& fit_of() {
     return fit_f64;
 }
 
-// Loads a constant into all lanes. (Bundles have a specialization.)
+// Loads a constant into all lanes. activation_table.h has a specialization for bundles.
 template <class V>
 struct Fill {
   static V with(const Constant<typename V::Number>& c) { return V::load(reinterpret_cast<const char*>(c.copies)); }
@@ -57,8 +58,8 @@ POINTWISE_INLINE V infinity() {
 
 // Returns c[0] + c[1] x + c[2] x^2 + ..., computed as c[0] + x (c[1] + c[2] x + (c[3] + c[4] x) x^2 + ...).
 //
-// Horner's rule in x^2 has half of the chain of the rule in x. If x is small, only the last operation rounds a number
-// near c[0], as in the rule in x.
+// Horner's rule in x^2 needs half as many dependent steps as Horner's rule in x. For small x it is as accurate: only
+// the last operation rounds a number near c[0].
 template <class V, int N>
 POINTWISE_INLINE V polynomial(V x, V square, const Constant<typename V::Number> (&c)[N]) {
   V sum = N % 2 == 0 ? fill<V>(c[N - 1]) : V::fma(fill<V>(c[N - 1]), x, fill<V>(c[N - 2]));
@@ -68,13 +69,13 @@ POINTWISE_INLINE V polynomial(V x, V square, const Constant<typename V::Number> 
   return V::fma(sum, x, fill<V>(c[0]));
 }
 
-// A power e^x = scale * (1 + rest). scale is a power of two. |rest| < 0.42, and rest is not added to 1, so it keeps all
-// of its digits.
+// A power e^x = scale * (1 + rest), where scale is a power of two and |rest| < 0.42. The sum 1 + rest is not stored, so
+// that rest keeps all of its digits.
 template <class V>
 struct Exponential {
   V scale, rest;
   V value() const { return V::fma(scale, rest, scale); }
-  // Returns 1 + e^x. If scale is large, rounding cuts off digits of 1, and `lost` adds them again.
+  // Returns 1 + e^x. If scale is large, rounding of scale + 1 loses a part of 1, which is `lost`.
   V plus_one() const {
     const V one = V::fill(1), sum = V::add(scale, one), lost = V::sub(one, V::sub(sum, scale));
     return V::add(sum, V::fma(scale, rest, lost));
@@ -84,8 +85,8 @@ struct Exponential {
 // Returns e^(x + low) for lowest <= x <= highest and |low| much smaller than |x|.
 //
 // Uses the reduction of Cody and Waite, x = n ln 2 + r: n * ln2_hi is exact, because ln2_hi has few digits. Adding
-// `magic` rounds x log2(e) to the integer n, and leaves n + bias in the lowest bits of the sum. The rest is e^r - 1,
-// computed as r + r^2 p(r).
+// `magic` rounds x log2(e) to the integer n. The lowest bits of this sum are n plus the bias of exponents.
+// Exponential::rest is e^r - 1, computed as r + r^2 p(r).
 template <class V>
 POINTWISE_INLINE Exponential<V> exponential(V x, V low = V::fill(0)) {
   const auto& c = fit_of<V>();
@@ -119,8 +120,8 @@ POINTWISE_INLINE V leaky_relu(V v, V a, V) {
   return V::select_less(v, V::fill(0), V::mul(a, v), v);
 }
 
-// Returns a (e^v - 1) if v < 0, else v. Multiplies by a before the sum is rounded. If a is 0, the result has the sign
-// of the product.
+// Returns a (e^v - 1) if v < 0, else v. Multiplies scale by a first, so that only the last addition rounds the result.
+// If a is 0 and v is negative, the result is -0.
 template <class V>
 POINTWISE_INLINE V elu(V v, V a, V) {
   const Exponential<V> e = exponential(V::max(fill<V>(fit_of<V>().lowest), V::min(V::fill(0), v)));
@@ -133,9 +134,9 @@ POINTWISE_INLINE V sigmoid(V v, V, V) {
   return V::div(V::fill(1), one_plus_exp_minus(v));
 }
 
-// In float64 computes tanh |v| = -m / (m + 2) with m = e^(-2|v|) - 1. Near 0 the scale of the power is 1, so m is its
-// rest and has all of its digits. The error of this formula is 2.5 ULP, which is too much for float32. There it
-// computes 1 - 2 / (1 + e^(2|v|)), and an odd polynomial near 0.
+// Computes tanh |v| as -m / (m + 2) with m = e^(-2|v|) - 1, in float64. Near 0 the scale of the power is 1, so m equals
+// Exponential::rest and has all digits. The error of this formula is 2.5 ULP, which is too much for float32. In float32
+// the function computes 1 - 2 / (1 + e^(2|v|)), and an odd polynomial near 0.
 template <class V>
 POINTWISE_INLINE V tanh(V v, V, V) {
   const auto& c = fit_of<V>();
@@ -156,8 +157,8 @@ POINTWISE_INLINE V silu(V v, V, V) {
   return V::div(v, one_plus_exp_minus(v));
 }
 
-// Below -1.5 computes (v + 3) / 6, because v + 3 cancels and is exact there. Elsewhere computes 1/2 + v/6, which is
-// rounded once. The result is exactly 1 at 3 and 0 at -3.
+// Computes (v + 3) / 6 for v below -1.5, because 1/2 + v/6 would cancel, but v + 3 is exact near -3. For other v,
+// computes 1/2 + v/6 with one multiply-add. The result is exactly 1 at 3 and 0 at -3.
 template <class V>
 POINTWISE_INLINE V hardsigmoid(V v, V, V) {
   const V sixth = V::fill(typename V::Number(1) / 6);
@@ -172,9 +173,9 @@ POINTWISE_INLINE V hardswish(V v, V a, V b) {
 
 // Adds two degrees to a polynomial in x by one multiply-add: returns sum * (square + c[0]) + c[1] with square = x^2.
 //
-// The polynomial must be in adapted form (Knuth, The Art of Computer Programming 4.6.4, after Eve): while the odd part
-// of the polynomial has a real root in x^2, that root is the next -c[0]. Most CPUs execute the additions in parallel
-// with multiply-adds. But these sums may cancel. So the lowest terms, which matter most, are not adapted.
+// The polynomial must be in adapted form (Knuth, The Art of Computer Programming 4.6.4, after Eve). While the odd part
+// of the polynomial has a real root in x^2, the root is the next -c[0]. Most CPUs execute the additions of c[0] in
+// parallel with multiply-adds. But adapted sums may cancel. So the lowest terms, which matter most, are not adapted.
 template <class V>
 POINTWISE_INLINE V two_degrees(V sum, V square, const Constant<typename V::Number> (&c)[2]) {
   return V::fma(sum, V::add(square, fill<V>(c[0])), fill<V>(c[1]));
@@ -182,9 +183,9 @@ POINTWISE_INLINE V two_degrees(V sum, V square, const Constant<typename V::Numbe
 
 // Returns p(x) of log2(2 Phi(x)) = x (slope - bend x + p(x)), for x <= 0.
 //
-// In float32 p is a polynomial in x + 3; in x it would have terms as large as 30, which cancel. In float64 such a
-// polynomial would have 31 terms. A quotient of polynomials has 10 and 9, for any slope and bend. With this slope and
-// this bend the adapted sums cancel least.
+// For float32, p is a polynomial in x + 3. A polynomial in x would have terms as large as 30, which cancel. For
+// float64, a polynomial would have 31 terms. So p is a quotient of polynomials with 10 and 9 terms. The slope and bend
+// are chosen so that the adapted sums cancel least.
 template <class V>
 POINTWISE_INLINE V phi_rest(V x) {
   const auto& c = fit_of<V>();
@@ -208,7 +209,7 @@ POINTWISE_INLINE V phi_rest(V x) {
   }
 }
 
-// Returns (2^f - 1) / f for the f of gelu().
+// Returns (2^f - 1) / f, where f is the variable f in the comment on gelu().
 template <class V>
 POINTWISE_INLINE V exp2_rest(V f) {
   const auto& c = fit_of<V>();
@@ -228,16 +229,16 @@ POINTWISE_INLINE V exp2_rest(V f) {
 
 // Computes relu(v) - |v| Phi(-|v|). Phi(x) = 2^y with y = -1 + u x + x p(x), x = -|v| and u = slope - bend x.
 //
-// |x p(x)| < 0.3, so only u x needs more digits than a number has. The digits that rounding cuts off u are known,
-// because slope has few digits and u - slope is exact. They are added to p. The power is computed from two numbers:
+// |x p(x)| < 0.3, so only u x needs more digits than a number has. The rounding error of u is known, because slope has
+// few digits and u - slope is exact. This error is added to p. The power is computed from two numbers:
 //
 //     n                u x, rounded to an integer
 //     f = y + 1 - n    |f| < 0.8
 //
-// The fit of p is only as accurate as the result needs. Below -5.5 (float64: -8.5) the bound of the far tails applies,
-// and the fit becomes less accurate. Below -phi_far p is constant. At -phi_end the bits of the power of two are all 0,
-// and so is the power. Hence -inf gives NaN, and large negative numbers give -0. For these relu gives -0 as well,
-// because the sum of 0 and -0 would be 0.
+// The fit of p is only as accurate as the result needs. For x below -5.5 (float64: -8.5) the absolute error bound
+// applies, and the fit is less accurate. For x below -phi_far, p is constant. At -phi_end all bits of the power of two
+// are 0, so the power is 0. Hence -inf gives NaN, and finite numbers far below zero give -0. relu(v) is computed as -0
+// for these numbers, because the sum of 0 and -0 would be 0.
 template <class V>
 POINTWISE_INLINE V gelu(V v, V, V) {
   const auto& c = fit_of<V>();
@@ -254,9 +255,9 @@ POINTWISE_INLINE V gelu(V v, V, V) {
 
 // Computes v / (1 + e^-y) with y = v (c1 + c3 v^2), because (1 + tanh(t)) / 2 = 1 / (1 + e^-2t).
 //
-// An absolute error of the exponent y is a relative error of the result. So y is computed with the digits that rounding
-// cuts off. cube_1_hi has some digits less than a number, so sum - cube_1_hi is exact although the other addend may be
-// larger.
+// An absolute error of the exponent y is a relative error of the result. So y is computed as a sum of two numbers, and
+// the second one is the rounding error of the first. cube_1_hi has fewer digits than a number can have. So
+// sum - cube_1_hi is exact even if `product` is larger than cube_1_hi.
 template <class V>
 POINTWISE_INLINE V gelu_tanh(V v, V, V) {
   const auto& c = fit_of<V>();
@@ -271,8 +272,8 @@ POINTWISE_INLINE V gelu_tanh(V v, V, V) {
   return V::div(v, V::select_less(v, minus_end, infinity<V>(), below));
 }
 
-// Returns (log((1 + z) / (1 - z)) - 2 z) / z^3 for y = z^2 <= 1/9. It is a polynomial in float32, and a quotient of two
-// in float64. The multiply-adds of other vectors hide most of the division.
+// Returns (log((1 + z) / (1 - z)) - 2 z) / z^3 for y = z^2 <= 1/9. Uses a polynomial in float32, and a quotient of two
+// polynomials in float64. The multiply-adds of other vectors hide most of the division.
 template <class V>
 POINTWISE_INLINE V log_rest(V y) {
   const auto& c = fit_of<V>();
@@ -289,8 +290,8 @@ POINTWISE_INLINE V log_rest(V y) {
   }
 }
 
-// Computes relu(v) + log(1 + e) with e = e^-|v|. With z = e / (2 + e), which is at most 1/3, log(1 + e) is 2 atanh(z)
-// or 2 z + z^3 p(z^2).
+// Computes relu(v) + log(1 + e) with e = exp(-|v|). Let z = e / (2 + e), which is at most 1/3. Then
+// log(1 + e) = 2 atanh(z) = 2 z + z^3 p(z^2), and log_rest() computes p.
 template <class V>
 POINTWISE_INLINE V softplus(V v, V, V) {
   const auto& c = fit_of<V>();
@@ -300,10 +301,10 @@ POINTWISE_INLINE V softplus(V v, V, V) {
   return V::add(V::max(zero, v), V::fma(V::mul(z, y), log_rest(y), V::add(z, z)));
 }
 
-// Computes v tanh(log(1 + e)) = v n / (n + 2) with e = e^v and n = (1 + e)^2 - 1 = e (e + 2).
+// Computes v tanh(log(1 + e)) = v n / (n + 2) with e = exp(v) and n = (1 + e)^2 - 1 = e (e + 2).
 //
-// For v > 0 that is v - v q with q = 2 / (n + 2). For v < 0 it is v e (1 - q) with q = e (e + 1) / (n + 2), and e is
-// scale (1 + rest). In both cases q < 0.41, so rounding errors of q matter less.
+// For v > 0 the result is v - v q with q = 2 / (n + 2). For v < 0 the result is v e (1 - q) with
+// q = e (e + 1) / (n + 2) and e = scale (1 + rest). In both cases q < 0.41, so rounding errors of q matter less.
 template <class V>
 POINTWISE_INLINE V mish(V v, V, V) {
   const auto& c = fit_of<V>();

@@ -1,5 +1,5 @@
-// The loops over the tiles of one Block. Tiles whose lanes are not contiguous in y go through a buffer, from which they
-// are transposed or scattered.
+// The loops over the tiles of one Block. If lanes are not contiguous in y, tiles are stored to a buffer. Then the
+// numbers in the buffer are transposed or scattered to y.
 #pragma once
 
 #include "kernels/tile.h"
@@ -7,9 +7,9 @@
 namespace pointwise {
 namespace {
 
-// Transposes a tile in registers, finishes it and stores it. The tile is in `buffer`, in rows of `width` numbers.
-// Number c of row r goes to y + c * y_column + r * sizeof(T). Pixel rows store NCHW results this way, for example. If
-// Most is less than the number of lanes, `rows` must be at most Most, and the compiler drops the work for further rows.
+// Transposes, finishes and stores the rows of `buffer`, which are `width` numbers apart. Number c of row r is stored at
+// y + c * y_column + r * sizeof(T). Pixel rows store NCHW results this way, for example. If Most is less than the
+// number of lanes, `rows` must be at most Most. Then the compiler omits the work for further rows.
 template <class V, int Most = V::lanes>
 void store_transposed(const typename V::Number* buffer, int width, int rows, int columns, char* y, ptrdiff_t y_column,
                       const char* residual, ptrdiff_t residual_column, const Epilogue& epilogue) {
@@ -36,7 +36,7 @@ void store_transposed(const typename V::Number* buffer, int width, int rows, int
   }
 }
 
-// Prepares columns of tiles of a block. Their results go directly to y, or through a buffer if lanes are not contiguous
+// Prepares the columns of tiles of a block. Tiles store their results to y, or to a buffer if lanes are not contiguous
 // in y.
 template <class V, int MR, int NR, Rows R>
 struct BlockRunner {
@@ -46,7 +46,7 @@ struct BlockRunner {
   static constexpr int buffer_tiles = MR < 64 ? 64 / MR : 1;
   static constexpr int buffer_rows = (buffer_tiles * MR + lanes - 1) / lanes * lanes;
   static constexpr T lowest = -__builtin_huge_val();
-  static constexpr int64_t most_fetched = 512;  // bytes of a pixel that is prefetched; the CPU prefetches longer ones
+  static constexpr int64_t most_fetched = 512;  // bytes of a pixel; the CPU itself prefetches longer pixels
 
   const Block& b;
   const bool direct;
@@ -58,7 +58,7 @@ struct BlockRunner {
                    ? !b.y_offsets && b.y_pixel == item && (!b.residual || b.residual_pixel == item)
                    : !b.y_offsets && b.y_channel == item && (!b.residual || b.residual_channel == item)) {
     if (direct) return;
-    // flush() reads whole squares, or a quarter of one. Their numbers must be initialized even if no tile writes them.
+    // flush() reads whole squares, or a quarter of a square. So numbers that no tile writes must be initialized.
     const int64_t used = R == Rows::channels ? b.channels : b.pixels;
     const int64_t rows = used <= lanes / 4 ? lanes / 4 : smaller(ceil_div(used, lanes) * lanes, buffer_rows);
     const int64_t columns = smaller(ceil_div(R == Rows::channels ? b.pixels : b.channels, lanes) * lanes, width);
@@ -71,11 +71,12 @@ struct BlockRunner {
     return b.residual_offsets ? b.residual_offsets[pixel] : pixel * b.residual_pixel;
   }
 
-  // Returns 0 if there is no residual, because a null pointer must not be moved.
+  // Returns 0 if there is no residual, because adding another step to a null pointer is undefined.
   ptrdiff_t residual_step(ptrdiff_t step) const { return b.residual ? step : 0; }
 
-  // Returns a column of `tiles` tiles from (pixel, channel) on. The last tile has `rows` rows, and the last vector of
-  // each row has `last` lanes in use. If results go through the buffer, they start at row `buffer_row` of the buffer.
+  // Returns a column of `tiles` tiles that begins at (pixel, channel). The last tile has `rows` rows, and the last
+  // vector of each row has `last` lanes in use. If results are stored to the buffer, they begin at its row
+  // `buffer_row`.
   Column column(int64_t pixel, int64_t channel, int64_t tiles, int rows, int last, int64_t buffer_row) {
     constexpr int w = panel_width<T>();
     Column t;
@@ -149,8 +150,8 @@ struct BlockRunner {
 
 using ColumnFunction = void (*)(const Column&);
 
-// Functions of channel rows, by [vectors - 1][rows - 1]. Only powers of two are compiled: other heights compute rows of
-// padding, which are not stored. Tiles that copy have MR rows.
+// The functions of channel rows, f[vectors - 1][rows - 1]. They are compiled only for powers of two: for other numbers
+// of rows, a tile computes unused rows and does not store them. Tiles that copy have MR rows.
 template <class V, int MR, int NR, bool Residual, Last L, bool Copy>
 struct ChannelRowColumns {
   ColumnFunction f[NR][MR];
@@ -176,8 +177,8 @@ struct ChannelRowTables {
   ChannelRowColumns<V, MR, NR, true, L, may_copy(sizeof(V))> copy_residual;
 };
 
-// Functions of pixel rows, by [vectors - 1][rows - 1]. Every height is compiled, because pixels are spread evenly over
-// tiles.
+// The functions of pixel rows, f[vectors - 1][rows - 1]. They are compiled for every number of rows, because pixels are
+// spread evenly over tiles.
 template <class V, int MR, int NR, bool Residual>
 struct PixelRowColumns {
   ColumnFunction f[NR][MR];
@@ -192,8 +193,8 @@ struct PixelRowColumns {
   }
 };
 
-// Computes a block with channel rows. The outer loop is over pixels: the pixels of a tile stay in L1 while the weights
-// stream.
+// Computes a block with channel rows. The outer loop is over pixels: the pixels of a tile stay in L1 while the tiles of
+// a column read all weights.
 template <class V, int MR, int NR>
 void run_channel_rows(const Block& b) {
   static_assert(panel_width<typename V::Number>() % MR == 0, "a tile lies within a panel");
@@ -246,7 +247,7 @@ void run_channel_rows(const Block& b) {
 }
 
 // Computes a block with pixel rows. The outer loop is over output channels: the weights of a tile stay in a cache while
-// the pixels stream.
+// the tiles of a column read all pixels.
 template <class V, int MR, int NR>
 void run_pixel_rows(const Block& b) {
   constexpr int per_panel = panel_width<typename V::Number>() / V::lanes;
@@ -256,11 +257,11 @@ void run_pixel_rows(const Block& b) {
   BlockRunner<V, MR, NR, Rows::pixels> runner(b);
   const auto& f = b.residual && runner.direct ? residual.f : plain.f;
   const int64_t vectors = ceil_div(b.channels, V::lanes), columns = ceil_div(vectors, NR);
-  // Pixels are spread evenly over the tiles: the first `larger` tiles have one more.
+  // Pixels are spread evenly over the tiles: the first `larger` tiles have one more pixel.
   const int64_t tiles = ceil_div(b.pixels, MR), larger = b.pixels % tiles, height = b.pixels / tiles;
   const int64_t together = runner.direct ? tiles : runner.buffer_tiles;
   for (int64_t j = 0; j < columns; ++j) {
-    // Vectors are spread evenly if a tile may start at any vector: 4 vectors are 2 + 2, not 3 + 1.
+    // If a tile may start at any vector, vectors are spread evenly: four vectors become 2 + 2, not 3 + 1.
     const int64_t begin = per_panel == 1 ? j * vectors / columns : j * NR;
     const int64_t end = per_panel == 1 ? (j + 1) * vectors / columns : smaller((j + 1) * NR, vectors);
     const int64_t channel = begin * V::lanes;

@@ -1,7 +1,7 @@
 // Sums in chunks. A sum over more than chunk_channels input channels is a sum of sums (kernel.h).
 //
-// A tile computes the sums of one chunk in registers. At the end of a chunk it adds them to totals in memory and begins
-// again with zeros. So the loop over input channels has the same registers as without chunks.
+// A tile computes the sums of one chunk in registers. At the end of a chunk it adds these sums to totals in memory and
+// sets the registers to zero. So the loop over input channels needs no further registers for chunks.
 #pragma once
 
 #include "kernels/common.h"
@@ -9,13 +9,13 @@
 namespace pointwise {
 namespace {
 
-// The totals of a tile of R rows and C vectors, over the chunks that are done.
+// The totals of a tile of R rows and C vectors, over the chunks that are complete.
 template <class V, int R, int C>
 class Totals {
  public:
   POINTWISE_INLINE Totals() : at_(reinterpret_cast<char*>(memory_)) { asm("" : "+r"(at_)); }
 
-  // Ends a chunk that is not the last one: adds its sums to the totals, and sets them to zero.
+  // Ends a chunk other than the last one: adds its sums to the totals, then sets the sums to zero.
   POINTWISE_INLINE void end_chunk(V (&sums)[R][C]) {
     if (any_)
       move(sums, [](V total, V sum) { return V::add(total, sum); });
@@ -24,7 +24,7 @@ class Totals {
     any_ = true;
   }
 
-  // Ends the last chunk: adds the totals to its sums.
+  // Ends the last chunk: adds the totals to the sums.
   POINTWISE_INLINE void end_sum(V (&sums)[R][C]) const {
     if (!any_) return;
     POINTWISE_UNROLL
@@ -50,7 +50,7 @@ class Totals {
   }
 
   V memory_[R * C];
-  char* at_;  // hides memory_ from the compiler, which would keep it in registers
+  char* at_;  // address of memory_, hidden from the compiler, which would otherwise keep the totals in registers
   bool any_ = false;
 };
 

@@ -1,24 +1,21 @@
-// The vector type V, over which all kernel code is written once, and helpers of that code.
+// The interface of the vector type V, and helpers for kernel code. All kernel code is a template over V.
 //
-// Only kernel files include this header, and each of them is compiled with its own -m flags. So everything here, and in
-// the headers that include this one, has internal linkage and calls nothing of the standard library. Otherwise the
-// linker could keep an inline function that was compiled for AVX-512, and other CPUs would run it.
+// Only kernel files include this header, and each kernel file is compiled with its own -m flags. So everything in this
+// header, and in headers that include it, has internal linkage and calls no function of the standard library. Otherwise
+// the linker could keep an inline function that was compiled for AVX-512, and CPUs without AVX-512 would run it.
 //
 // V is a vector of `lanes` numbers of type V::Number. Pointers are char* and need no alignment, except in stream():
 //
 //     fill(number)  broadcast(p)             all lanes are the number, or the number at p
 //     load(p)  store(p)                      all lanes
 //     load(p, mask)  store(p, mask)          the first n lanes, mask = first(n); load() sets the others to 0
-//     stream(p)                              non-temporal store; p is a multiple of 64. Call fence() after the last one
-//     add(a, b)  fma(a, b, c) = a * b + c
-//     max(a, b) = a > b ? a : b              so the result is b if a or b is NaN
-//     transpose(V (&)[lanes])                transposes lanes x lanes numbers in place
-//     load_square(p, step, V (&)[lanes])     loads `lanes` rows, `step` bytes apart, and transposes them
-//     has_halves                             true if V has fma_half()
-//     fma_half(p, b, c)                      fma of the lower half vectors, with the number at p for a; the upper half
-//                                            of the result is undefined
+//     stream(p)                              non-temporal store; p is a multiple of 64. Call fence() after the last
+//     store add(a, b)  fma(a, b, c) = a * b + c max(a, b) = a > b ? a : b              so the result is b if a or b is
+//     NaN transpose(V (&)[lanes])                transposes lanes x lanes numbers in place load_square(p, step, V
+//     (&)[lanes])     loads `lanes` rows, `step` bytes apart, and transposes them has_halves true if V has fma_half()
+//     fma_half(p, b, c)                      number at p * b + c in the lower half; the upper half is undefined
 //
-// activations.h, halves.h and pairs.h list further functions that they need.
+// activations.h, halves.h and pairs.h list the further functions of V that they need.
 #pragma once
 
 #include "kernels/kernel.h"
@@ -38,7 +35,7 @@ inline T read(const char* p) {
   return value;
 }
 
-// Implements V::load_square for types that have no faster way.
+// Implements V::load_square for types without a faster implementation.
 template <class V>
 inline void load_and_transpose(const char* p, ptrdiff_t step, V (&m)[V::lanes]) {
   POINTWISE_UNROLL

@@ -8,10 +8,10 @@ namespace {
 
 // Implements KernelTable::fma_loop.
 //
-// Twelve chains hide the latency of a multiply-add (two units x 4 to 6 cycles), and 16 registers hold them and the
-// factors. A chain runs through its multiplications. So the compiler cannot move them out of the loop, even if they are
-// separate operations as in portable kernels. The compiler does not know the numbers, so it can neither merge chains
-// nor compute their ends.
+// Twelve independent accumulators hide the latency of a multiply-add (two units x 4 to 6 cycles). With the two operands
+// factor and term, they fit 16 registers. Each multiplication needs the previous result, so the compiler cannot move
+// the multiplications out of the loop. The compiler does not know the numbers, so it can neither merge accumulators nor
+// compute their final values.
 template <class V>
 double fma_loop(int64_t steps) {
   using T = typename V::Number;

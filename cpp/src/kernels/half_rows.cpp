@@ -15,7 +15,7 @@ bool leaves_half(const Problem& p) {
 
 const char* refuses_place(const Problem& p) { return p.direct ? nullptr : "channels of the result are not contiguous"; }
 
-// Returns the cycles of a half vector alone.
+// Returns the cycles of a product whose output channels are a single half vector.
 double alone_cycles(const Problem& p) {
   const Machine& cpu = p.machine;
   const double pixels = static_cast<double>(p.n);
@@ -25,9 +25,9 @@ double alone_cycles(const Problem& p) {
          pixels * cpu.single_row_cycles;
 }
 
-// Returns the cycles of the last tiles, which hold `beside` whole vectors and a half vector, and of the ordinary tiles
-// before them. The last tiles are `height` pixels high. Their multiply-adds take the time of `pixels` pixels x
-// `vectors` whole vectors.
+// Returns the cycles of a product: of its last output channels, and of the ordinary tiles for the channels before
+// these. The last channels, `beside` whole vectors and a half vector, are computed in tiles of `height` pixels. For
+// each input channel, these tiles take as long as pixels * vectors multiply-adds.
 double last_and_before(const Problem& p, int64_t beside, int64_t height, double pixels, double vectors) {
   const Machine& cpu = p.machine;
   const double tiles = static_cast<double>(ceil_div(p.n, height));

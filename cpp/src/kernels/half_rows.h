@@ -1,7 +1,8 @@
 // Refusals and cycles of the pixel rows for output channels whose last vector is at most half full.
 //
-// There are two kinds. Halves (halves.h) compute a half vector, alone or beside whole ones. In pairs (pairs.h) two
-// pixels share a whole vector. Both compute the vectors before these in ordinary tiles.
+// There are two kinds of these kernel rows. Halves (halves.h) compute a half vector, alone or beside one or two whole
+// vectors. In pairs (pairs.h) two pixels share a whole vector. Both kinds compute all earlier whole vectors in ordinary
+// tiles.
 //
 // The planner calls these functions, so they are compiled without the flags of an instruction set.
 #pragma once
@@ -10,18 +11,19 @@
 
 namespace pointwise {
 
-// Returns how many of `vectors` whole vectors share a tile with the half vector behind them.
+// Returns how many of `vectors` whole vectors share a tile with the half vector that follows them.
 constexpr int64_t vectors_beside_half(int64_t vectors) { return vectors == 0 ? 0 : vectors % 2 == 0 ? 2 : 1; }
-// Returns the maximum number of pixels of such a tile, which has 24 accumulators.
+// Returns the maximum number of pixels of a tile with `vectors_beside` whole vectors and a half vector. Such a tile has
+// at most 24 accumulators.
 constexpr int half_tile_height(int64_t vectors_beside) { return static_cast<int>(24 / (vectors_beside + 1)); }
 
-constexpr int half_row_lanes = 16;   // lanes of a whole vector, in both kinds of rows
+constexpr int half_row_lanes = 16;   // lanes of a whole vector, in halves and in pairs
 constexpr int pair_row_pixels = 16;  // pixels of a tile of pairs
 
-// Returns why the kernel row cannot compute a product, or null if it can.
+// Return the reason why the kernel row cannot compute a product, or null if it can.
 const char* halves_refuse(const Problem& problem);
 const char* pairs_refuse(const Problem& problem);
-// Returns the predicted cycles of a product.
+// Return the predicted cycles of a product.
 double halves_cycles(const Problem& problem);
 double pairs_cycles(const Problem& problem);
 

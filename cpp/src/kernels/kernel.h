@@ -5,20 +5,21 @@
 //
 //     total = bias                             the first chunk begins with the bias
 //     total = fma(weight[i], x[i], total)      for each input channel i of the first chunk, ascending
-//     sum   = +0                               for each later chunk, ascending
-//     sum   = fma(weight[i], x[i], sum)        for each input channel i of the chunk, ascending
-//     total = total + sum
+//     for each later chunk, ascending:
+//       sum   = +0
+//       sum   = fma(weight[i], x[i], sum)      for each input channel i of the chunk, ascending
+//       total = total + sum
 //     total = total + residual                 if there is one
 //     y     = activation(total)                stored once
 //
-// This order is a promise to users: the bits of a result do not depend on the tile. So a kernel never splits or
-// reorders a sum in another way. (Portable kernels round the product before they add it.)
+// Users rely on this order: the bits of a result do not depend on the tile. So a kernel must not split or reorder a sum
+// in another way. (Portable kernels round each product before they add it to the sum.)
 //
 // Weights are packed into panels. A panel holds W = panel_width<T>() output channels, which are 64 bytes of numbers:
 //
 //     weights, packed: panel 0            panel 1
 //       input channel 0 [o0 o1 .. oW-1]   [oW .. o2W-1]            a panel is input_channels * W numbers,
-//       input channel 1 [o0 o1 .. oW-1]   [oW .. o2W-1]            64-byte aligned; the last is filled with zeros
+//       input channel 1 [o0 o1 .. oW-1]   [oW .. o2W-1]            64-byte aligned; the last panel is padded with zeros
 //       ...
 //
 // A block is computed tile by tile. A tile holds the sums of MR rows of NR vectors in registers. It has one of two
@@ -32,9 +33,9 @@
 //     channels--------------------+                   +---------------------+
 //     needs x_pixel == sizeof(T)                any strides of x
 //
-// A kernel row (KernelRow) is one tile shape of one instruction set. A kernel table (KernelTable) holds all kernel rows
-// and the other functions of one instruction set for one type of sums. registry.h chooses the instruction set, and
-// product/blocking.cpp the kernel row.
+// A kernel row (KernelRow) is one tile shape of one instruction set. A kernel table (KernelTable) holds the kernel rows
+// and other functions of one instruction set for one type of sums. registry.h chooses the instruction set.
+// product/blocking.cpp chooses the kernel row.
 #pragma once
 
 #include <cstddef>
@@ -45,7 +46,8 @@
 
 namespace pointwise {
 
-// Number of input channels in a chunk of a sum. Blocks that split the input channels have whole chunks.
+// Number of input channels in a chunk of a sum. The last chunk may have fewer. If several kernel calls share a sum,
+// each call but the last computes whole chunks.
 constexpr int64_t chunk_channels = 256;
 // Bytes of one input channel in a panel.
 constexpr int panel_bytes = 64;
@@ -56,8 +58,8 @@ constexpr int panel_width() {
   return panel_bytes / static_cast<int>(sizeof(T));
 }
 
-// One number of the type of the sums, float or double. It is held as bytes, so that tables and blocks need no template
-// parameter.
+// One number of the type of the sums, float or double. The number is stored as bytes, so that tables and blocks need no
+// template parameter.
 struct Number {
   alignas(8) unsigned char bytes[8];
 
@@ -76,9 +78,8 @@ struct Number {
   const char* address() const { return reinterpret_cast<const char*>(bytes); }
 };
 
-// Applies an activation to `vectors` contiguous vectors at `from`. A vector is as wide as a register of the instruction
-// set. Stores the results at `to` in rows of `row_vectors` vectors, `row` bytes from row to row. `to` may equal `from`
-// if there is only one row.
+// Applies an activation to `vectors` contiguous vectors at `from`. Stores the results at `to` in rows of `row_vectors`
+// vectors. Rows are `row` bytes apart. `to` may equal `from` if there is only one row.
 using Activate = void (*)(const Number* parameters, const char* from, int64_t vectors, char* to, int64_t row_vectors,
                           ptrdiff_t row);
 
@@ -86,8 +87,8 @@ using Activate = void (*)(const Number* parameters, const char* from, int64_t ve
 enum class Inline { no, clip, leaky_relu, hardswish };
 
 // Returns true if channel rows with vectors of this size may copy the pixels of a tile (Block::copy). Copying makes
-// 64-byte vectors 1 to 10% slower (Zen 5): they stall less on L2, and the tile that copies is a larger share of the
-// work. So their copying functions are not compiled.
+// channel rows with 64-byte vectors 1 to 10% slower (Zen 5). Such tiles stall less on L2, and the copying tile is a
+// larger share of the work. So no copying functions are compiled for 64-byte vectors.
 constexpr bool may_copy(int64_t vector_bytes) { return vector_bytes < 64; }
 
 // Number of activation kinds. registry.cpp checks that it equals Activation::kinds.
@@ -96,71 +97,73 @@ constexpr int activation_kinds = 15;
 // The activation of a block: max(floor, v) for none and relu, a function for all others.
 struct Epilogue {
   Number floor;          // 0 for relu, else -infinity
-  Activate activate;     // the function, or null
+  Activate activate;     // the function, or null if only the floor applies
   Inline in_registers;   // the same activation if tiles apply it in registers, else no
   Number parameters[2];  // parameters of the function
 };
 
-// The arguments of one kernel call: pixels, weights, bias and residual in, y out.
+// The arguments of one kernel call. A kernel reads x (src), weights, bias and residual, and writes y (dst).
 //
 // All strides are in bytes. x, y and residual need no alignment. x has `input_channels` x `pixels` numbers, y and
-// residual have `channels` x `pixels` numbers. A kernel touches no other memory of these three arrays.
+// residual have `channels` x `pixels` numbers. A kernel accesses no memory of x, y and residual beyond these numbers.
 struct Block {
   int64_t pixels, channels, input_channels;  // `channels` are output channels
   const char* x;                             // src, or packed src
   ptrdiff_t x_pixel, x_channel;              // from pixel to pixel, and from input channel to input channel
   const char* weights;                       // the first panel
   ptrdiff_t panel;                           // from panel to panel
-  const char* bias;                          // filled with zeros to whole panels; 64-byte aligned
+  const char* bias;                          // padded with zeros to whole panels; 64-byte aligned
   char* y;                                   // dst, or sums for the next call of a split sum
   ptrdiff_t y_pixel, y_channel;
-  const char* residual;  // or null
+  const char* residual;  // null if there is no residual
   ptrdiff_t residual_pixel, residual_channel;
-  // If pixels are not evenly spaced, the bytes from y (or residual) to each pixel, in place of y_pixel. Else null.
+  // The bytes from y (or residual) to each pixel, if pixels are not evenly spaced. They replace y_pixel (or
+  // residual_pixel). Null if pixels are evenly spaced.
   const ptrdiff_t* y_offsets;
   const ptrdiff_t* residual_offsets;
   Epilogue epilogue;
-  // Sums that this call continues instead of the bias, or null. An earlier call of a split sum stored them, or
-  // KernelTable::multiply_unpacked did. The vectors of a row of a tile are contiguous, and rows are `sums_row` bytes
-  // apart. Kernels read whole tiles of sums.
+  // Sums from which this call starts, in place of the bias. Null to start from the bias. An earlier call of a split sum
+  // or KernelTable::multiply_unpacked stored these sums. The vectors of a row of a tile are contiguous, and rows are
+  // `sums_row` bytes apart. Kernels read whole tiles of sums.
   const char* sums;
   ptrdiff_t sums_row;
-  // Room for input_channels * NR vectors, 64-byte aligned. The first tile of channel rows copies its pixels there, and
-  // the tiles of other output channels read the copy. Null if tiles must not copy.
+  // Memory for input_channels * NR vectors, 64-byte aligned. The first tile of channel rows copies its pixels to this
+  // memory, and the tiles of other output channels read the copy. Null if tiles must not copy.
   char* copy;
-  // True if x comes from memory. Tiles of 64-byte vectors then prefetch it.
+  // True if x comes from memory, not from a cache. Tiles of 64-byte vectors may then prefetch x.
   bool fetch;
-  // True if tiles of 64-byte vectors use non-temporal stores, unless a tile has unused rows or lanes. y and the stride
-  // from row to row of a tile must then be multiples of 64 bytes.
+  // True if tiles of 64-byte vectors may use non-temporal stores. Tiles with unused rows or lanes never use them. y and
+  // the distance between rows of a tile must then be multiples of 64 bytes.
   bool stream;
 };
 
 // The orientation of a tile: its rows are output channels, or pixels.
 enum class Rows { channels, pixels };
 
-// The product that a kernel row is asked about: one image and group, or a piece of it.
+// The argument of KernelRow::refuses and KernelRow::cycles: the product of one image and one group, or a part of it.
 struct Problem {
   int64_t m, n, k;  // output channels, pixels, input channels
   bool direct;      // vectors of results are contiguous in dst
   const Machine& machine;
-  // Returns the cycles of a tile of `rows` rows and `vectors` whole vectors. `model` is its first argument. Both are
-  // null in calls of KernelRow::refuses.
+  // Returns the cycles of a tile of `rows` rows and `vectors` whole vectors. Its first argument must be the field
+  // `model` below. Both fields are null in calls of KernelRow::refuses.
   double (*tile_cycles)(const void* model, int64_t rows, int64_t vectors);
   const void* model;
 };
 
 // One tile shape of one instruction set, as the cost model and the driver see it.
 struct KernelRow {
-  const char* name;  // gemm_<type>_<MR>x<NR*lanes>_<rows>_<isa>
+  const char* name;  // gemm_<type>_<MR>x<lanes in use>_<kind>_<isa>; halves and pairs use 1.5 vectors
   Types types;
   Rows rows;
   int mr, nr, lanes;          // rows and vectors of a tile, lanes of a vector
   void (*run)(const Block&);  // computes a block
   int unit = 1;               // for pixel rows: a piece begins at a multiple of `unit` pixels
-  // Returns why the row cannot compute a product, or null if it can. Without this function it can compute all.
+  // Returns the reason why the kernel row cannot compute a product, or null if it can. A kernel row without this
+  // function can compute every product.
   const char* (*refuses)(const Problem&) = nullptr;
-  // Returns the predicted cycles of a product. Without this function the cost model counts the cycles of whole tiles
-  // (product/cycle_model.h).
+  // Returns the predicted cycles of a product. For a kernel row without this function, the cost model adds up the
+  // cycles of tiles (product/cycle_model.h).
   double (*cycles)(const Problem&) = nullptr;
 };
 
@@ -176,14 +179,14 @@ struct KernelRows {
 // Functions that pack src of one type. Packed numbers have the type of the sums.
 struct Pack {
   // Copies pixels: to[c * to_channel + i * item] = x[c * x_channel + offsets[i]] for each input channel c and pixel i.
-  // All of these distances are in bytes; `item` is the size of a packed number.
+  // All distances are in bytes. `item` is the size of a packed number.
   void (*pixels)(const char* x, ptrdiff_t x_channel, const ptrdiff_t* offsets, int64_t pixels, int64_t channels,
                  char* to, ptrdiff_t to_channel);
   // Copies `count` contiguous numbers.
   void (*run)(const char* from, int64_t count, char* to);
 };
 
-// Packing functions, by the type of src. Null for types that the kernels do not accept.
+// The packing functions for each type of src. Null for types that the kernels do not accept.
 struct PackTable {
   Pack by_type[type_count];
   const Pack& operator[](DType x) const { return by_type[static_cast<int>(x)]; }
@@ -193,20 +196,20 @@ struct PackTable {
 struct KernelTable {
   KernelRows rows;
   PackTable pack;
-  // Multiplies packed pixels by factors, in place. There are `rows` rows of `count` numbers, `row` bytes from row to
-  // row. Each row has its own factor, or each column if `by_column`. Factors are contiguous.
+  // Multiplies packed pixels by contiguous factors, in place. The pixels are in `rows` lines of `count` numbers, and
+  // lines are `row` bytes apart. Factor i belongs to line i, or with `by_column` to number i of every line.
   void (*scale)(char* numbers, ptrdiff_t row, int64_t rows, int64_t count, const char* factors, bool by_column);
-  // Packs `channels` output channels into one panel, and fills the rest of the panel with zeros. The weights of an
-  // output channel are contiguous; output channels are `step` bytes apart.
+  // Packs `channels` output channels into one panel, and pads the panel with zeros. The weights of an output channel
+  // are contiguous, and output channels are `step` bytes apart.
   void (*pack_weights)(const char* weights, ptrdiff_t step, int64_t channels, int64_t input_channels, char* panel);
-  // Computes the sums of one pixel from weights that are not packed; they lie as for pack_weights. sums[o] begins with
-  // bias[o]. Reads whole panels of bias and writes whole panels of sums.
+  // Computes the sums of one pixel from weights that are not packed. The weights have the layout that pack_weights
+  // reads. sums[o] begins with bias[o]. Reads whole vectors of bias and writes whole vectors of sums.
   void (*multiply_unpacked)(const char* weights, ptrdiff_t step, int64_t channels, int64_t input_channels,
                             const char* x, ptrdiff_t x_channel, const char* bias, char* sums);
-  // Activations, by Activation::Kind. Null for none and relu, which use Epilogue::floor.
+  // The function of each Activation::Kind. Null for none and relu, which use Epilogue::floor.
   const Activate* activations;
-  // Executes only multiply-adds on registers, `steps` times a fixed number of them, to measure the FMA peak. Returns
-  // the number of floating-point operations, two for each multiply-add.
+  // Measures the FMA peak: executes multiply-adds on registers in a loop of `steps` steps. Returns the number of
+  // floating-point operations, two for each multiply-add.
   double (*fma_loop)(int64_t steps);
 };
 

@@ -34,8 +34,8 @@ inline void pack_square(const char* x, const ptrdiff_t* offsets, bool even, char
   for (int k = 0; k < V::lanes; ++k) v[k].store(to + k * to_channel);
 }
 
-// Packs pixels whose channels are contiguous. Transposes squares of them in registers. If there are `lanes` pixels and
-// channels or more, the last squares begin earlier and write some numbers a second time.
+// Packs pixels whose channels are contiguous: transposes squares of lanes x lanes numbers in registers. With at least
+// `lanes` pixels and `lanes` channels, the last squares overlap earlier squares, so that all squares are full.
 template <class V, class X>
 void pack_channels_last(const char* x, const ptrdiff_t* offsets, int64_t pixels, int64_t channels, char* to,
                         ptrdiff_t to_channel) {
@@ -105,7 +105,7 @@ void pack_run(const char* from, int64_t count, char* to) {
     copy_converted<T, X>(from, sizeof(X), count, to);
 }
 
-// Implements Pack::pixels. Finds the runs of evenly spaced pixels once for all channels.
+// Implements Pack::pixels. Finds each stretch of evenly spaced pixels once for all channels.
 template <class V, class X>
 void pack_pixels(const char* x, ptrdiff_t x_channel, const ptrdiff_t* offsets, int64_t pixels, int64_t channels,
                  char* to, ptrdiff_t to_channel) {
@@ -136,7 +136,7 @@ void pack_pixels(const char* x, ptrdiff_t x_channel, const ptrdiff_t* offsets, i
 template <class V, class X>
 constexpr Pack pack_of = {pack_pixels<V, X>, pack_run<V, X>};
 
-// KernelTable::pack, in the order of DType.
+// The table for KernelTable::pack, in the order of DType.
 template <class V>
 constexpr PackTable pack_functions =
     sizeof(typename V::Number) == 4 ? PackTable{{pack_of<V, typename V::Number>,

@@ -1,4 +1,4 @@
-// The registry of instruction sets, and the choice of the one that calls use.
+// The instruction sets of this build, and the choice of the instruction set that calls use.
 #pragma once
 
 #include <string>
@@ -12,7 +12,7 @@ namespace pointwise {
 struct Isa {
   const char* name;
   bool (*supported)();
-  const KernelTable* tables[2];  // by the type of sums, float32 and float64, in the order of DType
+  const KernelTable* tables[2];  // for sums in float32 and in float64
 
   const KernelTable& kernels(DType sum) const { return *tables[static_cast<int>(sum)]; }
 };
@@ -20,8 +20,9 @@ struct Isa {
 // Returns all instruction sets of this build, the best first.
 const std::vector<Isa>& all_isas();
 
-// Returns the instruction set in use: the one that POINTWISE_ISA names, else the best that the CPU supports. Throws
-// std::runtime_error if the variable names an unknown instruction set, or one that the CPU does not support.
+// Returns the instruction set in use. The environment variable POINTWISE_ISA selects it. Without the variable, it is
+// the best instruction set that the CPU supports. Throws std::runtime_error if the named instruction set is unknown or
+// not supported.
 const Isa& selected_isa();
 
 // Returns the kernels in use for sums of a type.

@@ -1,21 +1,21 @@
 // The register tile, written once over the vector type V (common.h).
 //
-// A tile holds the sums of MR rows x NR vectors in registers, acc[MR][NR]. They begin with the bias, or with the sums
-// of an earlier call. Then each input channel adds its products:
+// A tile holds the sums of MR rows x NR vectors in registers, acc[MR][NR]. The sums begin with the bias, or with the
+// sums of an earlier call. Then each input channel adds its products:
 //
 //     channel rows:  acc[r][j] += broadcast(weight of output channel r) * x of the pixels of vector j
 //     pixel rows:    acc[r][j] += broadcast(x of pixel r) * weights of the output channels of vector j
 //
 // At the end finish() adds the residual, applies the activation and stores the tile (finish.h).
 //
-// One function call computes a column: tiles one below the other. The loop over these tiles is in the function that
-// computes a tile. With a call for each tile, the CPU does not overlap the stores of a tile with the multiply-adds of
-// the next one. (Zen 5, 16 input channels: 83% of the peak, and 90% with the loop inside.)
+// One function call computes a column: tiles one below the other. If each tile were a call, the CPU would not overlap
+// the stores of a tile with the multiply-adds of the next tile. (Zen 5, 16 input channels: 90% of the peak with a call
+// for each column, 83% with a call for each tile.)
 //
-// The loop over input channels must not spill. It needs almost all registers: vector registers for the tile, general
-// ones for addresses. So the operands of that loop are local variables. Empty asm statements hide values from which the
-// compiler would otherwise derive more addresses. Count spills before and after each change, as docs/design/kernels.md
-// shows.
+// The loop over input channels must not spill. This loop needs almost all registers: vector registers for the
+// tile, general registers for addresses. So its operands are local variables. Empty asm statements hide values from
+// which the compiler would otherwise derive more addresses. Count spills before and after each change, as
+// docs/design/kernels.md shows.
 #pragma once
 
 #include "kernels/chunks.h"
@@ -32,16 +32,16 @@ struct Column {
   const char* weights;
   ptrdiff_t panel;  // from panel to panel
   const char* bias;
-  const char* sums;  // replaces the bias; or null
+  const char* sums;  // sums to start from, in place of the bias; or null
   ptrdiff_t sums_row;
   char* y;
   const char* residual;  // or null
   RowLayout layout;
-  char* copy;  // for channel rows: room for a copy of the vectors of x, NR for each input channel; or null
-  int rows;    // for channel rows: rows of the last tile that are stored, at most MR
-  // Number of bytes to prefetch, or 0. They may lie beyond the end of x. Pixel rows prefetch this number of bytes of
-  // each pixel two tiles below. Channel rows prefetch the pixels of the next column, this number of bytes of each input
-  // channel; each tile of a column prefetches a share of the input channels.
+  char* copy;  // for channel rows: memory for a copy of x, NR vectors for each input channel; or null
+  int rows;    // for channel rows: number of rows of the last tile that are stored, at most MR
+  // Number of bytes to prefetch, or 0. Prefetched addresses may be beyond the end of x. A tile of pixel rows prefetches
+  // this number of bytes of each pixel of the tile after the next. A column of channel rows prefetches this number of
+  // bytes of each input channel for the next column. Each of its tiles prefetches a part of the input channels.
   ptrdiff_t fetch;
   Epilogue epilogue;
 };
@@ -56,12 +56,12 @@ inline void load_sums(const char* sums, ptrdiff_t sums_row, V (&acc)[MR][NR]) {
   }
 }
 
-// How much of the last vector of a row is in use: the whole, a part, or at most half. The last two are loaded with a
-// mask. The multiply-adds of a half take half of the time on CPUs with half-width units.
+// The used share of a row's last vector: all of it, a part, or at most half. A part or a half is loaded with a mask. On
+// half-width CPUs the multiply-adds of a half take half of the time.
 enum class Last { whole, part, half };
 
 // Computes a column of channel rows: rows are output channels, lanes are pixels. If Copy, also stores the vectors of x
-// to t.copy, contiguous, for the tiles of other output channels.
+// contiguously at t.copy, for the tiles of other output channels.
 template <class V, int MR, int NR, bool Residual, Last L, bool Copy>
 __attribute__((noinline)) void channel_rows_column(const Column& t) {
   using T = typename V::Number;
@@ -138,10 +138,10 @@ __attribute__((noinline)) void channel_rows_column(const Column& t) {
 
 // Computes a column of pixel rows: rows are pixels, lanes are output channels.
 //
-// Three rows share a pointer, because x, x + stride and x + 2 * stride are addresses of single instructions. One
-// pointer for each row would spill, and one for all rows makes the compiler multiply. Tiles of more than 20 rows would
-// need too many pointers: there four rows share one, and `third` holds 3 * stride. (Zen 5, 28 rows: 84% of the peak
-// instead of 80.)
+// Three rows share a pointer, because one x86 address can add 0, 1 or 2 times the stride to the pointer. A pointer for
+// each row would spill. With one pointer for all rows the compiler multiplies. Tiles of more than 20 rows would need
+// too many pointers. In these tiles four rows share a pointer, and `third` holds 3 * stride. (Zen 5, 28 rows: 84% of
+// the peak instead of 80%.)
 template <class V, int MR, int NR, bool Residual>
 __attribute__((noinline)) void pixel_rows_column(const Column& t) {
   using T = typename V::Number;

@@ -63,8 +63,8 @@ int64_t l2_cache_size() {
 int64_t l3_cache_size() {
   static Lazy<int64_t> size;
   return size.get([] {
-    // Reads the size that this CPU shares. sysconf may report the whole package: on an EPYC (Zen 5), 402 MB instead of
-    // 32 MiB.
+    // Reads the size of the L3 cache of CPU 0. sysconf may add up all L3 caches of the package: 402 MB instead of 32
+    // MiB on an EPYC (Zen 5).
     std::ifstream file("/sys/devices/system/cpu/cpu0/cache/index3/size");
     int64_t number = 0;
     char unit = 0;

@@ -7,12 +7,12 @@ namespace pointwise {
 
 // Returns true if CPU and operating system support AVX2 and FMA.
 bool cpu_has_avx2();
-// Returns true if they support AVX2, FMA and AVX-512 F, BW, DQ and VL.
+// Returns true if CPU and operating system support AVX2, FMA and AVX-512 F, BW, DQ and VL.
 bool cpu_has_avx512();
 // Returns the family of an AMD CPU, or 0 for other CPUs.
 unsigned amd_family();
 
-// Returns the bytes of a core's L1 data cache, of its L2 and of the L3 that it shares with other cores.
+// Return the size in bytes of a core's L1 data cache, of its L2 cache, and of the L3 cache that cores share.
 int64_t l1_cache_size();
 int64_t l2_cache_size();
 int64_t l3_cache_size();

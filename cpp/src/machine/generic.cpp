@@ -1,4 +1,4 @@
-// The constants of every other CPU: those of Zen 5.
+// The constants for CPUs without a file of their own. They equal the constants of Zen 5.
 #include "machine/machine.h"
 
 namespace pointwise {

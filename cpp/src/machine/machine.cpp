@@ -14,8 +14,7 @@ static_assert(offsetof(Machine, fma_per_cycle) +
                   sizeof(Machine),
               "every constant has a name");
 
-// A machine that replaces the detected one. All replacements stay reachable, because a thread may still read an earlier
-// one.
+// A machine that replaces the detected one. Earlier replacements are never freed, because threads may still read them.
 struct Replacement {
   Machine machine;
   const Replacement* previous;

@@ -2,7 +2,7 @@
 //
 // Each machine has a file: zen4.cpp, zen5.cpp, and generic.cpp for every other CPU. cpp/tools/fit_cycle_model.py prints
 // the error of the model on a machine, fits the constants and writes the file. The constants of Zen 4 and Zen 5 were
-// fitted by hand, from the measurements that the comments below quote.
+// fitted by hand. Comments below quote measurements for some of them.
 #pragma once
 
 namespace pointwise {
@@ -11,83 +11,86 @@ namespace pointwise {
 // Tiles with 64-byte vectors are called wide, and tiles with shorter vectors narrow.
 struct Machine {
   const char* name;
-  // True if the CPU computes a 64-byte vector in two halves, as Zen 4 does. Then a cycle of the model is two cycles of
-  // the CPU for 64-byte vectors.
+  // True if the CPU computes a 64-byte vector in two halves, as Zen 4 does. On such a CPU, one cycle of the model
+  // stands for two CPU cycles if vectors have 64 bytes.
   bool half_width;
 
-  // Multiply-adds. A CPU with half-width units, or with one AVX-512 unit, slows down all kernel rows alike.
+  // Multiply-adds. Half-width units, or a single AVX-512 unit, slow down all whole 64-byte vectors by the same factor.
+  // So they change no choice among kernel rows with whole 64-byte vectors.
 
   double fma_per_cycle,  // multiply-adds of vectors per cycle
       loads_per_cycle,   // loads of vectors per cycle
       fma_latency;       // latency of a multiply-add, in cycles
-  // Cost of a broadcast that only one multiply-add uses, in loads (Zen 5, tiles of every height in L1).
+  // Cost of a broadcast that only one multiply-add uses, in loads. (Fitted on Zen 5 to tiles of every height with
+  // operands in L1.)
   double broadcast_load;
 
-  // Overhead of a tile: its set-up and its stores. The CPU hides a part of them behind multiply-adds. Zen 4 hides more
-  // of them in wide channel rows. (Zen 5, 16 to 64 input channels, cycles beside the multiply-adds: 9 to 45 with
-  // 32-byte vectors. With 64-byte vectors 22 to 48 for 24 accumulators, 5 to 20 for 16.)
+  // Overhead of a tile: its set-up and its stores. The CPU hides a part of this overhead behind multiply-adds. In wide
+  // channel rows, Zen 4 hides more than Zen 5. (Zen 5, 16 to 64 input channels: a narrow tile takes 9 to 45 cycles more
+  // than its multiply-adds. A wide tile with 24 accumulators takes 22 to 48 cycles more, with 16 accumulators 5 to 20.)
 
   double channel_tile_cycles,      // a narrow tile of channel rows
       pixel_tile_cycles,           // a narrow tile of pixel rows, or a tile with a half vector or pairs
-      tile_vector_cycles,          // each accumulator of these tiles
-      tile_row_cycles;             // each row of these tiles
+      tile_vector_cycles,          // each accumulator of a narrow tile, or of a tile with a half vector or pairs
+      tile_row_cycles;             // each row of such a tile
   double wide_accumulator_cycles,  // each accumulator of a wide tile
       wide_row_cycles,             // each row of a wide tile
-      hidden_by_channel_tiles,     // cycles of the accumulators that multiply-adds hide in channel rows
-      hidden_by_pixel_tiles;       // the same in pixel rows
-  double least_wide_tile_cycles,   // all accumulators of a wide tile, at least
+      hidden_by_channel_tiles,     // part of these cycles that multiply-adds hide, in a wide tile of channel rows
+      hidden_by_pixel_tiles;       // part of these cycles that multiply-adds hide, in a wide tile of pixel rows
+  double least_wide_tile_cycles,   // minimum for all accumulators of a wide tile, after the hidden part
       vector_beyond_4_cycles;      // each vector beyond the fourth in the rows of a wide tile
-  // Pixel rows with a single vector of output channels, if half_width. The latency of a multiply-add is half as long,
-  // so low tiles are better: tiles of 4, 6, 8 and 12 rows take 3, 5, 8 and 17 cycles more than their multiply-adds.
-  // (Zen 4, 8 to 70 -> 1 to 16 channels in NHWC: up to 13% faster with these constants.) The overhead of a tile is the
-  // larger of single_row_cycles * rows and single_row_beyond_cycles * rows - hidden_by_single_tiles.
+  // Wide pixel rows if all output channels fit one vector and half_width is true. In cycles of the model, the latency
+  // of a multiply-add is about half as long. So tiles with few rows are better: tiles of 4, 6, 8 and 12 rows take 3, 5,
+  // 8 and 17 cycles more than their multiply-adds (Zen 4). These constants make layers of 8 to 70 input channels and 1
+  // to 16 output channels in NHWC up to 13% faster (Zen 4). The overhead of a tile is the larger of single_row_cycles *
+  // rows and single_row_beyond_cycles * rows - hidden_by_single_tiles.
   double single_latency,         // latency of a multiply-add, in cycles
-      single_row_cycles,         // a row, at least; also a row of a half vector alone
-      single_row_beyond_cycles,  // a row, of which multiply-adds hide a part
-      hidden_by_single_tiles;    // cycles of a tile that multiply-adds hide
+      single_row_cycles,         // minimum for a row; also a row of a half vector alone
+      single_row_beyond_cycles,  // a row, before the hidden part is subtracted
+      hidden_by_single_tiles;    // the part of a tile's cycles that multiply-adds hide
 
   // Half vectors and pairs.
 
   // Cost of a half vector, in whole vectors.
   double half_vector;
-  // Factor of a half vector alone: each of its multiply-adds needs a load of its own. (Zen 4 in NHWC, time of the
-  // choice with this constant: 64 -> 8 channels on 200 pixels 2.1 us instead of 3.7, 256 -> 8 at 56x56 137 instead of
-  // 201.)
+  // Factor for the cycles of a half vector alone, because each of its multiply-adds needs a separate load. (Zen 4,
+  // NHWC: because of this constant the planner chooses faster kernel rows. 64 -> 8 channels on 200 pixels take 2.1 us
+  // instead of 3.7 us. 256 -> 8 channels at 56x56 take 137 us instead of 201 us.)
   double half_vector_alone;
-  // Cost of one and a half vectors of output channels if two pixels share a vector, in whole vectors. On Zen 4, joining
-  // the two pixels in a vector takes time from multiply-adds.
+  // Cost of a pixel with one and a half vectors of output channels in pairs, in whole vectors. On Zen 4, joining two
+  // pixels in a vector takes time from multiply-adds.
   double pair_vectors;
 
   // Operands that do not fit L1 or L2.
 
-  // If the pixels of a wide tile of channel rows fill more than this share of L1, they come from L2 at this rate. (Zen
-  // 5, 256 -> 128 channels at 28x28, 4 x 4 vectors: 64% of the peak.)
+  // If the pixels of a wide tile of channel rows fill more than l1_of_pixels of L1, they come from L2. The second
+  // constant is the rate. (Zen 5, 256 -> 128 channels at 28x28, tiles of 4 rows x 4 vectors: 64% of the peak.)
   double l1_of_pixels, l2_pixel_bytes_per_cycle;
-  // The same for the weights of a column of wide pixel rows. (Zen 5, 4 x 4 vectors, 320 to 2048 input channels: 5 to
-  // 15% slower than 6 x 4.)
+  // The same for the weights of a column of wide pixel rows. (Zen 5, 320 to 2048 input channels: tiles of 4 rows x 4
+  // vectors are 5 to 15% slower than tiles of 6 rows x 4 vectors.)
   double l1_of_weights, l2_wide_bytes_per_cycle;
-  // Least number of output channels for copies. Narrow channel rows copy the pixels of a tile if the pixels do not fit
-  // L1 beside the weights of the tile. (Zen 5, 256 -> 128 channels at 28x28, AVX2: 96% of the peak instead of 86. 32
-  // output channels are 8% faster, 24 are 1% slower.)
+  // Minimum number of output channels for copies. Narrow channel rows copy the pixels of a tile if L1 cannot hold the
+  // pixels and weights of a tile. (Zen 5, 256 -> 128 channels at 28x28, AVX2: 96% of the peak with copies, 86% without.
+  // Copies make 32 output channels 8% faster and 24 output channels 1% slower.)
   double least_channels_to_copy;
   double copied_vector_cycles,  // a vector that is copied
-      crowded_factor;           // factor of these tiles without a copy
+      crowded_factor;           // factor for tiles that do not copy although L1 cannot hold their pixels and weights
   double l1_ways,               // ways of L1 that the rows of a tile can use at a time; CPUs have at least 8
-      thrash_cycles;            // in spite of its name a factor, of a tile of one vector whose rows need more ways
-  // Slowdown of narrow pixel rows if pixels are contiguous in src. A tile uses a few numbers of each line, and L1 may
-  // not keep all lines until the next tile. Wide pixel rows do not slow down. (Zen 4, 6 x 2 vectors of 32 bytes, 64 to
-  // 832 input channels, images of 4x4 to 28x28: most images are 0 to 3% slower, those of 1 KiB per channel or more 8%.
-  // 6x6 is 9% slower, 7x7 12 to 20%, 8x8 not at all. Images that are packed by channels are 2 to 6% slower.)
-  double l1_of_scattered,   // the factors apply if the lines fill more than this share of L1
-      far_apart_factor,     // channels are 1 KiB apart or more
-      three_lines_factor,   // channels are between 2 and 4 lines apart, but not by whole lines: 7x7
-      apart_factor,         // other distances of a line or more
-      packed_apart_factor;  // src is packed by channels
-  // Rate of weights from L2, if those of a column of pixel rows fill more than half of L1. (Zen 5, 2 rows x 8 vectors,
-  // 64 and 256 input channels: 54 and 43 bytes per cycle.)
+      thrash_cycles;            // factor (not cycles) for a tile of one vector if its rows need more ways than l1_ways
+  // Slowdown of narrow pixel rows if pixels are contiguous in src. A tile uses a few numbers of each cache line, and L1
+  // may not keep all lines until the next tile. Wide pixel rows do not slow down. (Zen 4, tiles of 6 rows x 2 vectors
+  // of 32 bytes, 64 to 832 input channels. Most images of 4x4 to 28x28 are 0 to 3% slower. Images with 1 KiB or more
+  // per channel are 8% slower, 6x6 9%, 7x7 12 to 20%. Images that are packed by channels are 2 to 6% slower.)
+  double l1_of_scattered,   // share of L1; the factors apply if the lines fill more than this share
+      far_apart_factor,     // factor if channels are 1 KiB apart or more
+      three_lines_factor,   // factor if channels are 2 to 4 lines apart, but not a multiple of a line: 7x7
+      apart_factor,         // factor for other distances of a line or more
+      packed_apart_factor;  // factor if src is packed by channels
+  // Rate of weights from L2, if the weights of a column of pixel rows fill more than half of L1. (Zen 5, tiles of 2
+  // rows x 8 vectors: 54 bytes per cycle with 64 input channels, 43 with 256.)
   double l2_bytes_per_cycle;
-  // Rate of weights from L3, if they fill more than half of L2. They come from L3 once per image, and the CPU
-  // prefetches most of them.
+  // Rate of weights from L3, if the weights fill more than half of L2. The weights come from L3 once per image, and the
+  // CPU prefetches most of them.
   double l3_bytes_per_cycle;
 
   // Packing and stores.
@@ -96,33 +99,33 @@ struct Machine {
   double transpose_cycles;       // a vector of results that is stored transposed
   double scatter_cycles;         // a number that is stored alone
   double copy_cycles;            // 32 bytes that are packed by copying
-  double run_cycles;             // a run of contiguous pixels, for each input channel, at least
+  double run_cycles;             // minimum for packing one stretch of contiguous pixels of one input channel
   double gather_cycles;          // a number that is packed alone
   double transposed_cycles;      // a number that is packed in a transposed square
-  double part_of_square_cycles;  // a pixel's share of a square that is not full or is partly packed twice
-  double copied_pixel_cycles;    // a pixel whose contiguous channels are copied, at least
+  double part_of_square_cycles;  // a pixel's share of a transposed square that is not full, or is partly packed twice
+  double copied_pixel_cycles;    // minimum for copying the contiguous channels of a pixel
   double scale_cycles;           // 32 packed bytes that are multiplied by input_scale
-  double second_cycles;          // a packed number if every second one is packed, in short runs
-  // Factor of transposed_cycles, part_of_square_cycles and second_cycles for wide kernel rows. On Zen 4 multiply-adds
-  // hide a part of packing. (Zen 4, with this constant: 64 -> 128 channels at 112x112 with stride 2 in NCHW reach 88%
-  // of the peak instead of 82. The choices for generated layers in NHWC take 1.034 times the best way instead of
-  // 1.049.)
+  double second_cycles;          // a packed number if the pixels of src are two numbers apart
+  // Factor for transposed_cycles, part_of_square_cycles and second_cycles in wide kernel rows. On Zen 4, multiply-adds
+  // hide a part of packing. (Zen 4, effect of this constant: 64 -> 128 channels at 112x112 with stride 2 in NCHW reach
+  // 88% of the peak instead of 82%. For generated NHWC layers, chosen blockings take 1.034 times as long as the best
+  // alternative, instead of 1.049 times.)
   double wide_copies;
 
   // Threads and pieces.
 
-  // Least cycles of work for each thread, about 3 us.
+  // Minimum work of each thread, in cycles: about 3 us.
   double least_cycles_a_thread;
   // The cost of pieces, fitted to the times of all layers of bench/layers above 5 MFLOP on two threads. With these
-  // constants the choice takes 1.018 times the best cut (Zen 5).
+  // constants, chosen cuts take 1.018 times as long as the best cuts (Zen 5).
   double piece_cycles,       // each piece
-      late_piece,            // share of the largest piece that counts once more, because the last piece starts late
-      cut_across;            // factor of a cut along the axis that the tiles of a kernel row stream
-  double long_piece_cycles,  // a piece that takes more cycles is long
-      late_long_piece;       // share of the excess that counts once more, because the core of a long piece may be slow
-  // Cycles of each pixel if two threads write different output channels of one line of dst. (Zen 5, 16 -> 96 channels
-  // at 112x112 in NHWC: 84 us if cut by pixels, 291 by channels. Without this constant the choice takes 1.056 times the
-  // best cut.)
+      late_piece,            // share of the largest piece that counts again, because the last piece starts late
+      cut_across;            // factor if the axis is cut along which the tiles of a column follow each other
+  double long_piece_cycles,  // a piece that takes more cycles than this is long
+      late_long_piece;       // share of the cycles above long_piece_cycles that counts again, as a core may be slow
+  // Additional cycles of each pixel if two threads write different output channels of one cache line of dst. (Zen 5,
+  // 16 -> 96 channels at 112x112 in NHWC: 84 us if cut by pixels, 291 us if cut by channels. Without this constant,
+  // chosen cuts take 1.056 times as long as the best cuts.)
   double shared_line_cycles;
 };
 
@@ -130,10 +133,10 @@ Machine zen4();
 Machine zen5();
 Machine generic();
 
-// Returns the machine of this CPU, which is generic() for an unknown one.
+// Returns the machine of this CPU. For unknown CPUs, this is generic().
 const Machine& machine();
 
-// A constant by its name.
+// The name of a constant and the member that holds it.
 struct MachineConstant {
   const char* name;
   double Machine::* value;

@@ -1,5 +1,5 @@
-// The constants of AMD's Zen 5, fitted by hand. Those of a single vector were fitted on Zen 4: only half-width machines
-// use them.
+// The constants of AMD's Zen 5, fitted by hand. The four constants of a single vector (single_latency and the next
+// three) were fitted on Zen 4, because only half-width machines use them.
 #include "machine/machine.h"
 
 namespace pointwise {

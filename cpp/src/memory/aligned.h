@@ -11,8 +11,8 @@ struct FreeAligned {
 };
 using AlignedBytes = std::unique_ptr<char, FreeAligned>;
 
-// Returns `bytes` bytes of 64-byte aligned memory. If the system has none, gives the idle buffers of the result pool
-// back to it and tries again. Throws std::bad_alloc.
+// Returns 64-byte aligned memory. If the system has no memory, gives the idle buffers of the result pool back to the
+// system and tries again. Throws std::bad_alloc if the second attempt fails, too.
 AlignedBytes allocate_aligned(int64_t bytes);
 
 }  // namespace pointwise

@@ -15,8 +15,8 @@ namespace {
 
 constexpr int64_t huge_page = int64_t{2} << 20, page = 4096;
 
-// Returns true if a buffer has its own mapping. The mapping is aligned, so that the system can use huge pages. It goes
-// back to the system when it is freed, whatever the policy of the allocator.
+// Returns true if a buffer has its own mapping. The mapping is aligned, so that the system can use huge pages. Freeing
+// a mapping always gives its memory back to the system. An allocator may keep freed memory.
 bool is_mapped(int64_t capacity) { return capacity >= huge_page; }
 
 // Maps memory that begins at a huge page: maps a huge page more than needed, then unmaps both ends. Returns null on
@@ -55,8 +55,8 @@ int64_t capacity_for(int64_t bytes) {
   return round_up(bytes, page);
 }
 
-// A lock that is tried at most `tries` times and never waited for (result_pool.h has the reason). Its acquire and
-// release order all accesses to the members that it guards.
+// A lock that a thread tries at most `tries` times and never waits for (result_pool.h has the reason). Its acquire and
+// release order all accesses to the guarded members.
 class TryLock {
  public:
   explicit TryLock(std::atomic<bool>* locked, int tries = 100) : locked_(locked) {
@@ -76,8 +76,8 @@ class TryLock {
 
 class Pool {
  public:
-  // Returns an idle buffer that is large enough, and at most an eighth larger. Returns no data if there is none, or if
-  // the lock is taken.
+  // Returns an idle buffer of at least `capacity` bytes, and at most an eighth more. Returns a null buffer if there is
+  // no such buffer, or if another thread holds the lock.
   Buffer take(int64_t capacity) {
     const TryLock lock(&locked_);
     if (!lock) return {};
@@ -90,8 +90,8 @@ class Pool {
     return {};
   }
 
-  // Keeps a buffer. Frees others, or the buffer itself, if the pool cannot keep all. Frees after it has unlocked the
-  // pool.
+  // Keeps a buffer. If the pool cannot keep all buffers, frees older ones or the buffer itself. All buffers are freed
+  // after the pool is unlocked.
   void give(Buffer buffer) {
     std::array<Buffer, most_idle + 1> over;
     int overs = 0;
@@ -111,8 +111,8 @@ class Pool {
     for (int i = 0; i < overs; ++i) system_free(over[i]);
   }
 
-  // Frees the buffers that have been idle longest, until at most `limit` bytes are idle. Tries the lock often enough to
-  // outlast a thread that holds it. Gives up if the lock was held at a fork.
+  // Frees the buffers that have been idle longest, until at most `limit` bytes are idle. Tries the lock long enough for
+  // another thread to release it. Gives up if the lock was held at a fork.
   void shrink(int64_t limit) {
     std::array<Buffer, most_idle> over;
     int overs = 0;
@@ -143,7 +143,7 @@ class Pool {
   }
 
   std::atomic<bool> locked_{false};     // guards idle_, count_ and changes of bytes_
-  std::array<Buffer, most_idle> idle_;  // the one that has been idle longest comes first
+  std::array<Buffer, most_idle> idle_;  // longest idle first
   int count_ = 0;
   std::atomic<int64_t> bytes_{0}, limit_{int64_t{128} << 20};
 };

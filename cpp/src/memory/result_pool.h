@@ -3,11 +3,11 @@
 // thread).
 //
 // The pool keeps idle buffers up to a limit in bytes. It hands out the buffer that was used last. When the limit is
-// exceeded, it gives the buffers that have been idle longest back to the system.
+// exceeded, the pool gives the buffers that have been idle longest back to the system.
 //
-// A fork is safe, because no thread waits for the lock of the pool. A thread that does not get it uses the system's
-// allocator instead. If another thread holds the lock at a fork, it stays locked in the child. So the child never sees
-// a pool that is half changed, and works without it.
+// A fork is safe, because no thread waits for the lock of the pool. A thread that does not get the lock uses the
+// system's allocator instead. If another thread holds the lock at a fork, the lock stays locked in the child. So the
+// child never uses a half-changed pool: it works without the pool.
 #pragma once
 
 #include <cstdint>
@@ -19,12 +19,12 @@ struct Buffer {
   int64_t capacity = 0;  // at least the bytes that were requested
 };
 
-// Smallest result, in bytes, that uses the pool. For smaller ones the system's allocator is as fast. A buffer also
-// begins at a cache line, which an array that NumPy allocates may not.
+// Smallest result, in bytes, that uses the pool. For smaller results the system's allocator is as fast. A buffer of the
+// pool begins at a cache line. An array that NumPy allocates may begin elsewhere.
 constexpr int64_t least_pooled = int64_t{16} << 10;
 
 // Returns a 64-byte aligned buffer from the pool or from the system. If the system has no memory, gives idle buffers
-// back to it and tries again. Throws std::bad_alloc.
+// back to the system and tries again. Throws std::bad_alloc if the second attempt fails, too.
 Buffer take_buffer(int64_t bytes);
 // Gives a buffer to the pool, or to the system if the pool cannot keep it.
 void give_buffer(Buffer buffer) noexcept;

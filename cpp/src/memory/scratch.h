@@ -8,7 +8,7 @@ namespace pointwise {
 // Memory that a calling thread keeps from call to call, so that a repeated call allocates nothing.
 class Scratch {
  public:
-  // Returns 64-byte aligned memory, whose contents are undefined. It replaces the memory of earlier calls. Throws
+  // Returns 64-byte aligned memory with undefined contents. Invalidates the memory that get() returned earlier. Throws
   // std::bad_alloc.
   char* get(int64_t bytes) {
     if (bytes > size_) {
