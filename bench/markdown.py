@@ -4,15 +4,17 @@
     python bench/markdown.py --check    # exits with 1 if a table differs from its JSON file
     python bench/markdown.py --layers bench/results/one_thread.json    # prints every layer of a file
 
-A table stands between two comments, which name its kind and its file:
+The text between two comments is generated. The first comment names the kind of the text and its JSON files:
 
     <!-- speed: one_thread.json -->
     <!-- end -->
 
-"speed" has a row for each network and layout, "compare" the same with columns for several files, and "layers" a row for
-each layer.
+- "speed": a table with a row for each network and layout. Only one file.
+- "compare": such a table for each file, with the versions and the command.
+- "slower": a table of the layers on which a peer is faster, with a column for each file.
+- "layers": a table with a row for each layer. Only one file.
 
-The files are made with ``pointwise bench --json``; docs/performance.md has the commands.
+``pointwise bench --json`` makes the files. The generated text has the command for each file.
 """
 
 import argparse
@@ -28,7 +30,10 @@ RESULTS = ROOT / "bench" / "results"
 DOCUMENTS = (ROOT / "README.md", ROOT / "docs" / "performance.md")
 TABLE = re.compile(r"(<!-- (?P<kind>\w+): (?P<files>[\w. ]+) -->\n).*?(<!-- end -->)", re.DOTALL)
 NAMES = {"googlenet": "GoogLeNet", "mobilenet_v1": "MobileNetV1", "mobilenet_v2": "MobileNetV2"}
-NAMES |= {"resnet50": "ResNet-50", "squeezenet": "SqueezeNet", "seed": "10x10x32 -> 16 and small"}
+NAMES |= {"resnet50": "ResNet-50", "squeezenet": "SqueezeNet", "seed": "three tiny layers"}
+
+PEERS = {"numpy": "NumPy", "torch": "PyTorch", "onnxruntime": "ONNX Runtime", "openvino": "OpenVINO"}
+PEERS |= {"xnnpack": "XNNPACK"}
 
 
 def row(*cells):
@@ -48,12 +53,17 @@ def ratio(value):
 
 
 def best_peer(result):
-    """Return the smallest ratio of a layer, which is the one to its fastest peer."""
+    """Return the time of the fastest peer, divided by the time of pointwise. NumPy is a peer, too."""
     return min(value for value in result["ratio"].values() if value is not None)
 
 
+def name_of_best_peer(result):
+    """Return the name of the fastest peer on a layer."""
+    return PEERS[min((value, name) for name, value in result["ratio"].items() if value is not None)[1]]
+
+
 def image_of(result):
-    """Return the size of the image, the batch in front of it and the stride behind it."""
+    """Return the image as text, such as "8x56x56 /2" for a batch of 8 and stride 2."""
     image = f"{result['h']}x{result['w']}" + (f" /{result['stride']}" if result["stride"] > 1 else "")
     return image if result["n"] == 1 else f"{result['n']}x{image}"
 
@@ -71,36 +81,42 @@ def machine_words(found):
 
 
 def origin(found):
-    """Return the lines that say where the figures come from."""
+    """Return lines with the date, the CPU, the versions and the command."""
     machine, run = found["machine"], found["run"]
     peak, bandwidth = machine["fma_peak"] / 1e9, machine["bandwidth"] / 1e9
-    versions = ", ".join(f"{name} {version}" for name, version in machine["versions"].items() if name != "pointwise")
+    found_versions = {name: version for name, version in machine["versions"].items() if name != "pointwise"}
+    kernels = found_versions.pop("openblas", None)
+    versions = ", ".join(f"{name} {version}" for name, version in found_versions.items())
+    versions += f", OpenBLAS with its kernels for {kernels}" if kernels else ""
+    build = re.sub(r"compiler (?=\d)", "g++ ", run["build"])  # clang puts its name in front of its version
     words = (
         f"{run['date']}, {machine_words(found)}; FMA peak {peak:.0f} GFLOP/s, copy bandwidth {bandwidth:.0f} GB/s; "
-        f"{run['build']}, {versions}."
+        f"{build}, {versions}."
     )
     return [*textwrap.wrap(words, 118), "", f"    {run['command']}"]
 
 
-def slower(found):
-    """Return a sentence for each layout about the layers on which a peer is faster."""
+def counts(found):
+    """Return a sentence for each layout with the number of layers on which a peer is faster."""
     lines = []
     for layout in dict.fromkeys(r["layout"] for r in found["results"]):
         results = [r for r in found["results"] if r["layout"] == layout]
         behind = [r for r in results if best_peer(r) < 1]
-        sentence = f"{layout}: a peer is faster on {len(behind)} of {len(results)} layers"
-        if behind:
-            least = min(behind, key=best_peer)
-            sentence += f"; the lowest ratio is {best_peer(least):.2f} ({least['network']} {least['layer']})"
-        lines.append(sentence + ".")
+        lines.append(f"In {layout} a peer is faster on {len(behind)} of {len(results)} layers.")
     return lines
+
+
+def heading(found):
+    """Return the instruction set and the number of threads."""
+    threads = found["machine"]["threads"]
+    return f"{found['machine']['isa']}, {threads} thread" + "s" * (threads > 1)
 
 
 def networks(found):
     """Return a table with a row for each network and layout."""
     lines = [
-        row("network", "layout", "layers", "GFLOP/s", "of FMA peak", "times NumPy (least)", "times best peer (least)"),
-        row(*["---"] * 2, *["--:"] * 5),
+        row("network", "layout", "layers", "GFLOP/s", "of peak", "times NumPy", "least", "times best peer", "least"),
+        row(*["---"] * 2, *["--:"] * 7),
     ]
     for network, layout in dict.fromkeys((r["network"], r["layout"]) for r in found["results"]):
         results = [r for r in found["results"] if (r["network"], r["layout"]) == (network, layout)]
@@ -112,8 +128,10 @@ def networks(found):
                 str(len(results)),
                 f"{mean(map(flops_per_second, results)) / 1e9:.0f}",
                 f"{100 * mean(r['peak_fraction'] for r in results):.0f}%",
-                f"{mean(numpy):.2f} ({min(numpy):.2f})",
-                f"{mean(best):.2f} ({min(best):.2f})",
+                f"{mean(numpy):.2f}",
+                f"{min(numpy):.2f}",
+                f"{mean(best):.2f}",
+                f"{min(best):.2f}",
             )
         )
     return lines
@@ -123,7 +141,7 @@ def layers(found):
     """Return a table with a row for each layer."""
     contenders = list(found["results"][0]["ratio"])
     lines = [
-        row("layer", "image", "layout", "GFLOP/s", "of FMA peak", *(f"times {name}" for name in contenders)),
+        row("layer", "image", "layout", "GFLOP/s", "of peak", *(f"times {PEERS[name]}" for name in contenders)),
         row(*["---"] * 3, *["--:"] * (2 + len(contenders))),
     ]
     for r in found["results"]:
@@ -141,37 +159,44 @@ def layers(found):
 
 
 def speed_block(found):
-    """Return the table of the README, with its machine."""
-    words = (
-        f"{found['run']['date']}, {machine_words(found)}, FMA peak {found['machine']['fma_peak'] / 1e9:.0f} GFLOP/s."
-    )
-    return [*networks(found), "", *textwrap.wrap(" ".join([words, *slower(found)]), 120)]
+    """Return the table of the README, with the CPU and the number of slower layers."""
+    words = f"{found['run']['date']}, {machine_words(found)}."
+    return [*networks(found), "", *textwrap.wrap(" ".join([words, *counts(found)]), 120)]
 
 
 def compare_block(*documents):
-    """Return a table with the ratios of several files, the layers that are slower, and the origins."""
-    heads = [f"{d['machine']['isa']}, {d['machine']['threads']} thread" for d in documents]
-    heads = [head + "s" * (d["machine"]["threads"] > 1) for head, d in zip(heads, documents, strict=True)]
-    columns = [f"{head}: of peak, times NumPy, times best peer (least)" for head in heads]
-    lines = [row("network", "layout", *columns), row(*["---"] * 2, *["--:"] * len(documents))]
-    for network, layout in dict.fromkeys((r["network"], r["layout"]) for r in documents[0]["results"]):
+    """Return a table for each file, with the number of slower layers and the origin."""
+    lines = []
+    for found in documents:
+        peers = dict.fromkeys(PEERS[name] for r in found["results"] for name in r["ratio"])
+        words = f"**{heading(found)}.** Peers: {', '.join(peers)}. {' '.join(counts(found))}"
+        lines += [*textwrap.wrap(words, 120), "", *networks(found), "", *origin(found), ""]
+    return lines[:-1]
+
+
+def slower_block(*documents):
+    """Return a table of the layers on which a peer is faster in at least one file."""
+
+    def key(r):
+        return (r["network"], r["layer"], r["layout"])
+
+    found = [{key(r): r for r in document["results"]} for document in documents]
+    lines = [
+        row("layer", "channels", "image", "layout", *map(heading, documents)),
+        row(*["---"] * 4, *["--:"] * len(documents)),
+    ]
+    for name, r in found[0].items():
+        results = [f.get(name) for f in found]
+        if all(result is None or best_peer(result) >= 1 for result in results):
+            continue
         cells = []
-        for found in documents:
-            results = [r for r in found["results"] if (r["network"], r["layout"]) == (network, layout)]
-            best = [best_peer(r) for r in results]
-            peak = 100 * mean(r["peak_fraction"] for r in results)
-            numpy = mean(r["ratio"]["numpy"] for r in results)
-            cells.append(f"{peak:.0f}%, {numpy:.2f}, {mean(best):.2f} ({min(best):.2f})")
-        lines.append(row(NAMES.get(network, network), layout, *cells))
-    for head, found in zip(heads, documents, strict=True):
-        words = f"- {head}: {' '.join(slower(found))}"
-        lines += ["", *textwrap.wrap(words, 120, subsequent_indent="  "), "", *indented(origin(found))]
+        for result in results:
+            cell = "-" if result is None else f"{best_peer(result):.2f}"
+            behind = result is not None and best_peer(result) < 1
+            cells.append(f"{cell} {name_of_best_peer(result)}" if behind else cell)
+        title = f"{NAMES.get(r['network'], r['network'])} {r['layer']}"
+        lines.append(row(title, f"{r['cin']} -> {r['cout']}", image_of(r), r["layout"], *cells))
     return lines
-
-
-def indented(lines):
-    """Return lines as a part of a list item."""
-    return [f"  {line}" if line else "" for line in lines]
 
 
 def layers_block(found):
@@ -179,16 +204,16 @@ def layers_block(found):
     return [*layers(found), "", *origin(found)]
 
 
-KINDS = {"speed": speed_block, "compare": compare_block, "layers": layers_block}
+KINDS = {"speed": speed_block, "compare": compare_block, "slower": slower_block, "layers": layers_block}
 
 
 def read(name):
-    """Return what a file of bench/results holds."""
+    """Return the content of a JSON file in bench/results."""
     return json.loads((RESULTS / name).read_text(encoding="utf-8"))
 
 
 def filled(text):
-    """Return a document with its tables as the files have them."""
+    """Return the text of a document, with the generated text made again from the JSON files."""
 
     def table(match):
         documents = [read(name) for name in match["files"].split()]
@@ -210,7 +235,7 @@ def main():
         text = document.read_text(encoding="utf-8")
         new = filled(text)
         if args.check and new != text:
-            sys.exit(f"{document.relative_to(ROOT)}: a table differs from bench/results: python bench/markdown.py")
+            sys.exit(f"{document.relative_to(ROOT)}: a table differs from bench/results; run python bench/markdown.py")
         if new != text:
             document.write_text(new, encoding="utf-8")
 
