@@ -5,9 +5,9 @@
     python bench/compare.py before.json after.json
 
 A build is a folder that contains the package. Each build runs in its own process, and the two take turns. POINTWISE_ISA
-applies to both. A call computes a layer with bias and ReLU into a new array. Its result is checked before it is timed,
-and the bits of the two builds are compared. A ratio above 1 means that the second build is faster. A layer with a ratio
-below 0.97 is measured again with four times the rounds, and only the second measurement counts.
+applies to both. A call computes a layer with bias and ReLU into a new array. The result is checked before the call is
+timed, and the bits of the two builds are compared. A ratio above 1 means that the second build is faster. A layer with
+a ratio below 0.97 is measured again with four times the rounds, and only the second measurement counts.
 """
 
 import argparse

@@ -134,7 +134,7 @@ CHAINS = {
 
 
 def chain(args):
-    """Compare chains with their layers one by one, and with the limits of peak and bandwidth."""
+    """Compare chains with their layers one by one, and with the limits that peak and bandwidth set."""
     rows = []
     bandwidth = copy_bandwidth(args.threads)
     for name, (shape, channels) in CHAINS.items():

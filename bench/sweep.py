@@ -1,11 +1,11 @@
-"""Compare small convolutions with NumPy, at sizes where overhead and remainders take most of a call.
+"""Compare small convolutions with NumPy, at sizes for which overhead and remainders take most of the time.
 
     python bench/sweep.py [--random 1000] [--json sweep.json] [--plot sweep.png]
 
 The cube is C_in x C_out x pixels = 1..65 x 1..65 x 1..200, in both layouts, with and without bias and ReLU. A run
 measures a grid of points, every point (--full, takes hours) or N random points (--random). The ratio is NumPy's time
-over that of a `pw.Conv` made beforehand. Both return a new array and take turns in one process with one BLAS thread.
-The best of several short blocks counts. A point with a ratio below 1.05 is measured again in more blocks.
+divided by the time of a `pw.Conv` created beforehand. Both return a new array and take turns in one process with one
+BLAS thread. The best of several short blocks counts. A point with a ratio below 1.05 is measured again in more blocks.
 """
 
 import argparse

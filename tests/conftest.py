@@ -8,7 +8,7 @@ from children import python_command
 from children import run as run_command
 from pointwise import _core
 
-# HYPOTHESIS_PROFILE=explore draws more examples, and new ones in each run. The default always draws the same ones.
+# HYPOTHESIS_PROFILE=explore draws more examples, and new ones in each run. The default always draws the same examples.
 hypothesis.settings.register_profile(
     "default",
     deadline=None,
@@ -48,7 +48,7 @@ def pytest_unconfigure(config):
 
 @pytest.fixture
 def background(request):
-    """Return the completed child process of a test marked `background`, or None if its mark asks for none."""
+    """Return the completed child process of a test marked `background`, or None if the test needs no child."""
     number = request.node.stash.get(NUMBER, None)
     return None if number is None else request.config.stash[BACKGROUND].result(number)
 
@@ -84,7 +84,7 @@ def integers(rng):
 def python():
     """Return a function that runs a script in a fresh interpreter and returns its output.
 
-    Keywords set environment variables; None unsets them.
+    Keywords set environment variables; None unsets a variable.
     """
 
     def run(script, *, check=True, **keywords):

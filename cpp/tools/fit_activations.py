@@ -85,7 +85,7 @@ def least_squares(
 def rounded_least_squares(
     terms: Sequence[Function], bits: int, at: Sequence[mp.mpf], values: Sequence[mp.mpf], weights: Sequence[mp.mpf]
 ) -> list[mp.mpf]:
-    """Do the same, but round each factor before the others are fitted again."""
+    """Return factors as least_squares does, but round each factor before the others are fitted again."""
     found: list[mp.mpf] = []
     left = list(values)
     for first, term in enumerate(terms):
@@ -228,7 +228,7 @@ def phi(a: mp.mpf) -> mp.mpf:
 
 
 def gelu_by_quotient(bits: int, far: mp.mpf, above: int, below: int, exp2: int) -> None:
-    """Fit the same for float64: p is a quotient of two polynomials in x = -a, fitted up to a = far."""
+    """Fit Phi(-a) for float64: p is a quotient of two polynomials in x = -a, fitted up to a = far."""
     bend, slope = mp.mpf("0.6796875"), mp.mpf("0.75")
 
     def rest(x: mp.mpf) -> mp.mpf:

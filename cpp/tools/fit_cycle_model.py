@@ -5,7 +5,7 @@
     python cpp/tools/fit_cycle_model.py times.json --fit my_machine   # also fits: writes cpp/src/machine/my_machine.cpp
 
 `pointwise bench --explain` times the alternatives of each layer in turn. So they can be compared with each other,
-although the clock of the CPU changes. The error is the deviation of log(time / cycles) from its mean over the
+although the CPU frequency changes. The error is the deviation of log(time / cycles) from its mean over the
 alternatives of a layer.
 
 A fit reduces the squares of these deviations, averaged over layers. It changes one constant at a time, by ever smaller
@@ -46,7 +46,7 @@ class Layer:
     shape : tuple of int
         The shape of x.
     seconds : dict of str to float
-        The time of each alternative, by its words.
+        The time of each alternative, by its description.
     """
 
     conv: pw.Conv
@@ -67,7 +67,7 @@ class Error:
     within : float
         Root mean square of the deviations within layers.
     overall : float
-        The same from the mean over all layers, which includes changes of the clock.
+        Root mean square of the deviations from the mean over all layers. It includes changes of the CPU frequency.
     regret : float
         Time of a layer's cheapest alternative divided by that of its fastest: the geometric mean over layers.
     """

@@ -84,7 +84,7 @@ void copy_axes(PyArrayObject* array, int rank, View* view) {
 }
 
 // Sets the default floating-point environment while it lives. NumPy casts in the environment of the caller. In the
-// default one, a cast rounds to nearest and flushes no subnormal number.
+// default environment, a cast rounds to nearest and flushes no subnormal number.
 class DefaultFloatEnvironment {
  public:
   DefaultFloatEnvironment() {
@@ -116,7 +116,7 @@ struct Extent {
 };
 
 // Returns true if each axis, in the order of strides, steps over all bytes that the axes before it reach. Then no two
-// indices name one element. For the other arrays, check_overlap in Python decides exactly.
+// indices refer to one element. If the result is false, check_overlap in Python decides exactly.
 bool steps_over_itself(PyArrayObject* array) {
   if (PyArray_IS_C_CONTIGUOUS(array) || PyArray_SIZE(array) == 0) return true;
   std::pair<npy_intp, npy_intp> axes[pointwise::max_rank];

@@ -11,8 +11,8 @@ struct CallArguments {
   PyObject *x = nullptr, *residual = nullptr, *out = nullptr, *input_scale = nullptr;
 };
 
-// Parses (x, residual=None, out=None), and input_scale=None by keyword if `takes_scale`. For anything else, sets a
-// TypeError and returns false. `who` is the name of the class that is called.
+// Parses (x, residual=None, out=None), and input_scale=None by keyword if `takes_scale`. If the arguments are wrong,
+// sets a TypeError and returns false. `who` is the name of the class that is called.
 bool parse_call(const char* who, bool takes_scale, PyObject* const* args, size_t nargsf, PyObject* names,
                 CallArguments* given);
 
@@ -27,7 +27,8 @@ struct Converted {
 // Returns x as an array that a layer or chain of this dtype takes. `who` is "layer" or "chain".
 Ref call_source(PyObject* x, pointwise::DType dtype, const char* who);
 
-// Runs the operation, and returns `out` or a new array. `out` may not share an element with weight and bias, if given.
+// Runs the operation, and returns `out` or a new array. `out` must not share an element with weight or bias, if they
+// are given.
 PyObject* call(const pointwise::Layer& layer, const Converted& given, PyArrayObject* weight, PyArrayObject* bias);
 PyObject* call(const pointwise::Chain& chain, const Converted& given);
 

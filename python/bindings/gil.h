@@ -1,4 +1,5 @@
-// Steps at which a thread may lose its interpreter: it waits for the GIL, or runs Python code, which may wait for it.
+// Functions for steps during which the interpreter may end: a thread waits for the GIL, or runs Python code that may
+// wait for the GIL.
 //
 // Before 3.14, CPython calls pthread_exit in a daemon thread that requests the GIL while the interpreter shuts down.
 // pthread_exit unwinds the stack like an exception. Destructors of references would then free objects without the GIL,
@@ -12,7 +13,8 @@
 
 namespace pointwise_python {
 
-// Returns function(), which calls Python's C API and throws nothing. So anything that is caught here is pthread_exit.
+// Returns function(). The function calls Python's C API and throws no exception, so anything that is caught here is
+// pthread_exit.
 template <class Function>
 auto in_python(const Function& function) {
   try {

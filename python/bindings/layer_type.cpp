@@ -152,7 +152,7 @@ PyObject* layer_explain(PyObject* self, PyObject* shape) {
   }
 }
 
-// _alternatives(x_shape) -> [(words, predicted cycles, run), ...]
+// _alternatives(x_shape) -> [(description, predicted cycles, run), ...]
 PyObject* layer_alternatives(PyObject* self, PyObject* shape) {
   try {
     const Layer& layer = *reinterpret_cast<LayerObject*>(self)->layer;
@@ -163,7 +163,7 @@ PyObject* layer_alternatives(PyObject* self, PyObject* shape) {
   }
 }
 
-// _expectations(x_shape) -> [(words, predicted cycles), ...]: the alternatives, without functions that run them.
+// _expectations(x_shape) -> [(description, predicted cycles), ...]: the alternatives, without functions that run them.
 PyObject* layer_expectations(PyObject* self, PyObject* shape) {
   try {
     const Layer& layer = *reinterpret_cast<LayerObject*>(self)->layer;

@@ -76,7 +76,7 @@ Ref new_result(const Shape& shape, DType dtype) {
   const int64_t bytes = size_of(shape, dtype);
   if (bytes < pointwise::least_pooled) {
     Ref array(PyArray_New(&PyArray_Type, shape.rank, sizes, type_number(dtype), nullptr, nullptr, 0, 0, nullptr));
-    if (!array && PyErr_ExceptionMatches(PyExc_ValueError)) {  // more bytes than an address can count
+    if (!array && PyErr_ExceptionMatches(PyExc_ValueError)) {  // more bytes than npy_intp can hold
       PyErr_Clear();
       raise(PyExc_ValueError, "x and padding must give a result that an array can hold, got a result of shape " +
                                   pointwise::to_string(shape));
@@ -88,7 +88,8 @@ Ref new_result(const Shape& shape, DType dtype) {
   Ref array = Ref(PyArray_New(&PyArray_Type, shape.rank, sizes, type_number(dtype), nullptr, data, 0, NPY_ARRAY_CARRAY,
                               nullptr))
                   .checked();
-  if (PyArray_SetBaseObject(array.array(), memory.release()) < 0) throw PythonError{};  // takes the reference anyway
+  // PyArray_SetBaseObject takes the reference even if it fails.
+  if (PyArray_SetBaseObject(array.array(), memory.release()) < 0) throw PythonError{};
   return array;
 }
 

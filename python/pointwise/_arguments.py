@@ -1,4 +1,4 @@
-"""Checks and converts arguments. The extension handles common arguments itself and calls these functions for others."""
+"""Checks and converts arguments. The extension calls these functions for all but the most common arguments."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ LONGEST = 200
 
 
 def shown(obj: object) -> str:
-    """Return a text for an object in a message. Never fails.
+    """Return text that shows an object in an error message. Never fails.
 
     Parameters
     ----------
@@ -38,8 +38,9 @@ def shown(obj: object) -> str:
     Returns
     -------
     str
-        ``repr(obj)``, shortened to `LONGEST` characters. If it fails, the name of the type in angle brackets. It fails
-        for integers with too many digits, tuples nested too deeply, and objects whose `__repr__` raises.
+        ``repr(obj)``, shortened to `LONGEST` characters. If `repr` fails or gives text that cannot be printed, the name
+        of the type in angle brackets. `repr` fails for integers with too many digits, tuples nested too deeply, and
+        objects whose `__repr__` raises.
     """
     try:
         text = repr(obj)
@@ -140,7 +141,7 @@ def _plain(obj: Any, name: str) -> NDArray[Any]:
     """Convert an object to a base-class array in native byte order.
 
     The extension reads the result as a C structure. So this function looks at the type, not at `__class__`, which an
-    object can fake. It calls methods of ndarray, because a subclass can override its own.
+    object can fake. The function calls methods of ndarray, because a subclass can override them.
     """
     kind: type = type(obj)
     if issubclass(kind, np.ma.MaskedArray):
@@ -181,7 +182,7 @@ def _check_dtype(dtype: np.dtype[Any], name: str, built: str = " or ".join(BUILT
 
 
 def as_source(obj: Any, name: str) -> NDArray[Any]:
-    """Convert x to a plain array of a supported dtype, which may be an integer that float32 holds exactly."""
+    """Convert x to a plain array. Its dtype must be float32, float64 or an integer of 8 or 16 bits."""
     array = _plain(obj, name)
     if array.dtype.name not in INTEGERS:
         _check_dtype(array.dtype, name, "float32, float64 or an integer of 8 or 16 bits")
@@ -199,7 +200,7 @@ def as_parameter(obj: Any, dtype: DTypeLike, name: str) -> NDArray[Any]:
 
 
 def as_weight(obj: ArrayLike, dtype: DTypeLike | None) -> tuple[NDArray[Any], str]:
-    """Return the weight of a layer, not yet cast, and the dtype of the layer: `dtype` or else that of the weight."""
+    """Return the weight of a layer, not cast yet, and the dtype of the layer: `dtype`, or the weight's if None."""
     if dtype is None:
         array = _plain(obj, "weight")
         _check_dtype(array.dtype, "weight")
@@ -223,7 +224,7 @@ def _same_place(a: NDArray[Any], b: NDArray[Any]) -> bool:
 
 
 def _overlaps_itself(a: NDArray[Any]) -> bool:
-    """Return True if two indices refer to one element: on some axis, first elements share memory with later ones."""
+    """Return True if two indices refer to one element. On each axis, the first slice is compared with the rest."""
     return any(
         np.shares_memory(a[(slice(None),) * axis + (slice(0, 1),)], a[(slice(None),) * axis + (slice(1, None),)])
         for axis in range(a.ndim)
@@ -238,7 +239,7 @@ def check_overlap(
     bias: NDArray[Any] | None,
     input_scale: NDArray[Any] | None,
 ) -> None:
-    """Check that `out` shares no element with another argument or with itself. It may be `residual` itself."""
+    """Check that `out` overlaps no other argument, and that each index has its own element. `out` may be `residual`."""
     out = np.ndarray.view(out, np.ndarray)
     residual = None if residual is None else np.ndarray.view(residual, np.ndarray)
     if _overlaps_itself(out):

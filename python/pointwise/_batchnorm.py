@@ -26,7 +26,7 @@ def fold_batchnorm(
 ) -> tuple[NDArray[Any], NDArray[Any]]:
     """Fold a batch normalization into the weight and bias of the convolution before it.
 
-    The convolution with the folded weight and bias computes the two operations in one::
+    The convolution with the folded weight and bias also computes the normalization::
 
         y = gamma*(conv(x) - mean)/sqrt(variance + eps) + beta
 
@@ -59,7 +59,7 @@ def fold_batchnorm(
     ValueError
         If a shape does not fit `weight`, or if `variance` or `eps` is out of range.
     TypeError
-        If an argument is not an array of real numbers, is a masked array, or has foreign byte order.
+        If an argument is not an array of real numbers, is a masked array, or has non-native byte order.
     NotImplementedError
         If `weight` is float16 or bfloat16.
 
@@ -69,17 +69,17 @@ def fold_batchnorm(
 
     Notes
     -----
-    At inference, batch normalization is one multiply-add per channel (Ioffe and Szegedy, "Batch Normalization", 2015,
-    algorithm 2). So the folded arrays are::
+    At inference, batch normalization multiplies each channel by a factor and adds a number (Ioffe and Szegedy, "Batch
+    Normalization", 2015, algorithm 2). So the folded arrays are::
 
         scale = gamma/sqrt(variance + eps)
         weight[o, i]*scale[o]
         (bias[o] - mean[o])*scale[o] + beta[o]
 
-    They are computed in float64 and rounded once, to the dtype of `weight`. NaN and infinities follow IEEE 754: a NaN
-    variance makes its channel NaN.
+    The folded arrays are computed in float64 and rounded once, to the dtype of `weight`. NaN and infinities follow IEEE
+    754: a NaN variance makes its channel NaN.
 
-    A factor per output channel, such as the layer scale of ConvNeXt, folds in the same way. With ``gamma=scale``, a
+    A factor for each output channel, such as the layer scale of ConvNeXt, can be folded, too. With ``gamma=scale``, a
     mean of 0, a variance of 1 and ``eps=0`` the result is exactly ``weight*scale`` and ``bias*scale``.
 
     Examples
@@ -112,7 +112,7 @@ def fold(
     eps: float,
     dtype: DTypeLike | None,
 ) -> tuple[NDArray[Any], NDArray[Any]]:
-    """Fold as `fold_batchnorm` does. Round to `dtype`, or to the dtype of the weight if it is None."""
+    """Fold as `fold_batchnorm` does. Round to `dtype`, or to the dtype of the weight if `dtype` is None."""
     # NumPy computes in the floating-point state of the caller. If that state flushes subnormals, small weights would be
     # lost.
     return _core.in_default_environment(lambda: _fold(weight, bias, mean, variance, gamma, beta, eps, dtype))

@@ -17,7 +17,7 @@ __all__ = ["Chain"]
 class Chain(_core.Chain):
     """Chain of pointwise layers, computed in one pass over the pixels.
 
-    A call ``chain(x, residual=None, out=None)`` gives the bits of
+    A call ``chain(x, residual=None, out=None)`` gives the same bits as
     ``layers[-1](...layers[1](layers[0](x)), residual, out)``. The arguments mean the same as in a call of
     :class:`Conv`.
 
@@ -42,8 +42,8 @@ class Chain(_core.Chain):
 
     Notes
     -----
-    A strip of pixels goes through all layers while it is in the cache. So a chain avoids writing the arrays between two
-    layers, often the widest of all, to memory.
+    A strip of pixels goes through all layers while it is in the cache. So a chain does not write the arrays between
+    layers to memory. These arrays are often the widest.
 
     Each layer has its own activation. `residual` is added before the activation of the last layer.
 

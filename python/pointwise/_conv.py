@@ -48,40 +48,40 @@ def conv(
 
         y[n, o, p] = act(sum_i weight[o, i] * x[n, i, p*stride - padding] + bias[o] + residual[n, o, p])
 
-    For an output pixel that lies in the padding, the sum is empty. So its result is ``act(bias + residual)``, whatever
-    the weights.
+    For an output pixel in the padding, the sum is empty. The result of this pixel is ``act(bias + residual)``.
 
     Parameters
     ----------
     x : array_like of float32, float64, uint8, int8, uint16 or int16
-        Input, with the axes that `layout` names, such as (N, C_in, H, W). Any strided view is read in place.
+        Input, with the axes that `layout` names, such as (N, C_in, H, W). A strided view is read without a copy of the
+        whole array.
     weight : array_like, shape (C_out, C_in / groups)
         Weights. Trailing axes of length 1 are allowed, so OIHW weights need no reshape. The weights are cast to the
         dtype of `x`, or to float32 for integer `x`, by the rule "same_kind" of ``numpy.can_cast``.
     bias : array_like, shape (C_out,), optional
-        Number that is added to each output channel. It is cast like `weight`.
+        One number for each output channel, which is added to the sum. The bias is cast like `weight`.
     layout : str
         Names of the axes of `x`: NCHW, NHWC, NCW, NWC, NCDHW, NDHWC, NC, CHW, HWC, CW, WC, CDHW, DHWC or C.
     stride : int or sequence of int
-        Distance in pixels of `x` between neighbouring output pixels, at least 1. An integer holds for all spatial axes.
-        A sequence has one integer for each spatial axis.
+        Distance in pixels of `x` between neighbouring output pixels, at least 1. An integer applies to all spatial
+        axes. A sequence has one integer for each spatial axis.
     padding : int or sequence of int
         Pixels added at both ends of each spatial axis, at least 0. An integer or a sequence, as for `stride`.
     groups : int
-        Number of groups of channels, which must divide C_in and C_out. Output channels of a group read the input
-        channels of the same group only.
+        Number of groups of channels, which must divide C_in and C_out. Output channels of a group read only the input
+        channels of the same group.
     activation : None, str or tuple
-        Function of the sum with bias and residual: None, a name, or a tuple of a name and its parameters. The notes
-        list the names.
+        Function that is applied to the sum with bias and residual: None, a name, or a tuple of a name and its
+        parameters. The notes list the names.
     residual : ndarray, optional
         Array that is added before the activation. It must have the shape and the dtype of the result.
     out : ndarray, optional
         Array that receives the result and is returned. It must be writable and have the shape and the dtype of the
-        result. Its strides may be any. It may be `residual` itself. Otherwise it must share no element with another
-        argument.
+        result. Any strides are allowed. `out` may be `residual` itself. Otherwise `out` must not share any element with
+        another argument.
     input_scale : array_like, shape (N, C_in), optional
-        Factor of each channel of each image, such as the gate of a squeeze-and-excitation block. The result has the
-        bits that ``x * input_scale[:, :, None, None]`` gives in NCHW, but that array is not stored. The shape is
+        Factor of each channel of each image, such as the gate of a squeeze-and-excitation block. In NCHW, the result
+        has the same bits as for ``x * input_scale[:, :, None, None]``, but this product is not stored. The shape is
         (C_in,) in unbatched layouts. The shape of `x` with spatial axes of length 1 is accepted, too. The factors are
         cast like `weight`.
 
@@ -93,9 +93,10 @@ def conv(
     Raises
     ------
     ValueError
-        If a shape, the layout or a range is wrong, or if `out` overlaps another argument or itself.
+        If a shape or the layout is wrong, an argument is out of range, `out` overlaps another argument, or two indices
+        of `out` refer to one element.
     TypeError
-        If an argument has a wrong type or dtype, is a masked array, or has foreign byte order.
+        If an argument has a wrong type or dtype, is a masked array, or has non-native byte order.
     NotImplementedError
         If `x` is float16 or bfloat16.
     MemoryError
@@ -113,7 +114,7 @@ def conv(
     Pointwise convolutions: Lin, Chen and Yan, "Network In Network", 2013. Squeeze-and-excitation: Hu, Shen and Sun,
     "Squeeze-and-Excitation Networks", 2018.
 
-    Activations of a sum v, with defaults of parameters. NaN stays NaN::
+    Activations of a sum v, with the default values of parameters. The result for NaN is NaN::
 
         "relu"                       0 if v < 0, else v
         "relu6"                      clip(v, 0, 6)
@@ -167,42 +168,44 @@ class Conv(_core.Layer):
     weight : array_like, shape (C_out, C_in / groups)
         Weights, which are copied. Trailing axes of length 1 are allowed.
     bias : array_like, shape (C_out,), optional
-        Number that is added to each output channel. It is copied.
+        One number for each output channel, which is added to the sum. The bias is copied.
     layout, stride, padding, groups, activation
         As for :func:`conv`.
     dtype : dtype_like, optional
         float32 or float64. If None, the dtype of `weight`.
     flush_subnormals : bool
-        If True, subnormal numbers count as zeros. They are below 1.2e-38 in float32 and below 2.2e-308 in float64.
-        Arithmetic on them is slow on some CPUs. See the notes.
+        If True, subnormal numbers count as zeros. Their magnitude is below 1.2e-38 in float32 and below 2.2e-308 in
+        float64. Arithmetic on subnormal numbers is slow on some CPUs. See the notes.
 
     Raises
     ------
     ValueError, TypeError, NotImplementedError, MemoryError
-        As for :func:`conv`. NotImplementedError if `dtype`, or without it `weight`, is float16 or bfloat16.
+        As for :func:`conv`. NotImplementedError if the dtype of the layer would be float16 or bfloat16.
 
     See Also
     --------
-    conv : computes a single call without a layer.
+    conv : computes a convolution without a layer.
     Conv.from_batchnorm : folds a batch normalization into the layer.
     Chain : computes several layers in one pass.
 
     Notes
     -----
     With `flush_subnormals`, each thread of a call sets the CPU modes FTZ (flush to zero) and DAZ (denormals are zero).
-    It restores the previous modes at the end of the call. Subnormal numbers in x, weight, bias, residual and
-    input_scale count as zeros. Subnormal results, those of partial sums included, become zeros. Zeros keep the sign of
-    the number. The attribute `bias` holds the flushed numbers. On CPUs other than x86 `flush_subnormals` has no effect.
+    The thread restores the previous modes at the end of the call. Subnormal numbers in x, weight, bias, residual and
+    input_scale count as zeros. Subnormal partial sums and subnormal results become zeros. Each zero has the sign of the
+    number that it replaces. The attribute `bias` holds the flushed numbers. On CPUs other than x86 `flush_subnormals`
+    has no effect.
 
-    Let C be the input channels of a group and K = ceil(C/256). Before the activation, an element differs from the
-    exact value by at most::
+    Let C be the number of input channels of a group and K = ceil(C/256). Before the activation, an element differs from
+    the exact value by at most::
 
         gamma(min(C, 256) + K + 2)*(sum(abs(w)*abs(x)) + abs(b) + abs(residual)) + (C + K + 1)*tiny
 
     Here ``gamma(n) = n*u/(1 - n*u)`` and u is half of ``numpy.finfo(dtype).eps`` (Higham, "Accuracy and Stability of
     Numerical Algorithms", 2002, section 3.1). With `flush_subnormals`, ``tiny`` is ``numpy.finfo(dtype).tiny``, the
-    smallest normal number, and the exact value is that of the flushed inputs. Otherwise ``tiny`` is the smallest
-    subnormal number. In both cases the bits of a result do not depend on threads, batch size or layout.
+    smallest normal number, and the exact value is computed from the flushed inputs. Otherwise ``tiny`` is the smallest
+    subnormal number. With and without `flush_subnormals`, the bits of a result do not depend on threads, batch size or
+    layout.
 
     Examples
     --------
@@ -313,12 +316,12 @@ class Conv(_core.Layer):
             float32 or float64. If None, the dtype of `weight`. Folding computes in float64 and rounds once, to this
             dtype.
         flush_subnormals : bool
-            As for :class:`Conv`. Folding itself flushes nothing.
+            As for :class:`Conv`. Folding does not flush numbers.
 
         Returns
         -------
         Conv
-            Layer of the class on which the method is called.
+            New layer. A subclass on which the method is called returns a layer of that subclass.
 
         Raises
         ------
@@ -362,7 +365,7 @@ class Conv(_core.Layer):
         Returns
         -------
         str
-            Lines of text: the kernel that is chosen, its blocking and threads, and why the other kernels are not.
+            Lines of text: the chosen kernel, its blocking and threads, and why the other kernels are not chosen.
 
         Raises
         ------

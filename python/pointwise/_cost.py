@@ -38,7 +38,7 @@ class Cost:
 
     See Also
     --------
-    cost : computes these figures.
+    cost : computes a `Cost`.
 
     Notes
     -----
@@ -94,7 +94,7 @@ def cost(
     Raises
     ------
     ValueError
-        If a shape, the layout or a range is wrong, or a count is beyond int64.
+        If a shape or the layout is wrong, an argument is out of range, or a count is beyond int64.
     TypeError
         If an argument has a wrong type, or `dtype` is neither float32 nor float64.
     NotImplementedError

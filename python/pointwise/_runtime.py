@@ -1,4 +1,4 @@
-"""Settings of threads and of the memory of results, and the configuration of this build."""
+"""Settings for threads and for the memory of results, and the configuration of this build."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def set_num_threads(n: int) -> None:
     Parameters
     ----------
     n : int
-        Number of threads, from 1 to 65535. A call never uses more threads than have useful work.
+        Number of threads, from 1 to 65535. A call uses fewer threads if there is not enough work for all.
 
     Raises
     ------
@@ -73,8 +73,8 @@ def get_num_threads() -> int:
     Returns
     -------
     int
-        The first number that exists of: `num_threads`, `set_num_threads`, the environment variable
-        ``OMP_NUM_THREADS``, and the CPUs that CPU affinity and container quota allow the process.
+        The first of these that is set: `num_threads`, `set_num_threads`, the environment variable ``OMP_NUM_THREADS``.
+        If none is set, the number of CPUs that CPU affinity and container quota allow the process.
 
     See Also
     --------
@@ -83,8 +83,8 @@ def get_num_threads() -> int:
 
     Notes
     -----
-    A call uses fewer threads in three cases: a threadpoolctl limit is in force, more threads would not pay, or other
-    processes keep the CPUs busy.
+    A call uses fewer threads in three cases: a threadpoolctl limit is in force, more threads would not make the call
+    faster, or other processes keep the CPUs busy.
 
     Examples
     --------
@@ -241,9 +241,9 @@ def show_config(mode: str = "stdout") -> dict[str, Any] | None:
         None with ``mode="stdout"``. Otherwise a dictionary with these keys:
 
         - "pointwise", "numpy", "compiler": versions, as strings.
-        - "isa": instruction set in use. "isas": list of those that can be used.
+        - "isa": instruction set in use. "isas": list of the instruction sets that can be used.
         - "threads": maximum number of threads of a call.
-        - "threading": threads that a call uses, "workers" or "openmp". "threading_reason": why.
+        - "threading": threads that a call uses, "workers" or "openmp". "threading_reason": reason for this choice.
 
     Raises
     ------
@@ -252,15 +252,15 @@ def show_config(mode: str = "stdout") -> dict[str, Any] | None:
 
     See Also
     --------
-    isa : returns the instruction set alone.
-    get_num_threads : returns the number of threads alone.
+    isa : returns only the instruction set.
+    get_num_threads : returns only the number of threads.
 
     Notes
     -----
-    pointwise uses worker threads of its own. While another library of the process uses an OpenMP runtime, such as
-    PyTorch or scikit-learn, pointwise uses OpenMP threads. The reason is that the OpenMP threads spin between calls and
-    would compete with the workers for CPUs. The environment variable ``POINTWISE_THREADING``, "workers" or "openmp",
-    selects the threads. It is read when the package is imported.
+    pointwise uses its own worker threads. While another library of the process, such as PyTorch or scikit-learn, uses
+    an OpenMP runtime, pointwise uses OpenMP threads. The reason is that OpenMP threads spin between calls and would
+    compete with the workers for CPUs. The environment variable ``POINTWISE_THREADING``, "workers" or "openmp", selects
+    the threads. It is read when the package is imported.
 
     Examples
     --------

@@ -28,8 +28,8 @@ def normalized(x, weight, bias, mean, variance, gamma, beta, eps, **how):
     """Return convolution and normalization in a wider type, and the bound of the folded convolution.
 
     The layout must begin with NC. In float64 a folded weight has 4 roundings: sum, square root, quotient and product. A
-    folded bias has 6. In float32 both have one rounding to float32, and the roundings in float64 together are less than
-    another one. The sum itself has C + 2 roundings.
+    folded bias has 6. In float32 both have one rounding to float32, and all roundings in float64 together count for
+    less than one more. The sum itself has C + 2 roundings.
     """
     zeros = np.zeros(len(weight), x.dtype)
     value, _ = reference.exact(x, weight, zeros if bias is None else bias, **how)
@@ -113,7 +113,7 @@ class TestExactly:
     def test_eps_is_added_to_the_variance(self):
         weight, bias = pw.fold_batchnorm([[8.0]], [1.0], [3.0], [15.0], eps=1)
         assert (weight.tolist(), bias.tolist()) == ([[2.0]], [-0.5])
-        weight, bias = pw.fold_batchnorm([[8.0]], None, [1.0], [-12.0], eps=16)  # only the sum is above 0
+        weight, bias = pw.fold_batchnorm([[8.0]], None, [1.0], [-12.0], eps=16)  # variance + eps is above 0
         assert (weight.tolist(), bias.tolist()) == ([[4.0]], [-0.5])
 
     def test_layer_scale(self, dtype, rng):

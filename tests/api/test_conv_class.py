@@ -237,7 +237,7 @@ class TestCalls:
         np.testing.assert_array_equal(next(map(layer, [x])), plain)
 
     def test_many_shapes_one_layer(self, integers):
-        """A layer is right for more shapes than a plan cache keeps, also when they come again."""
+        """A layer gives right results for more shapes than a plan cache keeps, also when shapes repeat."""
         weight = integers((5, 3))
         layer = pw.Conv(weight, layout="CW")
         x = integers((3, 200))
@@ -413,7 +413,8 @@ class TestLeaks:
 
     def test_what_python_and_numpy_allocate(self):
         _, kinds = self.calls()
-        # Without a GIL, CPython delays some frees. Their size is constant, so more calls tell them from a leak.
+        # Without a GIL, CPython delays some frees. The size of delayed frees is constant, so more calls tell them from
+        # a leak.
         count = 150 if getattr(sys, "_is_gil_enabled", lambda: True)() else 1500
         for calls in kinds:
             for _ in range(20):

@@ -381,7 +381,7 @@ class TestNotBuiltYet:
 
 
 def test_signatures():
-    """Names, order and defaults of the parameters are those of the public contract."""
+    """Names, order and defaults of the parameters match the public contract."""
     expected = {
         "conv": "x, weight, bias=None, *, layout='NCHW', stride=1, padding=0, groups=1, activation=None, "
         "residual=None, out=None, input_scale=None",
@@ -511,7 +511,7 @@ def test_junk_for_threads(name, value):
 
 
 def test_advice_that_keeps_the_result():
-    """Messages about `out` do not advise a copy, as the result would be lost in it."""
+    """Messages about `out` do not advise a copy, because the caller would not get the result."""
     x, weight = np.ones((1, 1, 2, 2), F), np.ones((1, 1), F)
     with pytest.raises(TypeError, match=r"^out must have native byte order, got >f4: pass an array"):
         pw.conv(x, weight, out=np.ones((1, 1, 2, 2), ">f4"))

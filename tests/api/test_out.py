@@ -58,7 +58,7 @@ def test_channel_slice_of_a_concatenation(layout, begin, end, total, integers):
 
 @pytest.mark.parametrize("layout", ["NCHW", "NHWC", "NWC", "CW"])
 def test_dense_block_reads_and_writes_one_buffer(layout, integers):
-    """x = buf[:, :32] and out = buf[:, 32:] may interleave their addresses, as they share no element."""
+    """x = buf[:, :32] and out = buf[:, 32:] may interleave in memory, because they share no element."""
     axis = layout.index("C")
     buffer, weight = integers(shape_of(layout, 64)), integers((32, 32))
     x, out = (buffer[(slice(None),) * axis + (part,)] for part in (slice(None, 32), slice(32, None)))

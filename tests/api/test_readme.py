@@ -1,7 +1,8 @@
-"""Examples of README.md and docs/guide/: they run and show true output, or equal the files that CI builds.
+"""Examples of README.md and docs/guide/.
 
-Each page runs from top to bottom, in a fresh namespace and an empty directory. The examples in docstrings are the task
-of test_docs_examples.py.
+Python and console examples run and print what they show. Each page runs from top to bottom, in a fresh namespace and an
+empty directory. C++ and CMake blocks come from files that CI builds. test_docs_examples.py runs the examples in
+docstrings.
 """
 
 import json
@@ -41,7 +42,10 @@ def commands(block):
 
 
 def printed_comments(code):
-    """Return the comments behind print(...), which show its output. "for example" marks what a machine may change."""
+    """Return the comments behind print(...), which show its output.
+
+    A comment that begins with "for example" is left out, because that output depends on the machine.
+    """
     comments = re.findall(r"^ *print\(.*\)  # (.*)$", code, re.MULTILINE)
     return [comment for comment in comments if not comment.startswith("for example")]
 
@@ -50,7 +54,7 @@ def check_python(code, page, namespace, capsys):
     exec(compile(code, name(page), "exec"), namespace)
     printed = iter(capsys.readouterr().out.splitlines())
     for comment in printed_comments(code):
-        assert comment in printed  # takes lines up to this one: the order counts
+        assert comment in printed  # `in` consumes the iterator up to the match, so the order must be that of the page
 
 
 def check_command(command, output, capsys):
@@ -61,7 +65,7 @@ def check_command(command, output, capsys):
         return
     assert main(command[1:]) == 0
     printed = [line.rstrip() for line in capsys.readouterr().out.splitlines()]
-    if command[1] == "info":  # values are those of the machine; their names are not
+    if command[1] == "info":  # values depend on the machine, so only their names are compared
         keys = iter([line[:16].rstrip() for line in printed])
         for line in output:
             assert line == "..." or line[:16].rstrip() in keys
@@ -83,7 +87,7 @@ def run(page, capsys):
 
 @pytest.fixture(autouse=True)
 def surroundings(tmp_path, monkeypatch):
-    """An empty working directory. Settings of the process are put back at the end."""
+    """An empty working directory. Afterwards the number of threads and the memory limit are reset."""
     threads = pw.get_num_threads()
     monkeypatch.chdir(tmp_path)
     yield
@@ -152,7 +156,7 @@ def test_cmake_block_is_in_the_example():
 
 def test_shell_blocks_are_what_ci_runs():
     ci = (ROOT / ".ci/run").read_text()
-    assert '"${plain[@]}"' in ci  # the array of the presets that it builds
+    assert '"${plain[@]}"' in ci  # the shell array of the presets that CI builds
     built = re.findall(r"\w+", " ".join(re.findall(r"\bplain\+?=\(([^)]*)\)", ci)))
     built += re.findall(r"--preset=(\w+)", ci)
     presets = {p["name"] for p in json.loads((ROOT / "CMakePresets.json").read_text())["configurePresets"]}

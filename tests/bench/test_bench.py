@@ -294,8 +294,8 @@ def test_the_check_has_the_derived_bound(layout):
     arrays = bench.operands.Operands(
         np.ones(case.shape(layout), one.dtype), np.ones((1, 1), one.dtype), np.ones(1, one.dtype)
     )
-    # |w| |x| + |b| = 2, and gamma_3 = 3u/(1 - 3u) with u = 2**-24. The bound is twice gamma_3 of 2, or 12.0000021 u.
-    # A step is 2u.
+    # |w| |x| + |b| = 2, and gamma_3 = 3u/(1 - 3u) with u = 2**-24. The bound is 2 * gamma_3 * 2, or 12.0000021 u. A
+    # step of this test is 2u.
     for steps, right in ((6, True), (7, False)):
         result = np.full(case.shape(layout), 2 + steps * 2.0**-23, np.float32)
         result[0, 0, 0, 0] = 2
@@ -337,7 +337,7 @@ def test_contenders_compute_the_layer(case, layout, name):
     assert first.dtype == np.float32
     assert first.shape == expected.shape
     np.testing.assert_allclose(first, expected, rtol=1e-5, atol=1e-5)
-    if name != "openvino":  # reuses its own array, which is an advantage
+    if name != "openvino":  # reuses its result array, which is an advantage
         assert not np.shares_memory(first, second), "the result must be a new array"
     assert (expected == 0).any()
 

@@ -44,7 +44,7 @@ def elu(v, alpha=1.0):
     return alpha * math.expm1(v) if v < 0 else v
 
 
-# Definitions for a single number, by the words of the command line.
+# Definitions for a single number, by the argument of --activation.
 DEFINITIONS = {
     "none": lambda v: v,
     "relu": lambda v: max(v, 0.0),
@@ -340,8 +340,8 @@ def test_the_check_misses_no_residual(scipy, text):
         bench.verify.check(case, "NHWC", arrays, {"it": wrong})
 
 
-# With C = 1 and ones, |w| |x| + |b| + |residual| = 3. Twice gamma_4 of 3 is 24 u, or 6 steps of float32 at 3.
-# Hardswish of 3 is 3. Its bound is 1.5 * 24 u, plus 16 u * 3 for its own rounding: 84 u, or 21 steps.
+# With C = 1 and ones, |w| |x| + |b| + |residual| = 3. 2 * gamma_4 * 3 is 24 u, or 6 steps of float32 at 3.
+# Hardswish of 3 is 3. Its bound is 1.5 * 24 u, plus 16 u * 3 for the rounding of hardswish: 84 u, or 21 steps.
 @pytest.mark.parametrize(("text", "most"), [("none", 6), ("relu", 6), ("hardswish", 21)])
 def test_the_check_has_the_derived_bound(text, most):
     case = bench.layers.Case("t", "one channel", 1, 1, 1, 2, 2, 1, 1, epilogue=epilogue(text, residual=True))
@@ -384,7 +384,7 @@ def test_contenders_compute_the_epilogue(scipy, name, layout, text, residual):
         pytest.importorskip(module)
     if bench.contenders.left_out(name, bench.epilogue.parse_activation(text)) is not None:
         assert name == "xnnpack"
-        return  # a run refuses it
+        return  # a run refuses this contender
     bench.verify.check_few_channels(name, bench.contenders.CONTENDERS[name], layout, epilogue(text, residual), 1)
     for case in CASES:
         case = case.with_epilogue(epilogue(text, residual))
@@ -396,7 +396,7 @@ def test_contenders_compute_the_epilogue(scipy, name, layout, text, residual):
         assert first.dtype == np.float32
         np.testing.assert_allclose(first, expected_of(case, layout, arrays, text), rtol=2e-5, atol=1e-5)
         np.testing.assert_array_equal(first, second)
-        if name != "openvino":  # reuses its own array, which is an advantage
+        if name != "openvino":  # reuses its result array, which is an advantage
             assert not np.shares_memory(first, second), "the result must be a new array"
         for before, after in zip(kept, [array for array in arrays if array is not None], strict=True):
             assert np.array_equal(before, after), "operands are left as they are"

@@ -1,4 +1,4 @@
-"""The benchmark in company: its measurements and files. No test asserts a time."""
+"""``pointwise bench --company``: its measurements and files. No test asserts a time."""
 
 import json
 import math

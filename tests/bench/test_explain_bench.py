@@ -173,7 +173,7 @@ def test_the_summary_in_lines():
 
 @pytest.mark.parametrize(("again", "regret"), [((6.0, 5.0), 1.2), ((5.0, 6.0), 1.0)])
 def test_the_regret_is_measured_again(monkeypatch, again, regret):
-    """The fastest alternative is timed again beside the choice, and only these times give the regret."""
+    """The fastest alternative is timed again in turn with the choice, and only these times give the regret."""
     turns = []
 
     def time_in_turn(timers, deadline, effort):

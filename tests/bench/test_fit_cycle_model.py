@@ -1,4 +1,4 @@
-"""The tool that fits the cost model's constants, on times that the model computes with known constants."""
+"""The tool that fits the constants of the cost model, run on times that the model predicts with known constants."""
 
 import importlib.util
 import json

@@ -1,4 +1,4 @@
-"""The benchmark beside a busy neighbour: its figures, and the end of its processes. No test asserts a time."""
+"""``pointwise bench --neighbour``: its figures, and the end of its processes. No test asserts a time."""
 
 import contextlib
 import dataclasses
@@ -253,7 +253,7 @@ def test_the_neighbour_runs_only_when_it_may(neighbours):
 
 
 def test_the_neighbour_ends_when_whoever_started_it_is_gone(monkeypatch):
-    monkeypatch.setattr(os, "getpid", lambda: 0)  # the id of no parent
+    monkeypatch.setattr(os, "getpid", lambda: 0)  # the neighbour's parent has another id
     with bench.contention.stopped_neighbour() as neighbour:
         neighbour.send_signal(signal.SIGCONT)
         assert neighbour.wait(60) == 0

@@ -1,4 +1,4 @@
-"""The tables of the documents are those of the JSON files in bench/results."""
+"""The tables of the documents match the JSON files in bench/results."""
 
 import importlib.util
 import json

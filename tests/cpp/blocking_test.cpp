@@ -235,8 +235,8 @@ TEST(Blocking, CopiesTakeLessBesideSlowMultiplyAdds) {
   EXPECT_EQ(packing(), Packing::channels);
 }
 
-// Packing has a cost per run of contiguous pixels. Nine images of 2x2 are nine runs of four pixels per channel; one
-// image of 36 pixels is one run.
+// Packing has a cost per stretch of contiguous pixels. Nine images of 2x2 have nine stretches of four pixels per
+// channel. One image of 36 pixels has one stretch.
 TEST(Blocking, ShortRunsAreDearToPack) {
   const KernelRows rows = only(wide, "8x48_channels");
   const auto price = [&rows](int64_t images, int64_t pixels) {
@@ -253,8 +253,8 @@ TEST(Blocking, ShortRunsAreDearToPack) {
   EXPECT_EQ(choose_blocking(work, wide).packing, Packing::none);
 }
 
-// The first tile of a column reads its pixels from L2. If there are fewer channels than rows of a tile, it is the only
-// one, so fewer and wider columns are better.
+// The first tile of a column reads its pixels from L2. If there are fewer channels than rows of a tile, a column has
+// only one tile. So fewer and wider columns are better.
 TEST(Blocking, FewChannelsTakeTheWiderTile) {
   const Work work = work_of(false, 1, 9900, 2, 2, 1);
   EXPECT_EQ(std::string(wide[choose_blocking(work, wide).kernel_row].name), "gemm_f32_4x64_channels_avx512");
@@ -441,7 +441,7 @@ TEST(Blocking, CopiesWhereL1IsCrowded) {
 }
 
 // With several threads, the makespan counts: the time until the last thread is done. So tiles of two panels can be
-// better than tiles of four: 160 channels are five of them, but two and a half tiles of four.
+// better than tiles of four: 160 channels are five tiles of two panels, but two and a half tiles of four.
 TEST(Blocking, ComesOutEvenOnSeveralThreads) {
   const auto of = [](int threads) { return choose_blocking(work_of(true, 1, 196, 832, 160, threads), wide); };
   EXPECT_EQ(of(1).makespan, of(1).cycles);

@@ -118,7 +118,7 @@ TYPED_TEST(ChainOf, HasTheBitsOfItsLayers) {
     }
 }
 
-// Tries random sizes in views, so that a row of pixels is a strip or a part of one.
+// Tries random sizes in views, so that a row of pixels is a strip or a part of a strip.
 TYPED_TEST(ChainOf, HasThemInViews) {
   Random random(50 + sizeof(TypeParam));
   for (int round = 0; round < 12; ++round) {

@@ -136,7 +136,7 @@ TEST_F(Environment, TrapsDoNotFire) {
   const View src(src_.data(), DType::f32, {1, 100, pixels});
   std::vector<float> dst(40 * pixels), scale(100, 1e38f);
   const View dst_view(dst.data(), DType::f32, {1, 40, pixels}), scales(scale.data(), DType::f32, {1, 100});
-  const unsigned before = _mm_getcsr(), traps = 0x1f80 & ~0xf80u;  // all but the one for inexact results
+  const unsigned before = _mm_getcsr(), traps = 0x1f80 & ~0xf80u;  // all traps except the one for inexact results
   for (const int threads : {1, 3})
     for (const bool flush : {false, true}) {
       _mm_setcsr(traps);

@@ -48,7 +48,7 @@ inline Placement place(Lie lie, int64_t pixels, int64_t channels, ptrdiff_t item
     case Lie::both_strided: a.pixel = 3 * item, a.channel = (3 * pixels + 2) * item; break;
     case Lie::negative: a.pixel = -item, a.channel = -(pixels + 1) * item; break;
     case Lie::misaligned: a.pixel = channels * item + 1, a.channel = item; break;
-    case Lie::uneven:  // runs with gaps, as around a padded image; the last runs come first
+    case Lie::uneven:  // stretches with gaps, as around a padded image; the last stretches come first
       a.channel = item;
       for (int64_t p = 0; p < pixels; ++p)
         a.offsets.push_back(((p + pixels / 2) % pixels * channels + (p + pixels / 2) % pixels / 3 * 2) * item);
@@ -85,7 +85,7 @@ struct KernelCase {
   std::vector<T> x, weights, bias, residual;  // [pixel][input], [channel][input], [channel], [pixel][channel]
   Placement x_place, y_place, residual_place;
   T floor = -std::numeric_limits<T>::infinity();
-  T slope = 1;          // of negative sums
+  T slope = 1;          // factor for negative sums
   std::vector<char> y;  // with guard bytes around it
   Block block{};
 

@@ -1,5 +1,6 @@
 // Calls every kernel row of the selected instruction set directly, on data that makes sums exact. Compares every bit of
-// y and around it. x, weights, bias and the residual lie next to pages that fault. Shapes derive from the row.
+// y and of the memory around y. x, weights, bias and the residual lie next to pages that fault. The shapes depend on
+// the kernel row.
 #include <gtest/gtest.h>
 
 #include "kernel_case.h"
@@ -166,7 +167,7 @@ TYPED_TEST(Kernel, PackCopiesPixels) {
   for (const ptrdiff_t step : {item, 2 * item, 3 * item, -item, ptrdiff_t{0}})
     for (const int64_t pixels : {1, 2, 7, 33})
       for (const int64_t channels : {0, 1, 5}) {
-        // Two runs of pixels with a gap between them.
+        // Two stretches of pixels with a gap between them.
         std::vector<ptrdiff_t> offsets;
         for (int64_t p = 0; p < pixels; ++p) offsets.push_back(128 * item + p * step + (p > pixels / 2 ? 5 * item : 0));
         const ptrdiff_t x_channel = 256 * item, to_channel = (pixels + 2) * item;

@@ -27,7 +27,7 @@ void wait(Neighbour* neighbour, int64_t* now, int64_t good, int64_t waited, int6
   *now += waited;
 }
 
-// Does the same after a pause. The first 10 ms after a pause do not count.
+// Calls wait() after a pause. The first 10 ms after a pause do not count.
 void wait_after_pause(Neighbour* neighbour, int64_t* now, int64_t good, int64_t waited, int64_t piece = 10 * us) {
   *now += s;
   wait(neighbour, now, 10 * ms + good, waited, piece);
@@ -102,7 +102,7 @@ TEST(Neighbour, GoodStretchesAddUp) {
 TEST(Neighbour, ThreadsThatWakeUpAreNone) {
   Neighbour neighbour;
   int64_t now = 5 * s;
-  wait(&neighbour, &now, 0, 4 * ms);  // the first after a pause
+  wait(&neighbour, &now, 0, 4 * ms);  // the first wait after a pause
   wait(&neighbour, &now, 0, 4 * ms);
   EXPECT_TRUE(neighbour.quiet());
   wait(&neighbour, &now, 3 * ms, 4 * ms);

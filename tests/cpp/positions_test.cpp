@@ -1,5 +1,5 @@
-// Puts special numbers at every position of every kernel row, remainders included. Results that depend on them follow
-// IEEE 754, and no other result changes.
+// Puts special numbers at every position of every kernel row, remainders included. Results that depend on a special
+// number follow IEEE 754, and no other result changes.
 #include <gtest/gtest.h>
 
 #include "convolution/reference.h"

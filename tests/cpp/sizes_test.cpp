@@ -92,8 +92,8 @@ TEST(Sizes, OfSources) {
   const Layer layer(repeated(&number, {1, 1}), nullptr, of("NCW"));
   for (const int64_t n : edges)
     for (const int64_t stride : {n, n - 1, n / 2 + 1, most}) {
-      // A src of n pixels gives one or two. Results are right, or the call is refused because byte offsets exceed
-      // int64.
+      // A src of n pixels gives one or two output pixels. Results are right, or the call is refused because byte
+      // offsets exceed int64.
       Options options = of("NCW");
       options.stride = {stride};
       const Layer strided(repeated(&number, {1, 1}), nullptr, options);

@@ -1,8 +1,9 @@
 # Reads `objdump -d --insn-width=16` of an archive or a linked file. Prints for each member the number of instructions
 # that not every x86-64 CPU has, as "member count", and the first three as "# member function: instruction".
 #
-# Recognizes them by their bytes, because names have no rule: shlx has a VEX encoding, verr has not. After prefixes come:
-#     c4, c5, 62              VEX and EVEX: AVX, AVX-512, FMA, BMI; in 64-bit mode no others begin with these
+# Recognizes such instructions by their bytes, because names follow no rule: shlx has a VEX encoding, verr does not.
+# After prefixes come:
+#     c4, c5, 62              VEX and EVEX: AVX, AVX-512, FMA, BMI; in 64-bit mode nothing else begins with them
 #     0f 38, 0f 3a            SSSE3, SSE4, AES, MOVBE
 #     f2 or f3 and 0f 12, 0f 16, 0f b8, 0f bd, 0f f0; 66 or f2 and 0f 7c, 0f 7d, 0f d0    SSE3, POPCNT, LZCNT
 BEGIN { FS = "\t" }

@@ -1,4 +1,4 @@
-// Tests the workers: which threads take part in a call, under which index, and that none is inside after the call.
+// Tests the workers: which threads take part in a call, under which index, and that no worker is inside after the call.
 #include "threads/workers.h"
 
 #include <gtest/gtest.h>
@@ -60,8 +60,8 @@ TEST(Workers, AreWokenWhenTheySleep) {
   }
 }
 
-// A caller with nothing left to do waits only for workers that are inside. Later no worker enters, because the stack of
-// the call is gone.
+// A caller with nothing left to do waits only for workers that are inside. After that no worker computes, because the
+// caller's stack frame no longer exists.
 TEST(Workers, ComeInTimeOrNotAtAll) {
   std::atomic<int> open{-1}, strangers{0}, parts{0};
   for (int call = 0; call < 20000; ++call) {
@@ -88,7 +88,7 @@ TEST(Workers, AreOfOneCallAtATime) {
   EXPECT_EQ(gather(2)[1], 1) << "and free again";
 }
 
-// Calls that find the workers busy use OpenMP. The workers enter and leave the other calls all the time.
+// Calls that find the workers busy use OpenMP. Workers enter and leave the remaining calls during the whole test.
 TEST(Workers, ManyCallersDoTheirPiecesOnce) {
   std::atomic<int> wrong{0};
   std::vector<std::thread> callers;

@@ -92,7 +92,7 @@ void any_arguments(Bytes& bytes) {
     const Chain chain({&layer});
     POINTWISE_HOLDS(chain.output_shape(src) == output);
   });
-  // Does the same with borrowed weights. They are not packed, so there may be any number of them.
+  // Tests borrowed weights. A layer does not pack them, so any number of weights is possible.
   attempt([&] {
     const Layer layer = Layer::borrowing(weights, nullptr, o);
     if (fits && layout_of(o).rank == src.rank) src[layout_of(o).channels] = layer.c_in();
@@ -272,7 +272,7 @@ bool is_exact(const Activation& activation) { return activation.kind <= Activati
 template <class T>
 void hold_values(const Array<T>& got, const Array<T>& want, bool exact) {
   if (exact) {
-    POINTWISE_HOLDS(got.memory == want.memory);  // all of it, because gaps must not change
+    POINTWISE_HOLDS(got.memory == want.memory);  // compares all of the memory, because gaps must not change
     return;
   }
   const std::vector<T> a = got.values(), b = want.values();

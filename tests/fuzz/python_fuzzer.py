@@ -20,7 +20,7 @@ def unpack(folder):
 def main():
     import atheris
 
-    # The target, too, because its branches are the choices that an input makes.
+    # The target is instrumented, too, because its branches are the choices that an input makes.
     with atheris.instrument_imports(include=["pointwise", "python_target"]):
         from python_target import one_input
 

@@ -1,7 +1,7 @@
 """Turn bytes into a call, and check that its result is right or its exception is documented.
 
 An exception must name an argument and leave `out` unchanged. `python_fuzzer.py` calls `one_input` with the fuzzer's
-inputs, tests/robustness/test_fuzz.py with kept and drawn ones.
+inputs. tests/robustness/test_fuzz.py calls it with kept and drawn inputs.
 """
 
 import itertools
@@ -115,7 +115,7 @@ def overlaps(out, others, residual):
 
 
 def drawn(data):
-    """Return matching arguments of a convolution, some of which are sometimes changed."""
+    """Return matching arguments of a convolution, and sometimes change some of them."""
     layout = data.of(reference.LAYOUTS)
     dtype = np.dtype(data.of(["f4", "f4", "f8"]))
     axes = len(reference.spatial(layout))

@@ -1,4 +1,4 @@
-"""Every path from a sum to its activation gives the bits of the simplest path.
+"""Every path from a sum to its activation gives the same bits as the simplest path.
 
 The simplest path computes the call without its activation. It then uses each result as the bias of an empty sum with
 the activation. test_activations.py compares that path with the definitions.
@@ -14,7 +14,8 @@ import reference
 import views
 
 each_activation = pytest.mark.parametrize("activation", definitions.ACTIVATIONS, ids=definitions.label)
-# One of each kind: most kernels apply relu themselves, as a floor of 0. Functions apply the others to sums in memory.
+# One of each kind: most kernels apply relu themselves, as a floor of 0. Functions apply the other activations to sums
+# in memory.
 FEW = ["relu", "gelu", ("clip", -0.5, 0.5)]
 few_activations = pytest.mark.parametrize("activation", FEW, ids=definitions.label)
 SIZES = {"N": 2, "C": 6, "D": 2, "H": 3, "W": 9}
@@ -73,7 +74,7 @@ class TestEveryActivation:
 
     @each_activation
     def test_padding(self, activation, dtype, rng):
-        """In the padding, the result is the activation of bias + residual, whatever the weights."""
+        """In the padding, the result is the activation of bias + residual, for any weights."""
         x, weight, bias = numbers(rng, (2, 5, 4, 6), dtype), numbers(rng, (19, 5), dtype), numbers(rng, 19, dtype)
         weight[3] = np.nan
         residual = numbers(rng, (2, 19, 8, 12), dtype)
@@ -95,7 +96,7 @@ class TestEveryLayout:
             check(activation, x, weight, numbers(rng, 22, dtype), residual, layout=layout, groups=groups, **how)
 
     def test_views(self, layout, activation, rng):
-        """x, residual and out may be views of every kind, and nothing beside out is written."""
+        """x, residual and out may be views of every kind, and nothing outside `out` is written."""
         dtype = np.dtype(np.float32)
         x, weight, bias = numbers(rng, shape_of(layout), dtype), numbers(rng, (35, 6), dtype), numbers(rng, 35, dtype)
         residual = numbers(rng, shape_of(layout, C=35), dtype)
@@ -119,7 +120,7 @@ class TestEveryLayout:
 @pytest.mark.parametrize("layout", ["NCW", "NWC"])
 class TestEveryTail:
     def test_pixels_and_channels(self, layout, activation, dtype, rng):
-        """Every count around the tiles is right, also in a part of a larger array, beside which nothing is written."""
+        """Results are right for every count around the tile sizes, also in a slice, and nothing outside is written."""
         pixels, channels = [1, 2, 3, 4, 5, 7, 8, 9, 15, 16, 17, 29, 31, 33, 48, 49, 63, 65], [*range(1, 36), 48, 63, 65]
         x, weight, bias = numbers(rng, (1, 3, 65), dtype), numbers(rng, (65, 3), dtype), numbers(rng, 65, dtype)
         residual = numbers(rng, (1, 65, 65), dtype)
@@ -169,7 +170,7 @@ class TestEveryPath:
             ("NCHW", (2, 37, 7, 7), 45),
             ("NHWC", (2, 7, 7, 37), 45),
             ("NHWC", (1, 5, 29, 24), 24),  # a half vector after a whole one: pairs of pixels
-            ("NCHW", (1, 64, 14, 14), 130),  # whole vectors, and the remainder of the pixels apart
+            ("NCHW", (1, 64, 14, 14), 130),  # whole vectors, and a remainder of the pixels
             ("NCHW", (1, 300, 3, 5), 33),
         ],
     )

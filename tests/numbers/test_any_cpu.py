@@ -5,7 +5,7 @@ The mark `any_cpu` selects tests that are fast enough for an emulator of an olde
     emulator="qemu-x86_64 -cpu Nehalem"
     POINTWISE_TEST_EMULATOR=$emulator $emulator .venv/bin/python -m pytest -m any_cpu
 
-This file adds tests that other files lack. Together they reach each kernel of the instruction set.
+This file adds tests that other files lack. Together, all tests with the mark reach each kernel of the instruction set.
 """
 
 import re

@@ -49,7 +49,7 @@ class Problem:
 
     @staticmethod
     def smaller(case):
-        """Return sides that are no multiples of a tile and need few multiply-adds."""
+        """Return image sides that are no multiples of a tile and need few multiply-adds."""
         pixels = MOST_MACS / (case.cout * case.cin / case.groups) * case.stride**2
         side = max(3, math.isqrt(int(pixels)))
         return min(case.h, side), min(case.w, side + 1)

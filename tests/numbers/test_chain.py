@@ -1,4 +1,4 @@
-"""Chain: it gives the bits of its layers one by one, for any shapes, layouts and views."""
+"""Chain: it gives the same bits as its layers one by one, for any shapes, layouts and views."""
 
 import itertools
 
@@ -59,7 +59,8 @@ def check(layers, x, rng):
     return expected
 
 
-# Layout, shape of x, output channels of the layers. Some problems are one strip, others many with a smaller last one.
+# Layout, shape of x, output channels of the layers. Some problems have one strip. Others have many strips, the last of
+# which is smaller.
 TABLE = [
     ("NCHW", (2, 7, 9, 11), (5,)),
     ("NCHW", (2, 7, 9, 11), (5, 6)),
@@ -160,7 +161,7 @@ class TestTheBits:
         reference.assert_same_bits(buffer, expected)
 
     def test_many_shapes_one_chain(self, rng):
-        """A chain is right for more shapes than a plan cache keeps, also when they come again."""
+        """A chain gives right results for more shapes than a plan cache keeps, also when shapes repeat."""
         x, layers = parts(rng, "CW", (3, 400), (40, 5))
         chain, expected = pw.Chain(layers), one_by_one(layers, x)
         for _ in range(2):
@@ -196,7 +197,7 @@ class TestTheBits:
 
 @given(data=st.data())
 def test_any_chain(data):
-    """Any chain has the bits of its layers, for all sizes, groups, strides, threads and views."""
+    """Any chain gives the same bits as its layers, for all sizes, groups, strides, threads and views."""
     draw = data.draw
     rng = np.random.default_rng(draw(st.integers(0, 2**32)))
     layout = draw(st.sampled_from(reference.LAYOUTS))

@@ -1,4 +1,4 @@
-"""The floating-point environment: a call neither depends on the caller's nor changes it."""
+"""The floating-point environment: a call neither depends on the caller's environment nor changes it."""
 
 import os
 import pickle

@@ -1,4 +1,4 @@
-"""input_scale: it gives the bits of a convolution of x * scale, without an array for the product."""
+"""input_scale: it gives the same bits as a convolution of x * scale, without an array for the product."""
 
 import itertools
 import pickle
@@ -61,7 +61,7 @@ class TestEveryLayout:
         check(x, weight, bias, residual, scale=scales_of(rng, layout, dtype), layout=layout, **how)
 
     def test_its_shapes(self, layout, dtype, rng):
-        """A scale has shape (N, C) or (C,), or the axes of x with spatial ones of length 1."""
+        """A scale has shape (N, C) or (C,), or the shape of x with spatial axes of length 1."""
         x, weight, scale = (
             numbers(rng, shape_of(layout), dtype),
             numbers(rng, (7, 6), dtype),

@@ -76,7 +76,7 @@ def test_stride_padding_and_groups(layout, dtype, rng):
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("layout", ["NCHW", "NHWC"])
 def test_what_follows_the_sum(layout, dtype, rng):
-    """Residual, activation, out and input_scale are float32 and give the bits of a float32 x."""
+    """Residual, activation, out and input_scale are float32. The result has the same bits as for a float32 x."""
     x = extremes(rng, shape_of(layout, 2, 24, (6, 7)), dtype)
     weight = rng.standard_normal((40, 24), F)
     layer = pw.Conv(weight, rng.standard_normal(40, F), layout=layout, activation="gelu")
@@ -92,7 +92,7 @@ def test_what_follows_the_sum(layout, dtype, rng):
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("layout", ["NCHW", "NHWC", "NWC"])
 def test_same_bits_as_float32(layout, dtype, rng):
-    """Long sums, large images and several threads, with other packing and blocks, give the bits of a float32 x."""
+    """Long sums, large images and several threads, with other packing and blocks, give the same bits as a float32 x."""
     for c_in, c_out, size in ((1600, 24, (1, 30)), (64, 64, (40, 41)), (7, 130, (1, 1))):
         size = size if "H" in layout else (1, size[0] * size[1])
         x = extremes(rng, tuple({"N": 1, "C": c_in, "H": size[0], "W": size[1]}[a] for a in layout), dtype)

@@ -180,7 +180,7 @@ def hard_numbers(rng, shape, dtype):
 
 @canonical_only
 class TestCanonicalOrder:
-    """Results have the bits of the canonical order, see `reference.canonical`."""
+    """Results equal the canonical order bit for bit, see `reference.canonical`."""
 
     @pytest.mark.parametrize("layout", reference.LAYOUTS)
     @pytest.mark.parametrize("groups", [1, 2])
@@ -221,7 +221,7 @@ class TestCanonicalOrder:
         reference.assert_same_bits(y, reference.canonical(x, weight, bias, layout=layout))
 
     def test_overflow_happens_where_the_order_has_it(self):
-        """3e38 + 3e38 - 3e38 is infinity in the canonical order, and 3e38 in others."""
+        """3e38 + 3e38 - 3e38 is infinity in the canonical order, and 3e38 in other orders."""
         x = np.ones((3, 40), np.float32)
         weight = np.tile(np.array([3e38, 3e38, -3e38], np.float32), (20, 1))
         assert (pw.conv(x, weight, layout="CW") == np.inf).all()
@@ -335,7 +335,7 @@ class TestTheSameBits:
 
 
 class TestNotANumber:
-    """NaN, infinities and signed zeros go where IEEE 754 says, and nowhere else."""
+    """NaN, infinities and signed zeros propagate as IEEE 754 requires, and change no other result."""
 
     @pytest.mark.parametrize("layout", LAYOUTS)
     @pytest.mark.parametrize(("c_in", "c_out", "pixels"), [(1, 1, 1), (5, 17, 33), (17, 35, 50), (16, 16, 14)])
@@ -429,7 +429,7 @@ class TestNotANumber:
     @pytest.mark.parametrize("layout", LAYOUTS)
     @pytest.mark.parametrize("pixels", [1, 5, 16, 33, 50])
     def test_scales(self, layout, pixels, dtype):
-        """A special scale of a special number has the bits of the rounded product, at every pixel."""
+        """A special scale and a special number give the same bits as their rounded product, at every pixel."""
         tiny, info = np.finfo(dtype).smallest_subnormal, np.finfo(dtype)
         special = np.array(
             [0.0, -0.0, 1.0, -1.0, np.inf, -np.inf, np.nan, tiny, -tiny, info.tiny, info.max, 0.5], dtype
@@ -536,7 +536,7 @@ def wider(weight, row, dtype):
 @pytest.mark.parametrize("dtype", [np.dtype(np.float32), np.dtype(np.float64)], ids=str)
 @pytest.mark.parametrize("layout", LAYOUTS)
 def test_one_pixel_with_weights_as_they_are(layout, dtype):
-    """A call for one pixel, which need not pack its weights, gives the same bits for any strides of them."""
+    """A call for one pixel, which need not pack the weights, gives the same bits for any strides of the weights."""
     rng = np.random.default_rng(17)
     for c_out, c_in in [*((c_out, 40) for c_out in CHANNELS), *((70, c_in) for c_in in (*INPUT_CHANNELS, 500, 1700))]:
         for groups in (1, 3):

@@ -82,7 +82,7 @@ def flushing_canonical(x, weight, bias, residual):
 @pytest.mark.parametrize("layout", ["CW", "WC"])
 @pytest.mark.parametrize(("c_in", "c_out", "pixels"), [(0, 5, 7), (1, 17, 33), (7, 35, 50), (65, 9, 15)])
 def test_every_operation_flushes(layout, c_in, c_out, pixels, dtype, rng):
-    """Results have the bits of the canonical order with every operand and result flushed."""
+    """Results equal, bit for bit, the canonical order with every operand and result flushed."""
     if dtype == np.float64 and c_in > 7:
         pytest.skip("the emulated multiply-add is slow")
     tiny = np.finfo(dtype).tiny

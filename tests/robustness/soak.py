@@ -153,7 +153,7 @@ class Soak:
         del self.kept[:-KEPT]
 
     def do_chain(self, rng):
-        """Check that a chain has the bits of its layers, and check the first layer against its definition."""
+        """Check that a chain gives the same bits as its layers, and check the first layer against its definition."""
         problem = self.draw(rng)
         first = problem["layer"]
         first["how"] |= {"groups": 1, "padding": 0}

@@ -1,5 +1,6 @@
-"""Nothing outside an array is touched. Arrays lie against pages that fault, in processes that may die of it.
+"""Nothing outside an array is touched.
 
+Each array borders on an inaccessible page. An access to the page ends the process, so the cases run in child processes.
 tests/cpp/bounds_test.cpp covers kernel rows on every kind of view, and the workspace.
 """
 

@@ -1,4 +1,4 @@
-"""The interpreter around calls: its end, signals, threads that end, subinterpreters.
+"""Events of the interpreter around calls: its end, signals, threads that end, subinterpreters.
 
 Every script runs in its own process, and a hang or a crash is a failure. POINTWISE_STRESS=n runs random scripts n times
 as often.

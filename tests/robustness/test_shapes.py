@@ -1,4 +1,4 @@
-"""Sizes, strides and counts of any size, and little memory: the result is right, or an error names the cause."""
+"""Sizes, strides and counts of any magnitude, and little memory: the result is right, or an error names the cause."""
 
 import os
 
@@ -374,7 +374,7 @@ def test_a_result_of_more_than_two_to_the_31_elements(layout):
 @pytest.mark.large
 @pytest.mark.parametrize("layout", ["NC", "CW"])
 def test_a_source_of_more_than_two_to_the_31_elements(layout):
-    """A source of more than 2**32 elements is read correctly; most share the system's page of zeros."""
+    """A source of more than 2**32 elements is read correctly; most pages are the system's page of zeros."""
     pixels, c_in = 2**21 + 5, 2**11
     weight = np.arange(1, c_in + 1, dtype=F)[None]
     x = np.zeros((pixels, c_in) if layout == "NC" else (c_in, pixels), F)

@@ -134,8 +134,9 @@ class TestImpostors:
         np.testing.assert_array_equal(layer(**GOOD, **how, dtype=np.float32), np.full_like(r0, 8))
 
 
-# Changes that the conversion of one argument makes to another one, converted before it. A resize without its check
-# frees memory that other objects may refer to. That is the caller's mistake, but a call must not read such memory.
+# Changes that the conversion of one argument makes to an argument that was converted before. A resize without its check
+# frees memory that other objects may refer to. Such a resize is the caller's mistake, but a call must not read such
+# memory.
 CHANGES = {
     "bytes": lambda a: setattr(a, "dtype", np.uint8),
     "another type": lambda a: setattr(a, "dtype", np.int32),
@@ -337,7 +338,7 @@ def test_channels_beyond_any_memory():
 
 
 def test_the_reference_agrees_behind_a_meddler():
-    """The result is that of x as it is when the last argument is converted."""
+    """The result uses the values that x has when the last argument is converted."""
     rng = np.random.default_rng(0)
     x, weight, bias = (rng.integers(-8, 9, shape).astype(F) for shape in ((2, 6, 5, 4), (4, 6), (4,)))
     later = rng.integers(-8, 9, (1, 6, 2, 3)).astype(F)

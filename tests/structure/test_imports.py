@@ -29,8 +29,8 @@ MODULES = modules()
 def imported(name, text, is_package, known):
     """Return the modules of the package that a module imports, also in functions and for type checking.
 
-    An import first runs the packages that contain the imported module, so they count, too. Packages that contain the
-    importing module have run before and do not count.
+    An import first runs the packages that contain the imported module, so these packages count, too. Packages that
+    contain the importing module have run before and do not count.
     """
     package = name if is_package else name.rpartition(".")[0]
     found = set()

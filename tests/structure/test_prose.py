@@ -1,4 +1,4 @@
-"""Comments and documentation do not begin like riddles or use words that the project avoids; commits keep the rules."""
+"""Comments, documentation and commit messages keep the rules: no riddles at the beginning, no words to avoid."""
 
 import os
 import pathlib
@@ -16,7 +16,7 @@ NO_CHECKOUT = "there is no git checkout, as in a source archive"
 CHECKED = ["*.h", "*.cpp", "*.py", "*.pyi", "*.md", "*.cmake", ":(glob)**/CMakeLists.txt", ".ci/run"]
 RIDDLE = re.compile(r"(?:What|Of|Who|Whether what)(?=\s|$)")
 PHRASES = ["side by side", "somebody", "nobody", "of ours", "past the caches", "so many", "of a build before"]
-SPACE = r'(?:[ \t]+|[ \t"]*\n[ \t/#>"]*)'  # or the end of a line of a paragraph, a comment or a string literal
+SPACE = r'(?:[ \t]+|[ \t"]*\n[ \t/#>"]*)'  # blanks, or a line end within a paragraph, a comment or a string literal
 PHRASE = re.compile("|".join(rf"\b{SPACE.join(phrase.split())}\b" for phrase in PHRASES), re.IGNORECASE)
 CPP_COMMENT = re.compile(r"(?<!:)//+\s*(.*)")
 HASH_COMMENT = re.compile(r"(?<!\S)#+\s*(.*)")
@@ -34,7 +34,7 @@ def files():
 
 
 def comment_openings(text, comment):
-    """Yield the line number and the first line of each comment. Lines of comment follow each other in one comment."""
+    """Yield the line number and the first line of each comment. Consecutive lines are one comment."""
     goes_on = False
     for number, line in enumerate(text.splitlines(), 1):
         found = comment.search(line)

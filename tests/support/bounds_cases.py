@@ -1,6 +1,7 @@
 """Cases of test_bounds.py, in a process that may die: python bounds_cases.py SECTION
 
-The last line of standard output says what ran. If the process died, the last line of standard error names the case.
+The last line of standard output is the result of the section, such as its number of cases. If the process died, the
+last line of standard error names the case.
 """
 
 import faulthandler
@@ -71,7 +72,7 @@ def draw(rng, layout):
 
 
 def check_views(rng, note, layout, way, side, dtype):
-    """Check the function, a layer and a chain with all arrays against a page, and x and out as views of kind `way`."""
+    """Check all calls with each array at an inaccessible page, and with x and out as views of kind `way`."""
     ways = list(views.WAYS)
 
     def put(array, way):
@@ -148,7 +149,7 @@ def run_views(note):
 
 
 def run_rows(note):
-    """Run every kernel row, chosen or not, with x and out against a page."""
+    """Run every kernel row, chosen or not, with x and out at an inaccessible page."""
     rng = np.random.default_rng(2)
     known, ran = set(), set()
     pixels = {

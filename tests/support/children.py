@@ -1,7 +1,7 @@
 """Start other interpreters for tests.
 
 Under an emulator of another CPU (`qemu-x86_64 -cpu Nehalem python -m pytest`) a child would run on the real CPU. So
-POINTWISE_TEST_EMULATOR holds the words that come before every interpreter that a test starts.
+POINTWISE_TEST_EMULATOR holds the command that runs every interpreter that a test starts.
 """
 
 import os
@@ -19,7 +19,7 @@ def python_command(*argv, timeout=300, **variables):
     """Return the arguments of `subprocess.run` for a script, or for a file with arguments.
 
     The interpreter is a fresh one that finds the modules of this folder. Keywords set environment variables; None
-    unsets them.
+    unsets a variable.
     """
     variables = {"PYTHONPATH": os.pathsep.join(filter(None, [str(SUPPORT), os.environ.get("PYTHONPATH")]))} | variables
     environment = {k: v for k, v in os.environ.items() if k not in variables}

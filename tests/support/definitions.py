@@ -51,7 +51,7 @@ def wider(dtype):
 
 
 def is_wider(dtype):
-    """Return whether the wider type has 10 more bits. On some platforms longdouble is float64."""
+    """Return whether the significand of the wider type has 10 more bits. On some platforms longdouble is float64."""
     return np.finfo(wider(dtype)).nmant >= np.finfo(dtype).nmant + 10
 
 
@@ -75,7 +75,7 @@ def upper_tail(a):
     ratio, a continued fraction: 1/(a + 1/(a + 2/(a + ...))).
     """
     one = a.dtype.type(1)
-    head = a.astype(np.float32).astype(a.dtype)  # head**2 is exact: an error of a**2 would become a relative one
+    head = a.astype(np.float32).astype(a.dtype)  # head**2 is exact: an error of the exponent is a relative error of exp
     density = np.exp(-head * head / 2) * np.exp(-(a - head) * (a + head) / 2) / np.sqrt(2 * np.arccos(-one))
     below, fraction = np.minimum(a, 1), np.maximum(a, 1)
     term = total = below
@@ -175,8 +175,9 @@ ULPS = {"gelu": 4, "gelu_tanh": 4, "mish": 4, "softplus": 4}  # in float32; the 
 def errors(activation, v, y):
     """Return the errors of y, the computed activation of v, in units of the allowed error.
 
-    The allowed error is 2 ULP in float32, or the activation's ULPS, and 4 ULP in float64. It is at least 2**-48 |v| in
-    float32 and 2**-106 |v| in float64. This minimum matters only for a large v whose result is close to 0.
+    In float32 the allowed error is 2 ULP, except for activations in `ULPS`. In float64 it is 4 ULP. The allowed error
+    is at least 2**-48 |v| in float32 and 2**-106 |v| in float64. This minimum matters only for a large v whose result
+    is close to 0.
     """
     name = activation if isinstance(activation, str) else activation[0]
     value = exact(activation, v)

@@ -1,4 +1,4 @@
-"""The definition of the operation in NumPy. It uses nothing of the package.
+"""The definition of the operation in NumPy. This module uses nothing of the package.
 
 `exact` computes the sum in a wider type, with the bound that every result must keep. `canonical` computes the bits of
 the canonical order, one correctly rounded multiply-add after another.
@@ -99,7 +99,8 @@ def assert_within_bound(y, value, bound, activation=None):
 def fma(a, b, c):
     """Return a*b + c, rounded once.
 
-    float32 is rounded to odd in float64 first (Boldo and Melquiond), float64 is computed by fractions.
+    For float32 the sum is first rounded to odd in float64 (Boldo and Melquiond). For float64 it is computed with
+    fractions.
     """
     if a.dtype == np.float64:
         with np.errstate(all="ignore"):
@@ -125,10 +126,10 @@ def _fma_float64(a, b, c):
 
 
 def canonical(x, weight, bias=None, *, layout="NCHW", stride=1, padding=0, groups=1, activation=None, residual=None):
-    """Return the bits of the canonical order.
+    """Compute in the canonical order, which defines the bits of a result.
 
-    The sum of the first chunk of channels starts at bias or +0, every later one at +0: acc = fma(w_i, x_i, acc). Each
-    later sum is added to the total. Then residual and activation.
+    Each chunk of channels has a sum, computed by acc = fma(w_i, x_i, acc). The first sum starts at bias or +0, later
+    sums start at +0. Each later sum is added to the total. The residual and the activation follow.
     """
     dtype, c_out, per_group = x.dtype, weight.shape[0], weight.shape[1]
     src, inside = source(x, layout, stride, padding)

@@ -1,7 +1,7 @@
 """Ways for an array to lie in memory. Each way makes a buffer and takes the array out of it.
 
-The rest of the buffer is poison (all bits set: NaN). So a read beside the array spoils the result, and a write beside
-it is found.
+The rest of the buffer is poison (all bits set: NaN). So a read outside the array spoils the result, and
+`assert_wrote_only` finds a write outside the array.
 """
 
 import numpy as np

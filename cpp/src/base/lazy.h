@@ -9,7 +9,7 @@
 
 namespace pointwise {
 
-// For static objects. The value is never destroyed, so that destructors of other static objects may use it.
+// Lazy is for static objects. The value is never destroyed, so that destructors of other static objects may use it.
 template <class T>
 class Lazy {
  public:

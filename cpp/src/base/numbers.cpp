@@ -30,7 +30,7 @@ template <class T>
 constexpr Functions functions_of = {
     read<T>, write<T>, std::numeric_limits<T>::is_integer ? 0 : static_cast<double>(std::numeric_limits<T>::min())};
 
-// In the order of DType.
+// One entry for each DType, in the same order.
 constexpr Functions functions[type_count] = {functions_of<float>,  functions_of<double>,   functions_of<uint8_t>,
                                              functions_of<int8_t>, functions_of<uint16_t>, functions_of<int16_t>};
 

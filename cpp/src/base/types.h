@@ -14,7 +14,7 @@ struct TypeInfo {
   DType sum;  // dtype of the sums; numbers are converted to this dtype before they are multiplied
 };
 
-// In the order of DType.
+// One line for each DType, in the same order.
 constexpr TypeInfo type_table[] = {
     {"float32", 4, true, DType::f32}, {"float64", 8, true, DType::f64}, {"uint8", 1, false, DType::f32},
     {"int8", 1, false, DType::f32},   {"uint16", 2, false, DType::f32}, {"int16", 2, false, DType::f32},

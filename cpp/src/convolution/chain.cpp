@@ -1,7 +1,7 @@
 // Computes a chain of layers, one strip of pixels at a time:
 //
 // clang-format off
-//     for strip of pixels:                        one thread computes a strip
+//     for strip of pixels:                        one thread, or all threads if there is one strip
 //       for layer:
 //         the layer's plan for a strip            src or a buffer -> the other buffer or dst
 // clang-format on
@@ -26,16 +26,17 @@ namespace {
 
 // Unit of strips along the innermost axis: whole tiles of all channel rows, except for those with 64 pixels.
 constexpr int64_t pixel_unit = 48;
-// Minimum number of pixels in a strip. The second number holds if the weights come from L3 for every strip. Smaller
-// strips lose more time in the layers than they save between them.
+// Lower bounds of the largest number of pixels in a strip. Short rows and last strips may be smaller. The second bound
+// holds if the weights come from L3 for every strip. Smaller strips cost the layers more time than the caches save.
 constexpr int64_t least_pixels = 96, least_pixels_for_weights = 384;
-// Strips per thread. With several, a slow thread can compute fewer.
+// Number of strips per thread to aim at. With several strips per thread, a slow thread can compute fewer.
 constexpr int64_t strips_a_thread = 4;
 
-// The part of L2 for a strip: for the input and output of the layer that needs the most. If channels are contiguous and
-// such a strip has fewer than few_multiply_adds, it takes channels_last_room times L2 instead. A larger strip pays,
-// because pixel rows read their weights again for every strip. A part of it goes to L3, but comes back in order. (Zen
-// 5, 16 -> 96 -> 24 channels at 112x112 in NHWC: 88% of the peak instead of 78.)
+// Share of L2 that the input and output of the largest layer of a strip may fill. They may fill channels_last_room
+// times L2 if three conditions hold: channels are contiguous, weights stay in L2, and a strip of the smaller size has
+// fewer than few_multiply_adds multiply-adds. Larger strips are faster there, because pixel rows read their weights
+// again for every strip. L3 holds a part of such a strip. The CPU prefetches this part, because it is read in order.
+// (Zen 5, 16 -> 96 -> 24 channels at 112x112 in NHWC: 88% of the peak instead of 78%.)
 constexpr double part_of_l2 = 9.0 / 16;
 constexpr int64_t channels_last_room = 2, few_multiply_adds = 15000000;
 
@@ -85,12 +86,14 @@ using Stages = std::vector<Plan>;
 
 struct ChainPlan {
   Box box;  // all pixels of src and dst
-  int cut;  // the axis that is cut into strips; a strip has all of the inner axes, and the outer axes are images
-  int64_t images, strips, strip;  // images, strips per image, and the size of a strip along the cut axis
-  Stages whole, last;             // for whole strips, and for the last strip of an image
-  int64_t buffer[2];              // bytes of the two buffers, which layers use in turn
-  int64_t scratch;                // bytes of the workspace of the layers
-  bool one_by_one;                // a single strip; all threads compute a layer together
+  // `cut` is the axis that is cut into strips. A strip has all inner axes. `images` is the number of indices of the
+  // outer axes. Each has `strips` strips, of size `strip` along the cut axis.
+  int cut;
+  int64_t images, strips, strip;
+  Stages whole, last;  // for all strips of an image but the last, and for the last
+  int64_t buffer[2];   // bytes of the two buffers, which layers use in turn
+  int64_t scratch;     // bytes of the workspace of the layers
+  bool one_by_one;     // a single strip; all threads compute a layer together
   int team;
 };
 
@@ -233,7 +236,7 @@ std::shared_ptr<const ChainPlan> Chain::Impl::make_plan(const View& src, const V
   for (int a = 0; a < plan->cut; ++a) plan->images *= box.axis[a].size;
 
   // In a chain, prefetching pays even if src fits L3, because the buffers need the caches, too (Zen 4, 16 -> 96 -> 24
-  // channels at 112x112, 8 images in NCHW: 85% of the peak instead of 82).
+  // channels at 112x112, 8 images in NCHW: 85% of the peak instead of 82%).
   const double channel = static_cast<double>(pixels) * static_cast<double>(item);
   const bool fetch = channel * static_cast<double>(box.k) > static_cast<double>(l2_cache_size());
   const bool stream = goes_past_caches(channel * static_cast<double>(ends.m));

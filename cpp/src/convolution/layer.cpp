@@ -32,7 +32,8 @@ Layer::Impl::Impl(const View& weights_view, const View* bias, const Options& giv
 
 namespace {
 
-// Lowers a call. Checks the sizes in bytes here, and not in every call, because only planning multiplies them.
+// Lowers a call. Checks the sizes in bytes, which only planning multiplies. So calls with a cached plan skip this
+// check.
 Product lower_call(const Layer::Impl& layer, const View& src, const View& dst, const View* residual,
                    const View* input_scale) {
   validate_bytes(Argument::src, src.shape, src.dtype);
@@ -52,7 +53,7 @@ std::shared_ptr<const Plan> plan_for(const Layer::Impl& layer, const View& src, 
   return plan;
 }
 
-// All that the plan of a borrowing layer depends on.
+// Everything that the plan of a borrowing layer depends on.
 struct BorrowedKey {
   Product product{};
   int threads = 0;
@@ -60,7 +61,7 @@ struct BorrowedKey {
   bool operator==(const BorrowedKey& o) const {
     const size_t used = offsetof(Product, box) + static_cast<size_t>(product.boxes) * sizeof(Box);
     return threads == o.threads && forced == o.forced &&
-           std::memcmp(&product, &o.product, used) == 0;  // padding bytes may differ: this only makes a new plan
+           std::memcmp(&product, &o.product, used) == 0;  // if only padding bytes differ, a new plan is made
   }
 };
 
@@ -71,8 +72,8 @@ struct BorrowedPlan {
 
 using BorrowedPlans = PlanCache<BorrowedPlan, BorrowedKey>;
 
-// Returns the plan of a borrowing layer. Such a layer lives for one call, so all of them share a cache of plans. Making
-// a plan takes as long as a small product.
+// Returns the plan of a borrowing layer. Such a layer lives for one call, so all borrowing layers share a cache of
+// plans. Making a plan takes as long as a small product.
 std::shared_ptr<const BorrowedPlan> borrowed_plan(const Product& product, int threads) {
   static Lazy<std::unique_ptr<BorrowedPlans>> plans;
   BorrowedPlans& cache = *plans.get([] { return std::make_unique<BorrowedPlans>(); });
@@ -99,8 +100,8 @@ void run_borrowing(const Layer::Impl& layer, const View& src, const View& dst, c
   run_plan(borrowed->plan, pack_borrowed(layer.weights), arrays, borrowed->plan.team);
 }
 
-// Returns the input scales as a view (images, channels) with contiguous channels. Copies them to `copy` if they are
-// not.
+// Returns the input scales as a view (images, channels) with contiguous channels. Copies the scales to `copy` if their
+// channels are not contiguous.
 View scale_rows(const View& scale, DType dtype, AlignedBytes* copy) {
   const bool batched = scale.shape.rank == 2;
   const int64_t images = batched ? scale.shape[0] : 1, channels = scale.shape[scale.shape.rank - 1];

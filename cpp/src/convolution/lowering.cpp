@@ -7,8 +7,8 @@ namespace pointwise {
 
 namespace {
 
-// Returns the stride of a single channel, or 0 if it is very large. Kernels add the stride to a pointer that they no
-// longer use, but which must not overflow.
+// Returns the stride of a single channel, or 0 if it is very large. Kernels add the stride once more after the last
+// channel. The pointer is not used any more, but must not overflow.
 int64_t step_not_taken(int64_t stride) {
   constexpr int64_t most = int64_t{1} << 40;
   return -most < stride && stride < most ? stride : 0;
@@ -36,10 +36,11 @@ Product lower(const Layout& layout, const Window& window, int64_t groups, DType 
   for (int i = 0; i < layout.spatial; ++i) {
     const int axis = layout.spatial_axis[i];
     in[i] = inside(src.shape[axis], window.stride[i], window.padding[i]);
-    if (in[i].count == 0) in[i].begin = dst.shape[axis];  // the whole axis counts as before the inside
+    if (in[i].count == 0) in[i].begin = dst.shape[axis];  // all positions are padding in front of the inside
   }
 
-  // Adds the box [begin, begin + count) along each spatial axis. `inside` says that all its pixels lie in the image.
+  // Adds the box [begin, begin + count) along each spatial axis. `inside` is true if all pixels of the box lie in the
+  // image.
   const auto add_box = [&](const std::array<Inside, max_spatial>& range, bool inside) {
     const bool reads = inside && product.k > 0;  // an image without elements may have any strides
     if (layout.batch >= 0 && dst.shape[layout.batch] == 0) return;
@@ -52,7 +53,7 @@ Product lower(const Layout& layout, const Window& window, int64_t groups, DType 
                               residual_stride(layout.batch), reads && input_scale ? input_scale->strides[0] : 0};
     for (int i = 0; i < layout.spatial; ++i) {
       const int axis = layout.spatial_axis[i];
-      // A single pixel has no next one. The stride of the convolution may then be so large that the step overflows.
+      // A single pixel needs no step. The stride of the convolution may be so large that the step would overflow.
       const bool steps = reads && range[i].count > 1;
       box.axis[box.axes++] = {range[i].count, steps ? window.stride[i] * src.strides[axis] : 0, dst.strides[axis],
                               residual_stride(axis), 0};
@@ -65,8 +66,8 @@ Product lower(const Layout& layout, const Window& window, int64_t groups, DType 
   };
 
   add_box(in, true);
-  // Adds the padding along each axis, before and after the inside. These boxes have the inside of the earlier axes and
-  // the whole of the later ones.
+  // Adds the padding along each axis, before and after the inside. A box of one axis covers the inside of the axes
+  // before it, and all of the axes after it.
   std::array<Inside, max_spatial> range = in;
   for (int i = layout.spatial - 1; i >= 0; --i) {
     const int64_t output = dst.shape[layout.spatial_axis[i]], end = in[i].begin + in[i].count;

@@ -37,7 +37,7 @@ int64_t validate_weights(const Shape& weights, int64_t groups);
 int64_t output_size(int64_t size, int64_t stride, int64_t padding);
 
 // The output positions along one axis that read the image: `count` of them, from `begin` on. The first reads source
-// position `source`, and each next one reads a stride further.
+// position `source`, and each following position reads one stride further.
 struct Inside {
   int64_t begin, count, source;
 };

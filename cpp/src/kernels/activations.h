@@ -173,8 +173,8 @@ POINTWISE_INLINE V hardswish(V v, V a, V b) {
 
 // Adds two degrees to a polynomial in x by one multiply-add: returns sum * (square + c[0]) + c[1] with square = x^2.
 //
-// The polynomial must be in adapted form (Knuth, The Art of Computer Programming 4.6.4, after Eve). While the odd part
-// of the polynomial has a real root in x^2, the root is the next -c[0]. Most CPUs execute the additions of c[0] in
+// The polynomial must be in adapted form (Knuth, The Art of Computer Programming 4.6.4, after Eve): if the odd part of
+// the polynomial has a real root in x^2, c[0] is minus that root. Most CPUs execute the additions of c[0] in
 // parallel with multiply-adds. But adapted sums may cancel. So the lowest terms, which matter most, are not adapted.
 template <class V>
 POINTWISE_INLINE V two_degrees(V sum, V square, const Constant<typename V::Number> (&c)[2]) {

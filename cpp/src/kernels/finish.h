@@ -1,11 +1,11 @@
-// Finishes the sums of a tile and stores them. Every kernel ends here. One tile computes, for each of its sums:
+// Finishes the sums of a tile and stores the results. Every kernel ends with these steps for each sum:
 //
 //     sum -> before(): add the residual -> activation -> after(): max(floor, value) -> store() of the place
 //
-// The bias is not a step, because every sum begins with it. Further steps have their places: a multiplier per channel
-// in before(), a zero point in after(), a conversion to another type in store().
+// The bias is not a step, because every sum begins with the bias. Further steps would belong into these functions: a
+// multiplier per channel into before(), a zero point into after(), a conversion to another type into store().
 //
-// A place says where the rows of a tile go in memory. It consists of a RowLayout, y, residual and rows, and has
+// A place is the destination of the rows of a tile. A place consists of a RowLayout, y, residual and rows, and has
 //     own_rows()         returns y if an activation may store the rows itself, else null
 //     with_rows(all, f)  calls f with the first row; `all` is true if all rows of the tile are stored
 // A row of a place has
@@ -24,7 +24,7 @@ namespace {
 struct RowLayout {
   ptrdiff_t y_row, residual_row;  // bytes from one row to the next
   int last;                       // lanes in use in the last vector of a row
-  bool stream;                    // use non-temporal stores if the tile is stored whole; needs 64-byte vectors
+  bool stream;                    // use non-temporal stores if all rows and lanes are stored; needs 64-byte vectors
 };
 
 // Returns the sum plus vector j of the residual, if there is a residual.
@@ -36,7 +36,7 @@ POINTWISE_INLINE V before(V sum, const Row& row, int j) {
     return sum;
 }
 
-// Returns the value that is stored.
+// Applies the floor.
 template <class V>
 POINTWISE_INLINE V after(V sum, V floor) {
   return V::max(floor, sum);
@@ -52,9 +52,9 @@ inline void map_tile(V a, V b, V (&sums)[MR][NR]) {
   }
 }
 
-// Finishes `rows` rows of NR vectors that are contiguous in memory, and overwrites them. One function serves tiles of
-// every height. The members of the place are separate arguments, because g++ builds a struct in a vector register, and
-// tiles have none to spare.
+// Finishes `rows` rows of NR vectors that are contiguous in memory at `sums`. Overwrites `sums`. One function serves
+// tiles of every height. The members of the place are separate arguments, because g++ builds a struct in a vector
+// register, and tiles have no free vector register.
 template <class V, int NR, class Place>
 __attribute__((noinline)) void finish_in_memory(const Epilogue& epilogue, V* sums, const RowLayout& layout, char* y,
                                                 const char* residual, int rows) {
@@ -85,8 +85,8 @@ __attribute__((noinline)) void finish_in_memory(const Epilogue& epilogue, V* sum
   });
 }
 
-// Adds the residual to a tile in registers, applies the floor and stores the tile. Its activation, if it has one, must
-// have been applied.
+// Adds the residual to a tile in registers, applies the floor and stores the tile. If the epilogue has an activation,
+// the caller must apply it first.
 template <bool Residual, class V, int MR, int NR, class Place>
 POINTWISE_INLINE void store_tile(const Epilogue& epilogue, V (&sums)[MR][NR], const Place& place) {
   const V floor = V::broadcast(epilogue.floor.address());
@@ -126,7 +126,7 @@ POINTWISE_INLINE void finish(const Epilogue& epilogue, V (&sums)[MR][NR], const 
   store_tile<Residual>(epilogue, sums, place);
 }
 
-// How a row is stored: all lanes, all lanes with non-temporal stores, or some lanes of the last vector.
+// The three ways to store a row: all lanes, all lanes with non-temporal stores, or only some lanes of the last vector.
 enum class Stored { whole, streamed, part };
 
 // A row of a Straight. Only Stored::part has branches.
@@ -171,8 +171,8 @@ struct Straight {
   char* own_rows() const { return layout.last == V::lanes && !layout.stream ? y : nullptr; }
 
   // Copies the strides to local variables, because the compiler must assume that a store changes the layout. The empty
-  // asm statements prevent spills: they hide the values of the strides. Otherwise the compiler keeps the address of
-  // every row in a register, and the multiply-adds need these registers.
+  // asm statements hide the values of the strides. Otherwise the compiler would keep the address of every row in a
+  // register. The multiply-adds need these registers, so other values would spill.
   template <class F>
   POINTWISE_INLINE void with_rows(bool all, const F& f) const {
     ptrdiff_t y_row = layout.y_row, residual_row = layout.residual_row;
@@ -196,7 +196,7 @@ struct ScatteredRow {
   const RowLayout& layout;
   char* y;
   const char* residual;
-  int left;  // remaining vectors, with this one
+  int left;  // number of remaining vectors, including this row
 
   int used() const { return left > 1 ? V::lanes : layout.last; }
   V residual_at(int) const {

@@ -1,17 +1,19 @@
-// Pixel rows for output channels whose last vector is at most half full: 24, 40, 72, and 1 to 8 (16 lanes).
+// Pixel rows for products whose last vector of output channels is at most half full. With 16 lanes, examples are 1 to
+// 8, 24, 40 and 72 output channels.
 //
-// One tile computes MR pixels x 0, 1 or 2 whole vectors of output channels and a half vector. For 24 channels:
+// For each of its pixels, one tile computes 0, 1 or 2 whole vectors of output channels and a half vector. For 24
+// channels:
 //
 //                 vector of channels     half vector
 //     pixel A     [ a0 ......... a15 ]   [ a16 .. a23 ]
 //     pixel B     [ b0 ......... b15 ]   [ b16 .. b23 ]
 //     ...
 //
-// CPUs with half-width units compute the half vector in half of the time. Other CPUs gain from pairs.h instead.
+// Half-width CPUs compute the half vector in half of the time. On other CPUs, the tiles of pairs.h save time instead.
 //
-// V needs more than common.h lists: a type Half with half of the lanes, and widen(half), whose upper lanes are zeros.
-// Half has lanes, fill(number), broadcast(p), load(p), store(p), first(n), store(p, mask), add(a, b), max(a, b) and
-// fma(a, b, c).
+// In addition to the functions in common.h, V needs a type Half with half of the lanes. V::widen(half) returns a V
+// whose upper lanes are zeros. Half has lanes, fill(number), broadcast(p), load(p), store(p), first(n), store(p, mask),
+// add(a, b), max(a, b) and fma(a, b, c).
 //
 // To save registers, rows share pointers and empty asm statements hide values, as in pixel_rows_column (tile.h).
 #pragma once
@@ -44,8 +46,8 @@ Block part_of(const Block& b, int64_t pixel, int64_t pixels, int64_t channel, in
   return part;
 }
 
-// Computes the first `vectors` whole vectors of output channels with ordinary pixel rows. Returns the number of these
-// channels.
+// Computes the first `vectors` whole vectors of output channels with ordinary pixel rows. Returns the number of
+// computed channels.
 template <class V>
 int64_t run_first_vectors(const Block& b, int64_t vectors) {
   const int64_t channels = vectors * V::lanes;
@@ -56,8 +58,8 @@ int64_t run_first_vectors(const Block& b, int64_t vectors) {
   return channels;
 }
 
-// Computes a column of tiles of MR pixels. A tile has Whole (0 to 2) whole vectors of output channels, and behind them
-// t.layout.last channels, at most a half vector.
+// Computes a column of tiles of MR pixels. A tile has Whole (0 to 2) whole vectors of output channels. A half vector
+// with t.layout.last further channels follows them.
 template <class V, int MR, int Whole, bool Residual>
 __attribute__((noinline)) void half_rows_column(const Column& t) {
   using Half = typename V::Half;
@@ -120,7 +122,7 @@ __attribute__((noinline)) void half_rows_column(const Column& t) {
         sums[r][Whole] = V::widen(half[r][0]);
       }
       finish<Residual>(t.epilogue, sums, Straight<V, Whole + 1>{t.layout, y, residual, MR});
-    } else {  // half vectors are stored faster with masks of their own width
+    } else {  // a half vector is stored faster with a mask for a half vector
       const RowLayout whole = {t.layout.y_row, 0, V::lanes, false}, last = {t.layout.y_row, 0, t.layout.last, false};
       if constexpr (Whole > 0) store_tile<false>(t.epilogue, acc, Straight<V, Whole>{whole, y, nullptr, MR});
       store_tile<false>(t.epilogue, half, Straight<Half, 1>{last, y + Whole * vector, nullptr, MR});
@@ -131,7 +133,7 @@ __attribute__((noinline)) void half_rows_column(const Column& t) {
   }
 }
 
-// Functions of columns with half vectors, by [rows - 1].
+// The functions of columns with half vectors, f[rows - 1].
 template <class V, int MR, int Whole, bool Residual>
 struct HalfRowColumns {
   ColumnFunction f[MR];
@@ -143,7 +145,7 @@ struct HalfRowColumns {
   }
 };
 
-// The same functions by the number of whole vectors beside the half vector.
+// The functions for each number of whole vectors beside the half vector.
 template <class V, bool Residual>
 struct HalfRowTables {
   HalfRowColumns<V, half_tile_height(0), 0, Residual> alone;
@@ -154,8 +156,9 @@ struct HalfRowTables {
   }
 };
 
-// Computes a block. One or two whole vectors share tiles with the half vector. Ordinary pixel rows compute the whole
-// vectors before these, and blocks that these tiles cannot compute.
+// Computes a block. If there are whole vectors, the last one or two share tiles with the half vector. Ordinary pixel
+// rows compute all earlier vectors. They also compute whole blocks without a half vector, with indirect results or with
+// sums to start from.
 template <class V>
 void run_half_rows(const Block& b) {
   static constexpr HalfRowTables<V, false> plain;
@@ -169,7 +172,7 @@ void run_half_rows(const Block& b) {
   const int64_t before = run_first_vectors<V>(b, vectors - whole), most = half_tile_height(whole);
   const auto* f = b.residual ? residual.beside(whole) : plain.beside(whole);
   const int last = static_cast<int>(b.channels % V::lanes);
-  // Pixels are spread evenly over the tiles: the first `larger` tiles have one more.
+  // Pixels are spread evenly over the tiles: the first `larger` tiles have one more pixel.
   const int64_t tiles = ceil_div(b.pixels, most), height = b.pixels / tiles, larger = b.pixels % tiles;
   if (larger > 0) f[height](runner.column(0, before, larger, static_cast<int>(height + 1), last, 0));
   f[height - 1](runner.column(larger * (height + 1), before, tiles - larger, static_cast<int>(height), last, 0));

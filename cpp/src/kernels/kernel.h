@@ -87,8 +87,8 @@ using Activate = void (*)(const Number* parameters, const char* from, int64_t ve
 enum class Inline { no, clip, leaky_relu, hardswish };
 
 // Returns true if channel rows with vectors of this size may copy the pixels of a tile (Block::copy). Copying makes
-// channel rows with 64-byte vectors 1 to 10% slower (Zen 5). Such tiles stall less on L2, and the copying tile is a
-// larger share of the work. So no copying functions are compiled for 64-byte vectors.
+// channel rows with 64-byte vectors 1 to 10% slower (Zen 5). Such tiles wait less for L2, so copies save little, and
+// the tile that copies is a larger share of the work. So no copying functions are compiled for 64-byte vectors.
 constexpr bool may_copy(int64_t vector_bytes) { return vector_bytes < 64; }
 
 // Number of activation kinds. registry.cpp checks that it equals Activation::kinds.
@@ -98,7 +98,7 @@ constexpr int activation_kinds = 15;
 struct Epilogue {
   Number floor;          // 0 for relu, else -infinity
   Activate activate;     // the function, or null if only the floor applies
-  Inline in_registers;   // the same activation if tiles apply it in registers, else no
+  Inline in_registers;   // the activation if tiles apply it in registers, else Inline::no
   Number parameters[2];  // parameters of the function
 };
 

@@ -1,17 +1,19 @@
-// Pixel rows for output channels whose last vector, behind a whole one, is at most half full: 24, 40, 72 (16 lanes).
+// Pixel rows for products with at least one whole vector of output channels and a last vector that is at most half
+// full. With 16 lanes, examples are 24, 40 and 72 output channels.
 //
-// A vector that is half empty wastes a quarter of the multiply-adds of 24 channels. Here two pixels share that vector.
-// One tile computes `Pairs` pairs of pixels x one and a half vectors of output channels, in three accumulators for each
-// pair:
+// With 24 channels, a half-empty vector wastes a quarter of the multiply-adds. In these tiles two pixels share the last
+// vector. One tile computes `Pairs` pairs of pixels x one and a half vectors of output channels, in three accumulators
+// for each pair:
 //
 //                 vector of channels     half vector, twice
 //     pixel A     [ a0 ......... a15 ]   [ a16 .. a23 | b16 .. b23 ]
 //     pixel B     [ b0 ......... b15 ]
 //
-// For each input channel, join() puts the numbers of both pixels into one vector. On Zen 4 that takes as long as one
-// and a half multiply-adds (96 -> 24 channels at 56x56 in NHWC: 79% of the peak). Such CPUs gain from halves.h instead.
+// For each input channel, join() puts the numbers of both pixels into one vector. On Zen 4 join() takes as long as
+// one and a half multiply-adds (96 -> 24 channels at 56x56 in NHWC: 79% of the peak). On half-width CPUs the tiles of
+// halves.h save time instead.
 //
-// V needs more than common.h and halves.h list:
+// V needs these functions in addition to those in common.h and halves.h:
 //     twice(p)                                     loads a half vector into both halves
 //     join(a, b)                                   the lower half of a and the upper half of b
 //     store_lower(p, mask)  store_upper(p, mask)   stores the lanes of a half, mask = Half::first(n)
@@ -25,7 +27,7 @@
 namespace pointwise {
 namespace {
 
-// A row of a Paired: a vector of pixel A, one of pixel B, and one that both share.
+// A row of a Paired has three vectors: one of pixel A, one of pixel B, and one that both pixels share.
 template <class V>
 struct PairedRow {
   static constexpr ptrdiff_t vector = sizeof(V);
@@ -54,7 +56,7 @@ struct PairedRow {
   }
 };
 
-// A place (finish.h). Each row of it is a pair of pixels.
+// A place (finish.h) whose rows are pairs of pixels.
 template <class V>
 struct Paired {
   const RowLayout& layout;
@@ -72,8 +74,8 @@ struct Paired {
   }
 };
 
-// Computes a column of tiles of Pairs pairs of pixels. The first panel is whole. Of the second panel t.layout.last
-// channels are in use, at most a half vector.
+// Computes a column of tiles of Pairs pairs of pixels. All channels of the first panel are in use. In the second panel
+// t.layout.last channels are in use, at most a half vector.
 template <class V, int Pairs, bool Residual>
 __attribute__((noinline)) void pair_rows_column(const Column& t) {
   using T = typename V::Number;
@@ -85,7 +87,7 @@ __attribute__((noinline)) void pair_rows_column(const Column& t) {
   const char *from = t.x, *residual = t.residual, *const weights = t.weights, *const bias = t.bias;
   char* y = t.y;
   for (int64_t tile = t.tiles; tile > 0; --tile) {
-    V sums[Pairs][3];  // of pixel A, of pixel B, and of both
+    V sums[Pairs][3];  // sums of pixel A, of pixel B, and of both pixels
     Totals<V, Pairs, 3> totals;
     const V start = V::load(bias), start_shared = V::twice(bias + vector);
     POINTWISE_UNROLL
@@ -127,8 +129,9 @@ __attribute__((noinline)) void pair_rows_column(const Column& t) {
   }
 }
 
-// Computes a block. Pairs compute the last whole vector and the half vector behind it. Ordinary pixel rows compute the
-// vectors before these, the pixels behind the last tile, and blocks that these tiles cannot compute.
+// Computes a block. Pairs compute the last whole vector and the half vector that follows it. Ordinary pixel rows
+// compute all earlier vectors, and the pixels after the last whole tile. They also compute whole blocks for which pairs
+// do not work: without a half vector, with indirect results, or with sums to start from.
 template <class V, int Pairs>
 void run_pair_rows(const Block& b) {
   constexpr int rows = 2 * Pairs;

@@ -1,5 +1,5 @@
-// Computes the sums of a single pixel from weights that are not packed. Each weight is used once, so packing it first
-// would cost more than the sum.
+// Computes the sums of a single pixel from weights that are not packed. Each weight is used only once, so packing would
+// cost more than the sums.
 #pragma once
 
 #include "kernels/common.h"
@@ -7,10 +7,11 @@
 namespace pointwise {
 namespace {
 
-// Returns the number of weights before the first address that is a multiple of the vector size. Returns 0 if output
-// channels differ in that number. Squares that begin there read whole lines, so no line must stay in L1 until the next
-// square. L1 does not keep them if output channels are a power of two apart. (Zen 4, 1024 -> 1000 channels, weights 16
-// bytes behind such an address, as NumPy allocates them: 110 us instead of 180.)
+// Returns the number of weights before the first address that is a multiple of the vector size. Returns 0 if this
+// number differs between output channels. Squares that begin at such an address read whole lines (with 64-byte
+// vectors). So L1 need not keep a line until the next square. L1 cannot keep the lines if output channels are a power
+// of two apart. (Zen 4, 1024 -> 1000 channels, weights 16 bytes behind such an address, as NumPy may allocate them: 110
+// us instead of 180 us.)
 template <class V>
 int64_t weights_before_whole_vectors(const char* weights, ptrdiff_t step) {
   constexpr ptrdiff_t item = sizeof(typename V::Number), vector = sizeof(V);
@@ -18,8 +19,8 @@ int64_t weights_before_whole_vectors(const char* weights, ptrdiff_t step) {
   return step % vector == 0 && bytes % item == 0 ? bytes / item : 0;
 }
 
-// Computes the sums of at most Squares * lanes output channels. A square is `lanes` output x `lanes` input channels;
-// Squares of them are transposed in registers at a time.
+// Computes the sums of at most Squares * lanes output channels. A square holds the weights of `lanes` output channels
+// and `lanes` input channels. Each square is transposed in registers.
 template <class V, int Squares>
 void unpacked_sums(const char* weights, ptrdiff_t step, int64_t channels, int64_t input_channels, const char* x,
                    ptrdiff_t x_channel, const char* bias, char* sums) {
@@ -68,9 +69,9 @@ void unpacked_sums(const char* weights, ptrdiff_t step, int64_t channels, int64_
   for (int s = 0; s < Squares; ++s) total[s].store(sums + s * lanes * item);
 }
 
-// Implements KernelTable::multiply_unpacked. Two squares at a time hide the latency of each other's sums. If output
-// channels are a multiple of 2 KiB apart, their lines evict each other from L1, so one square at a time is faster. (Zen
-// 5, 1024 -> 1024 channels: 65 us instead of 76.)
+// Implements KernelTable::multiply_unpacked. Two squares at a time hide the latency of the multiply-adds. If output
+// channels are a multiple of 2 KiB apart, their lines evict each other from L1. Then one square at a time is faster.
+// (Zen 5, 1024 -> 1024 channels: 65 us instead of 76 us.)
 template <class V>
 void multiply_unpacked(const char* weights, ptrdiff_t step, int64_t channels, int64_t input_channels, const char* x,
                        ptrdiff_t x_channel, const char* bias, char* sums) {

@@ -1,8 +1,8 @@
 // The constants of the cost model (product/cycle_model.cpp), for each machine.
 //
-// Each machine has a file: zen4.cpp, zen5.cpp, and generic.cpp for every other CPU. cpp/tools/fit_cycle_model.py prints
-// the error of the model on a machine, fits the constants and writes the file. The constants of Zen 4 and Zen 5 were
-// fitted by hand. Comments below quote measurements for some of them.
+// Each machine has a file: zen4.cpp, zen5.cpp, and generic.cpp for all remaining CPUs. cpp/tools/fit_cycle_model.py
+// prints the error of the model on a machine, fits the constants and writes the file. The constants of Zen 4 and Zen 5
+// were fitted by hand. Comments below quote measurements for some of them.
 #pragma once
 
 namespace pointwise {
@@ -102,7 +102,7 @@ struct Machine {
   double run_cycles;             // minimum for packing one stretch of contiguous pixels of one input channel
   double gather_cycles;          // a number that is packed alone
   double transposed_cycles;      // a number that is packed in a transposed square
-  double part_of_square_cycles;  // a pixel's share of a transposed square that is not full, or is partly packed twice
+  double part_of_square_cycles;  // each pixel (or channel) whose numbers do not fill its last transposed square
   double copied_pixel_cycles;    // minimum for copying the contiguous channels of a pixel
   double scale_cycles;           // 32 packed bytes that are multiplied by input_scale
   double second_cycles;          // a packed number if the pixels of src are two numbers apart
@@ -119,10 +119,10 @@ struct Machine {
   // The cost of pieces, fitted to the times of all layers of bench/layers above 5 MFLOP on two threads. With these
   // constants, chosen cuts take 1.018 times as long as the best cuts (Zen 5).
   double piece_cycles,       // each piece
-      late_piece,            // share of the largest piece that counts again, because the last piece starts late
+      late_piece,            // the model adds this share of the largest piece, because the last piece starts late
       cut_across;            // factor if the axis is cut along which the tiles of a column follow each other
   double long_piece_cycles,  // a piece that takes more cycles than this is long
-      late_long_piece;       // share of the cycles above long_piece_cycles that counts again, as a core may be slow
+      late_long_piece;       // the model adds this share of the cycles above long_piece_cycles for slow cores
   // Additional cycles of each pixel if two threads write different output channels of one cache line of dst. (Zen 5,
   // 16 -> 96 channels at 112x112 in NHWC: 84 us if cut by pixels, 291 us if cut by channels. Without this constant,
   // chosen cuts take 1.056 times as long as the best cuts.)

@@ -20,7 +20,7 @@ PackedWeights weights_of(const Layer& layer) {
   const AlignedBytes weights = allocate_aligned(allocation_size(allocation_size(layer.c_out(), inputs), item));
   const AlignedBytes bias = allocate_aligned(allocation_size(layer.c_out(), item));
   layer.copy_weights(weights.get());
-  layer.copy_bias(bias.get());  // zeros if there is none
+  layer.copy_bias(bias.get());  // zeros if the layer has no bias
   const View bias_view(bias.get(), options.dtype, {layer.c_out()});
   return pack_weights(View(weights.get(), options.dtype, {layer.c_out(), inputs}), &bias_view, options);
 }

@@ -1,5 +1,5 @@
-// The alternatives for the product of a layer, to measure the choice of the cost model against the others. For
-// measurements and tests only.
+// The alternatives for the product of a layer. Only measurements and tests use them, to compare them with the choice of
+// the cost model.
 #pragma once
 
 #include <string>
@@ -17,7 +17,7 @@ struct Alternative {
 };
 
 // Returns the choice, then the other alternatives in the order of candidates(). Returns nothing if the result is empty.
-// All are for C-contiguous arrays, one thread and no residual.
+// All alternatives are for C-contiguous arrays, one thread and no residual.
 std::vector<Alternative> ways_to_run(const Layer& layer, const Shape& src_shape);
 
 // Runs the alternatives of a layer.

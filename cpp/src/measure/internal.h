@@ -1,4 +1,4 @@
-// The internal headers that the Python extension may use. It includes only this one.
+// The internal headers that the Python extension may use. The extension includes no other internal header.
 #pragma once
 
 #include "base/checked.h"

@@ -55,8 +55,8 @@ void stream(char* to, const char* from, int64_t bytes) {
 
 double fma_peak(double (*fma_loop)(int64_t), int threads, int blocks, double block) {
   const int team = openmp_limit(std::max(threads, 1));
-  // Derives the steps of a run from the fastest of a few short runs on this thread alone. On a busy machine a team may
-  // be delayed in every one of them, and then its runs would be too short to measure.
+  // Derives the steps of a run from the fastest of a few short runs on this thread alone. On a busy machine, all short
+  // runs of a team may be delayed. Then too few steps would be chosen.
   constexpr int64_t probe = 1 << 14;
   double fastest = run_round(fma_loop, probe, 1).seconds;
   for (int i = 0; i < 8; ++i) fastest = std::min(fastest, run_round(fma_loop, probe, 1).seconds);

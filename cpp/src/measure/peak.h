@@ -1,4 +1,4 @@
-// Measures the limits of the machine, to which benchmarks compare.
+// Measures the limits of the CPU and its memory, for comparison in benchmarks.
 #pragma once
 
 #include <cstdint>
@@ -11,7 +11,7 @@ namespace pointwise {
 // threads do only multiply-adds on registers, with the instruction set in use. The result is the best of `blocks` runs
 // of `block` seconds each. openmp_limit() applies, as to a call.
 double fma_peak(DType dtype, int threads, int blocks, double block = 2e-3);
-// Returns the same for the fma_loop of any kernel table.
+// Returns the FMA peak for the fma_loop of any kernel table.
 double fma_peak(double (*fma_loop)(int64_t steps), int threads, int blocks, double block = 2e-3);
 
 // Copies bytes between arrays that do not overlap, with non-temporal stores on x86. Such stores do not read the lines

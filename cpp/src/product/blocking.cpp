@@ -13,19 +13,20 @@
 namespace pointwise {
 namespace {
 
-// The numbers of pieces per thread to weigh, and the largest of them. With several, a slow core can compute fewer.
+// Numbers of pieces per thread that are compared, and the largest of these numbers. With several pieces per thread, a
+// slow core can compute fewer.
 constexpr int rounds_to_weigh[] = {1, 2, 3, 4, 8};
 constexpr int most_rounds = 8;
-// A sum over more input channels than the first number is split. Otherwise the pixels of a tile leave L1 and the TLB
-// before the next tile reads them (Zen 5, 8192 -> 64 channels at 28x28 in NCHW: 162 GFLOP/s split, 50 whole; 4096 ->
-// 64: 193 and 133).
+// A sum over more than most_input_channels is split. Otherwise the pixels of a tile leave L1 and the TLB before the
+// next tile reads them (Zen 5 at 28x28 in NCHW: 8192 -> 64 channels reach 162 GFLOP/s if split and 50 GFLOP/s if not).
 constexpr int64_t most_input_channels = 1536, input_channels_a_call = 1024;
-// Maximum number of pixels, or of output channels, in a kernel call. Kernels multiply such numbers with each other.
+// Maximum number of pixels, or of output channels, in a kernel call. Kernels compute products of such numbers, which
+// must not overflow.
 constexpr int64_t most_of_a_call = int64_t{1} << 30;
 
-// Cuts each image and group into pieces: by pixels, by output channels, or by both. Takes the cut with the least time
-// until the slowest thread is done, if all pieces take as long as the largest. With borrowed weights, cuts only by
-// output channels, so that each weight is packed once.
+// Cuts each image and group into pieces: by pixels, by output channels, or by both. Takes the cut with the shortest
+// makespan. All pieces count as long as the largest one. With borrowed weights, cuts only by output channels, so that
+// each weight is packed once.
 void split(const Work& work, const KernelRow& row, Blocking* b) {
   const Machine& cpu = *work.machine;
   const bool channel_rows = row.rows == Rows::channels;
@@ -65,7 +66,7 @@ void split(const Work& work, const KernelRow& row, Blocking* b) {
         if (few < parts / few) weigh(parts / few, few);
       }
     }
-    // Threads share L3: together they read weights from it no faster than one thread.
+    // Threads share L3. Together they read weights from L3 no faster than one thread does.
     const double weights = static_cast<double>(work.k) * static_cast<double>(work.m * work.item);
     const double l3 = weights > work.l2 / 2 ? static_cast<double>(units) * weights / cpu.l3_bytes_per_cycle : 0;
     b->makespan = best + l3 * (1 - 1.0 / team);
@@ -73,9 +74,8 @@ void split(const Work& work, const KernelRow& row, Blocking* b) {
   b->pieces = units * b->n_parts.count * b->m_parts.count;
 }
 
-// Chooses the sizes of blocks, and of the workspace regions that they need. Blocks bound the workspace and keep in L2
-// what tiles read many times. Apart from that, the order of the loops over blocks hardly
-// matters.
+// Chooses the sizes of blocks and of their workspace regions. Blocks limit the workspace, and keep in L2 the operand
+// that tiles read many times. The order of the loops over blocks hardly matters.
 void size_blocks(const Work& work, const KernelRow& row, Blocking* b) {
   const bool channel_rows = row.rows == Rows::channels;
   const int64_t unit = channel_rows ? int64_t{row.nr} * row.lanes : row.mr, panel = 64 / work.item;

@@ -4,12 +4,12 @@
 //     for piece in images x groups x n_parts x m_parts:      one thread computes a piece
 //       for n_block pixels of the piece:                     packs src, unless the kernel reads it in place
 //         for m_block output channels of the piece:          packs weights, if they are borrowed
-//           for k_block input channels:                      usually all of them
+//           for k_block input channels:                      usually all input channels
 //             kernel(n_block x m_block x k_block)            loops over tiles
 // clang-format on
 //
-// Tiles read one operand of a kernel call many times: channel rows the weights, pixel rows src. Blocks are so small
-// that this operand fits L2.
+// The tiles of a kernel call read one operand many times: channel rows read the weights, pixel rows read src. Blocks
+// are so small that this operand fits L2.
 #pragma once
 
 #include <array>
@@ -27,7 +27,7 @@ namespace pointwise {
 // The inputs of the choice.
 struct Work {
   Types types;
-  int x_item, item;  // bytes of a number: of src; of weights, sums and dst
+  int x_item, item;  // bytes of a number of src, and of a number of weights, sums or dst
   int64_t groups, m, k;
   int axes;
   std::array<Axis, max_axes> axis;  // as in Box
@@ -70,10 +70,10 @@ struct Blocking {
   int n_axes;      // number of innermost axes that count as pixels; the others count as images
   bool even;       // pixels are evenly spaced in dst and residual
   Packing packing;
-  int64_t images, n;         // products of the sizes of these axes
+  int64_t images, n;         // numbers of images and of pixels per image
   Parts n_parts, m_parts;    // a piece is one part of the pixels and one of the output channels
-  int64_t n_block, m_block;  // largest sizes of a kernel call
-  int64_t k_block;           // largest number of input channels of a kernel call
+  int64_t n_block, m_block;  // maximum numbers of pixels and of output channels in a kernel call
+  int64_t k_block;           // maximum number of input channels in a kernel call
   int64_t pieces;
   ptrdiff_t packed_step;  // bytes from one channel (or pixel) of packed src to the next
   ptrdiff_t sums_row;     // bytes from one row of sums to the next, if sums are split
@@ -81,15 +81,15 @@ struct Blocking {
   int64_t sums;           // bytes of sums per thread
   int64_t copy;           // bytes for the copied src of a tile, per thread; 0 if tiles do not copy it
   int64_t weights;        // bytes of borrowed weights that a thread packs at a time
-  double indirect;        // cycles of each vector of results that is not stored directly
-  double pack;            // cycles to pack src of one image and group; pieces of other output channels pack it again
+  double indirect;        // additional cycles for each vector of results that is not stored directly
+  double pack;            // cycles to pack src of one image and group; each part of the output channels packs it again
   double cycles;          // predicted on one thread
   double makespan;        // predicted until the last of all threads is done
 };
 
 struct Candidate {
   Blocking blocking;
-  const char* refused;  // why it cannot run; null if it can
+  const char* refused;  // reason why the blocking cannot run; null if it can run
 };
 
 // Returns all combinations of kernel row, n_axes and packing.

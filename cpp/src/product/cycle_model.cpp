@@ -9,8 +9,8 @@
 namespace pointwise {
 namespace {
 
-// Returns true if L1 cannot hold the pixels and weights of a tile of channel rows with vectors below 64 bytes. For each
-// input channel it counts the vectors, one more line because they are not aligned, and one line of weights.
+// Returns true if L1 cannot hold the pixels and weights of a tile of channel rows with vectors below 64 bytes. Counts
+// for each input channel the vectors, one more line because vectors are not aligned, and one line of weights.
 bool crowded(const Work& work, const KernelRow& row, int64_t k) {
   const double vectors = row.nr * row.lanes * work.item;
   return row.rows == Rows::channels && may_copy(row.lanes * work.item) &&
@@ -19,9 +19,9 @@ bool crowded(const Work& work, const KernelRow& row, int64_t k) {
 
 bool wide(const Work& work, const KernelRow& row) { return row.lanes * work.item == 64; }
 
-// Returns the cycles of one step (one input channel) of a tile. Tiles of a column share weights (pixel rows) or pixels
-// (channel rows), which come from L2 in each tile if they do not fit L1. `idle` vectors are not multiplied. `in_l1`
-// says that the pixels are in L1.
+// Returns the cycles of one step (one input channel) of a tile. The tiles of a column share their weights (pixel rows)
+// or their pixels (channel rows). If these numbers do not fit L1, each tile loads them from L2. `idle` is the number of
+// vectors without multiply-adds. If `in_l1` is true, the pixels are in L1.
 double step_cycles(const Work& work, const KernelRow& row, int64_t rows, int64_t vectors, double idle = 0,
                    bool in_l1 = false) {
   const Machine& cpu = *work.machine;
@@ -92,11 +92,12 @@ bool copies_pixels(const Work& work, const KernelRow& row, int64_t k) {
 
 double compute_cycles(const Work& work, const KernelRow& row, int64_t n, int64_t m, double indirect) {
   const Machine& cpu = *work.machine;
-  const double steps = static_cast<double>(work.k);  // products with it may exceed int64
+  const double steps = static_cast<double>(work.k);  // products with `steps` may exceed int64
   const bool channel_rows = row.rows == Rows::channels;
   const bool single_vector =
       !channel_rows && wide(work, row) && cpu.half_width && m <= row.lanes && n >= row.mr && work.src_k == work.x_item;
-  // Contiguous channels were packed, into L1 if one tile has all output channels.
+  // Channel rows read packed pixels if channels are contiguous. The packed pixels stay in L1 if one tile has all output
+  // channels.
   const bool in_l1 = channel_rows && m <= row.mr && work.src_k == work.x_item;
   const auto tile = [&](int64_t rows, int64_t vectors, double idle = 0) {
     if (single_vector) return single_vector_tile(cpu, steps, rows, indirect);

@@ -4,7 +4,7 @@
 //     for i in input channels:  acc = fma(weights[o][i], src[i][p], acc)      in chunks, see kernels/kernel.h
 //     dst[o][p] = activation(acc + residual[o][p])
 //
-// The plan cuts this into pieces. Each element of dst is in one piece, and one thread computes a piece.
+// The plan cuts the loop nest into pieces. Each element of dst is in one piece, and one thread computes a piece.
 #include "product/driver.h"
 
 #include <algorithm>
@@ -155,10 +155,10 @@ class Run {
     }
   }
 
-  // Returns true if borrowed weights are multiplied where they are. This pays if each weight is used only once.
+  // Returns true if borrowed weights are multiplied without packing. This pays if each weight is used only once.
   bool multiplies_unpacked(const Blocking& b, const Block& block) const {
     return block.pixels == 1 && table_.rows[b.kernel_row].rows == Rows::pixels &&
-           block.input_channels >= weights_.width &&  // gives the region of panels room for the sums of whole tiles
+           block.input_channels >= weights_.width &&  // so the panels' region has room for the sums of whole tiles
            weights_.given.strides[1] == item_;
   }
 
@@ -174,8 +174,8 @@ class Run {
     table_.rows[b.kernel_row].run(block);
   }
 
-  // Runs a block, with at most k_block input channels per kernel call. Each call but the last leaves its sums in the
-  // workspace. Each call but the first continues from the sums of the previous call.
+  // Runs a block, with at most k_block input channels per kernel call. Every call except the last leaves its sums in
+  // the workspace. Every call except the first continues from the sums of the previous call.
   void run_kernel(const Blocking& b, const Block& block, char* sums) const {
     const KernelRow& row = table_.rows[b.kernel_row];
     if (block.input_channels <= b.k_block) {
@@ -205,7 +205,7 @@ class Run {
     }
   }
 
-  // Points the block at its pixels of src. Packs them if the plan says so.
+  // Points the block at its pixels of src. Packs the pixels first if the plan packs src.
   void set_source(const Blocking& b, const Product& product, const Axis& inner, const char* src, int64_t begin,
                   const ptrdiff_t* offsets, char* packed, Block* block) const {
     switch (b.packing) {
@@ -233,8 +233,8 @@ class Run {
     }
   }
 
-  // Packs contiguous pixels so that their channels become contiguous. Channels take the role of pixels in pack_.pixels,
-  // and pixels that of channels.
+  // Packs contiguous pixels so that their channels become contiguous. Calls pack_.pixels with the roles of pixels and
+  // channels exchanged.
   void transpose_source(const char* src, ptrdiff_t src_k, const Block& block, char* packed,
                         ptrdiff_t packed_step) const {
     constexpr int64_t together = 64;

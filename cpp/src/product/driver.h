@@ -14,8 +14,8 @@ struct Arrays {
   const char* scale = nullptr;     // input_scale; null if there is none
 };
 
-// Runs a plan on at most `team` threads. They flush subnormals if `weights` says so. Throws std::bad_alloc before
-// anything is written.
+// Runs a plan on at most `team` threads. The threads flush subnormals if weights.flush_subnormals is true. Throws
+// std::bad_alloc before anything is written.
 void run_plan(const Plan& plan, const PackedWeights& weights, const Arrays& arrays, int team);
 
 // Runs a plan on the calling thread. `scratch` has plan.workspace.bytes() bytes and is 64-byte aligned. The caller has

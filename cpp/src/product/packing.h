@@ -9,18 +9,18 @@
 
 namespace pointwise {
 
-// The weights and bias of a layer. Each group has its panels, and its bias, which zeros fill up to whole panels.
+// The weights and bias of a layer. Each group has panels, and a bias that is padded with zeros to whole panels.
 // Borrowed weights are packed only during a call. Their panels are not stored here, but their bias is.
 struct PackedWeights {
   DType dtype = DType::f32;  // of weights, bias and sums
   int item = 0, width = 0;   // bytes of a number; output channels of a panel
-  int64_t groups, m, k;      // m and k are the channels of one group
-  int64_t panels;            // of a group
+  int64_t groups, m, k;      // m output channels and k input channels of one group
+  int64_t panels;            // panels of one group
   bool borrowed;
   View given;  // borrowed weights, of shape (groups * m, k); null data if they are packed
   AlignedBytes memory;
   Epilogue epilogue;                   // of the layer
-  bool flush_subnormals;               // of the layer: whether its calls flush subnormals
+  bool flush_subnormals;               // true if calls of the layer flush subnormals
   char* weights(int64_t group) const;  // first panel of a group; not for borrowed weights
   char* bias(int64_t group) const;
 };
@@ -41,8 +41,8 @@ Epilogue epilogue_of(const Activation& activation, DType dtype);
 // Returns the epilogue that stores sums unchanged.
 Epilogue no_epilogue(DType dtype);
 
-// Copies the weights, or the bias, as they were given, C-contiguous. If subnormals are flushed, those of the bias are
-// zeros.
+// Unpacks the original weights, or the bias, to a C-contiguous array. If the layer flushes subnormals, subnormals of
+// the bias are zeros.
 void unpack_weights(const PackedWeights& packed, void* to);
 void unpack_bias(const PackedWeights& packed, void* to);
 

@@ -12,7 +12,7 @@
 #include "product/cycle_model.h"
 
 namespace pointwise {
-// Uses integers, because the floating-point state is the caller's.
+// Computes in integers, because the floating-point state of the caller may be in force.
 int64_t Plan::first_piece(int part, int parts) const {
   if (product.boxes == 1 || part == parts) return pieces * part / parts;
   __int128 before = 0;
@@ -133,9 +133,9 @@ Plan make_uncut_plan(const Product& product, int threads) {
   return plan_of(product, choose(product, threads, false), threads);
 }
 
-// If pixels are contiguous, but not a whole number of vectors, cutting the first box in two may pay. Channel rows
-// compute the whole vectors, without unused lanes. Pixel rows compute the last few pixels, and transpose their results.
-// (Zen 5, 512 -> 128 channels at 14x14: 98% of the peak instead of 96.)
+// If pixels are contiguous, but not a whole number of vectors, a cut of the first box in two may save time. Channel
+// rows compute the whole vectors, without unused lanes. Pixel rows compute the last few pixels, and transpose their
+// results. (Zen 5, 512 -> 128 channels at 14x14: 98% of the peak instead of 96%.)
 Plan make_plan(const Product& product, int threads, const Memory& memory) {
   const FloatEnvironment environment;  // the cost model needs the default state
   Product best = product;

@@ -13,13 +13,13 @@ constexpr int offsets_of_a_pixel = 4;  // in src, dst, residual and input_scale
 
 struct Plan {
   Product product;
-  std::array<Blocking, max_boxes> blocking;     // of each box
-  int64_t pieces;                               // of all boxes
+  std::array<Blocking, max_boxes> blocking;     // the blocking of each box
+  int64_t pieces;                               // number of pieces of all boxes
   std::array<int64_t, max_boxes> piece_cycles;  // predicted cycles of a piece of each box
   int team;                                     // number of threads worth using
   bool fetch;                                   // src comes from memory, so kernels prefetch it
   bool stream;                                  // non-temporal stores, if dst is aligned for them
-  Workspace workspace;                          // of a thread
+  Workspace workspace;                          // the workspace of one thread
 
   // Returns the first piece of a part, if all pieces are divided into `parts` parts that take about the same time.
   int64_t first_piece(int part, int parts) const;
@@ -28,13 +28,13 @@ struct Plan {
 // Returns the inputs of the cost model for a box.
 Work work_of(const Product& product, const Box& box, int threads, bool borrowed = false);
 
-// Overrides of Plan::fetch and Plan::stream, for callers that know more than the sizes tell.
+// Overrides Plan::fetch and Plan::stream. A chain uses this, because it knows which arrays stay in the caches.
 struct Memory {
-  std::optional<bool> fetch, stream;  // decided by the sizes if empty
+  std::optional<bool> fetch, stream;  // if empty, the sizes of the arrays decide
 };
 
-// Returns true if an array of this many bytes is too large for the caches. Then non-temporal stores pay for dst, and
-// prefetching pays for src.
+// Returns true if an array of this many bytes fills more than half of L3. Then non-temporal stores to dst, and
+// prefetching of src, save time.
 bool goes_past_caches(double bytes);
 
 // Returns the plan that computes each box with the blocking given.
@@ -42,11 +42,11 @@ Plan plan_of(const Product& product, const std::array<Blocking, max_boxes>& bloc
              const Memory& memory = {});
 // Returns the plan that the cost model predicts to be the fastest. It may cut the first box in two.
 Plan make_plan(const Product& product, int threads, const Memory& memory = {});
-// Returns the same plan, but never cuts a box.
+// Returns the plan that the cost model predicts to be the fastest without a cut of a box.
 Plan make_uncut_plan(const Product& product, int threads);
 
-// Returns the plan for borrowed weights, which packs them during the call. Returns nothing if the call would pack
-// them more than once. Then it is better to pack them beforehand.
+// Returns the plan of a call that packs its borrowed weights. Returns nothing if the call would pack weights more than
+// once. Then it is faster to pack all weights before the plan runs.
 std::optional<Plan> make_borrowing_plan(const Product& product, int threads);
 
 }  // namespace pointwise

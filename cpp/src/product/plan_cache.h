@@ -1,7 +1,7 @@
-// A cache of the last plans of a layer or a chain. It is bounded and thread-safe.
+// A cache of the newest plans of a layer or a chain. It is bounded and thread-safe.
 //
-// A thread never waits for the lock. If a process forks while another thread holds the lock, the child never sees it
-// released. A thread that does not get the lock makes the plan again, which is cheap.
+// A thread never waits for the lock. If a process forks while another thread holds the lock, the lock stays held in the
+// child forever. A thread that does not get the lock makes the plan again, which is cheap.
 #pragma once
 
 #include <array>
@@ -12,7 +12,7 @@
 
 namespace pointwise {
 
-// All that a plan depends on.
+// Everything that a plan depends on.
 struct PlanKey {
   Shape src;  // determines the other shapes
   DType src_dtype = DType::f32;

@@ -15,7 +15,7 @@ namespace pointwise {
 struct Axis {
   int64_t size;
   ptrdiff_t src, dst, residual;
-  ptrdiff_t scale = 0;  // the same for input_scale; 0 except for the batch axis
+  ptrdiff_t scale = 0;  // bytes to the next input_scale; 0 except for the batch axis
 };
 
 constexpr int max_axes = 1 + max_spatial;
@@ -33,11 +33,11 @@ struct Box {
 
 struct Product {
   Types types;
-  int64_t groups, m, k;                // m and k are the channels of one group
+  int64_t groups, m, k;                // m output channels and k input channels of one group
   ptrdiff_t src_k, dst_m, residual_m;  // bytes from one channel to the next
   bool has_residual, has_scale;
   int boxes;
-  std::array<Box, max_boxes> box;  // none is empty
+  std::array<Box, max_boxes> box;  // no box is empty
 };
 
 // Drops axes of size 1, sorts the others by their stride in dst, the longest first, and merges neighbours (see Box).

@@ -36,7 +36,7 @@ class Workspace {
 
  private:
   static constexpr int64_t line = 64;
-  std::array<int64_t, regions + 1> begin_{};  // offsets of the regions in bytes, and the size of all
+  std::array<int64_t, regions + 1> begin_{};  // offsets of the regions in bytes, and the size of all regions
 };
 
 }  // namespace pointwise

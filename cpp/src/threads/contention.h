@@ -36,9 +36,9 @@ class Neighbour {
   // The wait is the time from `done` to `now`. If `longest` exceeds three times `piece`, their difference is added: the
   // caller lost its CPU during that piece, to another process or to one of its own workers.
   //
-  // A wait is long from 0.5 ms and from two pieces on. A wait of one piece means little, because another thread may
-  // begin its last piece when the caller is done. Long waits in the first 10 ms after a pause of more than 5 ms do not
-  // count. Threads that slept may be woken on one CPU, and share it for some milliseconds.
+  // A wait is long if it takes at least 0.5 ms and at least two pieces. A wait of one piece means little, because
+  // another thread may begin its last piece when the caller is done. Long waits in the first 10 ms after a pause of
+  // more than 5 ms do not count. Threads that slept may be woken on one CPU, and share it for some milliseconds.
   void note(int64_t start, int64_t done, int64_t now, int64_t piece, int64_t longest) {
     if (ignored_.load(std::memory_order_relaxed)) return;
     const int64_t before =
@@ -60,8 +60,8 @@ class Neighbour {
     if (alone > 0) until_.store(now + alone, std::memory_order_relaxed);
   }
 
-  // Makes note() do nothing if `ignored` is true, and forgets earlier waits. Tests use it to get the teams that they
-  // ask for, on a busy machine and with more threads than CPUs.
+  // Makes note() do nothing if `ignored` is true, and forgets earlier waits. Tests use this function to get the teams
+  // that they request, even on a busy machine or with more threads than CPUs.
   void ignore(bool ignored) {
     ignored_.store(ignored, std::memory_order_relaxed);
     until_.store(0, std::memory_order_relaxed);

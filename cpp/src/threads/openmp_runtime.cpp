@@ -98,7 +98,7 @@ bool open_runtime(OpenMPRuntime* runtime) {
   return false;
 }
 
-// Paths of runtimes that open_runtime keeps loaded, although their users may be unloaded by now. Guarded by
+// Paths of runtimes that open_runtime keeps loaded, even after the libraries that use them are unloaded. Guarded by
 // `searching`. Never destroyed.
 std::vector<std::string>& kept = *new std::vector<std::string>;
 
@@ -117,8 +117,8 @@ std::unique_ptr<const OpenMPRuntime> search() {
       else
         found.user = file_name(library.path);
     }
-    // A runtime that no library needs was loaded by name, as MKL does. But a kept runtime may be loaded only because
-    // of open_runtime, so without a user it does not count.
+    // Some libraries, such as MKL, load their runtime by name, so no library names the runtime as needed. But a kept
+    // runtime may be loaded only because of open_runtime. So a kept runtime without a user does not count.
     const bool is_kept = std::find(kept.begin(), kept.end(), runtime->path) != kept.end();
     if (found.user.empty() && (own || is_kept)) continue;
     found.path = runtime->path;
@@ -129,7 +129,7 @@ std::unique_ptr<const OpenMPRuntime> search() {
   return nullptr;
 }
 
-constexpr int64_t look_again = 2000000;  // nanoseconds between two looks at count_changes()
+constexpr int64_t look_again = 2000000;  // nanoseconds between two calls of count_changes()
 
 // How threads share the result of a search:
 //
@@ -137,7 +137,7 @@ constexpr int64_t look_again = 2000000;  // nanoseconds between two looks at cou
 //   result. Acquire and release of `searching` order the accesses to `kept` and `looked_at`.
 // - `known` is stored with release after the object is complete, and loaded with acquire. So readers see a complete
 //   object. They need no lock, because objects are immutable and never deleted.
-// - `next_look` only saves time. A stale value costs one look, or delays it.
+// - `next_look` only saves time. A stale value costs one more call of count_changes(), or delays a call.
 // - A forked child may inherit `searching` set by a thread that it does not have. Then the child never searches, and
 //   keeps the last result of its parent. Calls in a child do not use that result: they run on one thread
 //   (openmp_limit).
@@ -174,7 +174,7 @@ const OpenMPRuntime* find_other_openmp(int64_t now) {
       if (found == nullptr || before == nullptr || found->path != before->path || found->user != before->user)
         known.store(found.release(), std::memory_order_release);
       looked_at.store(count, std::memory_order_relaxed);
-    } catch (const std::bad_alloc&) {  // `looked_at` is unchanged, so the next look searches again
+    } catch (const std::bad_alloc&) {  // `looked_at` is unchanged, so the next call searches again
     }
   }
   next_look.store(now + look_again, std::memory_order_relaxed);

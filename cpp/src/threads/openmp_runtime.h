@@ -1,11 +1,11 @@
 // The OpenMP runtime that other libraries of this process use.
 //
 // PyTorch, scikit-learn and MKL load an OpenMP runtime, whose threads spin for milliseconds after each parallel region.
-// A second set of threads would have to share CPUs with them. So calls run as regions of that runtime, on the threads
-// that would spin otherwise.
+// Workers would have to share CPUs with these threads. So calls run as regions of that runtime, on the threads that
+// would otherwise spin.
 //
-// The runtime may be another copy than the one that pointwise is linked with, because each repaired wheel contains its
-// own copy. So its functions are called through pointers.
+// The runtime may be a different copy from the one that pointwise is linked with, because each repaired wheel contains
+// a copy. So its functions are called through pointers.
 #pragma once
 
 #include <cstdint>

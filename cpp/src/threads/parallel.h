@@ -18,9 +18,10 @@ namespace pointwise {
 // Calls take_part(context, thread) on threads 0 to team - 1 of an OpenMP region, or on fewer if the system starts
 // fewer. `runtime` is null for the runtime that pointwise is linked with.
 //
-// A region of another library's runtime has at least as many threads as the regions of that library. The threads from
-// number `team` on return at once. GNU's runtime ends and starts threads when the size of a team changes: two
-// regions of 4 and 2 threads take 900 us, and two regions of 4 threads take 43 us (Emerald Rapids, 2 CPUs, libgomp 12).
+// A region of another library's runtime has at least as many threads as the regions of that library. Threads with
+// number `team` or a higher number return at once. GNU's runtime ends and starts threads when the size of a team
+// changes: two regions of 4 and 2 threads take 900 us, and two regions of 4 threads take 43 us (Emerald Rapids, 2 CPUs,
+// libgomp 12).
 void with_openmp(const OpenMPRuntime* runtime, int team, void (*take_part)(const void* context, int thread),
                  const void* context);
 
@@ -87,12 +88,12 @@ struct EvenRuns {
 // - The caller writes the runs before it publishes the call (with_workers, or the start of a region). So all threads of
 //   the team see them.
 // - A thread takes a piece by fetch_add on `next` of a run. Each value is returned once, so each piece has one thread.
-//   Relaxed order suffices, because no other memory is published through `next`. A value of `end` or more means that
-//   nothing is left in the run.
+//   Relaxed order suffices, because no other memory is published through `next`. A value of `end` or more means that no
+//   piece is left in the run.
 // - with_workers and OpenMP regions return after all threads of the team have left. So the caller sees all results.
 // - `done` and `longest` belong to thread 0, which is the caller.
 //
-// A fork is safe: a forked child has a team of 1 (openmp_limit), and takes the first branch.
+// A fork is safe: a forked child has a team of 1 (openmp_limit), so it uses neither workers nor OpenMP.
 template <class First, class Work>
 void parallel(int team, int64_t pieces, const First& first, const Work& work, bool flush_subnormals = false) {
   if (team <= 1 || pieces <= 1 || (!neighbour.quiet() && neighbour.busy(monotonic_nanoseconds()))) {
@@ -127,7 +128,7 @@ void parallel(int team, int64_t pieces, const First& first, const Work& work, bo
     if (thread == 0) done = monotonic_nanoseconds();
   };
   const auto call = [](const void* context, int thread) { (*static_cast<decltype(&take_part)>(context))(thread); };
-  // OpenMP runs the call if the workers are busy with another one: it has a team for each calling thread.
+  // OpenMP runs the call if the workers are busy with another call, because OpenMP has a team for each calling thread.
   const ThreadingChoice choice = threading(start);
   if (choice.threading == Threading::openmp || !with_workers(team, call, &take_part))
     with_openmp(choice.runtime, team, call, &take_part);

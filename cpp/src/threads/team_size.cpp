@@ -33,8 +33,8 @@ int omp_num_threads_variable() {
 }
 
 // OMP_NUM_THREADS, and the number of threads that OpenMP starts with. They are read when the library is loaded, because
-// OpenMP reads the variable then, too. A limit that differs from this number has been set. One that equals it cannot be
-// told from none.
+// OpenMP reads the variable then, too. If OpenMP's limit differs from this number, the program has set it. A limit that
+// equals this number cannot be distinguished from no limit.
 const int variable_at_start = omp_num_threads_variable();
 const int openmp_at_start = openmp_threads_at_start(omp_get_num_procs());
 
@@ -58,7 +58,7 @@ int cgroup_quota() {
   for (;; path.erase(path.find_last_of('/'))) {  // the quota of a parent holds for its children
     std::ifstream file("/sys/fs/cgroup" + path + "/cpu.max");
     quota = period = 0;
-    if (file >> quota >> period) consider();  // not for "max 100000", which is no quota
+    if (file >> quota >> period) consider();  // "max 100000" means no quota, and is not read as numbers
     if (path.empty() || path.find('/') == std::string::npos) break;
   }
   quota = period = 0;
@@ -82,8 +82,9 @@ std::atomic<bool> teams_forced{false};
 std::atomic<int> process_setting{0};
 thread_local int thread_setting = 0;
 
-// True in a forked child and in its children. A child has none of the threads of libgomp, which would wait for them
-// forever. The handler runs in the child before fork() returns, on the only thread there. So relaxed order suffices.
+// True in a forked child and in its children. A child has none of the threads of libgomp, so libgomp would wait for
+// these threads forever. The handler runs in the child before fork() returns, on the only thread there. So relaxed
+// order suffices.
 std::atomic<bool> forked{false};
 const int fork_handler = pthread_atfork(nullptr, nullptr, [] { forked.store(true, std::memory_order_relaxed); });
 

@@ -9,7 +9,7 @@ struct OpenMPRuntime;
 // Returns 1 inside a parallel region of OpenMP, and in a forked child.
 //
 // Returning 1 in a forked child makes a fork safe. The child has no workers and no OpenMP threads, and may inherit a
-// lock that is held by a thread that it does not have. With a team of 1, parallel() uses none of these.
+// lock whose owner does not exist in the child. With a team of 1, parallel() uses no such thread or lock.
 int openmp_limit(int wanted);
 
 // Largest size of a team: 64 threads, or four for each CPU if that is more.
@@ -19,11 +19,11 @@ extern const int most_threads;
 int openmp_threads_at_start(int cpus);
 
 // Returns how many of the `team` threads the system can start for the calling thread. OpenMP ends the process if it
-// cannot start a thread. So before the first team of a runtime, and before a larger one, as many threads are started
-// and ended as a trial. `runtime` is null for the runtime that pointwise is linked with.
+// cannot start a thread. So before the first team of a runtime, and before each larger team, this function starts and
+// ends as many threads as a trial. `runtime` is null for the runtime that pointwise is linked with.
 int startable_team(int team, const OpenMPRuntime* runtime);
 
-// Makes later plans use all requested threads, however little work there is. For tests.
+// Makes later plans use all requested threads, even for little work. For tests.
 void force_teams(bool forced);
 bool teams_are_forced();
 

@@ -123,7 +123,7 @@ class Crew {
     int thread;                   // number in a team
     std::atomic<uint32_t> sleep;  // one of Sleep
     std::atomic<pid_t> id;        // thread id of the system, set when the worker starts
-    // Written by the caller that wakes the worker: true if it took a CPU away, and the CPUs to restore.
+    // Written by the caller that wakes the worker: true if keep_off succeeded, and the CPUs to restore.
     bool kept_off;
     cpu_set_t allowed;
   };
@@ -224,7 +224,7 @@ class Crew {
     }
   }
 
-  // Returns the CPU time of this process in nanoseconds, without that of this worker and of the last caller.
+  // Returns the CPU time of this process in nanoseconds, without the CPU time of this worker and of the last caller.
   int64_t cpu_time_of_others() const {
     const auto read = [](clockid_t clock) {
       timespec t{};
@@ -247,14 +247,14 @@ class Crew {
     if (!wants(state_.load(std::memory_order_seq_cst), *worker, last))
       syscall(SYS_futex, &worker->sleep, FUTEX_WAIT_PRIVATE, asleep, nullptr, nullptr, 0);
     uint32_t expected = asleep;
-    if (worker->sleep.compare_exchange_strong(expected, awake, std::memory_order_acq_rel)) return;  // not by a caller
+    if (worker->sleep.compare_exchange_strong(expected, awake, std::memory_order_acq_rel)) return;  // without a caller
     while (worker->sleep.load(std::memory_order_acquire) != awake) sched_yield();
     if (worker->kept_off) sched_setaffinity(0, sizeof worker->allowed, &worker->allowed);
   }
 
-  // Wakes the worker if it sleeps. Linux tends to wake a thread on the CPU of the thread that wakes it. There the
-  // worker would wait for some milliseconds, because the caller computes. So the worker may not use that CPU until it
-  // runs.
+  // Wakes the worker if it sleeps. Linux tends to wake a thread on the CPU of the thread that wakes it. On that CPU the
+  // worker would wait for some milliseconds, because the caller computes there. So the worker may not use that CPU
+  // until it runs.
   void wake(Worker* worker) {
     if (worker->sleep.load(std::memory_order_seq_cst) == awake) return;
     uint32_t expected = asleep;
@@ -265,8 +265,8 @@ class Crew {
     syscall(SYS_futex, &worker->sleep, FUTEX_WAKE_PRIVATE, 1, nullptr, nullptr, 0);
   }
 
-  // Takes a CPU away from a thread (id 0: this thread), and stores the CPUs that it had in `allowed`. Returns false if
-  // the thread has no other CPU.
+  // Forbids a thread (id 0: this thread) to use one CPU, and stores the CPUs that it could use before in `allowed`.
+  // Returns false if the thread may use no other CPU, or if the system call fails.
   static bool keep_off(pid_t id, int cpu, cpu_set_t* allowed) {
     if (cpu < 0 || sched_getaffinity(id, sizeof *allowed, allowed) != 0) return false;  // fails above 1024 CPUs
     cpu_set_t others = *allowed;
@@ -274,9 +274,9 @@ class Crew {
     return CPU_COUNT(&others) > 0 && sched_setaffinity(id, sizeof others, &others) == 0;
   }
 
-  // Moves this worker to another CPU if it runs on the caller's. Returns false if it has no other CPU. When other
-  // processes keep the other CPUs busy, the system may put a worker on the caller's CPU. There it would take half of
-  // the caller's time. On another CPU it shares the time of the other processes instead.
+  // Moves this worker to another CPU if it runs on the CPU of the caller. Returns false if the worker may use no other
+  // CPU. When other processes keep the other CPUs busy, the system may put a worker on the caller's CPU. On that CPU,
+  // the worker would take half of the caller's time. On another CPU, the worker shares the time of the other processes.
   bool has_cpu_of_its_own() {
     const int cpu = sched_getcpu();
     if (cpu < 0 || cpu != caller_cpu_.load(std::memory_order_relaxed)) return true;

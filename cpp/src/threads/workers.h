@@ -10,14 +10,15 @@
 // threads. So it waits for a whole time slice when another process keeps one of them off its CPU.
 //
 // A worker that has no call watches for the next one for 3 ms, then sleeps. While it watches, it yields its CPU every 2
-// microseconds, because threads of other libraries may need it. OpenBLAS keeps as many threads as there are CPUs.
+// microseconds, because threads of other libraries may need it. For example, OpenBLAS keeps as many threads as there
+// are CPUs.
 #pragma once
 
 namespace pointwise {
 
 // Calls take_part(context, thread) on the calling thread as thread 0, and on at most team - 1 workers as threads 1 to
-// team - 1. take_part must return when there is nothing left to take. Returns true after every take_part has returned.
-// The caller then sees all that the workers wrote.
+// team - 1. take_part must return when no piece is left. Returns true after every take_part has returned. The caller
+// then sees all that the workers wrote.
 //
 // Returns false, and calls nothing, while the workers are busy with another call. Starts workers that are missing, or
 // fewer if the system refuses them.

@@ -22,12 +22,12 @@ if TYPE_CHECKING:
 
     from .timing import Timer
 
-WITHIN = 2.0  # alternatives with more predicted cycles than the best by this factor are not timed
-# Timing blocks are short, so that a disturbance spoils one of them, not all. The search takes half of a layer's time.
+WITHIN = 2.0  # alternatives above this multiple of the lowest predicted cycles are not timed
+# Timing blocks are short, so that a disturbance spoils only one block. The search takes half of `seconds`.
 QUICK = Effort(seconds=0.09, block=0.0005, rounds=3)
 FULL = Effort(seconds=1.0, block=0.002, rounds=8)
 
-MOST_CHANNELS, MOST_PIXELS = 2048, 12544  # of generated layers; 12544 is 112 x 112
+MOST_CHANNELS, MOST_PIXELS = 2048, 12544  # maxima of generated layers; 12544 is 112 x 112
 MOST_FLOPS, MOST_BYTES = 300_000_000, 64_000_000
 
 
@@ -38,7 +38,7 @@ class Alternative:
     Attributes
     ----------
     words : str
-        Kernel row, packing and, if they can differ, images x pixels.
+        Description: kernel row, packing and, if these can differ, images x pixels.
     cycles : float
         Cycles that the cost model predicts.
     seconds : float
@@ -57,10 +57,10 @@ class Choice:
     Attributes
     ----------
     chosen, best : str
-        Words of the choice of the cost model, and of the fastest alternative of the search.
+        `words` of the alternative that the cost model chooses, and of the fastest one in the search.
     regret : float
-        Time of the choice over the time of the best, at least 1. Both are timed again after the search, because the
-        minimum of many noisy times is too low. With that minimum, every choice would look worse than it is.
+        Time of the choice divided by the time of the best, at least 1. Both are timed again after the search. The times
+        of the search are not used, because the lowest of many noisy times is too low.
     alternatives : list of Alternative
         All alternatives that were timed, the choice first.
     """
@@ -85,7 +85,7 @@ def generated_cases(count: int, seed: int, known: Collection[Case] = ()) -> list
     seed : int
         Seed of the random numbers. The same seed gives the same layers.
     known : collection of Case
-        Layers whose shapes are not generated.
+        Layers with shapes that are not generated again.
 
     Returns
     -------
@@ -128,7 +128,7 @@ def measure_choices(
     work : sequence of (Case, str)
         Layers and their layouts. The caller must limit BLAS, which the check uses, to one thread.
     effort : Effort
-        Duration of the measurement. Its rounds hold for the search and for the comparison after it.
+        Duration of the measurement. Its rounds apply to the search and again to the comparison after the search.
     progress : callable
         Called with a text before each layer.
 
@@ -139,13 +139,13 @@ def measure_choices(
     Raises
     ------
     WrongResult
-        If the result of a choice is not that of NumPy, or an alternative differs from the choice in a bit.
+        If the result of a choice is wrong, or the result of an alternative has other bits.
     """
     end = time.perf_counter() + len(work) * effort.seconds
     for done, (case, layout) in enumerate(work):
         progress(f"{layout} {case.network} {case.layer}")
         now = time.perf_counter()
-        # a slow layer shortens those after it, so that the total time is kept
+        # a slow layer leaves less time to later layers, so that the total time stays the same
         yield _measure(case, layout, effort, now, max(0.0, end - now) / (len(work) - done))
 
 

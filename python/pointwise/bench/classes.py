@@ -10,11 +10,11 @@ if TYPE_CHECKING:
 
     from .measure import Result
 
-LARGE = 1_000_000  # FLOP; a call with fewer is mostly overhead, so its fraction of the peak means little
-# FLOP/byte from which on arithmetic alone should limit a layer. In float32 the intensity is at most half of the pixels,
-# and half of the input or output channels of a group. So each of these is at least 24, enough for register tiles.
+LARGE = 1_000_000  # FLOP; a smaller call is mostly overhead, so its fraction of the peak means little
+# Minimum FLOP/byte of compute-bound layers. In float32 the intensity is at most half of the number of pixels, of input
+# channels of a group, and of output channels of a group. So each number is at least 24, enough for register tiles.
 INTENSITY = 12.0
-PEAK_TARGET, BANDWIDTH_TARGET = 0.80, 0.85  # other large layers should reach one of the two
+PEAK_TARGET, BANDWIDTH_TARGET = 0.80, 0.85  # other large layers should reach at least one target
 
 
 def geometric_mean(values: Iterable[float]) -> float | None:
@@ -39,7 +39,7 @@ def class_summary(results: Sequence[Result], bandwidth: float) -> dict[str, Any]
     other = [result for result in results if is_large(result) and not is_compute_bound(result)]
 
     def share(result: Result) -> float:
-        """Return the fraction of the nearer target that the layer reaches."""
+        """Return the larger of two fractions: of the peak target and of the bandwidth target."""
         of_bandwidth = result.bytes_per_second / bandwidth
         return max(result.peak_fraction / PEAK_TARGET, of_bandwidth / BANDWIDTH_TARGET)
 

@@ -117,7 +117,7 @@ def run(args: argparse.Namespace) -> int:
     with blas_threads(args.threads, args.owns_process):
         peak = fma_peak(args.threads)
         results, bandwidth = _measure(args, cases, layouts, contenders)
-        # Measured at both ends of the run: a disturbance or a low clock rarely affects both.
+        # Measured before and after the run: a disturbance or a low clock rarely affects both measurements.
         peak = max(peak, fma_peak(args.threads))
     modules = [
         "numpy",
@@ -126,7 +126,7 @@ def run(args: argparse.Namespace) -> int:
     ]
     modules += ["scipy"] if epilogue.activation.name == "gelu" and "numpy" in contenders else []
     versions = {US: _core.version, "python": platform.python_version(), **{m: version(m) or "unknown" for m in modules}}
-    versions |= blas_kernels()  # figures against NumPy depend most on these
+    versions |= blas_kernels()  # comparisons with NumPy depend most on these kernels
     machine = Machine(cpu_name(), caches(), _core.isa, args.threads, peak, bandwidth, versions)
     _report(args, epilogue, results, contenders, machine)
     return 0
@@ -167,7 +167,7 @@ def _check_epilogue(epilogue: Epilogue, args: argparse.Namespace, contenders: Se
     """Refuse an epilogue that pointwise or a requested contender does not support."""
     for name in contenders:
         reason = left_out(name, epilogue.activation)
-        # A peer by default may be left out of a table. With --neighbour, all contenders must compute all layers.
+        # A default peer may be left out of a table. With --neighbour, all contenders must compute all layers.
         if reason is not None and (args.vs is not None or args.neighbour):
             raise CommandError(f"--vs {name} cannot compute --activation {epilogue.activation}{reason}")
     with library_errors():
@@ -195,7 +195,7 @@ def blas_threads(threads: int, owns_process: bool) -> Iterator[None]:
     threads : int
         Number of threads.
     owns_process : bool
-        True if this process may be started again. This is needed without threadpoolctl: only environment variables
+        True if this process may be restarted. Without threadpoolctl a restart is needed: only environment variables
         work with every BLAS, and BLAS reads them when NumPy is imported.
     """
     try:

@@ -1,7 +1,7 @@
-"""``pointwise bench --company``: times pointwise together with another library that has threads in the same process.
+"""``pointwise bench --company``: times pointwise in one process with another library that has threads.
 
-NumPy: compares a matrix product and a convolution in turn with each of them alone. PyTorch: compares MobileNetV2 with
-pointwise for its 1x1 convolutions with MobileNetV2 by PyTorch alone.
+NumPy: times a matrix product of NumPy and a convolution of pointwise, each alone and both in turn. PyTorch: times
+MobileNetV2 computed by PyTorch alone, and MobileNetV2 with its 1x1 convolutions computed by pointwise.
 """
 
 from __future__ import annotations
@@ -23,9 +23,10 @@ if TYPE_CHECKING:
     import argparse
     from collections.abc import Callable, Iterator, Sequence
 
-PRODUCT = 384  # rows, columns and terms of the matrix product
+PRODUCT = 384  # m, n and k of the matrix product
 CHANNELS, PIXELS = 64, 56  # of the convolution: 64 -> 64 at 56x56
-# Inverted residuals of MobileNetV2 (Sandler et al. 2018): expansion, output channels, count, stride of the first.
+# Inverted residuals of MobileNetV2 (Sandler et al. 2018): expansion, output channels, number of blocks, stride of the
+# first block.
 BLOCKS = ((1, 16, 1, 1), (6, 24, 2, 2), (6, 32, 3, 2), (6, 64, 4, 2), (6, 96, 3, 1), (6, 160, 3, 2), (6, 320, 1, 1))
 IMAGES = ((1, 224), (4, 224), (1, 512))  # number of images, height and width of each
 
@@ -62,8 +63,9 @@ class Company:
     layout : str
         "NCHW" or "NHWC".
     without, together : float
-        Median times in seconds. NumPy: product and convolution each alone, added; both in turn. PyTorch: the network of
-        PyTorch alone; the network with layers of pointwise.
+        Median times in seconds. NumPy: `without` is the sum of the times of product and convolution, each alone, and
+        `together` is the time of both in turn. PyTorch: `without` is the time of the network computed by PyTorch alone,
+        and `together` is the time with layers of pointwise.
     threading : str
         Threads that pointwise used: "workers" or "openmp".
     """
@@ -77,7 +79,7 @@ class Company:
 
     @property
     def ratio(self) -> float:
-        """Slowdown compared with each alone (NumPy), or speedup over the network of PyTorch (PyTorch)."""
+        """together / without (NumPy: the slowdown), or without / together (PyTorch: the speedup)."""
         return self.together / self.without if self.library == "numpy" else self.without / self.together
 
 
@@ -133,7 +135,7 @@ def _threading() -> str:
 
 
 def _each(call: Callable[[], object], calls: int) -> list[float]:
-    """Return the seconds of each of several calls. Two calls before them are not timed."""
+    """Return the seconds of each of several calls. Two earlier calls are not timed."""
     found = []
     for i in range(calls + 2):
         start = time.perf_counter()

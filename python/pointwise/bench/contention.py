@@ -1,8 +1,8 @@
 """``pointwise bench --neighbour``: times single calls under contention.
 
 The neighbour is a process that keeps a CPU busy. A call on several threads may wait for its slowest thread. When that
-thread shares its CPU, the scheduler can stop it for milliseconds. The mean and the 99th percentile of the calls show
-this. The minimum and the median do not.
+thread shares its CPU, the scheduler can stop it for milliseconds. The mean and the 99th percentile of the times show
+such stops. The minimum and the median do not.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ DEFAULT = (
     ("resnet50", "res5a.branch2a", 2),
     ("resnet50", "res3a.branch2a", 6),
 )
-# Ends by itself if the benchmark has died without ending it.
+# Script of the neighbour. It ends by itself if the benchmark has died.
 SPIN = """\
 import os, sys
 while os.getppid() == int(sys.argv[1]):
@@ -83,8 +83,8 @@ class Schedule:
     most_rounds: int
 
 
-# A slice is much longer than the time for which the scheduler stops a thread. Its start is not timed, because the
-# scheduler favours threads that have slept, and calls in a steady loop are of interest.
+# A slice is much longer than the time for which the scheduler stops a thread. The start of a slice is not timed,
+# because the scheduler favours threads that have slept.
 TURN = Slice(untimed=0.1, timed=0.4)
 QUICK = Schedule(warm_up=0.2, turn=TURN, rounds=1, quiet_rounds=1, calls=30, most_rounds=2)
 FULL = Schedule(warm_up=0.2, turn=TURN, rounds=3, quiet_rounds=1, calls=200, most_rounds=8)
@@ -145,7 +145,7 @@ def check_arguments(threads: int | None, plot: str | None) -> None:
 
 
 def default_cases(quick: bool) -> list[Case]:
-    """Return the default layers: a dozen, or every second one of them."""
+    """Return the default layers, or every second one if `quick`."""
     installed = {(case.network, case.layer): case for name in networks() for case in read_network(name)}
     chosen = DEFAULT[1::2] if quick else DEFAULT
     return [installed[network, layer].with_batch(n) for network, layer, n in chosen if (network, layer) in installed]

@@ -30,7 +30,7 @@ class Activation:
     parameters: tuple[float, ...] = ()
 
     def __str__(self) -> str:
-        """Return the activation in the format of the command line, with default parameters."""
+        """Return the activation in the format of the command line. Default parameters are included."""
         numbers = ",".join(np.format_float_positional(np.float32(value), trim="-") for value in self.parameters)
         return f"{self.name},{numbers}" if numbers else self.name
 

@@ -35,7 +35,7 @@ WIDTH = 160  # columns of tables if standard output is not a terminal
 
 
 def check_options(args: argparse.Namespace) -> None:
-    """Refuse options that cannot be combined with ``--explain``, if that is given."""
+    """If ``--explain`` is given, refuse options that cannot be combined with it."""
     if args.explain is None:
         return
     alone = "kernels of pointwise with each other, on one thread and without a plot"
@@ -63,7 +63,7 @@ def explain(args: argparse.Namespace, cases: Sequence[Case], layouts: Sequence[s
     cases : sequence of Case
         Layers of the tables.
     layouts : sequence of str
-        Layouts. Each layer of the tables is measured in all, generated layers use them in turn.
+        Layouts. Each layer of the tables is measured in every layout. Generated layers use the layouts in turn.
     progress_bar : callable
         Takes a number of steps. Returns a context manager that yields a function to call before each step.
 

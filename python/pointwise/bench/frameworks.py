@@ -77,8 +77,8 @@ def _onnx_model(
 ) -> tuple[dict[str, NDArray[Any]], bytes]:
     """Return the inputs of an ONNX model by name, and the model.
 
-    ONNX has no NHWC convolution, so in NHWC it stands between Transposes. With `add_last` the sum is transposed before
-    the residual is added. Otherwise the residual is transposed, too.
+    ONNX has no NHWC convolution, so in NHWC the convolution stands between Transpose operators. With `add_last` the sum
+    is transposed before the residual is added. Otherwise the residual is transposed, too.
     """
     helper, numpy_helper = (require(f"onnx.{name}", needed_for) for name in ("helper", "numpy_helper"))
     node = helper.make_node
@@ -161,7 +161,7 @@ def onnxruntime(case: Case, layout: str, arrays: Operands, threads: int) -> Call
 
 
 def openvino(case: Case, layout: str, arrays: Operands, threads: int) -> Call:
-    """Return an OpenVINO request of the same model. Its result is always the same array, an advantage."""
+    """Return an OpenVINO request of an ONNX model. It reuses one array for all results, which is an advantage."""
     runtime = require("openvino", "--vs openvino")
     # without add_last, OpenVINO fuses Conv, Add and activation, which is faster
     inputs, model = _onnx_model(case, layout, arrays, "--vs openvino", add_last=False)
@@ -180,7 +180,7 @@ def openvino(case: Case, layout: str, arrays: Operands, threads: int) -> Call:
 
 
 def xnnpack(case: Case, layout: str, arrays: Operands, threads: int) -> Call | None:
-    """Return a TensorFlow Lite interpreter, which uses XNNPACK for floats. Return None for NCHW, which it lacks."""
+    """Return a TensorFlow Lite interpreter, which uses XNNPACK for floats, or None for NCHW, which it lacks."""
     if layout != "NHWC":
         return None
     interpreter_module = require("ai_edge_litert.interpreter", "--vs xnnpack")
@@ -206,7 +206,7 @@ def xnnpack_lacking(activation: Activation) -> bool:
     return activation.name not in names or (activation.name == "elu" and activation.parameters != (1,))
 
 
-_TFLITE_FUSED = {"none": "NONE", "relu": "RELU", "relu6": "RELU6"}  # fused into the operator before
+_TFLITE_FUSED = {"none": "NONE", "relu": "RELU", "relu6": "RELU6"}  # fused into the previous operator
 _TFLITE_OPERATORS = {
     "leaky_relu": "LEAKY_RELU",
     "elu": "ELU",
@@ -242,7 +242,7 @@ def _tflite_model(case: Case, arrays: Operands) -> bytes:
     def add_operator(kind: str, inputs: list[int], options: str | None = None, **values: Any) -> int:
         code, operator = schema.OperatorCodeT(), schema.OperatorT()
         code.builtinCode = getattr(kinds, kind)
-        code.deprecatedBuiltinCode = min(code.builtinCode, 127)  # older readers have an int8 here
+        code.deprecatedBuiltinCode = min(code.builtinCode, 127)  # older readers use this int8 field
         code.version = 1
         model.operatorCodes.append(code)
         operator.opcodeIndex = len(model.operatorCodes) - 1

@@ -63,7 +63,7 @@ class Case:
 
 
 def _tables() -> dict[str, pathlib.Path]:
-    # an editable installation has two folders, the second of which holds the data
+    # an editable installation has two folders; the second one holds the data
     folders = sys.modules[__package__.partition(".")[0]].__path__
     return {file.stem: file for folder in folders for file in pathlib.Path(folder, "layers").glob("*.csv")}
 
@@ -79,7 +79,7 @@ def read_network(name: str) -> list[Case]:
     Parameters
     ----------
     name : str
-        Name out of `networks`.
+        One of the names that `networks` returns.
 
     Returns
     -------

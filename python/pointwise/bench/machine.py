@@ -28,7 +28,7 @@ def blas_kernels() -> dict[str, str]:
     Returns
     -------
     dict of str
-        Target CPU of the kernels, by library. Empty if threadpoolctl is missing or does not know.
+        Target CPU of the kernels, by library. Empty if threadpoolctl is missing or does not know the kernels.
     """
     try:
         control: Any = importlib.import_module("threadpoolctl")
@@ -57,8 +57,8 @@ def fma_peak(threads: int, blocks: int = 80, block: float = 2e-3, dtype: str = "
     blocks : int
         Number of timing blocks, the best of which counts.
     block : float
-        Duration of a timing block in seconds. It must be long compared with the start of a team, and short compared
-        with a time slice of the scheduler.
+        Duration of a timing block in seconds. It must be long compared with the time to start a team, and short
+        compared with a time slice of the scheduler.
     dtype : str
         "float32" or "float64".
 
@@ -73,13 +73,13 @@ def fma_peak(threads: int, blocks: int = 80, block: float = 2e-3, dtype: str = "
 def copy_bandwidth(threads: int, repetitions: int = 5) -> float:
     """Measure the memory bandwidth by copies of arrays that are larger than the caches.
 
-    The best copy counts, either by `numpy.copyto` or by non-temporal stores. `numpy.copyto` may read the cache lines
-    that it overwrites, which non-temporal stores do not.
+    Arrays are copied by `numpy.copyto` and by non-temporal stores, and the best copy counts. `numpy.copyto` may read
+    the cache lines that it overwrites. Non-temporal stores do not read them.
 
     Parameters
     ----------
     threads : int
-        Number of threads that copy at the same time, each a part of the array.
+        Number of threads. Each thread copies a part of the array at the same time.
     repetitions : int
         Number of copies of each kind.
 

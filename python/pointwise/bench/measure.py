@@ -112,7 +112,7 @@ def measure(
         for layout, case in itertools.product(layouts, cases):
             progress(f"{layout} {case.network} {case.layer}")
             now = time.perf_counter()
-            # a slow layer shortens those after it, so that the total time is kept
+            # a slow layer leaves less time to later layers, so that the total time stays the same
             deadline = now + max(0.0, end - now) / left
             seconds = time_in_turn(prepare(case, layout), deadline, effort)
             yield Result(case, layout, case.cost(layout), seconds, peak())

@@ -1,7 +1,8 @@
 """The contender NumPy: a matrix product, then further passes over the result.
 
 Each activation is written in the way that is fastest in NumPy and correct for the values of these layers. Exponentials
-are not protected against overflow, which begins above 88 in float32. No value of these layers is as large.
+are not protected against overflow. In float32 exp(v) overflows only above v = 88, and no value of these layers is as
+large.
 """
 
 from __future__ import annotations
@@ -60,7 +61,7 @@ def numpy_sum(case: Case, layout: str, arrays: Operands) -> NDArray[Any]:
 
 
 def _numpy_calls(case: Case, layout: str, arrays: Operands, activate: Activate | None) -> Call:
-    """Return the function for a layer. None means ReLU without a call, which would slow down the smallest layers."""
+    """Return the function for a layer. If `activate` is None, it computes ReLU inline, to save a call."""
     return (_numpy_nchw if layout == "NCHW" else _numpy_nhwc)(case, arrays, activate)
 
 
@@ -119,8 +120,8 @@ def _numpy_nhwc(case: Case, arrays: Operands, activate: Activate | None) -> Call
 def lacking(activation: Activation) -> str | None:
     """Return why NumPy cannot compute an activation, as the end of a message. Return None if it can.
 
-    NumPy lacks erf, and its users take that of SciPy. Neither `math.erf` for each element, which is slow, nor an
-    approximation by hand would be a fair comparison.
+    NumPy has no erf, so its users call the one of SciPy. A comparison with `math.erf` for each element, which is slow,
+    or with a handwritten approximation would not be fair.
     """
     if activation.name != "gelu" or _erf() is not None:
         return None

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from .layers import Case
 
     Call: TypeAlias = Callable[[], NDArray[Any]]
-    # None if the contender cannot compute the layer
+    # a builder returns None if the contender cannot compute the layer
     Builder: TypeAlias = Callable[[Case, str, "Operands", int], Call | None]
 
 
@@ -27,7 +27,7 @@ class Operands(NamedTuple):
     residual: NDArray[Any] | None = None
 
     def magnitudes(self) -> Operands:
-        """Return the absolute values in float64. The layer of these bounds the rounding errors."""
+        """Return the absolute values in float64. A layer of these arrays gives a bound of the rounding errors."""
         x, weight, bias = (np.abs(array, dtype=np.float64) for array in (self.x, self.weight, self.bias))
         residual = None if self.residual is None else np.abs(self.residual, dtype=np.float64)
         return Operands(x, weight, bias, residual)

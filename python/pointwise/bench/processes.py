@@ -1,7 +1,8 @@
-"""Lets contenders take turns: on one thread in this process, on several threads each in its own process.
+"""Lets contenders take turns. With one thread, all run in this process. With several, each has its own process.
 
-Threads of a pool, such as those of OpenBLAS, spin for a while after their work. They would keep CPUs busy during the
-turn of the next contender. So a contender with several threads has its own process, which is stopped outside its turns.
+Threads of a pool, such as those of OpenBLAS, spin for a while after their work. Such threads would keep CPUs busy
+during the turn of the next contender. So a contender with several threads has its own process, which is stopped outside
+its turns.
 """
 
 from __future__ import annotations
@@ -72,7 +73,7 @@ def turns(names: Sequence[str], threads: int) -> Iterator[tuple[Prepare, Callabl
 
 @contextlib.contextmanager
 def processes(settings: Sequence[tuple[str, int]]) -> Iterator[list[ContenderProcess]]:
-    """Start contenders for a ``with`` block, each in its own process, which is stopped.
+    """Start contenders for a ``with`` block, each in its own process. A process is stopped except while it answers.
 
     Parameters
     ----------
@@ -98,8 +99,8 @@ class Peaks:
     """Samples of the FMA peak, measured in turn with a layer.
 
     Wide vectors lower the clock of the CPU for a while, and threads that slept may share a CPU at first. So each timing
-    block of pointwise is followed by a sample of the same duration on the same threads. The duration must be the same,
-    because the best of short samples is higher than the best of long samples.
+    block of pointwise is followed by a sample of the same duration, within 2 to 20 ms, and the same number of threads.
+    The duration must be the same, because the best of short samples is higher than the best of long samples.
     """
 
     def __init__(self, threads: int) -> None:
@@ -108,7 +109,7 @@ class Peaks:
         self._block = SHORTEST_SAMPLE
 
     def beside(self, timer: Timer) -> Timer:
-        """Forget all samples. Return a timer of a new layer that takes a sample after each timing block."""
+        """Forget all samples. Return a timer for a new layer, which takes a sample after each timing block."""
         self._samples.clear()
 
         def timed(repetitions: int) -> float:
@@ -155,8 +156,8 @@ class ContenderProcess:
         context = multiprocessing.get_context("spawn")
         self._pipe, theirs = context.Pipe()
         self._process = context.Process(target=_serve, args=(name, threads, theirs), daemon=True)
-        # BLAS reads these when the child imports NumPy. The process of pointwise uses BLAS for the check only. There it
-        # has one thread, so that no other thread spins in the turn of pointwise.
+        # BLAS reads these variables when the child imports NumPy. The process of pointwise uses BLAS only for the
+        # check. BLAS has one thread in that process, so that no other thread spins in the turn of pointwise.
         wanted = dict.fromkeys(BLAS_VARIABLES, str(1 if name == US else threads))
         before = {variable: os.environ.get(variable) for variable in wanted}
         os.environ.update(wanted)
@@ -220,7 +221,7 @@ def _serve(name: str, threads: int, pipe: Connection) -> None:
     """Answer questions until the pipe is closed.
 
     - (case, layout): prepares the layer and checks its result. The answer is True if the contender can compute it.
-    - A number of repetitions: the answer is the seconds that they take.
+    - A number of repetitions: the answer is the seconds that the repetitions take.
     - A Slice: the answer is the seconds of each timed call.
     - PEAK: the answer is the FMA peak, measured in turn with the layer.
     """

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from .measure import Result
 
-DASH = "-"  # in tables, if a contender cannot compute the layer
+DASH = "-"  # cell of a table if a contender cannot compute the layer
 BEST_PEER = "the best peer of each layer"
 
 
@@ -23,8 +23,8 @@ class Machine:
     """Machine and software of a run.
 
     `fma_peak` is in FLOP/s and `bandwidth` in bytes/s, both of all threads together. `fma_peak` is the best of two
-    measurements, before and after the run. Percentages do not refer to it, but to the peak that is measured in turn
-    with each layer.
+    measurements, before and after the run. Percentages refer to another peak, which is measured in turn with each
+    layer.
     """
 
     cpu: str
@@ -59,7 +59,7 @@ def summarize(results: Sequence[Result], contenders: Sequence[str], machine: Mac
 
 
 def _versus(pairs: Sequence[tuple[Result, str | None]]) -> dict[str, Any]:
-    """Return a summary of the ratios of results to their contenders. Leave out contenders without the layer."""
+    """Return a summary of the ratios of pairs of result and contender. Pairs without a time are left out."""
     ratios = [
         (ratio, result.name, peer) for result, peer in pairs if peer and (ratio := result.ratio(peer)) is not None
     ]

@@ -27,7 +27,7 @@ class Effort:
     Attributes
     ----------
     seconds : float
-        Time for one case in seconds, with preparation and checks. It is exceeded if `rounds` rounds take longer.
+        Time for one case in seconds, with preparation and checks. The time is exceeded if `rounds` rounds take longer.
     block : float
         Duration of a timing block in seconds.
     rounds : int
@@ -53,7 +53,7 @@ def time_in_turn(timers: dict[str, Timer], deadline: float, effort: Effort) -> d
     timers : dict of callable
         Timers by contender. A timer takes a number of repetitions and returns the seconds that they take.
     deadline : float
-        Time of `time.perf_counter` at which the measurement ends, but not before `effort.rounds` rounds.
+        Value of `time.perf_counter` at which the measurement ends. At least `effort.rounds` rounds are completed.
     effort : Effort
         Duration of a timing block and minimum number of rounds.
 
@@ -80,7 +80,7 @@ def time_in_turn(timers: dict[str, Timer], deadline: float, effort: Effort) -> d
 
 @dataclasses.dataclass(frozen=True)
 class Slice:
-    """Turn in which each call is timed.
+    """Turn of a contender in which each call is timed on its own.
 
     Attributes
     ----------
@@ -108,8 +108,8 @@ def time_block(call: Callable[[], object], repetitions: int) -> float:
 def time_each(call: Call, turn: Slice) -> NDArray[np.float64]:
     """Return the seconds of each timed call of a slice.
 
-    One reading of the clock ends a call and begins the next. So no time of the slice is lost, not even if the scheduler
-    stops a thread between two calls.
+    One reading of the clock ends a call and begins the next. So the times include every stop by the scheduler, even
+    between two calls.
     """
     clock = time.perf_counter
     end = clock() + turn.untimed

@@ -25,17 +25,17 @@ class WrongResult(Exception):
 
 
 def check(case: Case, layout: str, arrays: Operands, calls: dict[str, Call]) -> None:
-    """Check the result of each contender against the sum by NumPy and the activation in float64.
+    """Compare the result of each contender with NumPy's sum, followed by the activation in float64.
 
     A sum of C products, a bias and a residual, added in any order, differs from the exact value by at most
-    gamma_(C+3) * (|w| |x| + |b| + |residual|). Here gamma_n = n*u/(1 - n*u) and u = 2**-24. Without a residual it is
-    gamma_(C+2). Two such sums differ by at most twice the bound.
+    gamma_(C+3) * (|w| |x| + |b| + |residual|). Here gamma_n = n*u/(1 - n*u) and u = 2**-24. Without a residual the
+    factor is gamma_(C+2). Two such sums differ by at most twice the bound.
 
-    The activation multiplies the bound by its Lipschitz constant at most and adds roundings of its own, see
-    `definitions`. ReLU has the constant 1 and rounds nothing.
+    The activation multiplies the bound by at most its Lipschitz constant. It adds its own roundings (see
+    `definitions`). ReLU has the constant 1 and rounds nothing.
 
-    With many channels the bound is larger than the difference between some activations. For that case there is
-    `check_few_channels`.
+    With many channels the bound is larger than the difference between some activations. `check_few_channels` covers
+    that case.
 
     Parameters
     ----------
@@ -75,10 +75,10 @@ def check(case: Case, layout: str, arrays: Operands, calls: dict[str, Call]) -> 
 
 @functools.cache
 def check_few_channels(name: str, builder: Builder, layout: str, epilogue: Epilogue, threads: int) -> None:
-    """Check a contender on a layer of two input channels. The cache makes this happen once per epilogue and layout.
+    """Check a contender on a layer of two input channels. The cache avoids repeated checks.
 
     The bound of `check` grows with C**1.5. Above 300 channels it exceeds 4.7e-4, the difference between gelu and
-    gelu_tanh. For two channels it is a few 1e-6.
+    gelu_tanh. For two channels the bound is a few 1e-6.
 
     Raises
     ------
@@ -86,7 +86,7 @@ def check_few_channels(name: str, builder: Builder, layout: str, epilogue: Epilo
         If the contender computes another activation or a coarse approximation.
     """
     if epilogue.activation in (NO_ACTIVATION, RELU):
-        return  # the bound of every layer tells these from other activations
+        return  # the bound of `check` is small enough to tell these from other activations
     case = Case("a layer of", "two channels", 1, 2, 64, 16, 16, 1, 1, epilogue=epilogue)
     arrays = operands(case, layout)
     call = builder(case, layout, arrays, threads)

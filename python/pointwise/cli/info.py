@@ -46,7 +46,7 @@ def version(package: str) -> str | None:
 def cpu_name() -> str:
     """Return the name of the CPU, or the architecture if the system does not tell the name.
 
-    Virtual machines often have a name without a generation, so the family and the model follow.
+    Virtual machines often have a name without a generation, so the family and the model number are added.
     """
     try:
         text = pathlib.Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace")

@@ -1,4 +1,4 @@
-// Kernels for any CPU, float32. With 16 registers assumed, a tile has 8 accumulators.
+// Kernels for any CPU, float32. A tile has 8 accumulators, because these kernels assume 16 vector registers.
 #include "kernels/portable/portable_vec.h"
 
 namespace pointwise {

@@ -1,8 +1,8 @@
 // The vector type of the portable kernels: 16 bytes, in the compiler's vector extension. It compiles to SSE2 on x86-64,
 // to NEON on ARM and to scalar code elsewhere.
 //
-// fma() rounds the product and the sum separately, because a fused operation would be a library call here. So these
-// kernels promise the error bound, but not the bits.
+// fma() rounds the product and the sum separately, because a fused operation would be a library call on some CPUs. So
+// these kernels keep the error bound, but may give other bits than AVX2 and AVX-512.
 #pragma once
 
 #include "kernels/activation_table.h"
@@ -14,7 +14,7 @@
 namespace pointwise {
 namespace {
 
-// The unsigned integer with the bits of a number.
+// The unsigned integer type with as many bits as T.
 template <class T>
 struct WordOf;
 template <>
@@ -70,7 +70,8 @@ struct PortableVec {
   }
   static PortableVec exponent(PortableVec z) { return {(Native)((Words)z.v << WordOf<T>::digits)}; }
 
-  // Implements rest() by Dekker's product: products of halves of the factors are exact.
+  // Implements rest() by Dekker's product: splits each factor into two numbers with half of the digits. The products of
+  // such numbers are exact.
   static Native upper_half(Native a) {
     const Native c = a * static_cast<T>((Word(1) << (WordOf<T>::digits + 2) / 2) + 1);
     return c - (c - a);

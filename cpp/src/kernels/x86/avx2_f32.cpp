@@ -1,4 +1,4 @@
-// Kernels for AVX2 and FMA, float32. Of 16 registers a tile has up to 12 accumulators.
+// Kernels for AVX2 and FMA, float32. A tile uses up to 12 of the 16 vector registers as accumulators.
 #include <immintrin.h>
 
 #include "kernels/activation_table.h"
@@ -44,7 +44,7 @@ struct Vec {
   static Vec copysign(Vec a, Vec sign) { return {_mm256_or_ps(abs(a).v, _mm256_and_ps(fill(-0.0f).v, sign.v))}; }
   static Vec exponent(Vec z) { return {_mm256_castsi256_ps(_mm256_slli_epi32(_mm256_castps_si256(z.v), 23))}; }
 
-  // Exchanges squares of 1, 2 and 4 numbers across the diagonal in turn.
+  // Transposes 8 x 8 numbers in three steps, which exchange 1 x 1, 2 x 2 and 4 x 4 squares.
   static void transpose(Vec (&m)[8]) {
     __m256 a[8], b[8];
     for (int i = 0; i < 8; i += 2) {
@@ -62,8 +62,8 @@ struct Vec {
     }
   }
 
-  // Loads half of row r and half of row r + 4 into one register, so no number changes halves: 16 shuffles instead of
-  // 24.
+  // Loads half of row r and half of row r + 4 into one register. So each number is in its final half of a register from
+  // the start. This needs 16 shuffles instead of 24.
   static void load_square(const char* p, ptrdiff_t step, Vec (&m)[8]) {
     POINTWISE_UNROLL
     for (int half = 0; half < 2; ++half) {

@@ -1,4 +1,4 @@
-// Kernels for AVX2 and FMA, float64. Of 16 registers a tile has up to 12 accumulators.
+// Kernels for AVX2 and FMA, float64. A tile uses up to 12 of the 16 vector registers as accumulators.
 #include <immintrin.h>
 
 #include "kernels/activation_table.h"
@@ -42,7 +42,7 @@ struct Vec {
   static Vec copysign(Vec a, Vec sign) { return {_mm256_or_pd(abs(a).v, _mm256_and_pd(fill(-0.0f).v, sign.v))}; }
   static Vec exponent(Vec z) { return {_mm256_castsi256_pd(_mm256_slli_epi64(_mm256_castpd_si256(z.v), 52))}; }
 
-  // Exchanges squares of 1 and 2 numbers across the diagonal in turn.
+  // Transposes 4 x 4 numbers in two steps, which exchange 1 x 1 and 2 x 2 squares.
   static void transpose(Vec (&m)[4]) {
     const __m256d a = _mm256_unpacklo_pd(m[0].v, m[1].v), b = _mm256_unpackhi_pd(m[0].v, m[1].v);
     const __m256d c = _mm256_unpacklo_pd(m[2].v, m[3].v), d = _mm256_unpackhi_pd(m[2].v, m[3].v);

@@ -1,4 +1,4 @@
-// Kernels for AVX-512, float32. Of 32 registers a tile has up to 28 accumulators.
+// Kernels for AVX-512, float32. A tile uses up to 28 of the 32 vector registers as accumulators.
 #include <immintrin.h>
 
 #include "kernels/activation_table.h"
@@ -28,11 +28,11 @@ struct Vec {
   static void fence() { _mm_sfence(); }
   static Vec fma(Vec a, Vec b, Vec c) { return {_mm512_fmadd_ps(a.v, b.v, c.v)}; }
   static constexpr bool has_halves = true;
-  // Returns the fma of the lower half vectors, with the number at p for the first factor. The upper half is undefined.
+  // Returns the fma of the lower half vectors, with the number at p as the first factor. The upper half is undefined.
   //
-  // The empty asm statement makes the multiply-add load the number from memory again. Loading it into a register that
-  // it shares with the multiply-add of a whole vector takes as long as half a multiply-add. (Zen 4, 96 -> 24 channels
-  // at 56x56 in NHWC: 127 us instead of 143.)
+  // The empty asm statement makes this multiply-add load the number from memory again. Without the statement, the
+  // compiler would share one register between this and a whole multiply-add. This takes half a multiply-add more time.
+  // (Zen 4, 96 -> 24 channels at 56x56 in NHWC: 127 us with the statement, 143 us without.)
   static Vec fma_half(const char* p, Vec b, Vec c) {
     asm volatile("" ::: "memory");
     const auto half = [](Vec v) { return _mm512_castps512_ps256(v.v); };
@@ -73,8 +73,8 @@ struct Vec {
   }
   static Vec join(Vec a, Vec b) { return {_mm512_mask_mov_ps(a.v, 0xff00, b.v)}; }
   void store_lower(char* p, __mmask8 mask) const { _mm512_mask_storeu_ps(p, mask, v); }
-  // Extracts the half to a register first. The instruction that extracts it to memory directly faults if any of its 32
-  // bytes is not writable, even one that the mask leaves out.
+  // Extracts the upper half to a register first. The instruction that extracts directly to memory faults if any of the
+  // 32 bytes is not writable, even a byte that the mask excludes.
   void store_upper(char* p, __mmask8 mask) const {
     __m256 upper = _mm512_extractf32x8_ps(v, 1);
     asm("" : "+v"(upper));
@@ -84,7 +84,7 @@ struct Vec {
     return {_mm512_insertf32x8(_mm512_maskz_loadu_ps(mask, p), _mm256_maskz_loadu_ps(mask, q), 1)};
   }
 
-  // Exchanges squares of 1, 2, 4 and 8 numbers across the diagonal in turn.
+  // Transposes 16 x 16 numbers in four steps, which exchange 1 x 1, 2 x 2, 4 x 4 and 8 x 8 squares.
   static void transpose(Vec (&m)[16]) {
     __m512 a[16], b[16];
     for (int i = 0; i < 16; i += 2) {
@@ -108,14 +108,14 @@ struct Vec {
     }
   }
 
-  // Loads half of row r and half of row r + 8 into one register, so no number changes halves and back: 48 shuffles
-  // instead of 64.
+  // Loads half of row r and half of row r + 8 into one register, so that fewer numbers must change the half of a
+  // register. This needs 48 shuffles instead of 64.
   static void load_square(const char* p, ptrdiff_t step, Vec (&m)[16]) {
     const __m512i lower = _mm512_set_epi32(27, 26, 25, 24, 11, 10, 9, 8, 19, 18, 17, 16, 3, 2, 1, 0);
     const __m512i upper = _mm512_set_epi32(31, 30, 29, 28, 15, 14, 13, 12, 23, 22, 21, 20, 7, 6, 5, 4);
     POINTWISE_UNROLL
     for (int half = 0; half < 2; ++half) {
-      __m512 a[8], b[8], c[8];  // quarters of c: numbers k and k + 4 of four rows, then of the four rows 8 below
+      __m512 a[8], b[8], c[8];  // each c: numbers k and k + 4 of four rows and of the four rows 8 below
       POINTWISE_UNROLL
       for (int r = 0; r < 8; ++r) {
         const char* row = p + r * step + half * 32;
@@ -144,9 +144,9 @@ struct Vec {
   }
 };
 
-// Most tiles have 24 accumulators. Tiles of 27 or 28 load less, but they overlap less with their neighbours, which
-// matters below 200 input channels. Tiles of 16 overlap more and serve short sums. docs/design/kernels.md has the
-// measurements.
+// Most tiles have 24 accumulators. Tiles with 27 or 28 accumulators load less, but overlap less with the next tile.
+// This makes them slower below 200 input channels. Tiles with 16 accumulators overlap more, which suits short sums.
+// docs/design/kernels.md has the measurements.
 constexpr KernelRow rows[] = {
     {"gemm_f32_8x48_channels_avx512", all_f32, Rows::channels, 8, 3, 16, run_channel_rows<Vec, 8, 3>},
     {"gemm_f32_4x64_channels_avx512", all_f32, Rows::channels, 4, 4, 16, run_channel_rows<Vec, 4, 4>},

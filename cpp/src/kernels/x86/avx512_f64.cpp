@@ -1,4 +1,4 @@
-// Kernels for AVX-512, float64. Of 32 registers a tile has up to 28 accumulators.
+// Kernels for AVX-512, float64. A tile uses up to 28 of the 32 vector registers as accumulators.
 #include <immintrin.h>
 
 #include "kernels/activation_table.h"
@@ -27,7 +27,7 @@ struct Vec {
   static void fence() { _mm_sfence(); }
   static Vec fma(Vec a, Vec b, Vec c) { return {_mm512_fmadd_pd(a.v, b.v, c.v)}; }
   static constexpr bool has_halves = true;
-  // Returns the fma of the lower half vectors, see avx512_f32.cpp.
+  // Implements fma_half() as in avx512_f32.cpp, which explains the asm statement.
   static Vec fma_half(const char* p, Vec b, Vec c) {
     asm volatile("" ::: "memory");
     const auto half = [](Vec v) { return _mm512_castpd512_pd256(v.v); };
@@ -48,7 +48,7 @@ struct Vec {
   static Vec copysign(Vec a, Vec sign) { return {_mm512_or_pd(abs(a).v, _mm512_and_pd(fill(-0.0f).v, sign.v))}; }
   static Vec exponent(Vec z) { return {_mm512_castsi512_pd(_mm512_slli_epi64(_mm512_castpd_si512(z.v), 52))}; }
 
-  // Exchanges squares of 1, 2 and 4 numbers across the diagonal in turn.
+  // Transposes 8 x 8 numbers in three steps, which exchange 1 x 1, 2 x 2 and 4 x 4 squares.
   static void transpose(Vec (&m)[8]) {
     __m512d a[8], b[8];
     for (int i = 0; i < 8; i += 2) {
