@@ -82,7 +82,7 @@ constexpr size_t stack_bytes = size_t{1} << 20;
 constexpr int64_t worker_patience = 3000000, check_every = 2000, caller_patience = 50000, retry_after = 1000000000;
 // A yield that takes at least long_yield gave the CPU to another thread for a whole time slice. If that thread belongs
 // to another process, which keeps computing, yields gain nothing. Then the worker stops yielding for
-// `without_yields` times as long as the yield took. docs/threads.md has measurements.
+// `without_yields` times as long as the yield took. docs/design/threads.md has measurements.
 constexpr int64_t long_yield = 2000000, without_yields = 10;
 
 void pause() {
