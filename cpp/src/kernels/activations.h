@@ -58,8 +58,8 @@ POINTWISE_INLINE V infinity() {
 
 // Returns c[0] + c[1] x + c[2] x^2 + ..., computed as c[0] + x (c[1] + c[2] x + (c[3] + c[4] x) x^2 + ...).
 //
-// Horner's rule in x^2 needs half as many dependent steps as Horner's rule in x. For small x it is as accurate: only
-// the last operation rounds a number near c[0].
+// Horner's rule in x^2 needs half as many dependent steps as Horner's rule in x. For small x both rules are equally
+// accurate: only the last operation rounds a number near c[0].
 template <class V, int N>
 POINTWISE_INLINE V polynomial(V x, V square, const Constant<typename V::Number> (&c)[N]) {
   V sum = N % 2 == 0 ? fill<V>(c[N - 1]) : V::fma(fill<V>(c[N - 1]), x, fill<V>(c[N - 2]));
@@ -69,8 +69,8 @@ POINTWISE_INLINE V polynomial(V x, V square, const Constant<typename V::Number> 
   return V::fma(sum, x, fill<V>(c[0]));
 }
 
-// A power e^x = scale * (1 + rest), where scale is a power of two and |rest| < 0.42. The sum 1 + rest is not stored, so
-// that rest keeps all of its digits.
+// A power e^x = scale * (1 + rest), where scale is a power of two and |rest| < 0.42. `rest` is stored without the 1. So
+// `rest` keeps all of its digits.
 template <class V>
 struct Exponential {
   V scale, rest;
@@ -120,8 +120,8 @@ POINTWISE_INLINE V leaky_relu(V v, V a, V) {
   return V::select_less(v, V::fill(0), V::mul(a, v), v);
 }
 
-// Returns a (e^v - 1) if v < 0, else v. Multiplies scale by a first, so that only the last addition rounds the result.
-// If a is 0 and v is negative, the result is -0.
+// Returns a (e^v - 1) if v < 0, else v. The power's scale is multiplied by the parameter `a` before the last addition,
+// so that only this addition rounds the result. If a is 0 and v is negative, the result is -0.
 template <class V>
 POINTWISE_INLINE V elu(V v, V a, V) {
   const Exponential<V> e = exponential(V::max(fill<V>(fit_of<V>().lowest), V::min(V::fill(0), v)));
@@ -136,7 +136,7 @@ POINTWISE_INLINE V sigmoid(V v, V, V) {
 
 // Computes tanh |v| as -m / (m + 2) with m = e^(-2|v|) - 1, in float64. Near 0 the scale of the power is 1, so m equals
 // Exponential::rest and has all digits. The error of this formula is 2.5 ULP, which is too much for float32. In float32
-// the function computes 1 - 2 / (1 + e^(2|v|)), and an odd polynomial near 0.
+// the function computes an odd polynomial near 0, and 1 - 2 / (1 + e^(2|v|)) for larger |v|.
 template <class V>
 POINTWISE_INLINE V tanh(V v, V, V) {
   const auto& c = fit_of<V>();

@@ -25,9 +25,9 @@ double alone_cycles(const Problem& p) {
          pixels * cpu.single_row_cycles;
 }
 
-// Returns the cycles of a product: of its last output channels, and of the ordinary tiles for the channels before
-// these. The last channels, `beside` whole vectors and a half vector, are computed in tiles of `height` pixels. For
-// each input channel, these tiles take as long as pixels * vectors multiply-adds.
+// Returns the cycles of a product. Its last output channels are `beside` whole vectors and a half vector, computed in
+// tiles of `height` pixels. For each input channel, these tiles take as long as pixels * vectors multiply-adds.
+// Ordinary tiles compute all channels before the last ones.
 double last_and_before(const Problem& p, int64_t beside, int64_t height, double pixels, double vectors) {
   const Machine& cpu = p.machine;
   const double tiles = static_cast<double>(ceil_div(p.n, height));

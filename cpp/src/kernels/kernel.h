@@ -47,7 +47,7 @@
 namespace pointwise {
 
 // Number of input channels in a chunk of a sum. The last chunk may have fewer. If several kernel calls share a sum,
-// each call but the last computes whole chunks.
+// every call except the last one computes whole chunks.
 constexpr int64_t chunk_channels = 256;
 // Bytes of one input channel in a panel.
 constexpr int panel_bytes = 64;
@@ -132,8 +132,8 @@ struct Block {
   char* copy;
   // True if x comes from memory, not from a cache. Tiles of 64-byte vectors may then prefetch x.
   bool fetch;
-  // True if tiles of 64-byte vectors may use non-temporal stores. Tiles with unused rows or lanes never use them. y and
-  // the distance between rows of a tile must then be multiples of 64 bytes.
+  // True if tiles of 64-byte vectors may use non-temporal stores. Tiles with unused rows or lanes never use them. If
+  // `stream` is true, y and the distance between rows of a tile must be multiples of 64 bytes.
   bool stream;
 };
 
@@ -197,7 +197,8 @@ struct KernelTable {
   KernelRows rows;
   PackTable pack;
   // Multiplies packed pixels by contiguous factors, in place. The pixels are in `rows` lines of `count` numbers, and
-  // lines are `row` bytes apart. Factor i belongs to line i, or with `by_column` to number i of every line.
+  // lines are `row` bytes apart. Factor i multiplies line i. If `by_column` is true, factor i multiplies number i of
+  // every line.
   void (*scale)(char* numbers, ptrdiff_t row, int64_t rows, int64_t count, const char* factors, bool by_column);
   // Packs `channels` output channels into one panel, and pads the panel with zeros. The weights of an output channel
   // are contiguous, and output channels are `step` bytes apart.

@@ -39,11 +39,11 @@ struct Machine {
       hidden_by_pixel_tiles;       // part of these cycles that multiply-adds hide, in a wide tile of pixel rows
   double least_wide_tile_cycles,   // minimum for all accumulators of a wide tile, after the hidden part
       vector_beyond_4_cycles;      // each vector beyond the fourth in the rows of a wide tile
-  // Wide pixel rows if all output channels fit one vector and half_width is true. In cycles of the model, the latency
-  // of a multiply-add is about half as long. So tiles with few rows are better: tiles of 4, 6, 8 and 12 rows take 3, 5,
-  // 8 and 17 cycles more than their multiply-adds (Zen 4). These constants make layers of 8 to 70 input channels and 1
-  // to 16 output channels in NHWC up to 13% faster (Zen 4). The overhead of a tile is the larger of single_row_cycles *
-  // rows and single_row_beyond_cycles * rows - hidden_by_single_tiles.
+  // The next four constants apply to wide pixel rows if all output channels fit one vector and half_width is true. In
+  // cycles of the model, the latency of a multiply-add is about half as long. So tiles with few rows are better: tiles
+  // of 4, 6, 8 and 12 rows take 3, 5, 8 and 17 cycles more than their multiply-adds (Zen 4). These constants make
+  // layers of 8 to 70 input channels and 1 to 16 output channels in NHWC up to 13% faster (Zen 4). The overhead of a
+  // tile is the larger of single_row_cycles * rows and single_row_beyond_cycles * rows - hidden_by_single_tiles.
   double single_latency,         // latency of a multiply-add, in cycles
       single_row_cycles,         // minimum for a row; also a row of a half vector alone
       single_row_beyond_cycles,  // a row, before the hidden part is subtracted
@@ -120,7 +120,7 @@ struct Machine {
   // constants, chosen cuts take 1.018 times as long as the best cuts (Zen 5).
   double piece_cycles,       // each piece
       late_piece,            // the model adds this share of the largest piece, because the last piece starts late
-      cut_across;            // factor if the axis is cut along which the tiles of a column follow each other
+      cut_across;            // factor if a cut divides the columns of tiles
   double long_piece_cycles,  // a piece that takes more cycles than this is long
       late_long_piece;       // the model adds this share of the cycles above long_piece_cycles for slow cores
   // Additional cycles of each pixel if two threads write different output channels of one cache line of dst. (Zen 5,
