@@ -19,7 +19,8 @@ def need(isa):
 @pytest.mark.parametrize("isa", ISAS)
 def test_a_forced_isa_runs(isa, python):
     need(isa)
-    assert python("import pointwise; print(pointwise.isa())", POINTWISE_ISA=isa) == isa
+    for word in (isa, isa.upper(), isa.title()):
+        assert python("import pointwise; print(pointwise.isa())", POINTWISE_ISA=word) == isa
 
 
 @pytest.mark.any_cpu
@@ -48,7 +49,7 @@ def test_the_kernels_tests(isa, background):
     assert_tests_passed(background)
 
 
-@pytest.mark.parametrize("word", ["avx", "AVX2", "sse", "avx512,avx2", " avx2", "none"])
+@pytest.mark.parametrize("word", ["avx", "AVX", "sse", "avx512,avx2", " avx2", "none"])
 def test_an_unknown_isa(word, python):
     script = """
 try:

@@ -2,6 +2,7 @@
 
 #include <cstdlib>
 #include <stdexcept>
+#include <string>
 
 #include "base/lazy.h"
 #include "machine/cpu.h"
@@ -26,15 +27,23 @@ const std::vector<Isa>& all_isas() {
 
 namespace {
 
+// Returns the text with A to Z in lower case, whatever the locale.
+std::string lower_case(std::string text) {
+  for (char& c : text)
+    if (c >= 'A' && c <= 'Z') c = static_cast<char>(c - 'A' + 'a');
+  return text;
+}
+
 const Isa& select() {
   const char* forced = std::getenv("POINTWISE_ISA");
   if (forced == nullptr || *forced == '\0') {
     for (const Isa& isa : all_isas())
       if (isa.supported()) return isa;
   }
+  const std::string wanted = lower_case(forced);
   std::string names;
   for (const Isa& isa : all_isas()) {
-    if (std::string(forced) == isa.name) {
+    if (wanted == isa.name) {
       if (isa.supported()) return isa;
       throw std::runtime_error(std::string("POINTWISE_ISA=") + forced + ": this CPU does not support it");
     }
