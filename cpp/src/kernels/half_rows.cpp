@@ -42,12 +42,12 @@ double last_and_before(const Problem& p, int64_t beside, int64_t height, double 
 }  // namespace
 
 const char* halves_refuse(const Problem& problem) {
-  return leaves_half(problem) ? refuses_place(problem) : "the remainder of the channels is no half vector";
+  return leaves_half(problem) ? refuses_place(problem) : "needs a remainder of 1 to 8 output channels modulo 16";
 }
 
 const char* pairs_refuse(const Problem& problem) {
   if (!leaves_half(problem) || problem.m < half_row_lanes)
-    return "the remainder of the channels is no half vector after a whole one";
+    return "needs at least 16 output channels, and a remainder of 1 to 8 modulo 16";
   return refuses_place(problem);
 }
 
