@@ -107,6 +107,7 @@ PYBIND11_MODULE(_core, m, py::mod_gil_not_used()) {
   });
   register_testing(m);
   m.def("threading", &threading);
+  m.def("omp_num_threads_is_valid", &pointwise::omp_num_threads_is_valid);
   m.def("thread_count", &pointwise::thread_count);
   m.def("set_thread_count", &pointwise::set_thread_count);
   m.def("set_calling_thread_count", &pointwise::set_calling_thread_count);

@@ -20,6 +20,7 @@ from ._core import version as __version__
 from ._cost import Cost, cost
 from ._planned import QConv, conv_grad_bias, conv_grad_input, conv_grad_weight, conv_integer, qconv
 from ._runtime import get_num_threads, isa, num_threads, release_memory, set_memory_limit, set_num_threads, show_config
+from ._runtime import warn_about_environment as _warn_about_environment
 
 __all__ = [
     "Chain",
@@ -43,3 +44,5 @@ __all__ = [
     "set_num_threads",
     "show_config",
 ]
+
+_warn_about_environment()

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import operator
+import os
+import warnings
 from typing import TYPE_CHECKING, Any
 
 from . import _core
@@ -20,9 +22,21 @@ __all__ = [
     "set_memory_limit",
     "set_num_threads",
     "show_config",
+    "warn_about_environment",
 ]
 
 MAX_THREADS = 65535
+
+
+def warn_about_environment() -> None:
+    """Warn if ``OMP_NUM_THREADS`` is not a positive integer or a list of positive integers."""
+    if not _core.omp_num_threads_is_valid():
+        warnings.warn(
+            "OMP_NUM_THREADS must be a positive integer or a list of positive integers, "
+            f"got {shown(os.environ.get('OMP_NUM_THREADS'))}: pointwise ignores it",
+            RuntimeWarning,
+            stacklevel=3,  # the import of pointwise
+        )
 
 
 def _checked_threads(n: int) -> int:
@@ -85,6 +99,9 @@ def get_num_threads() -> int:
     -----
     A call uses fewer threads in three cases: a threadpoolctl limit is in force, more threads would not make the call
     faster, or other processes keep the CPUs busy.
+
+    ``OMP_NUM_THREADS`` is read when the package is imported. If it is not a positive integer, or a list of positive
+    integers, it is ignored and the import gives a RuntimeWarning.
 
     Examples
     --------
@@ -216,7 +233,8 @@ def isa() -> str:
 
     Notes
     -----
-    The environment variable ``POINTWISE_ISA`` selects an instruction set. It is read when the package is imported.
+    The environment variable ``POINTWISE_ISA`` selects an instruction set, in upper or lower case. It is read when the
+    package is imported.
 
     Examples
     --------

@@ -395,12 +395,38 @@ assert "3 of 3 thread(s)" in text, text
     python(script, OMP_NUM_THREADS=None)
 
 
-@pytest.mark.parametrize(("value", "threads"), [("3", 3), ("3,2", 3), ("3 ", 3)])
+@pytest.mark.parametrize(("value", "threads"), [("3", 3), ("3,2", 3), ("3 ", 3), ("3 , 2", 3), ("+3", 3)])
 def test_omp_num_threads_is_read_as_openmp_does(python, value, threads):
     assert python("import pointwise; print(pointwise.get_num_threads())", OMP_NUM_THREADS=value) == str(threads)
 
 
-@pytest.mark.parametrize("value", ["", "0", "-1", "3abc", "many"])
-def test_an_omp_num_threads_that_is_no_number_counts_for_nothing(python, value):
-    script = "import os, pointwise; print(pointwise.get_num_threads() <= len(os.sched_getaffinity(0)))"
-    assert python(script, OMP_NUM_THREADS=value) == "True"
+WARNINGS = """
+import os
+import warnings
+
+with warnings.catch_warnings(record=True) as caught:
+    warnings.simplefilter("always")
+    import pointwise as pw
+    pw.get_num_threads()
+    pw.conv(__import__("numpy").ones((1, 2, 3, 4), "f4"), [[1, 2]])
+print(pw.get_num_threads() <= len(os.sched_getaffinity(0)))
+for warning in caught:
+    print(warning.category.__name__, warning.filename, warning.message)
+"""
+
+
+@pytest.mark.parametrize("value", ["0", "-1", "3abc", "many", "2.5", "3,", ",3", "3,0", "3,x", "3 4", "3,,4"])
+def test_a_wrong_omp_num_threads_is_ignored_with_a_warning(python, value):
+    few, *warned = python(WARNINGS, OMP_NUM_THREADS=value).splitlines()
+    assert few == "True"
+    message = "OMP_NUM_THREADS must be a positive integer or a list of positive integers, got "
+    assert warned == [f"RuntimeWarning <string> {message}{value!r}: pointwise ignores it"]
+
+
+@pytest.mark.parametrize("value", [None, "", " ", "1", "1,1", " 1 , 2 ", "100000", "1" * 30])
+def test_a_right_omp_num_threads_gives_no_warning(python, value):
+    assert len(python(WARNINGS, OMP_NUM_THREADS=value).splitlines()) == 1
+
+
+def test_a_large_omp_num_threads(python):
+    assert python("import pointwise; print(pointwise.get_num_threads())", OMP_NUM_THREADS="100000") == "65535"

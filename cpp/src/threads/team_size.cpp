@@ -8,6 +8,7 @@
 #include <atomic>
 #include <climits>
 #include <cstdlib>
+#include <cstring>
 #include <fstream>
 #include <memory>
 #include <new>
@@ -22,20 +23,14 @@
 namespace pointwise {
 namespace {
 
-// Returns the first number of OMP_NUM_THREADS (4 for "4" and for "4,2"), or 0.
-int omp_num_threads_variable() {
-  const char* text = std::getenv("OMP_NUM_THREADS");
-  if (text == nullptr) return 0;
-  char* end;
-  const long n = std::strtol(text, &end, 10);
-  const bool ends = *end == '\0' || *end == ',' || *end == ' ';
-  return ends && n > 0 && n < 1 << 16 ? static_cast<int>(n) : 0;
-}
+// Returns true if there is no text, or only blanks.
+bool is_blank(const char* text) { return text == nullptr || text[std::strspn(text, " \t")] == '\0'; }
 
 // OMP_NUM_THREADS, and the number of threads that OpenMP starts with. They are read when the library is loaded, because
 // OpenMP reads the variable then, too. If OpenMP's limit differs from this number, the program has set it. A limit that
 // equals this number cannot be distinguished from no limit.
-const int variable_at_start = omp_num_threads_variable();
+const bool variable_is_blank = is_blank(std::getenv("OMP_NUM_THREADS"));
+const int variable_at_start = first_thread_count(std::getenv("OMP_NUM_THREADS"));
 const int openmp_at_start = openmp_threads_at_start(omp_get_num_procs());
 
 int affinity_count() {
@@ -107,6 +102,22 @@ int try_threads(int wanted) {
 }
 
 }  // namespace
+
+int first_thread_count(const char* text) {
+  if (is_blank(text)) return 0;
+  long first = 0;
+  for (;; ++text) {
+    char* end;
+    const long n = std::strtol(text, &end, 10);  // skips blanks before the number
+    if (end == text || n < 1) return 0;
+    if (first == 0) first = n;
+    text = end + std::strspn(end, " \t");
+    if (*text == '\0') return static_cast<int>(std::min(first, 65535L));
+    if (*text != ',') return 0;
+  }
+}
+
+bool omp_num_threads_is_valid() { return variable_is_blank || variable_at_start > 0; }
 
 const int most_threads = std::max(64, 4 * omp_get_num_procs());
 

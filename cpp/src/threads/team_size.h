@@ -5,6 +5,13 @@ namespace pointwise {
 
 struct OpenMPRuntime;
 
+// Returns the first number of a text like OMP_NUM_THREADS: 4 for "4" and for "4,2". Numbers above 65535 count as 65535.
+// Returns 0 if the text is null or blank, or is not a list of positive integers.
+int first_thread_count(const char* text);
+
+// Returns false if OMP_NUM_THREADS, read when the library was loaded, is neither blank nor a list of positive integers.
+bool omp_num_threads_is_valid();
+
 // Caps the requested team size by most_threads, and by a limit that threadpoolctl or omp_set_num_threads has set.
 // Returns 1 inside a parallel region of OpenMP, and in a forked child.
 //
