@@ -18,7 +18,7 @@ SUMMARY = "count parameters, multiply-adds and bytes of a convolution"
 EXAMPLE = """\
 examples: pointwise cost 1x32x10x10 16
           pointwise cost 1x192x28x28 16 --then 5x5 --out 32"""
-DTYPES = ("float32", "float64", "float16", "bfloat16")
+DTYPES = ("float32", "float64")
 
 
 def register(commands: Commands) -> None:
