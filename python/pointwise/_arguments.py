@@ -239,13 +239,21 @@ def check_overlap(
     bias: NDArray[Any] | None,
     input_scale: NDArray[Any] | None,
 ) -> None:
-    """Check that `out` overlaps no other argument, and that each index has its own element. `out` may be `residual`."""
+    """Check that `out` shares no element with another argument, and that each index of `out` has its own element.
+
+    `out` and `residual` may be the same array.
+    """
     out = np.ndarray.view(out, np.ndarray)
     residual = None if residual is None else np.ndarray.view(residual, np.ndarray)
     if _overlaps_itself(out):
-        raise ValueError(f"out must have one element for each index, got overlapping strides {out.strides}")
+        got = f"strides {out.strides}, with which elements overlap"
+        raise ValueError(
+            f"out must have its own element for each index, got {got}: pass numpy.empty(out.shape, out.dtype)"
+        )
     if residual is not None and not _same_place(out, residual) and np.shares_memory(out, residual):
-        raise ValueError("out must be residual itself or share no element with it, got a partial overlap")
+        raise ValueError(
+            "out must be residual itself or share no element with residual, got a partial overlap: pass residual.copy()"
+        )
     for name, other in (("x", x), ("weight", weight), ("bias", bias), ("input_scale", input_scale)):
         if other is not None and np.shares_memory(out, other):
-            raise ValueError(f"out must share no element with {name}, got overlapping arrays")
+            raise ValueError(f"out must share no element with {name}, got overlapping arrays: pass {name}.copy()")

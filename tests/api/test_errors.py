@@ -422,7 +422,9 @@ def check_junk(call, x, weight, bias=None, **keywords):
     weight = weight.reshape(weight.shape[:2])
     bias = None if bias is None else np.asarray(bias)
     value, bound = reference.exact(x, weight, bias, residual=kept, **keywords)
-    assert y.dtype == x.dtype
+    assert (y.dtype, y.shape) == (x.dtype, value.shape)
+    if activation not in (None, "relu"):  # the bound holds before other activations
+        return
     with np.errstate(invalid="ignore"):
         special = ~np.isfinite(value)
     value, bound, y = (np.where(special, 0, a) for a in (value, bound, y))
@@ -530,3 +532,49 @@ def test_cost_takes_no_array_for_bias():
 def test_num_threads_refuses_before_the_block():
     with pytest.raises(ValueError, match="n must be from 1"):
         pw.num_threads(0)
+
+
+@pytest.mark.parametrize(
+    ("x_shape", "weight_shape", "layout", "groups", "end"),
+    [
+        ((1, 5, 2, 3), (4, 6), "NCHW", 1, r" for weight shape \(4, 6\)"),
+        ((1, 5, 2, 3), (4, 6, 1, 1), "NCHW", 1, r" for weight shape \(4, 6\)"),
+        ((1, 5, 2, 3), (4, 3), "NCHW", 2, r" for weight shape \(4, 3\) and groups 2"),
+        ((1, 4, 2, 3), (4, 3), "NCHW", 2, r" for weight shape \(4, 3\) and groups 2"),
+        ((2, 3, 4), (4, 6), "HWC", 1, r".* transposed: pass weight\.swapaxes\(0, 1\)"),
+        ((1, 4, 2, 3), (4, 6, 1, 1), "NCHW", 1, r".* transposed: pass weight\.swapaxes\(0, 1\)"),
+        ((5, 6, 3), (3, 4), "HWC", 1, r".* an affine matrix: pass weight\[:, :3\] and bias=weight\[:, 3\]"),
+        ((4,), (4, 5), "C", 1, r".* an affine matrix: pass weight\[:, :4\] and bias=weight\[:, 4\]"),
+        ((5,), (5, 6), "C", 1, r".* transposed: pass weight\.swapaxes\(0, 1\)"),
+        ((3, 5), (3, 3), "WC", 1, r" for weight shape \(3, 3\)"),
+    ],
+)
+def test_channels_that_do_not_fit_the_weight(x_shape, weight_shape, layout, groups, end):
+    x, weight = np.ones(x_shape, F), np.ones(weight_shape, F)
+    c_in = weight_shape[1] * groups
+    got = str(x_shape).replace("(", r"\(").replace(")", r"\)")
+    message = rf"^x must have {c_in} channels \(axis {layout.index('C')} of {layout}\), got shape {got}{end}$"
+    for call in (
+        lambda: pw.conv(x, weight, layout=layout, groups=groups),
+        lambda: pw.Conv(weight, layout=layout, groups=groups)(x),
+        lambda: pw.Chain([pw.Conv(weight, layout=layout, groups=groups)])(x),
+    ):
+        with pytest.raises(ValueError, match=message):
+            call()
+
+
+def test_the_remedies_of_messages_work():
+    weight = np.arange(24, dtype=F).reshape(4, 6, 1, 1)
+    x = np.ones((1, 4, 2, 3), F)
+    assert pw.conv(x, weight.swapaxes(0, 1)).shape == (1, 6, 2, 3)
+    affine, pixel = np.arange(12, dtype=F).reshape(3, 4), np.array([1, 2, 3], F)
+    expected = affine @ np.append(pixel, F(1))
+    np.testing.assert_array_equal(pw.conv(pixel, affine[:, :3], bias=affine[:, 3], layout="C"), expected)
+
+
+def test_a_bias_that_fits_only_a_transposed_weight():
+    message = r"^bias must have shape \(4,\), got \(6,\) for weight shape \(4, 6\); .* transposed: pass weight\."
+    with pytest.raises(ValueError, match=message):
+        pw.conv(x0, w0, np.ones(6, F))
+    with pytest.raises(ValueError, match=r"^bias must have shape \(4,\), got \(5,\) for weight shape \(4, 6\)$"):
+        pw.Conv(w0, np.ones(5, F))

@@ -166,7 +166,7 @@ TYPED_TEST(Bounds, NothingOutsideIsTouched) {
     SCOPED_TRACE("round " + std::to_string(round) + ": " + p.text());
     const auto number = [&] { return small_integer<T>(random); };
     const auto lies = [&](bool read_only) { return random.one_in(3) ? Lies{} : random_lies(random, read_only); };
-    const Shape output = validate_src(p.src, layout, window, p.inputs * p.options.groups, p.c_out);
+    const Shape output = validate_src(p.src, layout, window, p.inputs * p.options.groups, p.c_out, p.options.groups);
     const Array<T> weights = make_array<T>({p.c_out, p.inputs}, lies(true), random, number);
     const Array<T> bias = make_array<T>({p.c_out}, lies(true), random, number);
     const Array<T> src = make_array<T>(p.src, lies(true), random, number);

@@ -45,7 +45,7 @@ TEST(Lowering, BoxesCoverEveryPixelOnce) {
     SCOPED_TRACE("round " + std::to_string(round) + ": " + p.text());
     const Layout& layout = pointwise::parse_layout(p.options.layout);
     const Window window = validate_window(p.options, layout);
-    const Shape output = validate_src(p.src, layout, window, p.inputs * p.options.groups, p.c_out);
+    const Shape output = validate_src(p.src, layout, window, p.inputs * p.options.groups, p.c_out, p.options.groups);
     const auto number = [] { return 0.0f; };
     const Array<float> src = make_array<float>(p.src, random_lies(random, true), random, number);
     const Array<float> dst = make_array<float>(output, random_lies(random, false), random, number);

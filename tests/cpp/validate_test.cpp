@@ -143,13 +143,19 @@ TEST(Errors, SayWhatWasExpectedAndWhatCame) {
                make({4, 3, 1}, nothing));
 
   const View weights = view({4, 3}), long_bias = view({5});
-  expect_error(Argument::bias, "bias must have shape (4,), got (5,)", [&] { Layer(weights, &long_bias, Options()); });
+  expect_error(Argument::bias, "bias must have shape (4,), got (5,) for weight shape (4, 3)",
+               [&] { Layer(weights, &long_bias, Options()); });
 
   const Layer layer(weights, nullptr, Options());
   expect_error(Argument::src, "src must have the 4 axes of layout NCHW, got shape (1, 3, 5)",
                [&] { layer.output_shape({1, 3, 5}); });
-  expect_error(Argument::src, "src must have 3 channels (axis 1 of NCHW), got shape (1, 2, 5, 5)",
+  expect_error(Argument::src,
+               "src must have 3 channels (axis 1 of NCHW), got shape (1, 2, 5, 5) for weight shape (4, 3)",
                [&] { layer.output_shape({1, 2, 5, 5}); });
+  expect_error(Argument::src,
+               "src must have 3 channels (axis 1 of NCHW), got shape (1, 4, 5, 5) for weight shape (4, 3); the weight "
+               "seems to be transposed: pass weight.swapaxes(0, 1)",
+               [&] { layer.output_shape({1, 4, 5, 5}); });
   expect_error(Argument::src, "src must have no negative size, got shape (1, 3, -5, 5)",
                [&] { layer.output_shape({1, 3, -5, 5}); });
 

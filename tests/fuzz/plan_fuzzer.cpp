@@ -243,7 +243,7 @@ void plans(Bytes& bytes) {
   const pointwise_tests::Problem p = problem_of(bytes, 3000, 5000);
   const Layout& layout = layout_of(p.options);
   const Window window = validate_window(p.options, layout);
-  const Shape output = validate_src(p.src, layout, window, p.inputs * p.options.groups, p.c_out);
+  const Shape output = validate_src(p.src, layout, window, p.inputs * p.options.groups, p.c_out, p.options.groups);
   const DType dtype = p.options.dtype;
   // Integer dtypes of x go with float32. The sizes select the dtype, so that the corpus keeps its meaning.
   const int drawn = static_cast<int>((p.c_out + p.inputs) % type_count);

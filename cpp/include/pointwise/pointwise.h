@@ -261,7 +261,8 @@ class Chain {
 };
 
 // Returns the instruction set in use: "portable", "avx2" or "avx512". The environment variable POINTWISE_ISA, read
-// once, overrides the choice. Throws std::runtime_error if its value is unknown or not supported by this CPU.
+// once, overrides the choice. The case of its letters does not matter. Throws std::runtime_error if its value is
+// unknown or not supported by this CPU.
 std::string isa();
 // Returns the instruction sets that this build has and this CPU supports, the best first.
 std::vector<std::string> supported_isas();

@@ -26,7 +26,7 @@ Cost cost(const Shape& src_shape, int64_t c_out, const Options& options, bool ha
   validate_groups(options.groups, c_out);
   const int64_t c_in = src_shape.rank == layout.rank ? src_shape[layout.channels] : 0;
   Cost cost;
-  cost.output_shape = validate_src(src_shape, layout, window, c_in, c_out);
+  cost.output_shape = validate_src(src_shape, layout, window, c_in, c_out, options.groups);
   if (c_in % options.groups != 0)
     throw Error(Argument::groups,
                 "must divide the " + std::to_string(c_in) + " input channels, got " + std::to_string(options.groups));

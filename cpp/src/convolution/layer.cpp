@@ -26,7 +26,7 @@ Layer::Impl::Impl(const View& weights_view, const View* bias, const Options& giv
   if (bias) validate_dtype(Argument::bias, *bias, given.dtype);
   validate_bytes(Argument::weights, weights_view.shape, given.dtype);
   validate_activation(given.activation, given.dtype);
-  if (bias) validate_shape(Argument::bias, bias->shape, {c_out});
+  if (bias) validate_bias(bias->shape, weights_view.shape, given.groups);
   weights = borrowed ? borrow_weights(weights_view, bias, options) : pack_weights(weights_view, bias, options);
 }
 
@@ -135,7 +135,7 @@ int64_t Layer::c_out() const { return impl_->c_out; }
 bool Layer::has_bias() const { return impl_->has_bias; }
 
 Shape Layer::output_shape(const Shape& src_shape) const {
-  return validate_src(src_shape, impl_->layout, impl_->window, impl_->c_in, impl_->c_out);
+  return validate_src(src_shape, impl_->layout, impl_->window, impl_->c_in, impl_->c_out, impl_->options.groups);
 }
 
 void Layer::operator()(const View& src, const View& dst, const View* residual, int threads,

@@ -67,6 +67,26 @@ std::array<int64_t, max_spatial> per_axis(Argument argument, const std::vector<i
   return result;
 }
 
+// Describes the weights in the message about an array that does not fit them.
+std::string weights_text(const Shape& weights, int64_t groups) {
+  return " for weight shape " + to_string(weights) + (groups == 1 ? "" : " and groups " + std::to_string(groups));
+}
+
+// Ends of messages. The remedy is Python code.
+constexpr const char* transposed = "; the weight seems to be transposed: pass weight.swapaxes(0, 1)";
+
+// Returns the end of the message about src with `channels` channels, which do not fit the weights. The end names the
+// mistake if the shapes suggest one. A transform of colours may come with an additional column, which is a bias.
+std::string channels_remedy(int64_t channels, const Shape& weights, int64_t groups) {
+  constexpr int64_t most_colours = 4;
+  if (groups != 1 || weights[0] != channels) return "";
+  if (channels >= 2 && channels <= most_colours && weights[1] == channels + 1) {
+    const std::string c = std::to_string(channels);
+    return "; the weight seems to be an affine matrix: pass weight[:, :" + c + "] and bias=weight[:, " + c + "]";
+  }
+  return transposed;
+}
+
 }  // namespace
 
 Error::Error(Argument argument, const std::string& detail)
@@ -168,16 +188,20 @@ int64_t output_size(int64_t size, int64_t stride, int64_t padding) {
   return padded == 0 ? 0 : (padded - 1) / stride + 1;
 }
 
-Shape validate_src(const Shape& src_shape, const Layout& layout, const Window& window, int64_t c_in, int64_t c_out) {
+Shape validate_src(const Shape& src_shape, const Layout& layout, const Window& window, int64_t c_in, int64_t c_out,
+                   int64_t groups) {
   if (src_shape.rank != layout.rank)
     throw Error(Argument::src, "must have the " + std::to_string(layout.rank) + " axes of layout " + layout.name +
                                    ", got shape " + to_string(src_shape));
   for (int i = 0; i < src_shape.rank; ++i)
     if (src_shape[i] < 0) throw Error(Argument::src, "must have no negative size, got shape " + to_string(src_shape));
-  if (src_shape[layout.channels] != c_in)
+  if (const int64_t channels = src_shape[layout.channels]; channels != c_in) {
+    const Shape weights{c_out, c_in / groups};
     throw Error(Argument::src, "must have " + std::to_string(c_in) + " channels (axis " +
                                    std::to_string(layout.channels) + " of " + layout.name + "), got shape " +
-                                   to_string(src_shape));
+                                   to_string(src_shape) + weights_text(weights, groups) +
+                                   channels_remedy(channels, weights, groups));
+  }
   Shape shape = src_shape;
   shape[layout.channels] = c_out;
   for (int i = 0; i < layout.spatial; ++i) {
@@ -196,6 +220,13 @@ void validate_bytes(Argument argument, const Shape& shape, DType dtype) {
 
 void throw_dtype(Argument argument, const View& array, DType expected) {
   throw Error(argument, std::string("must have dtype ") + info(expected).name + ", got " + info(array.dtype).name);
+}
+
+void validate_bias(const Shape& bias, const Shape& weights, int64_t groups) {
+  if (bias == Shape{weights[0]}) return;
+  const bool of_columns = groups == 1 && bias == Shape{weights[1]};
+  throw Error(Argument::bias, "must have shape " + to_string(Shape{weights[0]}) + ", got " + to_string(bias) +
+                                  weights_text(weights, groups) + (of_columns ? transposed : ""));
 }
 
 void validate_shape(Argument argument, const Shape& shape, const Shape& expected) {

@@ -43,8 +43,10 @@ struct Inside {
 };
 Inside inside(int64_t size, int64_t stride, int64_t padding);
 
-// Returns the shape of dst for a src of this shape. Throws Error if the shape of src is wrong.
-Shape validate_src(const Shape& src_shape, const Layout& layout, const Window& window, int64_t c_in, int64_t c_out);
+// Returns the shape of dst for a src of this shape. Throws Error if the shape of src is wrong. c_in and c_out are the
+// channels of all groups.
+Shape validate_src(const Shape& src_shape, const Layout& layout, const Window& window, int64_t c_in, int64_t c_out,
+                   int64_t groups);
 
 // Throws Error unless the size of the array in bytes fits int64. As in NumPy, axes of length 0 do not count. After this
 // check, no product of its sizes overflows, even if the array repeats its elements.
@@ -60,6 +62,9 @@ inline void validate_src_dtype(const View& src, DType layer) {
   if (src.dtype != layer && (info(src.dtype).floating || info(src.dtype).sum != layer))
     throw_dtype(Argument::src, src, layer);
 }
+
+// Throws Error unless the bias has one number for each output channel.
+void validate_bias(const Shape& bias, const Shape& weights, int64_t groups);
 
 // Throws Error unless an array has the expected shape.
 void validate_shape(Argument argument, const Shape& shape, const Shape& expected);
