@@ -225,7 +225,8 @@ View weight_view(PyArrayObject* array) {
   for (int i = 2; i < PyArray_NDIM(array); ++i) ones = ones && PyArray_DIM(array, i) == 1;
   if (!ones)
     raise(PyExc_ValueError,
-          "weight must have shape (output channels, input channels / groups), further axes of length 1, got " +
+          "weight must have shape (output channels, input channels / groups), and further axes must have length 1, "
+          "got " +
               shape_text(array));
   View view;
   copy_axes(array, 2, &view);

@@ -140,8 +140,8 @@ def _converted(obj: Any, name: str) -> NDArray[Any]:
 def _plain(obj: Any, name: str) -> NDArray[Any]:
     """Convert an object to a base-class array in native byte order.
 
-    The extension reads the result as a C structure. So this function looks at the type, not at `__class__`, which an
-    object can fake. The function calls methods of ndarray, because a subclass can override them.
+    The extension reads the result as a C structure. So this function looks at the type, because an object can fake
+    `__class__`. It calls methods of ndarray itself, because a subclass can override methods.
     """
     kind: type = type(obj)
     if issubclass(kind, np.ma.MaskedArray):
@@ -182,7 +182,7 @@ def _check_dtype(dtype: np.dtype[Any], name: str, built: str = " or ".join(BUILT
 
 
 def as_source(obj: Any, name: str) -> NDArray[Any]:
-    """Convert x to a plain array. Its dtype must be float32, float64 or an integer of 8 or 16 bits."""
+    """Convert x to a plain array. The dtype must be float32, float64 or an integer of 8 or 16 bits."""
     array = _plain(obj, name)
     if array.dtype.name not in INTEGERS:
         _check_dtype(array.dtype, name, "float32, float64 or an integer of 8 or 16 bits")
@@ -190,7 +190,7 @@ def as_source(obj: Any, name: str) -> NDArray[Any]:
 
 
 def as_parameter(obj: Any, dtype: DTypeLike, name: str) -> NDArray[Any]:
-    """Convert a weight, bias or input_scale to a plain array, cast to `dtype` by the rule "same_kind"."""
+    """Convert a weight, bias or input_scale to a plain array of `dtype`, by the casting rule "same_kind"."""
     array = _plain(obj, name)
     dtype = np.dtype(dtype)
     if not np.can_cast(array.dtype, dtype, "same_kind"):
@@ -200,7 +200,7 @@ def as_parameter(obj: Any, dtype: DTypeLike, name: str) -> NDArray[Any]:
 
 
 def as_weight(obj: ArrayLike, dtype: DTypeLike | None) -> tuple[NDArray[Any], str]:
-    """Return the weight of a layer, not cast yet, and the dtype of the layer: `dtype`, or the weight's if None."""
+    """Return the weight of a layer before the cast, and the layer's dtype: `dtype`, or the weight's dtype if None."""
     if dtype is None:
         array = _plain(obj, "weight")
         _check_dtype(array.dtype, "weight")
@@ -224,7 +224,7 @@ def _same_place(a: NDArray[Any], b: NDArray[Any]) -> bool:
 
 
 def _overlaps_itself(a: NDArray[Any]) -> bool:
-    """Return True if two indices refer to one element. On each axis, the first slice is compared with the rest."""
+    """Return True if two indices refer to one element. Compare the first slice of each axis with its other slices."""
     return any(
         np.shares_memory(a[(slice(None),) * axis + (slice(0, 1),)], a[(slice(None),) * axis + (slice(1, None),)])
         for axis in range(a.ndim)

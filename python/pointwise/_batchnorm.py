@@ -30,7 +30,7 @@ def fold_batchnorm(
 
         y = gamma*(conv(x) - mean)/sqrt(variance + eps) + beta
 
-    Folding works for every layout, stride, padding and number of groups. A residual is added after the normalization
+    Folding works for all layouts, strides, paddings and numbers of groups. A residual is added after the normalization
     and before the activation.
 
     Parameters
@@ -132,7 +132,7 @@ def _fold(
     w = as_parameter(given, "float64", "weight")
     if w.ndim < 2 or any(size != 1 for size in w.shape[2:]):
         raise ValueError(
-            "weight must have shape (output channels, input channels / groups), further axes of length 1, "
+            "weight must have shape (output channels, input channels / groups), and further axes must have length 1, "
             f"got {w.shape}"
         )
     c_out = w.shape[0]

@@ -26,8 +26,8 @@ class Chain(_core.Chain):
     Parameters
     ----------
     layers : iterable of Conv
-        At least one layer. Each layer reads as many channels as the layer before it writes. All layers have the same
-        layout and dtype, and no padding. The first may have any stride, the others have stride 1.
+        At least one layer. The output channels of a layer are the input channels of the next layer. All layers have the
+        same layout and dtype, and no padding. The first layer may have any stride. All other layers have stride 1.
 
     Raises
     ------
@@ -43,7 +43,7 @@ class Chain(_core.Chain):
     Notes
     -----
     A strip of pixels goes through all layers while it is in the cache. So a chain does not write the arrays between
-    layers to memory. These arrays are often the widest.
+    layers to memory. These arrays often have the most channels.
 
     Each layer has its own activation. `residual` is added before the activation of the last layer.
 

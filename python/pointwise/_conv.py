@@ -63,7 +63,7 @@ def conv(
     layout : str
         Names of the axes of `x`: NCHW, NHWC, NCW, NWC, NCDHW, NDHWC, NC, CHW, HWC, CW, WC, CDHW, DHWC or C.
     stride : int or sequence of int
-        Distance in pixels of `x` between neighbouring output pixels, at least 1. An integer applies to all spatial
+        Distance between neighbouring output pixels, in pixels of `x`, at least 1. An integer applies to all spatial
         axes. A sequence has one integer for each spatial axis.
     padding : int or sequence of int
         Pixels added at both ends of each spatial axis, at least 0. An integer or a sequence, as for `stride`.
@@ -321,7 +321,7 @@ class Conv(_core.Layer):
         Returns
         -------
         Conv
-            New layer. A subclass on which the method is called returns a layer of that subclass.
+            New layer. If the method is called on a subclass, the layer is an instance of that subclass.
 
         Raises
         ------
@@ -365,7 +365,7 @@ class Conv(_core.Layer):
         Returns
         -------
         str
-            Lines of text: the chosen kernel, its blocking and threads, and why the other kernels are not chosen.
+            Lines of text: the chosen kernel, its blocking and threads, and the reasons against the other kernels.
 
         Raises
         ------
