@@ -191,8 +191,8 @@ class Layer {
   // Packs weights of shape (c_out, c_in / groups). bias has shape (c_out) or is null. Copies both arrays. Throws Error
   // if the arguments do not fit each other.
   Layer(const View& weights, const View* bias, const Options& options);
-  // Makes a layer for a single call. The layer does not copy or pack `weights`; the call packs them if it needs packed
-  // weights. So the array must outlive the layer and must not change. bias is copied.
+  // Makes a layer for a single call. The layer neither copies nor packs `weights`. The call packs them if it needs
+  // packed weights. So the array must outlive the layer and must not change. bias is copied.
   static Layer borrowing(const View& weights, const View* bias, const Options& options);
   ~Layer();
   Layer(Layer&&) noexcept;
@@ -215,8 +215,8 @@ class Layer {
   // `residual` may be the same view as dst. Otherwise the caller must ensure that dst shares no element with another
   // array. Two indices of dst must never refer to the same element.
   //
-  // Throws Error for arrays that do not fit the layer. Throws std::bad_alloc if memory is short. In both cases dst is
-  // unchanged.
+  // Throws Error for arrays that do not fit the layer. Throws std::bad_alloc if there is not enough memory. In both
+  // cases dst is unchanged.
   void operator()(const View& src, const View& dst, const View* residual = nullptr, int threads = 0,
                   const View* input_scale = nullptr) const;
 
@@ -242,7 +242,7 @@ class Layer {
 // one by one.
 class Chain {
  public:
-  // Takes at least one layer. All layers have the layout and dtype of the first, and no padding. Only the first
+  // Takes at least one layer. All layers have the layout and dtype of the first layer, and no padding. Only the first
   // layer may have a stride other than 1. The layers must outlive the chain. Throws Error for layers that do not form a
   // chain.
   explicit Chain(std::vector<const Layer*> layers);

@@ -36,8 +36,8 @@ int64_t validate_weights(const Shape& weights, int64_t groups);
 // Returns the output size along one axis: floor((size + 2 padding - 1) / stride) + 1, or 0 if size + 2 padding is 0.
 int64_t output_size(int64_t size, int64_t stride, int64_t padding);
 
-// The output positions along one axis that read the image: `count` of them, from `begin` on. The first reads source
-// position `source`, and each following position reads one stride further.
+// The output positions along one axis that read the image: `count` of them, from `begin` on. The first position reads
+// source position `source`. Each following position reads one stride further.
 struct Inside {
   int64_t begin, count, source;
 };
@@ -57,7 +57,8 @@ void validate_bytes(Argument argument, const Shape& shape, DType dtype);
 inline void validate_dtype(Argument argument, const View& array, DType expected) {
   if (array.dtype != expected) throw_dtype(argument, array, expected);
 }
-// Throws Error unless a layer of dtype `layer` takes src: src has the same dtype or, for float32, an integer dtype.
+// Throws Error unless a layer of dtype `layer` accepts src: src must have the same dtype or, for float32, an integer
+// dtype.
 inline void validate_src_dtype(const View& src, DType layer) {
   if (src.dtype != layer && (info(src.dtype).floating || info(src.dtype).sum != layer))
     throw_dtype(Argument::src, src, layer);

@@ -2,8 +2,8 @@
 //
 //     sum -> before(): add the residual -> activation -> after(): max(floor, value) -> store() of the place
 //
-// The bias is not a step, because every sum begins with the bias. Further steps would belong into these functions: a
-// multiplier per channel into before(), a zero point into after(), a conversion to another type into store().
+// The bias is not a step, because every sum begins with the bias. New steps belong in these functions: a multiplier per
+// channel in before(), a zero point in after(), a conversion to another type in store().
 //
 // A place is the destination of the rows of a tile. A place consists of a RowLayout, y, residual and rows, and has
 //     own_rows()         returns y if an activation may store the rows itself, else null

@@ -1,7 +1,7 @@
 // Pixel rows for products whose last vector of output channels is at most half full. With 16 lanes, examples are 1 to
 // 8, 24, 40 and 72 output channels.
 //
-// For each of its pixels, one tile computes 0, 1 or 2 whole vectors of output channels and a half vector. For 24
+// A tile computes, for each of its pixels, 0, 1 or 2 whole vectors of output channels and a half vector. For 24
 // channels:
 //
 //                 vector of channels     half vector

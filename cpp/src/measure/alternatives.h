@@ -1,5 +1,5 @@
-// The alternatives for the product of a layer. Only measurements and tests use them, to compare them with the choice of
-// the cost model.
+// The alternatives for the product of a layer. Only measurements and tests use this file. They compare the alternatives
+// with the choice of the cost model.
 #pragma once
 
 #include <string>
@@ -16,8 +16,8 @@ struct Alternative {
   Plan plan;
 };
 
-// Returns the choice, then the other alternatives in the order of candidates(). Returns nothing if the result is empty.
-// All alternatives are for C-contiguous arrays, one thread and no residual.
+// Returns the choice, then the other alternatives in the order of candidates(). Returns an empty vector if dst has no
+// elements. All alternatives are for C-contiguous arrays, one thread and no residual.
 std::vector<Alternative> ways_to_run(const Layer& layer, const Shape& src_shape);
 
 // Runs the alternatives of a layer.

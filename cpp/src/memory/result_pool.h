@@ -2,8 +2,8 @@
 // A layer of 16 -> 96 channels at 8x112x112 takes 3.3 ms with new memory, and 1.5 ms with recycled memory (Zen 5, one
 // thread).
 //
-// The pool keeps idle buffers up to a limit in bytes. It hands out the buffer that was used last. When the limit is
-// exceeded, the pool gives the buffers that have been idle longest back to the system.
+// The pool keeps idle buffers up to a limit in bytes. It hands out the buffer that was used last. If the idle buffers
+// exceed the limit, the pool frees the buffers that have been idle longest.
 //
 // A fork is safe, because no thread waits for the lock of the pool. A thread that does not get the lock uses the
 // system's allocator instead. If another thread holds the lock at a fork, the lock stays locked in the child. So the
@@ -19,8 +19,8 @@ struct Buffer {
   int64_t capacity = 0;  // at least the bytes that were requested
 };
 
-// Smallest result, in bytes, that uses the pool. For smaller results the system's allocator is as fast. A buffer of the
-// pool begins at a cache line. An array that NumPy allocates may begin elsewhere.
+// Smallest result, in bytes, that uses the pool. For smaller results the system's allocator is equally fast. A buffer
+// of the pool begins at a cache line. An array that NumPy allocates may begin elsewhere.
 constexpr int64_t least_pooled = int64_t{16} << 10;
 
 // Returns a 64-byte aligned buffer from the pool or from the system. If the system has no memory, gives idle buffers

@@ -60,7 +60,8 @@ struct Parts {
   int64_t largest() const { return count == 1 ? total : ceil_div(units(), count) * unit; }
 };
 
-// Returns the fewest parts of at most `most` numbers each. `most` is a multiple of `unit`, or at least `total`.
+// Divides `total` numbers into the fewest parts of at most `most` numbers. `most` is a multiple of `unit`, or at least
+// `total`.
 inline Parts fewest_parts(int64_t total, int64_t unit, int64_t most) {
   return {total, unit, total <= most ? 1 : ceil_div(ceil_div(total, unit), most / unit)};
 }
@@ -71,7 +72,7 @@ struct Blocking {
   bool even;       // pixels are evenly spaced in dst and residual
   Packing packing;
   int64_t images, n;         // numbers of images and of pixels per image
-  Parts n_parts, m_parts;    // a piece is one part of the pixels and one of the output channels
+  Parts n_parts, m_parts;    // a piece is one part of the pixels and one part of the output channels
   int64_t n_block, m_block;  // maximum numbers of pixels and of output channels in a kernel call
   int64_t k_block;           // maximum number of input channels in a kernel call
   int64_t pieces;
@@ -98,9 +99,9 @@ std::vector<Candidate> candidates(const Work& work, const KernelRows& rows);
 Blocking choose_blocking(const Work& work, const KernelRows& rows);
 
 // Returns a distance between rows: at least `bytes`, a multiple of 64 but not of 1024. Rows that are a multiple of 1024
-// bytes apart would share few sets of L1.
+// bytes apart would compete for few sets of L1.
 ptrdiff_t padded_row(int64_t bytes);
 
-// Returns the number of threads worth using for this many cycles and pieces, at most `threads`.
+// Returns the number of threads that are useful for this many cycles and pieces, at most `threads`.
 int team_size(const Machine& machine, double cycles, int64_t pieces, int threads);
 }  // namespace pointwise

@@ -8,11 +8,10 @@ namespace pointwise {
 // Returns the cycles of the tiles of n pixels and m output channels. `indirect` is added for each vector of results.
 double compute_cycles(const Work& work, const KernelRow& row, int64_t n, int64_t m, double indirect);
 
-// Returns the slowdown of a kernel if its pixels are a large power of two bytes apart, because they then share sets of
-// L1.
+// Returns the slowdown factor for pixels that are a large power of two bytes apart. Such pixels share sets of L1.
 double thrash_factor(const Machine& machine, const KernelRow& row, ptrdiff_t x_pixel, int64_t n);
 
-// Returns the slowdown of pixel rows if src is channels first, in place or packed by channels.
+// Returns the slowdown factor of pixel rows for src that is channels first or packed by channels.
 double scattered_factor(const Work& work, const KernelRow& row, bool packed);
 
 // Returns true if a kernel call with k input channels copies the pixels of its tiles.

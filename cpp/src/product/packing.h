@@ -33,7 +33,8 @@ PackedWeights borrow_weights(const View& weights, const View* bias, const Option
 // Returns a packed copy of borrowed weights.
 PackedWeights pack_borrowed(const PackedWeights& borrowed);
 
-// Packs `channels` output channels of borrowed weights, from `channel` of a group on. A panel begins at `channel`.
+// Packs `channels` output channels of borrowed weights, beginning with `channel` of a group. A panel begins at
+// `channel`.
 void pack_panels(const PackedWeights& borrowed, int64_t group, int64_t channel, int64_t channels, char* to);
 
 // Returns the epilogue of an activation. Rounds its parameters in the default floating-point state.

@@ -16,7 +16,7 @@ struct Plan {
   std::array<Blocking, max_boxes> blocking;     // the blocking of each box
   int64_t pieces;                               // number of pieces of all boxes
   std::array<int64_t, max_boxes> piece_cycles;  // predicted cycles of a piece of each box
-  int team;                                     // number of threads worth using
+  int team;                                     // number of threads that are useful
   bool fetch;                                   // src comes from memory, so kernels prefetch it
   bool stream;                                  // non-temporal stores, if dst is aligned for them
   Workspace workspace;                          // the workspace of one thread
@@ -37,7 +37,7 @@ struct Memory {
 // prefetching of src, save time.
 bool goes_past_caches(double bytes);
 
-// Returns the plan that computes each box with the blocking given.
+// Returns the plan that computes each box with the given blocking.
 Plan plan_of(const Product& product, const std::array<Blocking, max_boxes>& blocking, int threads,
              const Memory& memory = {});
 // Returns the plan that the cost model predicts to be the fastest. It may cut the first box in two.

@@ -3,12 +3,12 @@
 // When another process uses a CPU of the team, a thread of the team waits for that CPU for whole time slices. The
 // barrier of an OpenMP region waits for that thread. On average, two threads then take two to three times as long as
 // one. This was measured on Zen 5, with one of 2 CPUs busy, for layers of 100 to 500 us. A late worker does not delay a
-// call (workers.h), but a worker that loses its CPU in the middle of a piece does.
+// call (workers.h). A worker that loses its CPU during a piece delays the call.
 //
 // So calls run alone, on the calling thread, when long waits follow each other closely:
 //
 // - After a long wait, calls run alone for four times as long as the wait.
-// - If another long wait follows, they run alone for at least twice as long as the last time, up to one second.
+// - If another long wait follows, calls run alone for at least twice as long as the last time, up to one second.
 // - A wait is forgotten if teams have worked for at least four times its length since the last long wait. Running alone
 //   would have cost more than this wait.
 #pragma once

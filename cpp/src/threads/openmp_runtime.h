@@ -1,8 +1,8 @@
 // The OpenMP runtime that other libraries of this process use.
 //
 // PyTorch, scikit-learn and MKL load an OpenMP runtime, whose threads spin for milliseconds after each parallel region.
-// Workers would have to share CPUs with these threads. So calls run as regions of that runtime, on the threads that
-// would otherwise spin.
+// Workers would have to share CPUs with these threads. So calls run as regions of that runtime, on its spinning
+// threads.
 //
 // The runtime may be a different copy from the one that pointwise is linked with, because each repaired wheel contains
 // a copy. So its functions are called through pointers.
@@ -28,8 +28,8 @@ struct OpenMPRuntime {
 // null. The object stays valid, and its library stays loaded, until the process ends.
 const OpenMPRuntime* other_openmp();
 
-// Searches the loaded libraries again if one was loaded or unloaded, but at most every 2 ms, then returns
-// other_openmp(). Never waits for another thread. `now` is monotonic_nanoseconds().
+// Returns other_openmp(). Before, searches the loaded libraries again if a library was loaded or unloaded, but at most
+// every 2 ms. Never waits for another thread. `now` is monotonic_nanoseconds().
 const OpenMPRuntime* find_other_openmp(int64_t now);
 
 }  // namespace pointwise

@@ -48,7 +48,7 @@ class Longest {
     longest_ = std::max(longest_, took);
     ++count_;
   }
-  // Returns nanoseconds, given that all pieces together took `all` nanoseconds. Computes in integers, because the
+  // Returns nanoseconds. `all` is the time of all pieces together, in nanoseconds. Computes in integers, because the
   // caller's floating-point state is in force here.
   int64_t longest(int64_t all) const { return nanoseconds(longest_, all); }
   int64_t second(int64_t all) const { return nanoseconds(count_ < 2 ? longest_ : second_, all); }
@@ -76,8 +76,8 @@ struct EvenRuns {
 };
 
 // Calls work(piece, thread) once for every piece below `pieces`, on at most `team` threads, with thread < team. `work`
-// must not throw. first(run, runs) is the first piece of one of `runs` runs, and first(runs, runs) is `pieces`.
-// Each thread computes in a FloatEnvironment of its own, whatever state it was started with.
+// must not throw. If there are `runs` runs, first(run, runs) is the first piece of a run, and first(runs, runs) is
+// `pieces`. Each thread computes in its own FloatEnvironment.
 //
 // Each thread begins with its own run of consecutive pieces. When that run is done, the thread takes pieces of other
 // runs, so a slow core computes fewer pieces. A repeated call finds the same pixels and weights in the cache of the

@@ -7,10 +7,10 @@
 //
 // A call never waits for a late worker. The caller computes all pieces itself if no worker comes, and at the end it
 // waits only for workers that still compute a piece. An OpenMP region, in contrast, begins and ends with all of its
-// threads. So it waits for a whole time slice when another process keeps one of them off its CPU.
+// threads. So it waits for a whole time slice if another process uses the CPU of one of these threads.
 //
-// A worker that has no call watches for the next one for 3 ms, then sleeps. While it watches, it yields its CPU every 2
-// microseconds, because threads of other libraries may need it. For example, OpenBLAS keeps as many threads as there
+// A worker that has no call watches for the next call for 3 ms, then sleeps. While it watches, it yields its CPU every
+// 2 microseconds, because threads of other libraries may need it. For example, OpenBLAS keeps as many threads as there
 // are CPUs.
 #pragma once
 
@@ -20,11 +20,11 @@ namespace pointwise {
 // team - 1. take_part must return when no piece is left. Returns true after every take_part has returned. The caller
 // then sees all that the workers wrote.
 //
-// Returns false, and calls nothing, while the workers are busy with another call. Starts workers that are missing, or
-// fewer if the system refuses them.
+// Returns false, and calls nothing, while the workers are busy with another call. Starts missing workers, as far as the
+// system allows.
 //
-// Must not be called in a forked child, which has no workers. parallel() never does so, because openmp_limit() is 1
-// there.
+// Must not be called in a forked child, which has no workers. parallel() never calls this function in a child, because
+// openmp_limit() returns 1 in a child.
 bool with_workers(int team, void (*take_part)(const void* context, int thread), const void* context);
 
 }  // namespace pointwise

@@ -115,7 +115,7 @@ struct Vec {
     const __m512i upper = _mm512_set_epi32(31, 30, 29, 28, 15, 14, 13, 12, 23, 22, 21, 20, 7, 6, 5, 4);
     POINTWISE_UNROLL
     for (int half = 0; half < 2; ++half) {
-      __m512 a[8], b[8], c[8];  // each c: numbers k and k + 4 of four rows and of the four rows 8 below
+      __m512 a[8], b[8], c[8];  // each c: numbers k and k + 4 of four rows and of the rows 8 below these rows
       POINTWISE_UNROLL
       for (int r = 0; r < 8; ++r) {
         const char* row = p + r * step + half * 32;
