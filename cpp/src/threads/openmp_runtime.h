@@ -28,8 +28,8 @@ struct OpenMPRuntime {
 // null. The object stays valid, and its library stays loaded, until the process ends.
 const OpenMPRuntime* other_openmp();
 
-// Returns other_openmp(). Before, searches the loaded libraries again if a library was loaded or unloaded, but at most
-// every 2 ms. Never waits for another thread. `now` is monotonic_nanoseconds().
+// Searches the loaded libraries if a library was loaded or unloaded since the last search, but at most every 2 ms. Then
+// returns other_openmp(). Never waits for another thread. `now` is monotonic_nanoseconds().
 const OpenMPRuntime* find_other_openmp(int64_t now);
 
 }  // namespace pointwise

@@ -76,7 +76,7 @@ struct EvenRuns {
 };
 
 // Calls work(piece, thread) once for every piece below `pieces`, on at most `team` threads, with thread < team. `work`
-// must not throw. If there are `runs` runs, first(run, runs) is the first piece of a run, and first(runs, runs) is
+// must not throw. With `runs` runs, first(run, runs) is the first piece of run number `run`, and first(runs, runs) is
 // `pieces`. Each thread computes in its own FloatEnvironment.
 //
 // Each thread begins with its own run of consecutive pieces. When that run is done, the thread takes pieces of other
