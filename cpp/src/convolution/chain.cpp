@@ -24,19 +24,19 @@
 namespace pointwise {
 namespace {
 
-// Unit of strips along the innermost axis: whole tiles of all channel rows, except for those with 64 pixels.
+// Unit of strips along the innermost axis: whole tiles of all channel rows, except channel rows with 64 pixels.
 constexpr int64_t pixel_unit = 48;
 // Lower bounds of the largest number of pixels in a strip. Short rows and last strips may be smaller. The second bound
 // holds if the weights come from L3 for every strip. Smaller strips cost the layers more time than the caches save.
 constexpr int64_t least_pixels = 96, least_pixels_for_weights = 384;
-// Number of strips per thread to aim at. With several strips per thread, a slow thread can compute fewer.
+// Desired number of strips per thread. With several strips per thread, a slow thread can compute fewer strips.
 constexpr int64_t strips_a_thread = 4;
 
 // Share of L2 that the input and output of the largest layer of a strip may fill. They may fill channels_last_room
 // times L2 if three conditions hold: channels are contiguous, weights stay in L2, and a strip of the smaller size has
-// fewer than few_multiply_adds multiply-adds. Larger strips are faster there, because pixel rows read their weights
-// again for every strip. L3 holds a part of such a strip. The CPU prefetches this part, because it is read in order.
-// (Zen 5, 16 -> 96 -> 24 channels at 112x112 in NHWC: 88% of the peak instead of 78%.)
+// fewer than few_multiply_adds multiply-adds. In this case larger strips are faster, because pixel rows read their
+// weights again for every strip. L3 holds a part of such a strip. The CPU prefetches this part, because it is read in
+// order. (Zen 5, 16 -> 96 -> 24 channels at 112x112 in NHWC: 88% of the peak instead of 78%.)
 constexpr double part_of_l2 = 9.0 / 16;
 constexpr int64_t channels_last_room = 2, few_multiply_adds = 15000000;
 
@@ -90,7 +90,7 @@ struct ChainPlan {
   // outer axes. Each has `strips` strips, of size `strip` along the cut axis.
   int cut;
   int64_t images, strips, strip;
-  Stages whole, last;  // for all strips of an image but the last, and for the last
+  Stages whole, last;  // for all strips of an image except the last, and for the last
   int64_t buffer[2];   // bytes of the two buffers, which layers use in turn
   int64_t scratch;     // bytes of the workspace of the layers
   bool one_by_one;     // a single strip; all threads compute a layer together
@@ -235,8 +235,8 @@ std::shared_ptr<const ChainPlan> Chain::Impl::make_plan(const View& src, const V
   plan->images = 1;
   for (int a = 0; a < plan->cut; ++a) plan->images *= box.axis[a].size;
 
-  // In a chain, prefetching pays even if src fits L3, because the buffers need the caches, too (Zen 4, 16 -> 96 -> 24
-  // channels at 112x112, 8 images in NCHW: 85% of the peak instead of 82%).
+  // In a chain, prefetching saves time even if src fits L3, because the buffers need the caches, too (Zen 4, 16 -> 96
+  // -> 24 channels at 112x112, 8 images in NCHW: 85% of the peak instead of 82%).
   const double channel = static_cast<double>(pixels) * static_cast<double>(item);
   const bool fetch = channel * static_cast<double>(box.k) > static_cast<double>(l2_cache_size());
   const bool stream = goes_past_caches(channel * static_cast<double>(ends.m));

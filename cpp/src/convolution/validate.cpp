@@ -72,11 +72,11 @@ std::string weights_text(const Shape& weights, int64_t groups) {
   return " for weight shape " + to_string(weights) + (groups == 1 ? "" : " and groups " + std::to_string(groups));
 }
 
-// Ends of messages. The remedy is Python code.
+// End of a message. The remedy is Python code.
 constexpr const char* transposed = "; the weight seems to be transposed: pass weight.swapaxes(0, 1)";
 
-// Returns the end of the message about src with `channels` channels, which do not fit the weights. The end names the
-// mistake if the shapes suggest one. A transform of colours may come with an additional column, which is a bias.
+// Returns the end of the message about src with `channels` channels, which do not fit the weights. If the shapes
+// suggest a mistake, the end names it. An affine matrix of colours has an additional column, which is a bias.
 std::string channels_remedy(int64_t channels, const Shape& weights, int64_t groups) {
   constexpr int64_t most_colours = 4;
   if (groups != 1 || weights[0] != channels) return "";

@@ -14,7 +14,7 @@ namespace pointwise {
 namespace {
 
 // Numbers of pieces per thread that are compared, and the largest of these numbers. With several pieces per thread, a
-// slow core can compute fewer.
+// slow core can compute fewer pieces.
 constexpr int rounds_to_weigh[] = {1, 2, 3, 4, 8};
 constexpr int most_rounds = 8;
 // A sum over more than most_input_channels is split. Otherwise the pixels of a tile leave L1 and the TLB before the
@@ -24,9 +24,9 @@ constexpr int64_t most_input_channels = 1536, input_channels_a_call = 1024;
 // must not overflow.
 constexpr int64_t most_of_a_call = int64_t{1} << 30;
 
-// Cuts each image and group into pieces: by pixels, by output channels, or by both. Takes the cut with the shortest
-// makespan. All pieces count as long as the largest one. With borrowed weights, cuts only by output channels, so that
-// each weight is packed once.
+// Cuts each image and group into pieces: by pixels, by output channels, or by both. Chooses the cut with the shortest
+// makespan. All pieces are assumed to take as long as the largest piece. With borrowed weights, cuts only by output
+// channels, so that each weight is packed once.
 void split(const Work& work, const KernelRow& row, Blocking* b) {
   const Machine& cpu = *work.machine;
   const bool channel_rows = row.rows == Rows::channels;
@@ -75,7 +75,7 @@ void split(const Work& work, const KernelRow& row, Blocking* b) {
 }
 
 // Chooses the sizes of blocks and of their workspace regions. Blocks limit the workspace, and keep in L2 the operand
-// that tiles read many times. The order of the loops over blocks hardly matters.
+// that tiles read many times. The order of the loops over blocks has almost no effect on time.
 void size_blocks(const Work& work, const KernelRow& row, Blocking* b) {
   const bool channel_rows = row.rows == Rows::channels;
   const int64_t unit = channel_rows ? int64_t{row.nr} * row.lanes : row.mr, panel = 64 / work.item;

@@ -155,7 +155,7 @@ class Run {
     }
   }
 
-  // Returns true if borrowed weights are multiplied without packing. This pays if each weight is used only once.
+  // Returns true if borrowed weights are multiplied without packing. This is faster if each weight is used only once.
   bool multiplies_unpacked(const Blocking& b, const Block& block) const {
     return block.pixels == 1 && table_.rows[b.kernel_row].rows == Rows::pixels &&
            block.input_channels >= weights_.width &&  // so the panels' region has room for the sums of whole tiles

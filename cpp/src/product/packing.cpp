@@ -35,8 +35,8 @@ void pack_panel(const View& weights, DType dtype, int64_t first, int64_t used, c
     kernels(dtype).pack_weights(from, weights.strides[0], used, input_channels, to);
     return;
   }
-  // Takes `width` input channels at a time, to read whole lines of weights. With one at a time, channels that are a
-  // power of two bytes apart would evict each other from L1.
+  // Takes `width` input channels at a time, to read whole lines of weights. With one input channel at a time, channels
+  // that are a power of two bytes apart would evict each other from L1.
   for (int64_t first_input = 0; first_input < input_channels; first_input += width) {
     const int64_t inputs = std::min(width, input_channels - first_input);
     if (used < width) std::memset(to, 0, static_cast<size_t>(inputs * panel_bytes));
@@ -59,7 +59,7 @@ void flush_subnormals(char* numbers, int64_t count, DType dtype) {
   }
 }
 
-// Prepares everything but the contents of the panels.
+// Prepares everything except the contents of the panels.
 PackedWeights prepare(const View& weights, const View* bias, DType dtype, int64_t groups, bool borrowed) {
   PackedWeights packed{};
   packed.dtype = dtype;

@@ -95,7 +95,7 @@ std::array<Blocking, max_boxes> choose(const Product& product, int threads, bool
   return blocking;
 }
 
-// Returns the product with the last `tail` pixels of the first box, along its innermost axis, in a box of their own.
+// Returns the product with the last `tail` pixels of the first box, along its innermost axis, in a separate box.
 Product cut(const Product& product, int64_t tail) {
   Product result = product;
   Box& body = result.box[0];
@@ -118,7 +118,7 @@ double makespan_of(const std::array<Blocking, max_boxes>& blocking, int boxes) {
   return makespan;
 }
 
-// Minimum cycles of a box that may be cut. For smaller boxes, the search for a cut is not worth its time.
+// Minimum cycles of a box that may be cut. For smaller boxes, the search for a cut takes more time than it saves.
 constexpr double least_cycles_to_cut = 2e4;
 // Returns the cycles that a cut costs, because the second box reads all weights again (Zen 4 with AVX2, 832 -> 256
 // channels at 7x7: 4% slower if cut).
