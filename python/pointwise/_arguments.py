@@ -1,4 +1,4 @@
-"""Checks and converts arguments. The extension calls these functions for all but the most common arguments."""
+"""Checks and converts arguments. The extension calls these functions for arguments that it cannot convert itself."""
 
 from __future__ import annotations
 
@@ -195,7 +195,7 @@ def as_parameter(obj: Any, dtype: DTypeLike, name: str) -> NDArray[Any]:
     dtype = np.dtype(dtype)
     if not np.can_cast(array.dtype, dtype, "same_kind"):
         raise TypeError(f"{name} must be castable to {dtype} (numpy.can_cast 'same_kind'), got {array.dtype}")
-    with np.errstate(all="ignore"):  # no errors for overflow, whatever numpy.errstate the caller has set
+    with np.errstate(all="ignore"):  # no errors for overflow in any numpy.errstate
         return array.astype(dtype, copy=False)
 
 

@@ -146,7 +146,7 @@ def _fold(
         raise ValueError(f"eps must be one number, got shape {e.shape}")
     if not 0 <= e < np.inf:
         raise ValueError(f"eps must be finite and at least 0, got {e}")
-    with np.errstate(all="ignore"):  # no errors for infinities and NaN, whatever numpy.errstate the caller has set
+    with np.errstate(all="ignore"):  # no errors for infinities and NaN in any numpy.errstate
         total = v + e
         if (total <= 0).any():  # false for NaN, which is allowed
             o = np.argmax(total <= 0)

@@ -27,7 +27,7 @@ const std::vector<Isa>& all_isas() {
 
 namespace {
 
-// Returns the text with A to Z in lower case, whatever the locale.
+// Returns the text with A to Z in lower case, in every locale.
 std::string lower_case(std::string text) {
   for (char& c : text)
     if (c >= 'A' && c <= 'Z') c = static_cast<char>(c - 'A' + 'a');

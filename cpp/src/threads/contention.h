@@ -34,7 +34,7 @@ class Neighbour {
   // `now`. `longest` and `piece` are the times of the longest and the second longest piece of the caller.
   //
   // The wait is the time from `done` to `now`. If `longest` exceeds three times `piece`, their difference is added: the
-  // caller lost its CPU during that piece, to another process or to one of its own workers.
+  // caller lost its CPU during that piece, to another process or to a worker.
   //
   // A wait is long if it takes at least 0.5 ms and at least two pieces. A wait of one piece means little, because
   // another thread may begin its last piece when the caller is done. Long waits in the first 10 ms after a pause of
