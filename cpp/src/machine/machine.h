@@ -63,8 +63,8 @@ struct Machine {
 
   // Operands that do not fit L1 or L2.
 
-  // If the pixels of a wide tile of channel rows fill more than this share of L1, they come from L2, at the rate of the
-  // second constant. (Zen 5, 256 -> 128 channels at 28x28, tiles of 4 rows x 4 vectors: 64% of the peak.)
+  // If the pixels of a wide tile of channel rows fill more than this share of L1, they come from L2. The second
+  // constant is the rate. (Zen 5, 256 -> 128 channels at 28x28, tiles of 4 rows x 4 vectors: 64% of the peak.)
   double l1_of_pixels, l2_pixel_bytes_per_cycle;
   // The same two constants for the weights of a column of wide pixel rows. (Zen 5, 320 to 2048 input channels: tiles of
   // 4 rows x 4 vectors are 5 to 15% slower than tiles of 6 rows x 4 vectors.)

@@ -108,8 +108,8 @@ struct Vec {
     }
   }
 
-  // Loads half of row r and half of row r + 8 into one register, so that fewer numbers must change the half of a
-  // register. This needs 48 shuffles instead of 64.
+  // Loads half of row r and half of row r + 8 into one register. Then fewer numbers must move to the other half of a
+  // register: 48 shuffles instead of 64.
   static void load_square(const char* p, ptrdiff_t step, Vec (&m)[16]) {
     const __m512i lower = _mm512_set_epi32(27, 26, 25, 24, 11, 10, 9, 8, 19, 18, 17, 16, 3, 2, 1, 0);
     const __m512i upper = _mm512_set_epi32(31, 30, 29, 28, 15, 14, 13, 12, 23, 22, 21, 20, 7, 6, 5, 4);
