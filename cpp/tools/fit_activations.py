@@ -3,16 +3,16 @@
 Usage: `python fit_activations.py`. It needs mpmath.
 
 A fit interpolates at Chebyshev nodes in high precision, then rounds each coefficient to the number type. The error is
-within a small factor of the least possible one, and there is no iteration that might end elsewhere.
+at most a small factor above the least possible error. The method has no iterations, so it always ends.
 
-If the allowed error varies, the fit is one of weighted least squares. Its coefficients are rounded one by one, from the
-constant on. After each, the others are fitted again.
+If the allowed error varies, the fit minimizes weighted squares. Its coefficients are rounded one by one, beginning with
+the constant term. After each rounding, the remaining coefficients are fitted again.
 
-Some polynomials have adapted form (Knuth, The Art of Computer Programming 4.6.4). They are fitted again after the roots
-that they divide by are rounded, because they are linear in the other coefficients then.
+Some polynomials have adapted form (Knuth, The Art of Computer Programming 4.6.4). First the roots in this form are
+rounded. Then the other coefficients are fitted again, because the polynomial is linear in these coefficients.
 
-A comment after // is the largest error on a fine grid, as a power of two. It is relative to the function that the fit
-is a part of.
+A comment after // is the largest error on a fine grid, as a power of two. The error is relative to the function that
+uses the polynomial.
 """
 
 from collections.abc import Callable, Sequence

@@ -8,12 +8,13 @@
 although the CPU frequency changes. The error is the deviation of log(time / cycles) from its mean over the
 alternatives of a layer.
 
-A fit reduces the squares of these deviations, averaged over layers. It changes one constant at a time, by ever smaller
-steps, and keeps the changes that help. It uses every second layer. The error of the other layers shows if the constants
-describe the machine, or only these layers.
+A fit reduces the squares of these deviations, averaged over layers. It changes one constant at a time, in smaller and
+smaller steps, and keeps each change that reduces the error. A fit uses every second layer. The error of the other
+layers shows if the constants describe the machine, or only the fitted layers.
 
-Two kinds of constants do not change: those that have no effect on one thread (the cost of pieces, the least work of a
-thread), and the multiply-adds and loads per cycle, which are the unit of all others.
+Two kinds of constants do not change. The first kind has no effect on one thread: the cost of pieces and the minimum
+work of a thread. The second kind is the multiply-adds and loads per cycle, because all other constants are relative to
+these two.
 """
 
 from __future__ import annotations
