@@ -3,7 +3,7 @@
 Usage: `python fit_activations.py`. It needs mpmath.
 
 A fit interpolates at Chebyshev nodes in high precision, then rounds each coefficient to the number type. The error is
-at most a small factor above the least possible error. The method has no iterations, so it always ends.
+at most a small factor above the least possible error. The method has no iterations that could end at a worse fit.
 
 If the allowed error varies, the fit minimizes weighted squares. Its coefficients are rounded one by one, beginning with
 the constant term. After each rounding, the remaining coefficients are fitted again.
