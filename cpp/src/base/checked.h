@@ -40,7 +40,7 @@ inline int64_t allocation_sum(int64_t a, int64_t b) {
 
 // Returns a / b, rounded up. a must not be negative, and b must be positive.
 inline int64_t ceil_div(int64_t a, int64_t b) { return a / b + (a % b != 0); }
-// Returns the least multiple of b that is at least a. Throws std::bad_alloc if it exceeds int64.
+// Rounds a up to a multiple of b. Throws std::bad_alloc if the result exceeds int64.
 inline int64_t round_up(int64_t a, int64_t b) { return allocation_size(ceil_div(a, b), b); }
 
 }  // namespace pointwise

@@ -1,4 +1,4 @@
-// The floating-point state of a call: round to nearest, no traps, and no flushing of subnormals unless the layer has
+// The floating-point state of a call: round to nearest, without traps. Subnormals are flushed only if the layer has
 // flush_subnormals. The caller's state has no effect.
 #pragma once
 
@@ -11,7 +11,7 @@
 namespace pointwise {
 
 // Sets the default state for the current thread. The destructor restores the previous state, including exception flags.
-// With `flush_subnormals`, subnormal operands count as zeros and subnormal results become zeros (DAZ and FTZ). If
+// If `flush_subnormals` is true, subnormal operands count as zeros and subnormal results become zeros (DAZ and FTZ). If
 // `can_flush` is false, `flush_subnormals` has no effect.
 class FloatEnvironment {
  public:

@@ -11,7 +11,7 @@ struct TypeInfo {
   const char* name;  // as NumPy writes it
   int item;          // bytes
   bool floating;
-  DType sum;  // dtype of the sums; numbers are converted to this dtype before they are multiplied
+  DType sum;  // dtype of the sums. Numbers are converted to it before the multiplication
 };
 
 // One line for each DType, in the same order.
@@ -21,7 +21,7 @@ constexpr TypeInfo type_table[] = {
 };
 constexpr int type_count = sizeof(type_table) / sizeof(type_table[0]);
 
-// Returns true if a number is a DType. The pragma makes a DType without a case an error, not only a warning.
+// Returns true if a number is a DType. With the pragma, a DType that has no case below is an error, not only a warning.
 #pragma GCC diagnostic push
 #pragma GCC diagnostic error "-Wswitch"
 constexpr bool is_dtype(int number) {

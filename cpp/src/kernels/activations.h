@@ -1,20 +1,21 @@
-// The activations of a sum, written once over the vector type V (common.h), for float and double.
+// The activations of a sum, as templates for any vector type V (common.h) of float or double.
 //
 // AVX2 and AVX-512 do the same IEEE operations in the same order, so they give the same bits. The code uses no
 // estimates and no library functions. The largest errors are 2 ULP in float32 (4 for gelu, gelu_tanh, softplus and
-// mish) and 4 ULP in float64. Absolute errors up to 2^-48 |v| in float32, or 2^-106 |v| in float64, do not count: they
-// matter only in the far tails. bench/activation_errors.cpp measures the errors of all float32 numbers and of samples
-// in float64.
+// mish) and 4 ULP in float64. These limits ignore absolute errors up to 2^-48 |v| in float32, or 2^-106 |v| in float64,
+// where v is the sum. This exception matters only if the result is much smaller than |v|. bench/activation_errors.cpp
+// measures the errors of all float32 numbers and of samples in float64.
 //
-// Each activation of NaN is NaN, so each helper must keep NaN. max(a, b) and min(a, b) return b if a or b is NaN, so
-// the constant comes first. A comparison with NaN is false. For infinities and zeros, results follow the formulas in
-// pointwise.h literally: silu(-inf) is -inf * 0, which is NaN. For finite numbers far below zero, silu gives -0.
+// Each activation of NaN is NaN, so each function below must keep NaN. max(a, b) and min(a, b) return b if a or b is
+// NaN, so the constant comes first. A comparison with NaN is false. For infinities and zeros, results follow the
+// formulas in pointwise.h literally: silu(-inf) is -inf * 0, which is NaN. For finite numbers far below zero, silu
+// gives -0.
 //
 // V needs these functions in addition to those in common.h:
 //     sub(a, b)  mul(a, b)  div(a, b)        rounded once each
 //     min(a, b) = a < b ? a : b              select_less(a, b, x, y) = a < b ? x : y
 //     abs(a)  copysign(a, sign)              operations on bits
-//     rest(a, b, ab)                         a * b - ab, rounded at most once, if ab is close to a * b
+//     rest(a, b, near)                       a * b - near, rounded at most once; `near` must be close to a * b
 //     exponent(z)                            a power of two; its biased exponent is in the lowest bits of z
 #pragma once
 
@@ -69,8 +70,8 @@ POINTWISE_INLINE V polynomial(V x, V square, const Constant<typename V::Number> 
   return V::fma(sum, x, fill<V>(c[0]));
 }
 
-// A power e^x = scale * (1 + rest), where scale is a power of two and |rest| < 0.42. `rest` is stored without the 1. So
-// `rest` keeps all of its digits.
+// A power e^x = scale * (1 + rest), where scale is a power of two and |rest| < 0.42. The struct stores `rest`, not
+// 1 + rest, so that `rest` keeps all of its digits.
 template <class V>
 struct Exponential {
   V scale, rest;
@@ -173,19 +174,19 @@ POINTWISE_INLINE V hardswish(V v, V a, V b) {
 
 // Adds two degrees to a polynomial in x by one multiply-add: returns sum * (square + c[0]) + c[1] with square = x^2.
 //
-// The polynomial must be in adapted form (Knuth, The Art of Computer Programming 4.6.4, after Eve): if the odd part of
-// the polynomial has a real root in x^2, c[0] is minus that root. Most CPUs execute the additions of c[0] in
-// parallel with multiply-adds. But adapted sums may cancel. So the lowest terms, which matter most, are not adapted.
+// The polynomial must be in adapted form (Knuth, The Art of Computer Programming 4.6.4, after Eve). Let its odd part be
+// x g(x^2), and let r be a real root of g. Then c[0] is -r. Most CPUs execute the additions of c[0] in parallel with
+// multiply-adds. But adapted sums may cancel digits. So the lowest terms, which matter most, are not adapted.
 template <class V>
 POINTWISE_INLINE V two_degrees(V sum, V square, const Constant<typename V::Number> (&c)[2]) {
   return V::fma(sum, V::add(square, fill<V>(c[0])), fill<V>(c[1]));
 }
 
-// Returns p(x) of log2(2 Phi(x)) = x (slope - bend x + p(x)), for x <= 0.
+// Returns p(x) for x <= 0. This equation defines p: log2(2 Phi(x)) = x (slope - bend x + p(x)).
 //
 // For float32, p is a polynomial in x + 3. A polynomial in x would have terms as large as 30, which cancel. For
-// float64, a polynomial would have 31 terms. So p is a quotient of polynomials with 10 and 9 terms. The slope and bend
-// are chosen so that the adapted sums cancel least.
+// float64, a polynomial would have 31 terms. So p is a quotient of polynomials with 10 and 9 terms. `slope` and `bend`
+// are chosen so that the adapted sums cancel as few digits as possible.
 template <class V>
 POINTWISE_INLINE V phi_rest(V x) {
   const auto& c = fit_of<V>();
@@ -229,8 +230,9 @@ POINTWISE_INLINE V exp2_rest(V f) {
 
 // Computes relu(v) - |v| Phi(-|v|). Phi(x) = 2^y with y = -1 + u x + x p(x), x = -|v| and u = slope - bend x.
 //
-// |x p(x)| < 0.3, so only u x needs more digits than a number has. The rounding error of u is known, because slope has
-// few digits and u - slope is exact. This error is added to p. The power is computed from two numbers:
+// |x p(x)| < 0.3, so x p(x) may be rounded to one float or double. But u x is larger, and needs more digits. The
+// rounding error of u is known, because `slope` has few digits and u - slope is exact. This error is added to p. The
+// power is computed from two numbers:
 //
 //     n                u x, rounded to an integer
 //     f = y + 1 - n    |f| < 0.8
@@ -255,9 +257,9 @@ POINTWISE_INLINE V gelu(V v, V, V) {
 
 // Computes v / (1 + e^-y) with y = v (c1 + c3 v^2), because (1 + tanh(t)) / 2 = 1 / (1 + e^-2t).
 //
-// An absolute error of the exponent y is a relative error of the result. So y is computed as a sum of two numbers, and
-// the second one is the rounding error of the first. cube_1_hi has fewer digits than a number can have. So
-// sum - cube_1_hi is exact even if `product` is larger than cube_1_hi.
+// An absolute error of the exponent y is a relative error of the result. So y is computed as a sum of two numbers. The
+// second number is the rounding error of the first number. cube_1_hi has fewer digits than its type can hold. So sum -
+// cube_1_hi is exact even if `product` is larger than cube_1_hi.
 template <class V>
 POINTWISE_INLINE V gelu_tanh(V v, V, V) {
   const auto& c = fit_of<V>();
@@ -303,8 +305,9 @@ POINTWISE_INLINE V softplus(V v, V, V) {
 
 // Computes v tanh(log(1 + e)) = v n / (n + 2) with e = exp(v) and n = (1 + e)^2 - 1 = e (e + 2).
 //
-// For v > 0 the result is v - v q with q = 2 / (n + 2). For v < 0 the result is v e (1 - q) with
-// q = e (e + 1) / (n + 2) and e = scale (1 + rest). In both cases q < 0.41, so rounding errors of q matter less.
+// For v > 0 the result is v - v q with q = 2 / (n + 2). For v < 0 the result is v e (1 - q) with q = e (e + 1) / (n +
+// 2) and e = scale (1 + rest). In both cases q < 0.41. So a relative error of q makes a smaller relative error of the
+// result: at most 0.7 times as large.
 template <class V>
 POINTWISE_INLINE V mish(V v, V, V) {
   const auto& c = fit_of<V>();

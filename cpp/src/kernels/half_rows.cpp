@@ -25,9 +25,9 @@ double alone_cycles(const Problem& p) {
          pixels * cpu.single_row_cycles;
 }
 
-// Returns the cycles of a product. Its last output channels are `beside` whole vectors and a half vector, computed in
-// tiles of `height` pixels. For each input channel, these tiles take as long as pixels * vectors multiply-adds.
-// Ordinary tiles compute all channels before the last ones.
+// Returns the cycles of a product. Special tiles of `height` pixels compute the half vector of output channels and the
+// whole vectors beside this half vector. `beside` is the number of these whole vectors. For each input channel, special
+// tiles take as long as pixels * vectors multiply-adds. Ordinary tiles compute all earlier channels.
 double last_and_before(const Problem& p, int64_t beside, int64_t height, double pixels, double vectors) {
   const Machine& cpu = p.machine;
   const double tiles = static_cast<double>(ceil_div(p.n, height));
@@ -42,7 +42,8 @@ double last_and_before(const Problem& p, int64_t beside, int64_t height, double 
 }  // namespace
 
 const char* halves_refuse(const Problem& problem) {
-  return leaves_half(problem) ? refuses_place(problem) : "needs a remainder of 1 to 8 output channels modulo 16";
+  return leaves_half(problem) ? refuses_place(problem)
+                              : "needs a number of output channels whose remainder modulo 16 is 1 to 8";
 }
 
 const char* pairs_refuse(const Problem& problem) {

@@ -1,20 +1,21 @@
-// Refusals and cycles of the pixel rows for output channels whose last vector is at most half full.
+// Functions that tell the planner if halves or pairs can compute a product, and predict their cycles.
 //
-// There are two kinds of these kernel rows. Halves (halves.h) compute a half vector, alone or beside one or two whole
-// vectors. In pairs (pairs.h) two pixels share a whole vector. Both kinds compute all earlier whole vectors in ordinary
-// tiles.
+// Halves and pairs are two kinds of kernel rows, for products whose last vector of output channels is at most half
+// full. Halves (halves.h) compute a half vector, alone or beside one or two whole vectors. In pairs (pairs.h) two
+// pixels share a whole vector. Both kinds compute all earlier whole vectors in ordinary tiles.
 //
-// The planner calls these functions, so they are compiled without the flags of an instruction set.
+// The planner runs on every CPU, so these functions are compiled without the flags of an instruction set.
 #pragma once
 
 #include "kernels/kernel.h"
 
 namespace pointwise {
 
-// Returns how many of `vectors` whole vectors share a tile with the half vector that follows them.
+// Returns how many whole vectors share a tile with the half vector that follows them. `vectors` is the number of all
+// whole vectors.
 constexpr int64_t vectors_beside_half(int64_t vectors) { return vectors == 0 ? 0 : vectors % 2 == 0 ? 2 : 1; }
-// Returns the maximum number of pixels of a tile with `vectors_beside` whole vectors and a half vector. Such a tile has
-// at most 24 accumulators.
+// Returns the maximum number of pixels in a tile with a half vector. `vectors_beside` is the number of whole vectors in
+// the tile. A tile has at most 24 accumulators.
 constexpr int half_tile_height(int64_t vectors_beside) { return static_cast<int>(24 / (vectors_beside + 1)); }
 
 constexpr int half_row_lanes = 16;   // lanes of a whole vector, in halves and in pairs

@@ -1,7 +1,7 @@
 // Pixel rows for products whose last vector of output channels is at most half full. With 16 lanes, examples are 1 to
 // 8, 24, 40 and 72 output channels.
 //
-// A tile computes, for each of its pixels, 0, 1 or 2 whole vectors of output channels and a half vector. For 24
+// For each of its pixels, a tile computes one half vector and at most two whole vectors of output channels. For 24
 // channels:
 //
 //                 vector of channels     half vector
@@ -15,7 +15,8 @@
 // whose upper lanes are zeros. Half has lanes, fill(number), broadcast(p), load(p), store(p), first(n), store(p, mask),
 // add(a, b), max(a, b) and fma(a, b, c).
 //
-// To save registers, rows share pointers and empty asm statements hide values, as in pixel_rows_column (tile.h).
+// To save registers, several rows share one pointer, as in pixel_rows_column (tile.h). Empty asm statements hide values
+// from the compiler for the same reason.
 #pragma once
 
 #include "kernels/block.h"
@@ -46,8 +47,8 @@ Block part_of(const Block& b, int64_t pixel, int64_t pixels, int64_t channel, in
   return part;
 }
 
-// Computes the first `vectors` whole vectors of output channels with ordinary pixel rows. Returns the number of
-// computed channels.
+// Computes the first whole vectors of output channels with ordinary pixel rows. `vectors` is the number of these
+// vectors. Returns the number of computed channels.
 template <class V>
 int64_t run_first_vectors(const Block& b, int64_t vectors) {
   const int64_t channels = vectors * V::lanes;
@@ -58,8 +59,8 @@ int64_t run_first_vectors(const Block& b, int64_t vectors) {
   return channels;
 }
 
-// Computes a column of tiles of MR pixels. A tile has Whole (0 to 2) whole vectors of output channels. A half vector
-// with t.layout.last further channels follows them.
+// Computes a column of tiles of MR pixels. `Whole` (0 to 2) is the number of whole vectors of output channels in a
+// tile. A half vector with t.layout.last further channels follows them.
 template <class V, int MR, int Whole, bool Residual>
 __attribute__((noinline)) void half_rows_column(const Column& t) {
   using Half = typename V::Half;
@@ -122,7 +123,7 @@ __attribute__((noinline)) void half_rows_column(const Column& t) {
         sums[r][Whole] = V::widen(half[r][0]);
       }
       finish<Residual>(t.epilogue, sums, Straight<V, Whole + 1>{t.layout, y, residual, MR});
-    } else {  // a half vector is stored faster with a mask for a half vector
+    } else {  // a mask for a half vector stores faster than a mask for a whole vector
       const RowLayout whole = {t.layout.y_row, 0, V::lanes, false}, last = {t.layout.y_row, 0, t.layout.last, false};
       if constexpr (Whole > 0) store_tile<false>(t.epilogue, acc, Straight<V, Whole>{whole, y, nullptr, MR});
       store_tile<false>(t.epilogue, half, Straight<Half, 1>{last, y + Whole * vector, nullptr, MR});
@@ -157,8 +158,8 @@ struct HalfRowTables {
 };
 
 // Computes a block. If there are whole vectors, the last one or two share tiles with the half vector. Ordinary pixel
-// rows compute all earlier vectors. They also compute whole blocks without a half vector, with indirect results or with
-// sums to start from.
+// rows compute all earlier vectors. Ordinary pixel rows compute the complete block if it has no half vector, if its
+// results are indirect, or if it starts from earlier sums.
 template <class V>
 void run_half_rows(const Block& b) {
   static constexpr HalfRowTables<V, false> plain;
@@ -172,7 +173,7 @@ void run_half_rows(const Block& b) {
   const int64_t before = run_first_vectors<V>(b, vectors - whole), most = half_tile_height(whole);
   const auto* f = b.residual ? residual.beside(whole) : plain.beside(whole);
   const int last = static_cast<int>(b.channels % V::lanes);
-  // Pixels are spread evenly over the tiles: the first `larger` tiles have one more pixel.
+  // Each tile has `height` pixels, but the first tiles have one more. `larger` is the number of these first tiles.
   const int64_t tiles = ceil_div(b.pixels, most), height = b.pixels / tiles, larger = b.pixels % tiles;
   if (larger > 0) f[height](runner.column(0, before, larger, static_cast<int>(height + 1), last, 0));
   f[height - 1](runner.column(larger * (height + 1), before, tiles - larger, static_cast<int>(height), last, 0));

@@ -19,7 +19,7 @@ inline V load_converted(const char* p, int count) {
   }
 }
 
-// Packs a square: `lanes` pixels x `lanes` channels. `even` is true if the offsets are evenly spaced.
+// Packs a square: `lanes` pixels x `lanes` channels. `even` must be true only if the offsets are evenly spaced.
 template <class V, class X>
 inline void pack_square(const char* x, const ptrdiff_t* offsets, bool even, char* to, ptrdiff_t to_channel) {
   V v[V::lanes];
@@ -105,7 +105,7 @@ void pack_run(const char* from, int64_t count, char* to) {
     copy_converted<T, X>(from, sizeof(X), count, to);
 }
 
-// Implements Pack::pixels. Finds each stretch of evenly spaced pixels once for all channels.
+// Implements Pack::pixels. Finds the ranges of evenly spaced pixels one time, and then uses them for every channel.
 template <class V, class X>
 void pack_pixels(const char* x, ptrdiff_t x_channel, const ptrdiff_t* offsets, int64_t pixels, int64_t channels,
                  char* to, ptrdiff_t to_channel) {

@@ -1,17 +1,17 @@
 // Pixel rows for products with at least one whole vector of output channels and a last vector that is at most half
 // full. With 16 lanes, examples are 24, 40 and 72 output channels.
 //
-// With 24 channels, a half-empty vector wastes a quarter of the multiply-adds. In these tiles two pixels share the last
-// vector. One tile computes `Pairs` pairs of pixels x one and a half vectors of output channels, in three accumulators
-// for each pair:
+// With 24 channels, a half-empty vector wastes a quarter of the multiply-adds. In the tiles of this file, two pixels
+// share the last vector. Two such pixels are a pair. A pair has one and a half vectors of output channels for each
+// pixel, in three accumulators:
 //
 //                 vector of channels     half vector, twice
 //     pixel A     [ a0 ......... a15 ]   [ a16 .. a23 | b16 .. b23 ]
 //     pixel B     [ b0 ......... b15 ]
 //
-// For each input channel, join() puts the numbers of both pixels into one vector. On Zen 4 join() takes as long as
-// one and a half multiply-adds (96 -> 24 channels at 56x56 in NHWC: 79% of the peak). On half-width CPUs the tiles of
-// halves.h save time instead.
+// For each input channel, join() puts the numbers of both pixels into one vector. On half-width CPUs, pairs save no
+// time: on Zen 4, join() takes as long as one and a half multiply-adds. (96 -> 24 channels at 56x56 in NHWC: only 79%
+// of the peak.) There the tiles of halves.h save time.
 //
 // V needs these functions in addition to those in common.h and halves.h:
 //     twice(p)                                     loads a half vector into both halves
@@ -19,7 +19,8 @@
 //     store_lower(p, mask)  store_upper(p, mask)   stores the lanes of a half, mask = Half::first(n)
 //     load_halves(p, q, mask)                      loads the lower half from p and the upper half from q
 //
-// To save registers, rows share pointers and empty asm statements hide values, as in pixel_rows_column (tile.h).
+// To save registers, several rows share one pointer, as in pixel_rows_column (tile.h). Empty asm statements hide values
+// from the compiler for the same reason.
 #pragma once
 
 #include "kernels/halves.h"
@@ -74,8 +75,8 @@ struct Paired {
   }
 };
 
-// Computes a column of tiles of Pairs pairs of pixels. All channels of the first panel are in use. In the second panel
-// t.layout.last channels are in use, at most a half vector.
+// Computes a column of tiles. The template argument `Pairs` is the number of pairs in a tile. All channels of the first
+// panel are in use. In the second panel t.layout.last channels are in use, at most a half vector.
 template <class V, int Pairs, bool Residual>
 __attribute__((noinline)) void pair_rows_column(const Column& t) {
   using T = typename V::Number;
@@ -130,8 +131,8 @@ __attribute__((noinline)) void pair_rows_column(const Column& t) {
 }
 
 // Computes a block. Pairs compute the last whole vector and the half vector that follows it. Ordinary pixel rows
-// compute all earlier vectors, and the pixels after the last whole tile. They also compute whole blocks for which pairs
-// do not work: without a half vector, with indirect results, or with sums to start from.
+// compute all earlier vectors, and the pixels after the last whole tile. Ordinary pixel rows compute the complete block
+// if it has no half vector, if its results are indirect, or if it starts from earlier sums.
 template <class V, int Pairs>
 void run_pair_rows(const Block& b) {
   constexpr int rows = 2 * Pairs;

@@ -10,7 +10,7 @@
 
 namespace pointwise {
 
-static_assert(activation_kinds == Activation::kinds, "kernels have one entry for each");
+static_assert(activation_kinds == Activation::kinds, "kernel tables have one entry for each kind of activation");
 
 const std::vector<Isa>& all_isas() {
   static Lazy<std::vector<Isa>> isas;

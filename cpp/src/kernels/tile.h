@@ -1,4 +1,4 @@
-// The register tile, written once over the vector type V (common.h).
+// The register tile, as templates for any vector type V (common.h).
 //
 // A tile holds the sums of MR rows x NR vectors in registers, acc[MR][NR]. The sums begin with the bias, or with the
 // sums of an earlier call. Then each input channel adds its products:
@@ -12,10 +12,10 @@
 // the stores of a tile with the multiply-adds of the next tile. (Zen 5, 16 input channels: 90% of the peak with a call
 // for each column, 83% with a call for each tile.)
 //
-// The loop over input channels must not spill. This loop needs almost all registers: vector registers for the
-// tile, general registers for addresses. So its operands are local variables. Empty asm statements hide values from
-// which the compiler would otherwise derive more addresses. Count spills before and after each change, as
-// docs/design/kernels.md shows.
+// The loop over input channels must not spill. This loop needs almost all registers: vector registers for the tile,
+// general registers for addresses. So its operands are local variables. From some values the compiler would compute
+// more addresses and keep them in registers. Empty asm statements hide these values from the compiler. Count spills
+// before and after each change, as docs/design/kernels.md shows.
 #pragma once
 
 #include "kernels/chunks.h"
@@ -39,9 +39,9 @@ struct Column {
   RowLayout layout;
   char* copy;  // for channel rows: memory for a copy of x, NR vectors for each input channel; or null
   int rows;    // for channel rows: number of rows of the last tile that are stored, at most MR
-  // Number of bytes to prefetch, or 0. Prefetched addresses may be beyond the end of x. A tile of pixel rows prefetches
-  // this number of bytes of each pixel of the tile after the next. A column of channel rows prefetches this number of
-  // bytes of each input channel for the next column. Each of its tiles prefetches a part of the input channels.
+  // Number of bytes to prefetch, or 0. Prefetched addresses may be beyond the end of x. In pixel rows, tile k
+  // prefetches this number of bytes for each pixel of tile k + 2. In channel rows, a column prefetches this number of
+  // bytes of each input channel for the next column. Each tile of the column prefetches a part of the input channels.
   ptrdiff_t fetch;
   Epilogue epilogue;
 };
@@ -56,8 +56,9 @@ inline void load_sums(const char* sums, ptrdiff_t sums_row, V (&acc)[MR][NR]) {
   }
 }
 
-// The used share of a row's last vector: all of it, a part, or at most half. A part or a half is loaded with a mask. On
-// half-width CPUs the multiply-adds of a half take half of the time.
+// The lanes in use in the last vector of a row: `whole` means all lanes, `half` means at most half of them if V has
+// half vectors. `part` means any other number. For `part` and `half`, the vector is loaded with a mask. On half-width
+// CPUs the multiply-adds of `half` take half of the time.
 enum class Last { whole, part, half };
 
 // Computes a column of channel rows: rows are output channels, lanes are pixels. If Copy, also stores the vectors of x
@@ -138,10 +139,10 @@ __attribute__((noinline)) void channel_rows_column(const Column& t) {
 
 // Computes a column of pixel rows: rows are pixels, lanes are output channels.
 //
-// Three rows share a pointer, because one x86 address can add 0, 1 or 2 times the stride to the pointer. A pointer for
-// each row would spill. With one pointer for all rows the compiler multiplies. Tiles of more than 20 rows would need
-// too many pointers. In these tiles four rows share a pointer, and `third` holds 3 * stride. (Zen 5, 28 rows: 84% of
-// the peak instead of 80%.)
+// Three rows share a pointer, because one x86 address can add 0, 1 or 2 times the stride to the pointer. With a pointer
+// for each row, pointers would spill. With one pointer for all rows, the compiler would compute the address of each row
+// with an integer multiplication. In tiles of more than 20 rows, even a pointer for three rows would be too many. So
+// four rows share a pointer, and `third` holds 3 * stride. (Zen 5, 28 rows: 84% of the peak instead of 80%.)
 template <class V, int MR, int NR, bool Residual>
 __attribute__((noinline)) void pixel_rows_column(const Column& t) {
   using T = typename V::Number;

@@ -31,8 +31,9 @@ struct Vec {
   // Returns the fma of the lower half vectors, with the number at p as the first factor. The upper half is undefined.
   //
   // The empty asm statement makes this multiply-add load the number from memory again. Without the statement, the
-  // compiler would share one register between this and a whole multiply-add. This takes half a multiply-add more time.
-  // (Zen 4, 96 -> 24 channels at 56x56 in NHWC: 127 us with the statement, 143 us without.)
+  // compiler would load the number once, into a register that multiply-adds of whole vectors also use. Then each
+  // multiply-add of a half vector would take longer, by half a multiply-add. (Zen 4, 96 -> 24 channels at 56x56 in
+  // NHWC: 127 us with the statement, 143 us without.)
   static Vec fma_half(const char* p, Vec b, Vec c) {
     asm volatile("" ::: "memory");
     const auto half = [](Vec v) { return _mm512_castps512_ps256(v.v); };
@@ -115,7 +116,8 @@ struct Vec {
     const __m512i upper = _mm512_set_epi32(31, 30, 29, 28, 15, 14, 13, 12, 23, 22, 21, 20, 7, 6, 5, 4);
     POINTWISE_UNROLL
     for (int half = 0; half < 2; ++half) {
-      __m512 a[8], b[8], c[8];  // each c: numbers k and k + 4 of four rows and of the rows 8 below these rows
+      // For r = 0 and 4, c[r + k] has numbers k and k + 4 of rows r to r + 3 and of rows r + 8 to r + 11.
+      __m512 a[8], b[8], c[8];
       POINTWISE_UNROLL
       for (int r = 0; r < 8; ++r) {
         const char* row = p + r * step + half * 32;
@@ -144,9 +146,9 @@ struct Vec {
   }
 };
 
-// Most tiles have 24 accumulators. Tiles with 27 or 28 accumulators load less, but overlap less with the next tile.
-// This makes them slower below 200 input channels. Tiles with 16 accumulators overlap more, which suits short sums.
-// docs/design/kernels.md has the measurements.
+// Most tiles have 24 accumulators. A tile with 28 accumulators loads less for each multiply-add. But it overlaps less
+// with the next tile, so it is slower below 200 input channels. A tile with 16 accumulators overlaps more, which suits
+// short sums. docs/design/kernels.md has the measurements.
 constexpr KernelRow rows[] = {
     {"gemm_f32_8x48_channels_avx512", all_f32, Rows::channels, 8, 3, 16, run_channel_rows<Vec, 8, 3>},
     {"gemm_f32_4x64_channels_avx512", all_f32, Rows::channels, 4, 4, 16, run_channel_rows<Vec, 4, 4>},
