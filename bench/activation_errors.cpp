@@ -2,8 +2,8 @@
 //
 //     activation_errors [--sample N] [activation ...]
 //
-// Compares with libm in a wider type, on every instruction set of this CPU, or on the one that POINTWISE_ISA names.
-// --sample takes every Nth number. The exit status is 1 in three cases: an error exceeds a bound of
+// Compares with libm in a wider type. Uses every instruction set of this CPU, or the instruction set that POINTWISE_ISA
+// names. With --sample, tries every Nth number. The exit status is 1 in three cases: an error exceeds a bound of
 // cpp/src/kernels/activations.h; an infinity, a NaN or a zero differs from the definition; the bits of AVX2 and AVX-512
 // differ.
 #include <algorithm>
@@ -92,8 +92,8 @@ float number(int64_t i, float) {
   return v;
 }
 
-// Returns named numbers first. Then it alternates between numbers spread over [-40, 40] and numbers with any bits, so
-// with any exponent.
+// Returns named numbers first. Then returns numbers in [-40, 40] and numbers with random bits in turn. Random bits give
+// any exponent.
 double number(int64_t i, double) {
   constexpr double infinity = std::numeric_limits<double>::infinity(), nan = std::numeric_limits<double>::quiet_NaN();
   constexpr double named[] = {0.0, -0.0, infinity, -infinity, nan, 1e308, -1e308, 5e-324, -5e-324, 3, -3, 6, -6};

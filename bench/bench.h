@@ -14,9 +14,10 @@ struct Settings {
   int threads = 1;
 };
 
-// Registers every kernel row of every instruction set of the CPU, on a block in L1.
+// Registers a benchmark of each kernel row of each instruction set of the CPU, on a block in L1.
 void register_kernels();
-// Registers every layer of the tables, in both layouts. Throws std::runtime_error if a table cannot be read.
+// Registers a benchmark of each layer of the tables, in both layouts. Throws std::runtime_error if a table cannot be
+// read.
 void register_layers(const Settings& settings);
 
 // Pseudo-random numbers, the same in every run.
@@ -44,7 +45,7 @@ inline double seconds(int threads) {
 }
 
 // Runs the loop of the benchmark, and reports FLOP/s and their share of `peak` in percent. Google Benchmark's own rates
-// use the CPU time of the calling thread for any number of threads, and cannot be percentages.
+// always use the CPU time of the calling thread, and cannot be percentages.
 template <class Call>
 void time_flops(benchmark::State& state, int threads, double flops_per_call, double peak, const Call& call) {
   const double begin = seconds(threads);

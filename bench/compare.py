@@ -4,10 +4,11 @@
     python bench/compare.py /tmp/before /tmp/after --layout NHWC --threads 1
     python bench/compare.py before.json after.json
 
-A build is a folder that contains the package. Each build runs in its own process, and the two take turns. POINTWISE_ISA
-applies to both. A call computes a layer with bias and ReLU into a new array. The result is checked before the call is
-timed, and the bits of the two builds are compared. A ratio above 1 means that the second build is faster. A layer with
-a ratio below 0.97 is measured again with four times the rounds, and only the second measurement counts.
+A build is a folder that contains the package. Each build runs in its own process, and the two processes take turns.
+POINTWISE_ISA applies to both. A call computes a layer with bias and ReLU into a new array. Before a call is timed, its
+result is checked, and the bits of the two builds are compared. A ratio above 1 means that the second build is faster.
+If a ratio is below 0.97, the layer is measured again with four times as many rounds. Then only the second measurement
+counts.
 """
 
 import argparse

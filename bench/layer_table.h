@@ -1,4 +1,4 @@
-// Layer tables: CSV files with the header network,layer,n,cin,cout,h,w,stride,groups.
+// Reads layer tables: CSV files with the header network,layer,n,cin,cout,h,w,stride,groups.
 #pragma once
 
 #include <cstdint>

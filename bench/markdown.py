@@ -9,10 +9,10 @@ The text between two comments is generated. The first comment names the kind of 
     <!-- speed: one_thread.json -->
     <!-- end -->
 
-- "speed": a table with a row for each network and layout. Only one file.
+- "speed": a table with a row for each network and layout. The comment names exactly one file.
 - "compare": such a table for each file, with the versions and the command.
 - "slower": a table of the layers on which a peer is faster, with a column for each file.
-- "layers": a table with a row for each layer. Only one file.
+- "layers": a table with a row for each layer. The comment names exactly one file.
 
 ``pointwise bench --json`` makes the files. The generated text has the command for each file.
 """

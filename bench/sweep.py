@@ -2,10 +2,13 @@
 
     python bench/sweep.py [--random 1000] [--json sweep.json] [--plot sweep.png]
 
-The cube is C_in x C_out x pixels = 1..65 x 1..65 x 1..200, in both layouts, with and without bias and ReLU. A run
-measures a grid of points, every point (--full, takes hours) or N random points (--random). The ratio is NumPy's time
-divided by the time of a `pw.Conv` created beforehand. Both return a new array and take turns in one process with one
-BLAS thread. The best of several short blocks counts. A point with a ratio below 1.05 is measured again in more blocks.
+The sizes form a cube: C_in from 1 to 65, C_out from 1 to 65 and 1 to 200 pixels. Each point of the cube is measured in
+both layouts, with and without bias and ReLU. By default a run measures a grid of points. With --full it measures every
+point (takes hours), with --random N random points.
+
+The ratio is the time of NumPy divided by the time of a `pw.Conv` that was created beforehand. Both return a new array
+and take turns in one process with one BLAS thread. The time of each is that of its fastest short block of calls. If the
+ratio of a point is below 1.05, the point is measured again in more blocks.
 """
 
 import argparse
@@ -31,13 +34,13 @@ MOST_CHANNELS, MOST_PIXELS = 65, 200
 CHANNELS = (1, 2, 3, 4, 5, 7, 8, 9, 12, 15, 16, 17, 23, 24, 25, 31, 32, 33, 40, 47, 48, 49, 57, 63, 64, 65)
 PIXELS = (1, 2, 3, 4, 5, 7, 8, 9, 13, 16, 17, 25, 31, 32, 33, 49, 64, 65, 100, 128, 169, 196, 200)
 EPILOGUES = ("plain", "bias and ReLU")
-SLOWER = 1.05  # ratios below this are measured again
+SLOWER = 1.05  # points with a ratio below this are measured again
 SHORT = Effort(seconds=0.0, block=150e-6, rounds=4)
 CAREFUL = Effort(seconds=0.0, block=200e-6, rounds=25)
 
 
 def points(args):
-    """Return the (C_in, C_out, pixels) to measure."""
+    """Return the points to measure, as (C_in, C_out, pixels)."""
     if args.random is not None:
         rng = random.Random(args.seed)
         most = (MOST_CHANNELS, MOST_CHANNELS, MOST_PIXELS)
@@ -69,7 +72,10 @@ def calls_of(case, layout, epilogue, arrays):
 
 
 def check(case, layout, epilogue, arrays, calls):
-    """End the run if a result exceeds the rounding bound, which `pointwise.bench.verify.check` derives."""
+    """End the run if the error of a result exceeds the rounding bound.
+
+    The docstring of `pointwise.bench.verify.check` derives this bound.
+    """
     x, weight, bias = (array.astype(np.float64) for array in arrays[:3])
     axes = "oi,nihw->nohw" if layout == "NCHW" else "oi,nhwi->nhwo"
     bias = bias[:, None, None] if layout == "NCHW" else bias
@@ -149,7 +155,7 @@ def report(found, summary):
     for part, s in summary.items():
         print(
             f"{part}: {s['geometric_mean_ratio']:.2f} times as fast as NumPy (geometric mean of {s['points']} points), "
-            f"at least {s['minimum_ratio']:.2f}, below 1: {s['below_1']}"
+            f"least ratio {s['minimum_ratio']:.2f}, points with a ratio below 1: {s['below_1']}"
         )
     print("the worst:")
     for row in sorted(found, key=lambda row: row["ratio"])[:10]:
@@ -161,7 +167,10 @@ def report(found, summary):
 
 
 def save_plot(file, found):
-    """Draw, for each layout, the least ratio over all pixels and the least ratio over all C_in."""
+    """Draw two heat maps of least ratios for each layout.
+
+    One map has a least ratio for each C_in and C_out, the other for each C_out and number of pixels.
+    """
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.colors import TwoSlopeNorm
     from matplotlib.figure import Figure
@@ -195,12 +204,12 @@ def save_plot(file, found):
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     which = parser.add_mutually_exclusive_group()
-    which.add_argument("--full", action="store_true", help="every point of the cube")
+    which.add_argument("--full", action="store_true", help="measure every point of the cube")
     which.add_argument("--random", type=positive, metavar="N", help="measure N random points of the cube")
-    parser.add_argument("--seed", type=positive, default=1, help="of random points and numbers (default: 1)")
+    parser.add_argument("--seed", type=positive, default=1, help="seed of random points and numbers (default: 1)")
     parser.add_argument("--layout", choices=(*LAYOUTS, "both"), default="both")
     parser.add_argument("--epilogue", choices=("plain", "bias-relu", "both"), default="both")
-    parser.add_argument("--json", metavar="FILE", help="write every figure as JSON")
+    parser.add_argument("--json", metavar="FILE", help="write all measured figures as JSON")
     parser.add_argument("--plot", metavar="FILE.png", help="draw heat maps of the least ratios")
     args = parser.parse_args()
     try:

@@ -1,9 +1,10 @@
-"""Measure how much faster several threads are than one, layer by layer, in one process and in turn.
+"""Compare the speed of several threads with the speed of one thread, layer by layer, in one process.
 
     python bench/threads.py [--threads 2] [--above 20]
 
-Layers have bias and ReLU, each call returns a new array, and the best of several blocks counts. The run measures the
-layers above --above MFLOP of all installed tables, in both layouts.
+Layers have bias and ReLU, and each call returns a new array. One thread and several threads take turns. The time of
+each is that of its fastest block of calls. The run measures the layers of all installed tables that have more than
+--above MFLOP, in both layouts.
 """
 
 import argparse

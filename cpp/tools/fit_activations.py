@@ -66,7 +66,7 @@ def show_number(name: str, number: mp.mpf, bits: int) -> None:
 def polynomial(name: str, bits: int, degree: int, low: mp.mpf, high: mp.mpf, f: Function, whole: Function) -> None:
     """Fit f and print the fit, with its largest error relative to ``whole``.
 
-    ``whole`` is the function that f is a part of, divided by the factor of f in it.
+    A larger function contains f times a factor. ``whole`` is the larger function divided by this factor.
     """
     found = [rounded(c, bits) for c in fit(f, nodes(low, high, degree + 1))]
     grid = nodes(low, high, 500)
@@ -76,7 +76,10 @@ def polynomial(name: str, bits: int, degree: int, low: mp.mpf, high: mp.mpf, f: 
 def least_squares(
     terms: Sequence[Function], at: Sequence[mp.mpf], values: Sequence[mp.mpf], weights: Sequence[mp.mpf]
 ) -> list[mp.mpf]:
-    """Return the factors of the terms that minimize the squares of weight (sum of the terms - value) over ``at``."""
+    """Return the factors of the terms, from a weighted least-squares fit.
+
+    The fit minimizes the sum of squares of weight * (sum of factor * term - value) at the points ``at``.
+    """
     rows = [[weight * term(x) for term in terms] for x, weight in zip(at, weights, strict=True)]
     right = [weight * value for value, weight in zip(values, weights, strict=True)]
     return list(mp.lu_solve(mp.matrix(rows), mp.matrix(right)))
@@ -103,7 +106,7 @@ def powers(degree: int) -> list[Function]:
 
 
 def weighted(name: str, bits: int, degree: int, at: Sequence[mp.mpf], f: Function, weight: Function) -> None:
-    """Fit a polynomial p and print it: minimize the squares of weight(x) (p(x) - f(x)) over ``at``."""
+    """Fit a polynomial p and print it. Minimizes the squares of weight(x) (p(x) - f(x)) at the points ``at``."""
     found = rounded_least_squares(powers(degree), bits, at, [f(x) for x in at], [weight(x) for x in at])
     grid = nodes(min(at), max(at), 500)
     show(name, found, bits, max(abs((value(found, x) - f(x)) * weight(x)) for x in grid))
@@ -176,7 +179,8 @@ class Adapted:
     def terms(self) -> list[Function]:
         """Return the functions that the coefficients multiply.
 
-        They are the lowest terms, the terms added after each step (the last step first), and the terms of the start.
+        The order is: the lowest terms, the terms that are added after each step (the last step first), the terms of
+        the start.
         """
 
         def after(steps: int, power: int) -> Function:
@@ -202,7 +206,7 @@ class Adapted:
 def gelu_by_powers(bits: int, degree: int, exp2: int) -> None:
     """Fit p of Phi(-a) = 2^y, y = -1 - slope a - bend a^2 - a p(3 - a), and exp2.
 
-    The larger |a p|, the wider the range of exp2.
+    If |a p| is larger, exp2 needs a wider range.
     """
     bend, slope, far = mp.mpf("0.65625"), mp.mpf("0.875"), mp.mpf("7.25")
     for name, number in (("minus_phi_bend", -bend), ("phi_slope", slope), ("minus_phi_far", -far)):
@@ -340,7 +344,7 @@ def constants(bits: int, hi: int, exp: int, others: Callable[[], None]) -> None:
 
 
 def float32_only() -> None:
-    """Print the fits that float64 has in another form."""
+    """Print the fits that have another form in float64."""
     tanh_near_zero(24, degree=5)
     log_near_one(24, degree=4)
     gelu_by_powers(24, degree=10, exp2=5)

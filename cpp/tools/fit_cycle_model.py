@@ -4,8 +4,8 @@
     python cpp/tools/fit_cycle_model.py times.json                    # prints the error
     python cpp/tools/fit_cycle_model.py times.json --fit my_machine   # also fits: writes cpp/src/machine/my_machine.cpp
 
-`pointwise bench --explain` times the alternatives of each layer in turn. So they can be compared with each other,
-although the CPU frequency changes. The error is the deviation of log(time / cycles) from its mean over the
+`pointwise bench --explain` times the alternatives of a layer alternately. So these times can be compared with each
+other, although the CPU frequency changes. The error is the deviation of log(time / cycles) from its mean over the
 alternatives of a layer.
 
 A fit reduces the squares of these deviations, averaged over layers. It changes one constant at a time, in smaller and
@@ -70,7 +70,8 @@ class Error:
     overall : float
         Root mean square of the deviations from the mean over all layers. It includes changes of the CPU frequency.
     regret : float
-        Time of a layer's cheapest alternative divided by that of its fastest: the geometric mean over layers.
+        Geometric mean over layers of this ratio: time of the alternative with the fewest predicted cycles, divided by
+        the time of the fastest alternative.
     """
 
     within: float
@@ -146,10 +147,10 @@ def source(name: str, head: list[str], half_width: bool, constants: dict[str, fl
 def main(arguments: list[str] | None = None) -> int:
     """Run the command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("times", type=pathlib.Path, help="what pointwise bench --explain --json wrote")
+    parser.add_argument("times", type=pathlib.Path, help="JSON file of pointwise bench --explain --json")
     parser.add_argument("--fit", metavar="NAME", help="fit the constants and write NAME.cpp")
-    parser.add_argument("--constants", metavar="A,B", help="fit only these (default: all that one thread shows)")
-    parser.add_argument("--folder", type=pathlib.Path, default=MACHINES, help="where NAME.cpp goes")
+    parser.add_argument("--constants", metavar="A,B", help="fit only these (default: all with an effect on one thread)")
+    parser.add_argument("--folder", type=pathlib.Path, default=MACHINES, help="folder for NAME.cpp")
     options = parser.parse_args(arguments)
     document = json.loads(options.times.read_text())
     isa = document["machine"]["isa"]

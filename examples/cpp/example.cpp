@@ -1,5 +1,5 @@
-// Maps three channels to two at both pixels of a 1x2 image. The results are the sum of the channels plus 10, and the
-// negative of the first channel, both followed by relu.
+// Maps three channels to two at both pixels of a 1x2 image. The first result is relu(sum of the channels + 10). The
+// second result is relu(-first channel).
 #include <pointwise/pointwise.h>
 
 #include <cstdio>
