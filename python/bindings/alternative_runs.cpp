@@ -15,7 +15,7 @@ namespace {
 
 constexpr const char* capsule_name = "pointwise._core.alternative";
 
-// One alternative. All alternatives of a layer share `alternatives`, and with it their weights.
+// One alternative. All alternatives of a layer share `alternatives`, which holds the weights.
 struct Run {
   std::shared_ptr<const Alternatives> alternatives;
   size_t index;

@@ -7,8 +7,8 @@
 namespace pointwise_python {
 
 // Returns a list of (description, predicted cycles, run). The chosen alternative comes first. run(x, out) takes
-// C-contiguous arrays of the layer's dtype that share no memory. It is a built-in function of two positional arguments,
-// so that it costs no more than a call of the layer.
+// C-contiguous arrays of the layer's dtype that share no memory. `run` is a built-in function of two positional
+// arguments, so that its call costs no more than a call of the layer.
 PyObject* alternative_runs(const pointwise::Layer& layer, const pointwise::Shape& x_shape);
 
 }  // namespace pointwise_python

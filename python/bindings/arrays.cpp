@@ -99,7 +99,7 @@ class DefaultFloatEnvironment {
   std::fenv_t saved_;
 };
 
-// Range of bytes that contains all elements of an array. Empty for an array without elements.
+// The range of bytes that contains all elements of an array. The range is empty if the array has no elements.
 struct Extent {
   uintptr_t begin = 0, end = 0;
   explicit Extent(PyArrayObject* array) {
@@ -115,8 +115,8 @@ struct Extent {
   bool meets(const Extent& o) const { return begin < o.end && o.begin < end; }
 };
 
-// Returns true if each axis, in the order of strides, steps over all bytes that the axes before it reach. Then no two
-// indices refer to one element. If the result is false, check_overlap in Python decides exactly.
+// Sorts the axes by stride. Returns true if each axis steps over all bytes that the axes with smaller strides reach.
+// Then no two indices refer to one element. If the result is false, check_overlap in Python decides exactly.
 bool steps_over_itself(PyArrayObject* array) {
   if (PyArray_IS_C_CONTIGUOUS(array) || PyArray_SIZE(array) == 0) return true;
   std::pair<npy_intp, npy_intp> axes[pointwise::max_rank];

@@ -22,8 +22,8 @@ struct PythonError {};
 
 // Sets a Python exception of this type with this message, and throws PythonError.
 [[noreturn]] void raise(PyObject* type, const std::string& message);
-// Sets the Python exception for the C++ exception that is being handled. Call it in a catch block. `src` is the name
-// that the user knows for the core's argument src.
+// Sets the Python exception for the C++ exception that is being handled. Must be called in a catch block. `src` is the
+// name that the user knows for the core's argument src.
 void translate_exception(const char* src = "x");
 
 // An owned reference, or null.
@@ -64,8 +64,8 @@ class Ref {
   PyObject* p_ = nullptr;
 };
 
-// Keeps a dictionary of the Python functions that call_function may call. The package passes it at import. Code that is
-// not on the hot path is written in Python.
+// Keeps a dictionary of the Python functions that call_function may call. The package passes this dictionary at import.
+// Python functions do the work that does not have to be fast.
 PyObject* use_functions(PyObject* module, PyObject* functions);
 
 // Calls the function `name` of that dictionary, with arguments in the format of Py_BuildValue.
@@ -76,7 +76,7 @@ pointwise::DType dtype_of(PyArrayObject* array);
 const char* dtype_name(pointwise::DType dtype);
 pointwise::DType dtype_named(const std::string& name);  // "float32" or "float64"
 
-// Returns the dtype of a layer for x of this dtype, which is the dtype of its sums.
+// Returns the dtype of a layer for x of dtype `x`. The sums of the layer have this dtype, too.
 pointwise::DType layer_dtype(pointwise::DType x);
 
 // Returns `object` as an ndarray in native byte order, of a dtype that x may have. Takes everything that numpy.asarray

@@ -1,5 +1,5 @@
-// The steps of a call that layers, chains and pw.conv share: they parse the arguments, check the arrays, make the
-// result and release the GIL.
+// Functions that layers, chains and pw.conv share. The functions parse the arguments of a call, check the arrays, make
+// the result and release the GIL.
 #pragma once
 
 #include "arrays.h"

@@ -1,5 +1,5 @@
-// Functions for steps during which the interpreter may end: a thread waits for the GIL, or runs Python code that may
-// wait for the GIL.
+// Functions for threads that wait for the GIL while the interpreter may end, or that run Python code which may wait for
+// the GIL.
 //
 // Before 3.14, CPython calls pthread_exit in a daemon thread that requests the GIL while the interpreter shuts down.
 // pthread_exit unwinds the stack like an exception. Destructors of references would then free objects without the GIL,

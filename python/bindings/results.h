@@ -5,12 +5,12 @@
 
 namespace pointwise_python {
 
-// Creates the type that owns the memory of a result. Its object is the base of the array and of its views, which keep
-// it alive.
+// Creates the type that owns the memory of a result. An object of this type is the base of the array and of the array's
+// views. The array and its views keep the object alive.
 PyObject* make_result_memory_type();
 
-// Returns a new C-contiguous array. Sets a MemoryError, or a ValueError if its bytes exceed the range of addresses, and
-// throws PythonError.
+// Returns a new C-contiguous array. If there is not enough memory, sets a MemoryError and throws PythonError. If the
+// array would exceed the range of addresses, sets a ValueError and throws PythonError.
 Ref new_result(const pointwise::Shape& shape, pointwise::DType dtype);
 
 }  // namespace pointwise_python

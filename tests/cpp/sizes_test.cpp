@@ -61,7 +61,7 @@ void expect_refused(const std::function<void()>& call, const std::string& what) 
 TEST(Sizes, OfWeights) {
   const float number = 1;
   for (const int64_t n : edges) {
-    if (n < int64_t{1} << 40) continue;  // small enough to be packed
+    if (n < int64_t{1} << 40) continue;  // the system could have enough memory for such weights
     for (const Shape& shape : {Shape{1, n}, Shape{n, 1}, Shape{n, n}, Shape{3, n / 3}, Shape{n / 2, 2}}) {
       expect_refused([&] { Layer(repeated(&number, shape), nullptr, of("NC")); }, to_string(shape));
       float result[3];
@@ -187,7 +187,7 @@ TEST(Sizes, OfStridesThatAreNeverTaken) {
   }
 }
 
-// Tests parts of totals whose square exceeds int64.
+// Tests `Parts` of ranges whose length is so large that its square exceeds int64.
 TEST(Sizes, OfParts) {
   for (const int64_t total : {(int64_t{1} << 40) + 1, int64_t{1} << 45, (int64_t{1} << 60) - 5})
     for (const int64_t unit : {1, 6, 48})

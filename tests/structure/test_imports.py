@@ -1,4 +1,4 @@
-"""The modules of the package: no import cycles, and each folder imports only from itself and folders below it."""
+"""The modules of the package have no import cycles. A folder imports only from itself and from earlier FOLDERS."""
 
 import ast
 import functools
@@ -9,12 +9,12 @@ import pytest
 
 ROOT = pathlib.Path(__file__).parents[2]
 PACKAGE = ROOT / "python" / "pointwise"
-FOLDERS = ["", "cli", "bench"]  # lowest first; "" holds the public functions
+FOLDERS = ["", "cli", "bench"]  # "" holds the public functions
 TOP = {"pointwise", "pointwise.__main__"}  # may import all others
 
 
 def modules():
-    """Return the file of every module, by its full name. A stub stands for the extension."""
+    """Return the file of every module, by its full name. The file of the compiled module `_core` is `_core.pyi`."""
     found = {}
     for path in sorted(PACKAGE.rglob("*.py*")):
         if path.suffix in (".py", ".pyi"):

@@ -1,4 +1,4 @@
-"""The folders of the core: no include cycles, and each folder includes only from itself and folders below it."""
+"""The files of the core have no include cycles. A file includes only files of its folder and of earlier FOLDERS."""
 
 import pathlib
 import re
@@ -7,7 +7,7 @@ import pytest
 
 ROOT = pathlib.Path(__file__).parents[2]
 CORE = ROOT / "cpp" / "src"
-FOLDERS = ["base", "memory", "machine", "kernels", "threads", "product", "convolution", "measure"]  # lowest first
+FOLDERS = ["base", "memory", "machine", "kernels", "threads", "product", "convolution", "measure"]
 PUBLIC = "pointwise/pointwise.h"
 BINDINGS = ROOT / "python" / "bindings"
 INTERNAL = "measure/internal.h"  # for the extension, tests and benchmarks
@@ -22,7 +22,7 @@ def files():
 
 
 def upward(name, includes):
-    """Return the includes of a file that point to a folder above its own."""
+    """Return the includes of a file from folders that are later in FOLDERS than its own folder."""
     level = FOLDERS.index(name.split("/")[0])
     return [other for other in includes if other != PUBLIC and FOLDERS.index(other.split("/")[0]) > level]
 

@@ -96,8 +96,8 @@ struct View {
   View(const void* data, DType dtype, const Shape& shape);
 };
 
-// The function that is applied to each sum v before v is stored. v includes bias and residual. Every activation of NaN
-// is NaN.
+// The function that is applied to each sum v before the result is stored. v includes bias and residual. Every
+// activation of NaN is NaN.
 //
 // clang-format off
 //     none         v
@@ -165,9 +165,9 @@ struct Options {
   int64_t groups = 1;
   Activation activation;
   DType dtype = DType::f32;
-  // Treats subnormal inputs as zeros and turns subnormal results into zeros; signs are kept. Some CPUs are very slow at
-  // arithmetic on subnormal numbers. The setting affects only the threads of a call, and only during the call. It has
-  // no effect on CPUs other than x86.
+  // If true, subnormal inputs count as zeros, and subnormal results become zeros. Signs are kept. Some CPUs compute
+  // very slowly with subnormal numbers. The setting affects only the threads of a call, and only during the call. It
+  // has no effect on CPUs other than x86.
   bool flush_subnormals = false;
 };
 
@@ -209,8 +209,8 @@ class Layer {
   // Computes dst, on at most `threads` threads. 0 means thread_count().
   //
   // `src` has the dtype of the layer. A float32 layer also accepts integer dtypes. `residual` is null or has the shape
-  // of dst. `input_scale` is null or has shape (images, c_in), or (c_in) in layouts without a batch axis. It multiplies
-  // each channel of src by a scale. Each product is rounded before the sum.
+  // of dst. `input_scale` is null or has shape (images, c_in), or (c_in) in layouts without a batch axis. Each channel
+  // of src is multiplied by its scale, and each product is rounded before the sum.
   //
   // `residual` may be the same view as dst. Otherwise the caller must ensure that dst shares no element with another
   // array. Two indices of dst must never refer to the same element.

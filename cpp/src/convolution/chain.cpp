@@ -6,8 +6,8 @@
 //         the layer's plan for a strip            src or a buffer -> the other buffer or dst
 // clang-format on
 //
-// A strip is so small that the results between two layers stay in cache. A layer computes a strip like any other array,
-// because the bits of a pixel depend only on the pixel. So this file handles only strips and buffers.
+// A strip is so small that the results between two layers stay in cache. The bits of a pixel depend only on this pixel.
+// So a layer computes a strip like any other array, and this file handles only strips and buffers.
 #include <algorithm>
 #include <cstdlib>
 #include <optional>
@@ -26,24 +26,25 @@ namespace {
 
 // Unit of strips along the innermost axis: whole tiles of all channel rows, except channel rows with 64 pixels.
 constexpr int64_t pixel_unit = 48;
-// Lower bounds of the largest number of pixels in a strip. Short rows and last strips may be smaller. The second bound
-// holds if the weights come from L3 for every strip. Smaller strips cost the layers more time than the caches save.
+// Lower bounds for the number of pixels in a strip, except in short rows and last strips. The second bound is for
+// chains whose weights come from L3 for every strip. With smaller strips, the layers lose more time than the caches
+// save.
 constexpr int64_t least_pixels = 96, least_pixels_for_weights = 384;
 // Desired number of strips per thread. With several strips per thread, a slow thread can compute fewer strips.
 constexpr int64_t strips_a_thread = 4;
 
-// Share of L2 that the input and output of the largest layer of a strip may fill. They may fill channels_last_room
-// times L2 if three conditions hold: channels are contiguous, weights stay in L2, and a strip of the smaller size has
-// fewer than few_multiply_adds multiply-adds. In this case larger strips are faster, because pixel rows read their
-// weights again for every strip. L3 holds a part of such a strip. The CPU prefetches this part, because it is read in
-// order. (Zen 5, 16 -> 96 -> 24 channels at 112x112 in NHWC: 88% of the peak instead of 78%.)
+// A strip is small if its largest layer, input and output together, fills at most `part_of_l2` of L2. A strip may fill
+// `channels_last_room` times L2 if three conditions hold: channels are contiguous, weights stay in L2, and a small
+// strip would have fewer than `few_multiply_adds` multiply-adds. Then larger strips are faster, because pixel rows read
+// their weights again for every strip. L3 holds a part of such a strip. The CPU prefetches this part, because the
+// kernels read it in order. (Zen 5, 16 -> 96 -> 24 channels at 112x112 in NHWC: 88% of the peak instead of 78%.)
 constexpr double part_of_l2 = 9.0 / 16;
 constexpr int64_t channels_last_room = 2, few_multiply_adds = 15000000;
 
 // Returns true if channels are contiguous in dst. Then they are contiguous in the buffers, too.
 bool channels_last(const Product& ends, int64_t item) { return ends.m > 1 && std::abs(ends.dst_m) == item; }
 
-// Returns the layout of a strip: its axes, outermost first, then the channels.
+// Returns the layout of a strip: first the axes of its pixels, outermost first, then the channels.
 Layout strip_layout(int axes) {
   Layout layout{"a strip", axes + 1, 0, axes, axes - 1, {}};
   for (int i = 0; i < layout.spatial; ++i) layout.spatial_axis[i] = i + 1;
@@ -90,7 +91,7 @@ struct ChainPlan {
   // outer axes. Each has `strips` strips, of size `strip` along the cut axis.
   int cut;
   int64_t images, strips, strip;
-  Stages whole, last;  // for all strips of an image except the last, and for the last
+  Stages whole, last;  // `last` is for the last strip of an image, `whole` for all other strips
   int64_t buffer[2];   // bytes of the two buffers, which layers use in turn
   int64_t scratch;     // bytes of the workspace of the layers
   bool one_by_one;     // a single strip; all threads compute a layer together

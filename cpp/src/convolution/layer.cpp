@@ -32,8 +32,8 @@ Layer::Impl::Impl(const View& weights_view, const View* bias, const Options& giv
 
 namespace {
 
-// Lowers a call. Checks the sizes in bytes, which only planning multiplies. So calls with a cached plan skip this
-// check.
+// Lowers a call, and checks the sizes in bytes. Only planning multiplies these sizes. So calls with a cached plan skip
+// the check.
 Product lower_call(const Layer::Impl& layer, const View& src, const View& dst, const View* residual,
                    const View* input_scale) {
   validate_bytes(Argument::src, src.shape, src.dtype);

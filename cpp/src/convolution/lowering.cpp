@@ -7,8 +7,8 @@ namespace pointwise {
 
 namespace {
 
-// Returns the stride of a single channel, or 0 if it is very large. Kernels add the stride once more after the last
-// channel. They do not use this pointer, but it must not overflow.
+// Returns the stride of a single channel, or 0 if it is very large. After the last channel, kernels add the stride once
+// more. They do not read from the resulting pointer, but this pointer must not overflow.
 int64_t step_not_taken(int64_t stride) {
   constexpr int64_t most = int64_t{1} << 40;
   return -most < stride && stride < most ? stride : 0;

@@ -2,8 +2,8 @@
 //
 // A pointwise convolution is, for every image, group and box of pixels, the product
 //     dst[channel, pixel] = weights[channel, input_channel] * src[input_channel, pixel]
-// over strided arrays. The stride of the convolution becomes a stride of src. Padding divides the output into an inner
-// box, which reads the image, and boxes around it, which read nothing. The products of the boxes around it have no
+// of strided arrays. The stride of the convolution becomes a stride of src. Padding divides the output into an inner
+// box and outer boxes around the inner box. Only the inner box reads the image. The products of the outer boxes have no
 // input channels.
 #pragma once
 

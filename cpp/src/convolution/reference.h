@@ -7,8 +7,8 @@
 namespace pointwise {
 
 // Computes the result of a Layer's call from plain arguments. `magnitude` is null or a C-contiguous array of double
-// with the shape of dst. If it is not null, `magnitude` receives the sum of |terms| of each element. The error bound is
-// proportional to this sum.
+// with the shape of dst. If `magnitude` is not null, it receives a sum for each element: the absolute values of all
+// terms. The error bound is proportional to this sum.
 void reference(const View& weights, const View* bias, const Options& options, const View& src, const View& dst,
                const View* residual, double* magnitude = nullptr, const View* input_scale = nullptr);
 

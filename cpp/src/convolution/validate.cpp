@@ -75,8 +75,9 @@ std::string weights_text(const Shape& weights, int64_t groups) {
 // End of a message. The remedy is Python code.
 constexpr const char* transposed = "; the weight seems to be transposed: pass weight.swapaxes(0, 1)";
 
-// Returns the end of the message about src with `channels` channels, which do not fit the weights. If the shapes
-// suggest a mistake, the end names it. An affine matrix of colours has an additional column, which is a bias.
+// Returns the end of the message for a src whose number of channels does not fit the weights. `channels` is this
+// number. If the shapes suggest a mistake, the text names the mistake. An affine matrix of colours has an additional
+// column, which is a bias.
 std::string channels_remedy(int64_t channels, const Shape& weights, int64_t groups) {
   constexpr int64_t most_colours = 4;
   if (groups != 1 || weights[0] != channels) return "";

@@ -26,18 +26,19 @@ struct Window {
 };
 // Returns the window. Throws Error if stride or padding is wrong.
 Window validate_window(const Options& options, const Layout& layout);
-// Throws Error unless the activation's parameters, rounded to the dtype, are valid.
+// Rounds the activation's parameters to the dtype. Throws Error unless the rounded parameters are valid.
 void validate_activation(const Activation& activation, DType dtype);
 // Throws Error unless the groups divide the output channels.
 void validate_groups(int64_t groups, int64_t c_out);
-// Returns the number of input channels of all groups. Throws Error if the shape of the weights or the groups are wrong.
+// Returns the number of input channels of all groups. Throws Error if the shape of the weights is wrong or `groups` is
+// wrong.
 int64_t validate_weights(const Shape& weights, int64_t groups);
 
 // Returns the output size along one axis: floor((size + 2 padding - 1) / stride) + 1, or 0 if size + 2 padding is 0.
 int64_t output_size(int64_t size, int64_t stride, int64_t padding);
 
-// The output positions along one axis that read the image: `count` of them, from `begin` on. The first position reads
-// source position `source`. Each following position reads one stride further.
+// The output positions along one axis that read the image. There are `count` positions, from `begin` on. The first one
+// reads position `source` of the image. Each following one reads one stride further.
 struct Inside {
   int64_t begin, count, source;
 };
@@ -49,7 +50,7 @@ Shape validate_src(const Shape& src_shape, const Layout& layout, const Window& w
                    int64_t groups);
 
 // Throws Error unless the size of the array in bytes fits int64. As in NumPy, axes of length 0 do not count. After this
-// check, no product of its sizes overflows, even if the array repeats its elements.
+// check, products of the array's sizes do not overflow, even if the array repeats its elements.
 void validate_bytes(Argument argument, const Shape& shape, DType dtype);
 
 [[noreturn]] void throw_dtype(Argument argument, const View& array, DType expected);

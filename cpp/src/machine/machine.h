@@ -21,13 +21,13 @@ struct Machine {
   double fma_per_cycle,  // multiply-adds of vectors per cycle
       loads_per_cycle,   // loads of vectors per cycle
       fma_latency;       // latency of a multiply-add, in cycles
-  // Cost of a broadcast that only one multiply-add uses, in loads. (Fitted on Zen 5 to tiles of every height with
-  // operands in L1.)
+  // Cost of a broadcast that only one multiply-add uses. The unit is one load. (Fitted on Zen 5 to tiles of every
+  // height with operands in L1.)
   double broadcast_load;
 
   // Overhead of a tile: its set-up and its stores. The CPU hides a part of this overhead behind multiply-adds. In wide
-  // channel rows, Zen 4 hides more than Zen 5. (Zen 5, 16 to 64 input channels: a narrow tile takes 9 to 45 cycles more
-  // than its multiply-adds. A wide tile with 24 accumulators takes 22 to 48 cycles more, with 16 accumulators 5 to 20.)
+  // channel rows, Zen 4 hides more than Zen 5. (Overhead on Zen 5, with 16 to 64 input channels: 9 to 45 cycles in a
+  // narrow tile, 22 to 48 in a wide tile with 24 accumulators, 5 to 20 in a wide tile with 16 accumulators.)
 
   double channel_tile_cycles,      // a narrow tile of channel rows
       pixel_tile_cycles,           // a narrow tile of pixel rows, or a tile with a half vector or pairs
@@ -39,11 +39,12 @@ struct Machine {
       hidden_by_pixel_tiles;       // part of these cycles that multiply-adds hide, in a wide tile of pixel rows
   double least_wide_tile_cycles,   // minimum for all accumulators of a wide tile, after the hidden part
       vector_beyond_4_cycles;      // each vector beyond the fourth in the rows of a wide tile
-  // The next four constants apply to wide pixel rows if all output channels fit one vector and half_width is true. In
-  // cycles of the model, the latency of a multiply-add is about half as long. So tiles with few rows are better: tiles
-  // of 4, 6, 8 and 12 rows take 3, 5, 8 and 17 cycles more than their multiply-adds (Zen 4). These constants make
-  // layers of 8 to 70 input channels and 1 to 16 output channels in NHWC up to 13% faster (Zen 4). The overhead of a
-  // tile is the larger of single_row_cycles * rows and single_row_beyond_cycles * rows - hidden_by_single_tiles.
+  // The next four constants apply to wide pixel rows if all output channels fit one vector and `half_width` is true. A
+  // cycle of the model is two CPU cycles there, so the latency of a multiply-add is about half as many cycles. So tiles
+  // with few rows are better: tiles of 4, 6, 8 and 12 rows take 3, 5, 8 and 17 cycles more than their multiply-adds
+  // (Zen 4). The overhead of a tile is the larger of two figures: single_row_cycles * rows, and
+  // single_row_beyond_cycles * rows - hidden_by_single_tiles. With these constants, layers of 8 to 70 input channels
+  // and 1 to 16 output channels in NHWC are up to 13% faster (Zen 4).
   double single_latency,         // latency of a multiply-add, in cycles
       single_row_cycles,         // minimum for a row; also a row of a half vector alone
       single_row_beyond_cycles,  // a row, before the hidden part is subtracted
@@ -51,20 +52,20 @@ struct Machine {
 
   // Half vectors and pairs.
 
-  // Cost of a half vector, in whole vectors.
+  // Cost of a half vector. The unit is one whole vector.
   double half_vector;
-  // Factor for the cycles of a half vector alone, because each of its multiply-adds needs a separate load. (Zen 4,
-  // NHWC: because of this constant the planner chooses faster kernel rows. 64 -> 8 channels on 200 pixels take 2.1 us
-  // instead of 3.7 us. 256 -> 8 channels at 56x56 take 137 us instead of 201 us.)
+  // Factor for the cycles of a half vector alone. Each of its multiply-adds needs a separate load. (Zen 4, NHWC: with
+  // this constant the planner chooses faster kernel rows. 64 -> 8 channels on 200 pixels take 2.1 us instead of 3.7 us.
+  // 256 -> 8 channels at 56x56 take 137 us instead of 201 us.)
   double half_vector_alone;
-  // Cost of a pixel with one and a half vectors of output channels in pairs, in whole vectors. On Zen 4, joining two
-  // pixels in a vector takes time from multiply-adds.
+  // Cost of a pixel in pairs, with one and a half vectors of output channels. The unit is one whole vector. On Zen 4,
+  // joining two pixels in a vector takes time from multiply-adds.
   double pair_vectors;
 
   // Operands that do not fit L1 or L2.
 
-  // If the pixels of a wide tile of channel rows fill more than this share of L1, they come from L2. The second
-  // constant is the rate. (Zen 5, 256 -> 128 channels at 28x28, tiles of 4 rows x 4 vectors: 64% of the peak.)
+  // If the pixels of a wide tile of channel rows fill more than the share `l1_of_pixels` of L1, they come from L2. The
+  // second constant is the rate. (Zen 5, 256 -> 128 channels at 28x28, tiles of 4 rows x 4 vectors: 64% of the peak.)
   double l1_of_pixels, l2_pixel_bytes_per_cycle;
   // The same two constants for the weights of a column of wide pixel rows. (Zen 5, 320 to 2048 input channels: tiles of
   // 4 rows x 4 vectors are 5 to 15% slower than tiles of 6 rows x 4 vectors.)
@@ -99,7 +100,7 @@ struct Machine {
   double transpose_cycles;       // a vector of results that is stored transposed
   double scatter_cycles;         // a number that is stored alone
   double copy_cycles;            // 32 bytes that are packed by copying
-  double run_cycles;             // minimum for packing one stretch of contiguous pixels of one input channel
+  double run_cycles;             // minimum for packing one range of contiguous pixels of one input channel
   double gather_cycles;          // a number that is packed alone
   double transposed_cycles;      // a number that is packed in a transposed square
   double part_of_square_cycles;  // each pixel (or channel) whose numbers do not fill its last transposed square
@@ -107,8 +108,8 @@ struct Machine {
   double scale_cycles;           // 32 packed bytes that are multiplied by input_scale
   double second_cycles;          // a packed number if the pixels of src are two numbers apart
   // Factor for transposed_cycles, part_of_square_cycles and second_cycles in wide kernel rows. On Zen 4, multiply-adds
-  // hide a part of packing. (Zen 4, effect of this constant: 64 -> 128 channels at 112x112 with stride 2 in NCHW reach
-  // 88% of the peak instead of 82%. For generated NHWC layers, chosen blockings take 1.034 times as long as the best
+  // hide a part of packing. (Zen 4, with this constant: 64 -> 128 channels at 112x112 with stride 2 in NCHW reach 88%
+  // of the peak instead of 82%. For generated NHWC layers, chosen blockings take 1.034 times as long as the best
   // alternative, instead of 1.049 times.)
   double wide_copies;
 
@@ -116,8 +117,8 @@ struct Machine {
 
   // Minimum work of each thread, in cycles: about 3 us.
   double least_cycles_a_thread;
-  // The cost of pieces, fitted to the times of all layers of bench/layers above 5 MFLOP on two threads. With these
-  // constants, chosen cuts take 1.018 times as long as the best cuts (Zen 5).
+  // The cost of pieces. These constants were fitted to times on two threads, of all layers of bench/layers above 5
+  // MFLOP. Chosen cuts take 1.018 times as long as the best cuts (Zen 5).
   double piece_cycles,       // each piece
       late_piece,            // the model adds this share of the largest piece, because the last piece starts late
       cut_across;            // factor if a cut divides the columns of tiles

@@ -1,4 +1,4 @@
-// The alternatives for the product of a layer. Only measurements and tests use this file. They compare the alternatives
+// Runs the alternatives for the product of a layer. Measurements and tests use this file to compare the alternatives
 // with the choice of the cost model.
 #pragma once
 
@@ -11,7 +11,7 @@
 namespace pointwise {
 
 struct Alternative {
-  std::string words;  // kernel row, packing and, if the box has several axes, images x pixels
+  std::string words;  // kernel row and packing. If the box has several axes, also images x pixels
   double cycles;      // predicted for the product
   Plan plan;
 };

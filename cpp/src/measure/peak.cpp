@@ -20,8 +20,8 @@ struct Round {
 };
 
 // Times all threads together, so that a late thread reduces the result. Each thread has several pieces, as in a call.
-// If one core is delayed, the others compute its pieces, so no layer is faster than the peak that was measured in turn
-// with it.
+// If one core is delayed, the others compute its pieces. Otherwise a layer could be faster than the peak that was
+// measured next to it.
 Round run_round(double (*loop)(int64_t), int64_t steps, int threads) {
   constexpr int pieces = 8;
   std::atomic<int64_t> flops{0};

@@ -9,7 +9,7 @@ namespace pointwise {
 
 // Returns the FMA peak of `threads` threads together: floating-point operations per second, two per multiply-add. The
 // threads do only multiply-adds on registers, with the instruction set in use. The result is the best of `blocks` runs
-// of `block` seconds each. openmp_limit() applies, as to a call.
+// of `block` seconds each. As in a call, openmp_limit() limits the threads.
 double fma_peak(DType dtype, int threads, int blocks, double block = 2e-3);
 // Returns the FMA peak for the fma_loop of any kernel table.
 double fma_peak(double (*fma_loop)(int64_t steps), int threads, int blocks, double block = 2e-3);

@@ -15,8 +15,8 @@ namespace {
 
 constexpr int64_t huge_page = int64_t{2} << 20, page = 4096;
 
-// Returns true if a buffer has its own mapping. The mapping is aligned, so that the system can use huge pages. Freeing
-// a mapping always gives its memory back to the system. An allocator may keep freed memory.
+// Returns true if a buffer has its own mapping. The mapping is aligned, so that the system can use huge pages. If a
+// mapping is freed, its memory always goes back to the system. But an allocator may keep freed memory.
 bool is_mapped(int64_t capacity) { return capacity >= huge_page; }
 
 // Maps memory that begins at a huge page: maps a huge page more than needed, then unmaps both ends. Returns null on
@@ -55,8 +55,8 @@ int64_t capacity_for(int64_t bytes) {
   return round_up(bytes, page);
 }
 
-// A lock that a thread tries at most `tries` times and never waits for (result_pool.h has the reason). Its acquire and
-// release order all accesses to the guarded members.
+// A lock that a thread tries up to `tries` times, but never waits for (result_pool.h has the reason). Acquire and
+// release of the lock order all accesses to the guarded members.
 class TryLock {
  public:
   explicit TryLock(std::atomic<bool>* locked, int tries = 100) : locked_(locked) {
@@ -76,8 +76,8 @@ class TryLock {
 
 class Pool {
  public:
-  // Returns an idle buffer of at least `capacity` bytes, and at most an eighth more. Returns a null buffer if there is
-  // no such buffer, or if another thread holds the lock.
+  // Returns an idle buffer of `capacity` bytes or up to an eighth more. Returns a null buffer if there is no such
+  // buffer, or if another thread holds the lock.
   Buffer take(int64_t capacity) {
     const TryLock lock(&locked_);
     if (!lock) return {};
@@ -111,8 +111,8 @@ class Pool {
     for (int i = 0; i < overs; ++i) system_free(over[i]);
   }
 
-  // Frees the buffers that have been idle longest, until at most `limit` bytes are idle. Tries the lock long enough for
-  // another thread to release it. Gives up if the lock was held at a fork.
+  // Frees buffers, those that have been idle longest first, until no more than `limit` bytes are idle. Tries the lock
+  // long enough for another thread to release it. Gives up if the lock was held at a fork.
   void shrink(int64_t limit) {
     std::array<Buffer, most_idle> over;
     int overs = 0;

@@ -2,8 +2,8 @@
 //
 // When another process uses a CPU of the team, a thread of the team waits for that CPU for whole time slices. The
 // barrier of an OpenMP region waits for that thread. On average, two threads then take two to three times as long as
-// one. This was measured on Zen 5, with one of 2 CPUs busy, for layers of 100 to 500 us. A late worker does not delay a
-// call (workers.h). A worker that loses its CPU during a piece delays the call.
+// one. (Zen 5, with one of 2 CPUs busy, for layers of 100 to 500 us.) A worker that comes late does not delay a call
+// (workers.h). But a worker that loses its CPU during a piece delays the call.
 //
 // So calls run alone, on the calling thread, when long waits follow each other closely:
 //
@@ -36,9 +36,10 @@ class Neighbour {
   // The wait is the time from `done` to `now`. If `longest` exceeds three times `piece`, their difference is added: the
   // caller lost its CPU during that piece, to another process or to a worker.
   //
-  // A wait is long if it takes at least 0.5 ms and at least two pieces. A wait of one piece means little, because
-  // another thread may begin its last piece when the caller is done. Long waits in the first 10 ms after a pause of
-  // more than 5 ms do not count. Threads that slept may be woken on one CPU, and share it for some milliseconds.
+  // A wait is long if it takes at least 0.5 ms and at least the time of two pieces. A wait as long as one piece means
+  // little, because another thread may begin its last piece when the caller is done. Long waits in the first 10 ms
+  // after a pause of more than 5 ms do not count, because the system may wake several threads on one CPU. Such threads
+  // share this CPU for some milliseconds.
   void note(int64_t start, int64_t done, int64_t now, int64_t piece, int64_t longest) {
     if (ignored_.load(std::memory_order_relaxed)) return;
     const int64_t before =

@@ -133,14 +133,13 @@ constexpr int64_t look_again = 2000000;  // nanoseconds between two calls of cou
 
 // How threads share the result of a search:
 //
-// - `searching` is a lock that is tried and never waited for. A thread that does not get it returns the last
+// - `searching` is a lock that threads try but never wait for. A thread that does not get the lock returns the last
 //   result. Acquire and release of `searching` order the accesses to `kept` and `looked_at`.
 // - `known` is stored with release after the object is complete, and loaded with acquire. So readers see a complete
 //   object. They need no lock, because objects are immutable and never deleted.
 // - `next_look` only saves time. A stale value costs one more call of count_changes(), or delays a call.
-// - A forked child may inherit `searching` set by a thread that it does not have. Then the child never searches, and
-//   keeps the last result of its parent. Calls in a child do not use that result: they run on one thread
-//   (openmp_limit).
+// - A thread of the parent may hold `searching` at a fork. Then the lock stays held in the child, and the child never
+//   searches. Calls in a child need no search, because they run on one thread (openmp_limit).
 std::atomic<const OpenMPRuntime*> known{nullptr};
 std::atomic<uint64_t> looked_at{0};  // count_changes() before the search for `known`
 std::atomic<int64_t> next_look{0};

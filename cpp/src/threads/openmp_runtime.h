@@ -4,8 +4,8 @@
 // Workers would have to share CPUs with these threads. So calls run as regions of that runtime, on its spinning
 // threads.
 //
-// The runtime may be a different copy from the one that pointwise is linked with, because each repaired wheel contains
-// a copy. So its functions are called through pointers.
+// The runtime may be another copy than the one that pointwise is linked with, because each repaired wheel contains a
+// copy. So pointwise calls the runtime's functions through pointers.
 #pragma once
 
 #include <cstdint>
@@ -19,7 +19,7 @@ struct OpenMPRuntime {
   int (*thread_num)();
   int (*max_threads)();
   int (*in_parallel)();
-  int threads_at_start;  // OMP_NUM_THREADS, else the CPUs of the process when the runtime was found
+  int threads_at_start;  // OMP_NUM_THREADS, else the number of CPUs of the process when the runtime was found
   std::string path;      // of the file of the runtime
   std::string user;      // file name of a library that uses the runtime; empty if the runtime was loaded by name
 };

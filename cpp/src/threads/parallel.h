@@ -15,8 +15,8 @@
 
 namespace pointwise {
 
-// Calls take_part(context, thread) on threads 0 to team - 1 of an OpenMP region, or on fewer if the system starts
-// fewer. `runtime` is null for the runtime that pointwise is linked with.
+// Calls take_part(context, thread) on threads 0 to team - 1 of an OpenMP region. If the system starts fewer threads,
+// only these threads call it. `runtime` is null for the runtime that pointwise is linked with.
 //
 // A region of another library's runtime has at least as many threads as the regions of that library. Threads with
 // number `team` or a higher number return at once. GNU's runtime ends and starts threads when the size of a team
@@ -87,9 +87,9 @@ struct EvenRuns {
 //
 // - The caller writes the runs before it publishes the call (with_workers, or the start of a region). So all threads of
 //   the team see them.
-// - A thread takes a piece by fetch_add on `next` of a run. Each value is returned once, so each piece has one thread.
-//   Relaxed order suffices, because no other memory is published through `next`. A value of `end` or more means that no
-//   piece is left in the run.
+// - A thread takes a piece by fetch_add on `next` of a run. fetch_add returns each value once, so each piece has one
+//   thread. Relaxed order suffices, because no other memory is published through `next`. A value of `end` or more means
+//   that no piece is left in the run.
 // - with_workers and OpenMP regions return after all threads of the team have left. So the caller sees all results.
 // - `done` and `longest` belong to thread 0, which is the caller.
 //

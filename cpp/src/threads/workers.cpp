@@ -33,7 +33,7 @@
 //     8 release `taken_`
 // clang-format on
 //
-// Callers: `taken_` is a lock that is tried and never waited for. So there is one caller at a time. The lock guards
+// Callers: `taken_` is a lock that callers try but never wait for. So there is one caller at a time. The lock guards
 // take_part_, context_, workers_ and refused_at_.
 //
 // End of a call: no worker uses a call that has ended. Entering is one fetch_add, which returns the state. If this
@@ -54,11 +54,12 @@
 // Then FUTEX_WAIT returns at once, because the kernel compares Worker::sleep with `asleep` first.
 //
 // Affinity: a sleep ends in one of two ways. The worker changes `asleep` to `awake`, or a caller changes it to
-// `being_woken`. Both use compare-exchange, so one of them succeeds. The caller then writes kept_off and allowed, and
-// stores `awake` with release order. The worker reads them after it has loaded `awake` with acquire order.
+// `being_woken`. Both use compare-exchange, so only one of these changes succeeds. After a change to `being_woken`, the
+// caller writes `kept_off` and `allowed`, and stores `awake` with release order. The worker reads both members after it
+// has loaded `awake` with acquire order.
 //
-// Fork: a child has no workers, and may inherit `taken_` held by a thread that it does not have. But calls in a child
-// have a team of 1 (openmp_limit), so parallel() never calls with_workers there.
+// Fork: a child has no workers, and `taken_` stays held in the child if a thread of the parent held it at the fork. But
+// calls in a child have a team of 1 (openmp_limit), so parallel() never calls with_workers there.
 //
 // A worker that misses a call costs time but never a result, because the caller computes all pieces that are left.
 namespace pointwise {
@@ -77,12 +78,13 @@ constexpr size_t stack_bytes = size_t{1} << 20;
 // Times in nanoseconds:
 // - worker_patience: how long a worker watches for the next call before it sleeps.
 // - check_every: how often a worker yields its CPU while it watches.
-// - caller_patience: how long a caller spins for its workers before it yields, because they may wait for its CPU.
-// - retry_after: how long no thread is requested after the system has refused one.
+// - caller_patience: how long a caller spins for its workers. Then the caller yields, because workers may wait for its
+//   CPU.
+// - retry_after: how long no thread is requested after the system has refused a thread.
 constexpr int64_t worker_patience = 3000000, check_every = 2000, caller_patience = 50000, retry_after = 1000000000;
-// A yield that takes at least long_yield gave the CPU to another thread for a whole time slice. If that thread belongs
-// to another process, which keeps computing, yields gain nothing. Then the worker stops yielding for
-// `without_yields` times as long as the yield took. docs/design/threads.md has measurements.
+// A yield that takes `long_yield` or longer gave the CPU to another thread for a whole time slice. If that thread
+// belongs to another process, further yields gain nothing. Then the worker does not yield for some time, which is
+// `without_yields` times the time of the long yield. docs/design/threads.md has measurements.
 constexpr int64_t long_yield = 2000000, without_yields = 10;
 
 void pause() {
@@ -275,8 +277,8 @@ class Crew {
   }
 
   // Moves this worker to another CPU if it runs on the CPU of the caller. Returns false if the worker may use no other
-  // CPU. When other processes keep the other CPUs busy, the system may put a worker on the caller's CPU. On that CPU,
-  // the worker would take half of the caller's time. On another CPU, the worker shares the time of the other processes.
+  // CPU. When other processes keep the other CPUs busy, the system may put a worker on the caller's CPU. There the
+  // worker would take half of the caller's time. On another CPU, it takes time from the other processes instead.
   bool has_cpu_of_its_own() {
     const int cpu = sched_getcpu();
     if (cpu < 0 || cpu != caller_cpu_.load(std::memory_order_relaxed)) return true;

@@ -5,9 +5,9 @@
 //     worker:  ...... enter | take pieces ............. | leave
 // clang-format on
 //
-// A call never waits for a late worker. The caller computes all pieces itself if no worker comes, and at the end it
-// waits only for workers that still compute a piece. An OpenMP region, in contrast, begins and ends with all of its
-// threads. So it waits for a whole time slice if another process uses the CPU of one of these threads.
+// A call never waits for a worker that comes late. If no worker comes, the caller computes all pieces itself. At the
+// end the caller waits only for workers that still compute a piece. But an OpenMP region begins and ends with all of
+// its threads. If another process uses the CPU of one of these threads, the region waits for a whole time slice.
 //
 // A worker that has no call watches for the next call for 3 ms, then sleeps. While it watches, it yields its CPU every
 // 2 microseconds, because threads of other libraries may need it. For example, OpenBLAS keeps as many threads as there
