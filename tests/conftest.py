@@ -8,7 +8,8 @@ from children import python_command
 from children import run as run_command
 from pointwise import _core
 
-# HYPOTHESIS_PROFILE=explore draws more examples, and new ones in each run. The default always draws the same examples.
+# HYPOTHESIS_PROFILE=explore draws more examples, and other examples in each run. The default always draws the same
+# examples.
 hypothesis.settings.register_profile(
     "default",
     deadline=None,
@@ -27,7 +28,7 @@ BACKGROUND, NUMBER = pytest.StashKey[Background](), pytest.StashKey[int]()
 
 
 def pytest_collection_finish(session):
-    """Start the child processes of tests marked `background`, which take long and run beside the other tests."""
+    """Start the child processes of tests marked `background`. They run at the same time as other tests."""
     if session.config.option.collectonly:
         return
     commands = []
@@ -72,7 +73,7 @@ def dtype(request):
 
 @pytest.fixture
 def integers(rng):
-    """Return a function that makes arrays of small integers, whose sums are exact in every floating-point type."""
+    """Return a function that makes arrays of small integers. Their sums are exact in every floating-point type."""
 
     def make(shape, dtype="float32", most=8):
         return rng.integers(-most, most + 1, shape).astype(dtype)
@@ -84,7 +85,7 @@ def integers(rng):
 def python():
     """Return a function that runs a script in a fresh interpreter and returns its output.
 
-    Keywords set environment variables; None unsets a variable.
+    Keyword arguments set environment variables. The value None unsets a variable.
     """
 
     def run(script, *, check=True, **keywords):

@@ -1,4 +1,4 @@
-"""The argument `activation`: accepted values, and how a layer reports them."""
+"""Test which values the argument `activation` accepts, and how a layer reports them."""
 
 import copy
 import fractions
@@ -101,7 +101,7 @@ def test_parameters_of_every_kind_of_number(kind):
 
 
 def test_a_parameter_is_kept_in_all_its_digits():
-    """A float32 layer reports and pickles parameters as given, although it computes with rounded ones."""
+    """A float32 layer reports and pickles parameters without rounding, but computes with rounded parameters."""
     layer = layer_of(("elu", 1 / 3))
     assert layer.activation == ("elu", 1 / 3)
     assert pickle.loads(pickle.dumps(layer)).activation == ("elu", 1 / 3)
@@ -144,7 +144,7 @@ class Liar(str):
 
 
 def test_a_word_that_says_it_is_another(python):
-    """A string that compares equal to every name is refused by its text, and does not crash the process."""
+    """A string that compares equal to every name is refused, because its text is no name. There is no crash."""
     script = f"""
 import sys
 sys.path.insert(0, {__file__.rpartition("/")[0]!r})

@@ -1,4 +1,4 @@
-"""Batch normalization folded into the convolution before it."""
+"""Test batch normalizations that are folded into a convolution."""
 
 import inspect
 import pickle
@@ -19,7 +19,7 @@ NAMES = ("bias", "mean", "variance", "gamma", "beta")  # arguments with one numb
 
 
 def drawn(rng, c_out, dtype="float64"):
-    """Return bias, mean, variance, gamma and beta of a layer as in networks, with gammas of both signs."""
+    """Return random bias, mean, variance, gamma and beta, as in a network. gamma has numbers of both signs."""
     bias, mean, gamma, beta = rng.standard_normal((4, c_out))
     return [a.astype(dtype) for a in (bias, mean, rng.uniform(0.01, 4, c_out), gamma, beta)]
 
@@ -28,8 +28,8 @@ def normalized(x, weight, bias, mean, variance, gamma, beta, eps, **how):
     """Return convolution and normalization in a wider type, and the bound of the folded convolution.
 
     The layout must begin with NC. In float64 a folded weight has 4 roundings: sum, square root, quotient and product. A
-    folded bias has 6. In float32 both have one rounding to float32, and all roundings in float64 together count for
-    less than one more. The sum itself has C + 2 roundings.
+    folded bias has 6 roundings. In float32 both have one rounding to float32. Their roundings in float64 together count
+    less than one rounding to float32. The sum of the convolution has C + 2 roundings.
     """
     zeros = np.zeros(len(weight), x.dtype)
     value, _ = reference.exact(x, weight, zeros if bias is None else bias, **how)
@@ -41,7 +41,7 @@ def normalized(x, weight, bias, mean, variance, gamma, beta, eps, **how):
     magnitude = abs(scale) * (magnitude + abs(mean)) + abs(beta)
     terms = weight.shape[1] + 2 + (6 if x.dtype == np.float64 else 2)
     nu = terms * wide(np.finfo(x.dtype).eps) / 2
-    own = terms * np.finfo(wide).eps  # rounding of the wider type itself
+    own = terms * np.finfo(wide).eps  # rounding errors of the wider type
     return scale * (value - mean) + beta, (nu / (1 - nu) + own) * magnitude
 
 

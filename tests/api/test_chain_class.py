@@ -1,4 +1,4 @@
-"""Chain as an object: construction, errors, copies, threads, forks, memory."""
+"""Test the class Chain: construction, errors, copies, threads, forks and memory."""
 
 import copy
 import gc
@@ -101,7 +101,7 @@ class TestWhatItIs:
         assert first(X).tobytes() == plain.tobytes()
 
     def test_a_cycle_is_collected(self):
-        """A cycle of a layer, its dictionary and a chain of the layer is garbage-collected."""
+        """A layer is garbage-collected if its dictionary holds a chain that contains this layer."""
         layer = NamedLayer(np.ones((1, 1), F))
         layer.chain = pw.Chain([layer])
         named = Named([conv(1, 1)])
@@ -356,7 +356,7 @@ print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), right())
 PEAK = """
 import numpy as np, pointwise as pw
 pw.set_num_threads(1)
-def peak():  # of this program: what getrusage says may be of the one that started it
+def peak():  # getrusage may give the peak of the program that started this one
     return next(int(line.split()[1]) for line in open("/proc/self/status") if line.startswith("VmHWM"))
 layers = [pw.Conv(np.ones((96, 16), "f4"), activation="relu"), pw.Conv(np.ones((24, 96), "f4"))]
 x = np.ones((8, 16, 112, 112), "f4")

@@ -1,4 +1,4 @@
-"""The command line: output, files, and one line for every mistake."""
+"""Test the output and the files of the command line. Each error must be reported in one line."""
 
 import errno
 import io
@@ -26,7 +26,7 @@ def command(line):
 
 @pytest.fixture
 def arrays(tmp_path, monkeypatch):
-    """Save arrays of small integers, whose sums are exact, in the working directory, and return them."""
+    """Save arrays of small integers in the working directory, and return them. Sums of small integers are exact."""
     rng = np.random.default_rng(1)
     x = rng.integers(-8, 9, (2, 6, 5, 7)).astype(np.float32)
     weight = rng.integers(-8, 9, (4, 6)).astype(np.float32)
@@ -383,7 +383,7 @@ def test_exit_status_of_the_process():
 
 
 def cost_into(stdout, unbuffered):
-    """Run `cost` with a standard output that cannot be written; return its exit status and standard error."""
+    """Run `cost` with a standard output that cannot be written. Return the exit status and the standard error."""
     argv = [*PYTHON, *(["-u"] if unbuffered else []), "-m", "pointwise", "cost", "1x32x10x10", "16"]
     environment = {name: value for name, value in os.environ.items() if name != "PYTHONUNBUFFERED"}
     done = subprocess.run(argv, stdout=stdout, stderr=subprocess.PIPE, text=True, env=environment, timeout=120)

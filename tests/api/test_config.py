@@ -1,4 +1,4 @@
-"""The configuration: what the package reports about its build, the CPU and its own names."""
+"""Test what the package reports about its build and the CPU, and which public names it has."""
 
 import importlib.metadata
 import importlib.resources

@@ -1,4 +1,4 @@
-"""Conv as an object: immutable, picklable, safe to share, with its own copy of the weights."""
+"""Test the class Conv. A layer is immutable, picklable and safe to share, and has its own copy of the weights."""
 
 import copy
 import gc
@@ -147,7 +147,7 @@ class TestCopies:
 
     @pytest.mark.parametrize("protocol", range(2, pickle.HIGHEST_PROTOCOL + 1))
     def test_a_pickle_holds_plain_weights(self, protocol, rng):
-        """A pickle holds the weights as given, and not the packed panel, which is 16 times as large here."""
+        """A pickle holds the weights as an ordinary array. The packed panel would be 16 times as large here."""
         weight, bias = rng.standard_normal((1, 4000)).astype(F), np.ones(1, F)
         size = len(pickle.dumps(pw.Conv(weight, bias), protocol))
         plain = len(pickle.dumps((weight, bias), protocol))
@@ -237,7 +237,7 @@ class TestCalls:
         np.testing.assert_array_equal(next(map(layer, [x])), plain)
 
     def test_many_shapes_one_layer(self, integers):
-        """A layer gives right results for more shapes than a plan cache keeps, also when shapes repeat."""
+        """A layer gives right results for more shapes than its plan cache keeps, also when shapes repeat."""
         weight = integers((5, 3))
         layer = pw.Conv(weight, layout="CW")
         x = integers((3, 200))
@@ -413,8 +413,8 @@ class TestLeaks:
 
     def test_what_python_and_numpy_allocate(self):
         _, kinds = self.calls()
-        # Without a GIL, CPython delays some frees. The size of delayed frees is constant, so more calls tell them from
-        # a leak.
+        # Without a GIL, CPython frees some memory later. The size of this memory does not grow with the number of
+        # calls, but the size of a leak does.
         count = 150 if getattr(sys, "_is_gil_enabled", lambda: True)() else 1500
         for calls in kinds:
             for _ in range(20):

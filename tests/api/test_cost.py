@@ -1,4 +1,4 @@
-"""cost: its figures, compared with explicit counting."""
+"""Compare the figures of `cost` with explicit counts."""
 
 import dataclasses
 

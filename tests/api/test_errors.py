@@ -1,4 +1,4 @@
-"""Refused arguments: the exception, and a message with the argument, what was expected, and what came."""
+"""Test the exceptions for wrong arguments. A message names the argument, what was expected and what was given."""
 
 import inspect
 import operator

@@ -1,4 +1,4 @@
-"""The modules that `import pointwise` loads, and its output."""
+"""Test which modules `import pointwise` loads, and that it prints nothing."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""The argument `out`: arrays that may receive a result, and arrays that are refused."""
+"""Test which arrays the argument `out` accepts, and which arrays it refuses."""
 
 import itertools
 
@@ -84,7 +84,7 @@ def test_interleaved_elements_are_no_overlap(integers):
 
 
 def test_out_may_have_axes_that_interleave_without_an_overlap(integers):
-    """`out` may have strides that interleave, as long as no element has two indices."""
+    """`out` may have axes whose strides interleave, if no two indices refer to the same element."""
     memory, x, weight = np.zeros(40, np.float32), integers((3, 4, 1)), integers((4, 4))
     out = strided(memory, (3, 4, 1), (4 * 4, 4 * 3, 4))  # offsets 4i + 3j: 0 3 6 9 4 7 10 13 8 11 14 17
     assert len({4 * i + 3 * j for i in range(3) for j in range(4)}) == 12
@@ -182,7 +182,7 @@ def test_overlaps(case, integers):
 
 
 def test_overlap_is_decided_exactly(integers):
-    """An overlap of `out` with x or with itself is refused exactly if counting finds a shared element."""
+    """`out` is refused if it shares an element with x, or if two of its indices share an element, and only then."""
     weight, bias = np.zeros((2, 2), np.float32), np.ones(2, np.float32)
     memory = np.zeros(64, np.float32)
     for s, t, u, v, at in itertools.product((1, 2, 3, 5), (1, 3, 4), (1, 2, 6), (0, 2, 5), (0, 1, 7)):
@@ -219,7 +219,7 @@ def test_a_layer_has_weights_of_its_own(integers):
 
 
 def test_a_wrong_shape_is_said_before_overlaps_are_looked_for(monkeypatch):
-    """A wrong shape is reported before the search for shared elements, which can take exponential time."""
+    """Shapes are checked before the search for shared elements, because this search can take exponential time."""
     monkeypatch.setattr(np, "shares_memory", lambda *arrays: pytest.fail("searched"))
     buffer = np.ones(40, np.float32)
     x = buffer[:16].reshape(1, 4, 2, 2)

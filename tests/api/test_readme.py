@@ -1,7 +1,7 @@
-"""Examples of README.md and docs/guide/.
+"""Run the examples of README.md and docs/guide/.
 
-Python and console examples run and print what they show. Each page runs from top to bottom, in a fresh namespace and an
-empty directory. C++ and CMake blocks come from files that CI builds. test_docs_examples.py runs the examples in
+Python and console examples must print what the page shows. Each page runs from top to bottom, in a fresh namespace and
+an empty directory. C++ and CMake blocks must equal files that CI builds. test_docs_examples.py runs the examples in
 docstrings.
 """
 
@@ -35,7 +35,7 @@ def blocks(page, *languages):
 
 
 def commands(block):
-    """Return the commands of a console block, each with the lines that it prints there."""
+    """Return the commands of a console block. Each comes with the lines that it prints in the block."""
     for part in re.split(r"^\$ ", block, flags=re.MULTILINE)[1:]:
         command, *output = part.splitlines()
         yield shlex.split(command), output

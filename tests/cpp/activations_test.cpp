@@ -1,5 +1,5 @@
-// Compares the kernels' activations with their definitions in a wider type: on samples of all numbers, on neighbours of
-// the numbers at which a formula changes, and on NaN, infinities and zeros. bench/activation_errors.cpp tries all
+// Compares the kernels' activations with their definitions in a wider type. The arguments are samples of all numbers,
+// numbers next to those at which a formula changes, NaN, infinities and zeros. bench/activation_errors.cpp tries all
 // float32 numbers.
 #include <gtest/gtest.h>
 

@@ -1,5 +1,5 @@
-// Checks the promise about bits: sums have the canonical order of kernels/kernel.h. So the bits do not depend on
-// threads, batch, layout, view or instruction set. Portable kernels promise only the error bound.
+// Checks that sums have the canonical order of kernels/kernel.h. So the bits do not depend on threads, batch, layout,
+// view or instruction set. Portable kernels promise only the error bound.
 #include <gtest/gtest.h>
 
 #include "kernel_case.h"
@@ -22,8 +22,8 @@ class Bits : public testing::Test {
 using Types = testing::Types<float, double>;
 TYPED_TEST_SUITE(Bits, Types, );
 
-// Compares all instruction sets of the CPU with the canonical order, not only the selected one. So they agree with each
-// other, too.
+// Compares all instruction sets of the CPU with the canonical order, not only the selected instruction set. So all
+// instruction sets also agree with each other.
 TYPED_TEST(Bits, EveryInstructionSetAgrees) {
   using T = TypeParam;
   Arena arena;
@@ -66,7 +66,7 @@ std::vector<T> transposed(const std::vector<T>& a, int64_t n, int64_t rows, int6
 
 TYPED_TEST(Bits, ThreadsBatchLayoutAndViewsAgree) {
   using T = TypeParam;
-  if (!this->promised()) GTEST_SKIP() << "the portable kernels promise the bound, not the bits";
+  if (!this->promised()) GTEST_SKIP() << "the portable kernels promise the error bound, but not the bits";
   constexpr pointwise::DType dtype = dtype_of<T>();
   struct Size {
     int64_t n, c_in, c_out, h, w;

@@ -1,5 +1,5 @@
-// Tests the pool of result buffers: which buffer is given out, and which ones stay idle. The process has one pool, but
-// nothing else uses it during these tests.
+// Tests which buffer the pool of results hands out, and which buffers stay idle. The process has one pool, but only the
+// tests use the pool while they run.
 #include <gtest/gtest.h>
 
 #include <atomic>
@@ -45,7 +45,7 @@ TEST_F(BufferPool, BuffersAreLargeEnoughAlignedAndDistinct) {
     give_buffer(a);
     give_buffer(b);
     EXPECT_EQ(idle_bytes(), a.capacity + b.capacity);
-    EXPECT_EQ(take_buffer(bytes).data, b.data) << "the last used first";
+    EXPECT_EQ(take_buffer(bytes).data, b.data) << "the buffer that was used last must come first";
     give_buffer(b);
     release_idle_buffers();
     EXPECT_EQ(idle_bytes(), 0);
@@ -59,7 +59,7 @@ TEST_F(BufferPool, ALittleLargerWillDo) {
   EXPECT_NE(smaller.data, buffer.data) << "more than an eighth too large";
   const Buffer fits = take_buffer(8 * mib);
   EXPECT_EQ(fits.data, buffer.data);
-  EXPECT_EQ(fits.capacity, buffer.capacity) << "it is given back as what it is";
+  EXPECT_EQ(fits.capacity, buffer.capacity) << "a buffer must keep its capacity";
   give_buffer(smaller);
   give_buffer(fits);
 }
@@ -78,9 +78,9 @@ TEST_F(BufferPool, TheLongestUnusedGoesFirst) {
 TEST_F(BufferPool, NoMemory) {
   give_buffer(take_buffer(mib));
   EXPECT_THROW(take_buffer(std::numeric_limits<int64_t>::max()), std::bad_alloc);
-  EXPECT_EQ(idle_bytes(), mib) << "a size that no system has empties nothing";
+  EXPECT_EQ(idle_bytes(), mib) << "an impossible size must not free idle buffers";
   EXPECT_THROW(take_buffer(int64_t{1} << 60), std::bad_alloc);
-  EXPECT_EQ(idle_bytes(), 0) << "given up before the second try";
+  EXPECT_EQ(idle_bytes(), 0) << "idle buffers must be freed before the second attempt";
 }
 
 TEST_F(BufferPool, ManyThreads) {

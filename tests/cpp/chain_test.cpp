@@ -1,4 +1,4 @@
-// Compares a Chain with its layers called one by one. The bits are the same for all strips, threads and views.
+// Compares a Chain with its layers called one by one. The bits must be the same for all strips, threads and views.
 #include <gtest/gtest.h>
 
 #include "problem.h"
@@ -118,7 +118,7 @@ TYPED_TEST(ChainOf, HasTheBitsOfItsLayers) {
     }
 }
 
-// Tries random sizes in views, so that a row of pixels is a strip or a part of a strip.
+// Tries random sizes in views. A row of pixels is then a strip or a part of a strip.
 TYPED_TEST(ChainOf, HasThemInViews) {
   Random random(50 + sizeof(TypeParam));
   for (int round = 0; round < 12; ++round) {

@@ -1,5 +1,5 @@
-// Tests the state that calls share with their process: floating-point state, threads, forks and the selected
-// instruction set.
+// Tests the state of the process that affects calls: floating-point state, threads, forks and the selected instruction
+// set.
 #include <gtest/gtest.h>
 #include <omp.h>
 #include <sys/wait.h>
@@ -29,7 +29,7 @@ namespace {
 using pointwise::DType;
 using pointwise::Layer;
 
-// A layer whose results are all rounded and some of them subnormal.
+// A layer whose results are all rounded. Some of the results are subnormal.
 class Environment : public testing::Test {
  protected:
   Environment() : random_(60) {
@@ -103,8 +103,8 @@ void on_each_of_a_team(int threads, const Function& function) {
   ASSERT_TRUE(pointwise::with_workers(threads, take_part, &context));
 }
 
-// Each thread has a floating-point state of its own before the call. The result does not depend on it, and each thread
-// has the same state afterwards.
+// Before the call, each thread has a different floating-point state. The result does not depend on these states, and
+// each thread has the same state afterwards.
 TEST_F(Environment, EveryThreadsStateStays) {
   pointwise::force_teams(true);
   constexpr unsigned states[] = {0x1f80, 0x1f80 | 0x8040 | 0x11, 0x1f80 | 0x6000, 0x1f80 & ~0x280u};
@@ -129,7 +129,7 @@ TEST_F(Environment, EveryThreadsStateStays) {
   pointwise::force_teams(false);
 }
 
-// A floating-point trap that the caller enabled does not fire in operations on layers, and stays enabled.
+// If the caller has enabled a floating-point trap, it does not fire in operations on layers, and stays enabled.
 TEST_F(Environment, TrapsDoNotFire) {
   src_[0] = std::numeric_limits<float>::infinity();
   weights_.assign(weights_.size(), 0.0f);
@@ -218,7 +218,7 @@ TEST(Dispatch, RunsWhatTheTestWanted) {
   EXPECT_NE(std::find(supported.begin(), supported.end(), pointwise::isa()), supported.end());
 }
 
-// A new instruction set needs an entry in the registry and a word in the CMakeLists.txt of these tests.
+// Fails if a new instruction set is in the registry, but its name is missing in the CMakeLists.txt of these tests.
 TEST(Dispatch, EveryInstructionSetHasItsTestRun) {
   std::istringstream words(POINTWISE_TESTED_ISAS);
   const std::vector<std::string> tested{std::istream_iterator<std::string>(words), {}};

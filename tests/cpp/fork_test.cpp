@@ -1,5 +1,5 @@
-// Tests children that are forked while another thread holds a lock of pointwise. The lock stays held in the child,
-// which must work nevertheless. In Python a fork rarely comes at such a moment, because of the GIL.
+// Tests children that are forked while another thread holds a lock of pointwise. The lock stays held in the child, but
+// the child must work. In Python a fork rarely comes at such a moment, because of the GIL.
 #include <gtest/gtest.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -16,8 +16,8 @@
 namespace pointwise_tests {
 namespace {
 
-// Forks children while two threads call `work`. A child succeeds if `right` returns true in it. Returns the number of
-// children that succeeded, and stops at `forks` or at the first failure.
+// Forks children while two threads call `work`. A child succeeds if `right` returns true in the child. Stops after
+// `forks` children or after the first failure. Returns the number of children that succeeded.
 int good_children(int forks, const std::function<void()>& work, const std::function<bool()>& right) {
   std::atomic<bool> stop{false};
   std::vector<std::thread> threads;

@@ -1,4 +1,4 @@
-// Memory between pages that fault, to find accesses outside of it.
+// Memory between two pages that fault, so that tests find accesses outside of the memory.
 #pragma once
 
 #include <sys/mman.h>
@@ -9,7 +9,7 @@
 
 namespace pointwise_tests {
 
-// Pages between two pages that fault. Data lies at either end, next to one of these two.
+// Pages between two pages that fault. A test puts data at the beginning or at the end, next to a page that faults.
 class GuardedMemory {
  public:
   explicit GuardedMemory(size_t bytes) {

@@ -85,7 +85,8 @@ TYPED_TEST(LayerOf, RealsKeepTheBound) {
   }
 }
 
-// Few of the random problems are large enough for several blocks, many pieces and several threads.
+// Tests large problems. Only a few of the random problems are large enough for several blocks, many pieces and several
+// threads.
 TYPED_TEST(LayerOf, LargeProblems) {
   using T = TypeParam;
   struct Large {
@@ -169,8 +170,7 @@ TYPED_TEST(LayerOf, KeepsWeightsAndBias) {
       }
 }
 
-// A plan is used again only for the same kind of call. A call with the same shapes, but other strides or another
-// residual, gets its own plan.
+// Tests that a call with the same shapes, but other strides or another residual, gets its own plan.
 TEST(Layer, PlansAreOfOneCall) {
   Random random(35);
   const auto number = [&] { return small_integer<float>(random); };
@@ -196,7 +196,7 @@ TEST(Layer, PlansAreOfOneCall) {
         }
 }
 
-// Several threads call one layer, with more shapes than it caches plans for.
+// Calls one layer from several threads, with more shapes than the layer keeps plans for.
 TEST(Layer, IsSharedByThreads) {
   constexpr int callers = 4, shapes = 20;
   Random random(40);

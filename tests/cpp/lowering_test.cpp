@@ -1,5 +1,5 @@
-// Tests the lowering of convolutions to boxes. Every output pixel is in one box and reads the src pixel of the
-// definition.
+// Tests the lowering of convolutions to boxes. Every output pixel must be in one box, and read the src pixel that the
+// definition gives.
 #include "convolution/lowering.h"
 
 #include <gtest/gtest.h>
@@ -89,7 +89,7 @@ TEST(Lowering, BoxesCoverEveryPixelOnce) {
       ASSERT_GE(box.axes, 1);
       for_each_pixel(box, [&](ptrdiff_t src_at, ptrdiff_t dst_at, ptrdiff_t residual_at) {
         const auto found = expected.find(dst_at);
-        ASSERT_NE(found, expected.end()) << "a pixel that is none, or one that was there before";
+        ASSERT_NE(found, expected.end()) << "this is no output pixel, or the pixel occurs twice";
         const Pixel& pixel = found->second;
         if (p.inputs > 0) {
           ASSERT_EQ(box.k, pixel.inside ? p.inputs : 0);

@@ -1,5 +1,5 @@
-// Runs the tests with the instruction set of POINTWISE_ISA. CTest runs them once for every instruction set. If the CPU
-// does not support it, the exit status is the one that CMakeLists.txt declares as "skipped".
+// Runs the tests with the instruction set of POINTWISE_ISA. CTest runs the tests once for each instruction set. If the
+// CPU does not support the instruction set, the exit status is the number that CMakeLists.txt declares as "skipped".
 #include <gtest/gtest.h>
 
 #include <cstdlib>

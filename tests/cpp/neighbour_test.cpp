@@ -1,5 +1,5 @@
-// Tests when calls run alone, which means on one thread, because of contention. The tests pass in the waits and the
-// clock.
+// Tests when calls run alone because of contention. A call that runs alone uses one thread. The tests simulate the
+// waits and the clock.
 #include <gtest/gtest.h>
 
 #include <array>
@@ -19,8 +19,8 @@ using pointwise::Neighbour;
 
 constexpr int64_t us = 1000, ms = 1000 * us, s = 1000 * ms;
 
-// Notes consecutive regions of a millisecond from `*now` on, for a time of `good`. Then notes a region at whose end the
-// caller waits for a time of `waited`. Advances `*now`.
+// Notes consecutive regions of one millisecond, from the time `*now` on, for a time of `good`. Then notes a region in
+// which the caller waits at the end, for a time of `waited`. Advances `*now`.
 void wait(Neighbour* neighbour, int64_t* now, int64_t good, int64_t waited, int64_t piece = 10 * us) {
   for (const int64_t end = *now + good; *now < end; *now += ms) neighbour->note(*now, *now + ms, *now + ms, us, us);
   neighbour->note(*now, *now, *now + waited, piece, piece);
@@ -66,7 +66,7 @@ TEST(Neighbour, WaitsOneAfterTheOtherAreTwiceAsLongUpToASecond) {
     EXPECT_FALSE(neighbour.busy(now + alone));
     now += alone;
   }
-  wait(&neighbour, &now, 100 * ms, 4 * ms);  // contention has ended: the times start over
+  wait(&neighbour, &now, 100 * ms, 4 * ms);  // contention had ended, so the times start again at their minimum
   EXPECT_FALSE(neighbour.busy(now));
   wait(&neighbour, &now, 3 * ms, 4 * ms);
   EXPECT_FALSE(neighbour.busy(now + 16 * ms));

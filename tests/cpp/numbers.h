@@ -1,4 +1,4 @@
-// Pseudo-random numbers for tests, the same in every run, and the error bound of results.
+// Pseudo-random numbers for tests, and the error bound of results. The numbers are the same in every run.
 #pragma once
 
 #include <algorithm>
@@ -62,9 +62,9 @@ constexpr pointwise::DType dtype_of() {
   return std::is_signed_v<T> ? DType::i16 : DType::u16;
 }
 
-// Returns a sum in the canonical order: in chunks of 256 input channels, of which the first one begins with the bias.
-// add(i, sum) returns the sum with the product of input channel i. Sanitizers skip this function, because it takes most
-// of the time of the kernel tests.
+// Returns a sum in the canonical order: in chunks of 256 input channels. The first chunk begins with the bias. add(i,
+// sum) adds the product of input channel i to `sum`. Sanitizers skip this function, because it takes most of the time
+// of the kernel tests.
 template <class T, class Add>
 __attribute__((no_sanitize("address", "undefined"))) T canonical_sum(T bias, int64_t inputs, const Add& add) {
   T total = bias;
@@ -77,7 +77,7 @@ __attribute__((no_sanitize("address", "undefined"))) T canonical_sum(T bias, int
 }
 
 // Returns the largest error that an element may have. An element is the sum of `inputs` products, a bias and a
-// residual; `magnitude` is the sum of their absolute values.
+// residual. `magnitude` is the sum of the absolute values of these terms.
 template <class T>
 double error_bound(int64_t inputs, double magnitude) {
   const int64_t chunks = (inputs + 255) / 256;
@@ -87,8 +87,8 @@ double error_bound(int64_t inputs, double magnitude) {
   return n * u / (1 - n * u) * magnitude + tiny;
 }
 
-// Returns true if the error of `got` is within the bound. `want` may have been rounded once to T. Returns false if
-// either is NaN.
+// Returns true if the error of `got` is within the bound. `want` may have been rounded once to T. If `got` or `want` is
+// NaN, returns false.
 template <class T>
 bool within_bound(T got, T want, int64_t inputs, double magnitude) {
   const double u = std::numeric_limits<T>::epsilon() / 2;

@@ -1,5 +1,5 @@
-// Puts special numbers at every position of every kernel row, remainders included. Results that depend on a special
-// number follow IEEE 754, and no other result changes.
+// Puts special numbers at every position of every kernel row, also in remainders. Results that depend on a special
+// number must follow IEEE 754, and no other result may change.
 #include <gtest/gtest.h>
 
 #include "convolution/reference.h"
@@ -120,7 +120,7 @@ TYPED_TEST(Positions, AnythingAnywhere) {
     int64_t nans = 0, others = 0;
     for (int turn = 0; turn < 9; ++turn)
       for (const int64_t inputs : {0, 1, 2, 5})
-        for (const int odd : {12, 40}) {  // one number in `odd` is any special one; the others are 0, -0, 1 or -1
+        for (const int odd : {12, 40}) {  // one of `odd` numbers is any special number, the others are 0, -0, 1 or -1
           Random random(100 * turn + inputs);
           const bool channel_rows = row.rows == Rows::channels;
           const int64_t lanes = vectors + row.lanes / 2 + 1, rows = row.mr + row.mr / 2 + 1;
@@ -143,8 +143,8 @@ TYPED_TEST(Positions, AnythingAnywhere) {
   }
 }
 
-// Applies every activation to every special number, in every lane and with every kind of store. The bits are the same
-// everywhere and agree with the definition.
+// Applies every activation to every special number, in every lane and with every kind of store. The bits must be the
+// same everywhere and agree with the definition.
 TYPED_TEST(Positions, ActivationsOfSpecialNumbers) {
   using T = TypeParam;
   using Limits = std::numeric_limits<T>;
@@ -189,7 +189,7 @@ TYPED_TEST(Positions, ActivationsOfSpecialNumbers) {
       SCOPED_TRACE("activation " + std::to_string(kind) + " of " + std::to_string(special[s]));
       ASSERT_EQ(std::isnan(got), std::isnan(want));
       if (std::isnan(want)) continue;
-      // In the far tails, an error of `tail` is allowed. Zeros must be exact.
+      // In the far tails, an absolute error of up to `tail` is allowed. Zeros must be exact.
       const long double digits = Limits::epsilon() / 2, tail = digits * digits * std::fabs(special[s]);
       const long double near = want == 0 ? 0 : 16 * digits * std::fabs(want) + tail + 4 * this->tiny;
       if (std::isinf(static_cast<T>(want)))

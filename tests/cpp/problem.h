@@ -1,4 +1,4 @@
-// Random convolutions: their arguments, and arrays with every kind of strides that a view can have.
+// Random convolutions: their arguments, and arrays with all kinds of strides that a view can have.
 #pragma once
 
 #include <algorithm>
@@ -25,7 +25,7 @@ inline int64_t elements(const Shape& shape) {
   return n;
 }
 
-// An array and the memory around it. All of the memory is filled.
+// An array and the memory around the array. All of the memory is filled.
 template <class T>
 struct Array {
   std::vector<char> memory;
@@ -68,7 +68,7 @@ struct Lies {
   bool gaps = false;        // strides that skip elements
   bool negative = false;    // some axes have negative strides
   bool misaligned = false;  // the address is odd
-  bool repeated = false;    // some axes have stride 0, only for arrays that are not written
+  bool repeated = false;    // some axes have stride 0. Only for arrays that are not written
 };
 
 inline Lies random_lies(Random& random, bool read_only) {
@@ -150,7 +150,7 @@ inline Problem random_problem(Random& random, pointwise::DType dtype) {
   for (int64_t& s : o.stride) s = random.one_in(2) ? 1 : random.integer(1, 4);
   for (int64_t& q : o.padding) q = random.one_in(3) ? random.integer(0, 3) : 0;
   o.groups = random.one_in(3) ? random.integer(2, 4) : 1;
-  // These are exact on small integers, and do not increase an error.
+  // These activations are exact on small integers, and do not increase an error.
   const pointwise::Activation activations[] = {{},
                                                {},
                                                pointwise::Activation::relu(),

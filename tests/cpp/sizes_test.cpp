@@ -1,5 +1,5 @@
-// Tests sizes at the edges of int64. Views that repeat an element can be that large without memory. Under UBSan, a sum
-// or product that overflows ends the process.
+// Tests sizes near the limits of int64. Views that repeat an element can have such sizes without memory. Under UBSan, a
+// sum or product that overflows ends the process.
 #include <gtest/gtest.h>
 
 #include <functional>
@@ -143,8 +143,8 @@ TEST(Sizes, OfPlans) {
     }
 }
 
-// Strides that are never taken may be any number: those of axes of length 1, and all strides of an array without
-// elements.
+// Tests strides that are never used. An axis of length 1 may have any stride, and an array without elements may have
+// any strides.
 TEST(Sizes, OfStridesThatAreNeverTaken) {
   const std::vector<float> numbers(64, 1.0f);
   for (const int64_t stride :
@@ -204,7 +204,7 @@ TEST(Sizes, OfParts) {
       }
 }
 
-// Kernels multiply the sizes of a block, so these are limited.
+// Tests that the sizes of a block are limited, because kernels multiply these sizes.
 TEST(Sizes, OfKernelCalls) {
   for (const DType dtype : {DType::f32, DType::f64})
     for (const bool wide : {false, true})
@@ -235,7 +235,8 @@ TEST(Sizes, OfRows) {
   for (const int64_t bytes : {most, most - 62}) EXPECT_THROW(pointwise::padded_row(bytes), std::bad_alloc);
 }
 
-// A layer with borrowed weights packs them in each call. A chain has no memory for that.
+// Tests that a chain refuses layers with borrowed weights. Such a layer packs its weights in each call, but a chain has
+// no memory for packed weights.
 TEST(Sizes, AChainTakesNoLayerThatBorrows) {
   const std::vector<float> numbers(12);
   const View weights(numbers.data(), DType::f32, {3, 4});

@@ -1,6 +1,6 @@
-// Uses everything that threads share from several threads at once: layers, chains, their plans, the result pool,
-// settings, and values computed on first use. It is a separate executable for ThreadSanitizer, which also finds races
-// that give right results. The preset tsan runs it with Archer, which tells ThreadSanitizer how OpenMP synchronizes.
+// Uses all shared objects from several threads at once: layers, chains, plans, the result pool, settings, and values
+// that are computed on first use. This program is for ThreadSanitizer, which also finds races that give right results.
+// The preset tsan runs the program with Archer, which tells ThreadSanitizer how OpenMP synchronizes.
 //
 // Usage: thread_stress [rounds]
 

@@ -1,4 +1,4 @@
-// Tests the validation of arguments: layouts, sizes, counts, and the message of every error.
+// Tests the validation of arguments, and the message of every error.
 #include "convolution/validate.h"
 
 #include <gtest/gtest.h>

@@ -16,8 +16,8 @@ class Values : public testing::Test {
 using Types = testing::Types<float, double>;
 TYPED_TEST_SUITE(Values, Types, );
 
-// Returns the results of layers whose numbers are all the same, in both layouts. Some are in the middle of a vector,
-// and some in a remainder.
+// Returns the results of layers in which all numbers are equal, in both layouts. Some results are in the middle of a
+// vector, and others are in a remainder.
 template <class T>
 std::vector<T> results(T weight, T number, T bias, bool relu) {
   std::vector<T> all;
@@ -82,7 +82,8 @@ TYPED_TEST(Values, NoBiasIsPositiveZero) {
   EXPECT_TRUE(same_bits(dst, T{0}));
 }
 
-// An output pixel outside the image reads nothing. It is bias plus residual, even if a weight is infinite.
+// An output pixel in the padding reads no pixel of the image. Its value is bias + residual, even if a weight is
+// infinite.
 TYPED_TEST(Values, PaddingReadsNothing) {
   using T = TypeParam;
   Options options;
@@ -104,8 +105,8 @@ TYPED_TEST(Values, PaddingReadsNothing) {
   }
 }
 
-// A NaN in x also makes NaN in the lanes that a panel fills with zero weights. These lanes must not reach the result: a
-// NaN in one pixel or channel changes no other.
+// A NaN in x also gives NaN in the lanes that a panel fills with zero weights. These lanes must not reach the result.
+// So a NaN in one pixel or channel changes no other pixel or channel.
 TYPED_TEST(Values, NothingLeaksBetweenLanes) {
   using T = TypeParam;
   Arena arena;

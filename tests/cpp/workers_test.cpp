@@ -1,4 +1,4 @@
-// Tests the workers: which threads take part in a call, under which index, and that no worker is inside after the call.
+// Tests which threads take part in a call, and with which index. No worker may be inside after the call.
 #include "threads/workers.h"
 
 #include <gtest/gtest.h>
@@ -30,7 +30,8 @@ bool reaches(const std::atomic<int>& count, int wanted) {
   return count >= wanted;
 }
 
-// Makes a call in which each thread waits until all `threads` are inside. Returns how often each thread took part.
+// Makes a call in which each thread waits until all threads are inside. `threads` is the number of threads. Returns how
+// often each thread took part.
 std::array<int, 8> gather(int threads) {
   std::array<std::atomic<int>, 8> parts{};
   std::atomic<int> inside{0};
@@ -60,8 +61,8 @@ TEST(Workers, AreWokenWhenTheySleep) {
   }
 }
 
-// A caller with nothing left to do waits only for workers that are inside. After that no worker computes, because the
-// caller's stack frame no longer exists.
+// When no piece is left, the caller waits only for workers that are inside. After the call no worker may compute,
+// because the caller's stack frame no longer exists.
 TEST(Workers, ComeInTimeOrNotAtAll) {
   std::atomic<int> open{-1}, strangers{0}, parts{0};
   for (int call = 0; call < 20000; ++call) {
@@ -85,10 +86,10 @@ TEST(Workers, AreOfOneCallAtATime) {
   }));
   EXPECT_TRUE(refused);
   EXPECT_EQ(others, 0);
-  EXPECT_EQ(gather(2)[1], 1) << "and free again";
+  EXPECT_EQ(gather(2)[1], 1) << "the workers must be free again";
 }
 
-// Calls that find the workers busy use OpenMP. Workers enter and leave the remaining calls during the whole test.
+// If a call finds the workers busy, it uses OpenMP. Workers enter and leave all other calls during the whole test.
 TEST(Workers, ManyCallersDoTheirPiecesOnce) {
   std::atomic<int> wrong{0};
   std::vector<std::thread> callers;

@@ -1,4 +1,4 @@
-// Reads the bytes of a fuzzer as numbers. Bytes after the last one are 0.
+// Reads the bytes of an input as numbers. After the last byte, all bytes are 0.
 #pragma once
 
 #include <cstddef>
@@ -9,7 +9,7 @@
 
 namespace pointwise_fuzz {
 
-// Ends the process if `condition` does not hold, in release builds, too. Fuzzers report this as a failure.
+// Ends the process if `condition` does not hold, in release builds, too. A fuzzer reports the end as a failure.
 #define POINTWISE_HOLDS(condition)                                                        \
   do {                                                                                    \
     if (!(condition)) {                                                                   \
@@ -23,12 +23,12 @@ class Bytes {
   Bytes(const uint8_t* data, size_t size) : at_(data), end_(data + size) {}
   uint8_t byte() { return at_ == end_ ? 0 : *at_++; }
   bool flag() { return byte() & 1; }
-  // Returns a number in [low, high], which has at most 65536 values.
+  // Returns a number in [low, high]. This range may have at most 65536 values.
   int64_t small(int64_t low, int64_t high) {
     const int64_t count = high - low + 1, value = byte() | (count > 256 ? byte() << 8 : 0);
     return low + value % count;
   }
-  // Returns any int64; mostly small numbers, and numbers near an overflow.
+  // Returns any int64. Most of the returned numbers are small or close to an overflow.
   int64_t any() {
     constexpr int64_t most = std::numeric_limits<int64_t>::max();
     const int way = byte();

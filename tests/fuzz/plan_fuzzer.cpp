@@ -1,8 +1,9 @@
-// Turns bytes into a convolution. If the validator accepts it, its plan must compute every output element once, in a
-// workspace of a valid size. Results must agree with the definition. Only Error and std::bad_alloc may be thrown.
+// Turns bytes into a convolution. If the validator accepts the convolution, its plan must compute every output element
+// once, in a workspace of a valid size. Results must agree with the definition. Only Error and std::bad_alloc may be
+// thrown.
 //
-// The first byte selects: any arguments, most of which are refused; plans of large problems, without arrays; small
-// problems that are run; chains that are run.
+// The first byte selects one of four tests: arguments of any kind, which are mostly wrong; plans of large problems,
+// without arrays; results of small problems; results of chains.
 #include <cmath>
 #include <cstring>
 #include <map>
@@ -245,7 +246,7 @@ void plans(Bytes& bytes) {
   const Window window = validate_window(p.options, layout);
   const Shape output = validate_src(p.src, layout, window, p.inputs * p.options.groups, p.c_out, p.options.groups);
   const DType dtype = p.options.dtype;
-  // Integer dtypes of x go with float32. The sizes select the dtype, so that the corpus keeps its meaning.
+  // Integer x needs float32 weights. The sizes select the dtype, so that the corpus keeps its meaning.
   const int drawn = static_cast<int>((p.c_out + p.inputs) % type_count);
   const DType x = dtype == DType::f32 && drawn >= 2 ? DType(drawn) : dtype;
   const View src = somewhere(p.src, x, true, bytes), dst = somewhere(output, dtype, false, bytes);

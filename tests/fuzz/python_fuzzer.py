@@ -1,7 +1,7 @@
-"""Fuzz the Python entry points, guided by coverage (pip install atheris).
+"""Fuzz the Python functions, guided by coverage (pip install atheris).
 
-python tests/fuzz/python_fuzzer.py [DIR] [-max_total_time=60]      takes libFuzzer's options; DIR keeps new inputs
-python tests/fuzz/python_fuzzer.py --unpack DIR                    writes the kept inputs of the repository to DIR
+python tests/fuzz/python_fuzzer.py [DIR] [-max_total_time=60]      takes libFuzzer's options; saves new inputs in DIR
+python tests/fuzz/python_fuzzer.py --unpack DIR                    writes the saved inputs of the repository to DIR
 """
 
 import pathlib

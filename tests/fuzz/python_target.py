@@ -1,7 +1,7 @@
-"""Turn bytes into a call, and check that its result is right or its exception is documented.
+"""Turn bytes into a call. Check that its result is right, or that its exception is documented.
 
-An exception must name an argument and leave `out` unchanged. `python_fuzzer.py` calls `one_input` with the fuzzer's
-inputs. tests/robustness/test_fuzz.py calls it with kept and drawn inputs.
+An exception must name an argument. A call that raises must leave `out` unchanged. `python_fuzzer.py` calls `one_input`
+with inputs of the fuzzer. tests/robustness/test_fuzz.py calls `one_input` with saved and random inputs.
 """
 
 import itertools
@@ -43,7 +43,7 @@ DTYPES = ("f2", ">f4", "<f4", "f8", "i1", "u8", "?", "c8", "O", "U2", "M8[s]", "
 
 
 class Bytes:
-    """Bytes of a fuzzer, read as choices. After the last byte all choices are 0."""
+    """The bytes of an input, read as choices. After the last byte all choices are 0."""
 
     def __init__(self, data):
         self.rest = iter(data)
@@ -52,7 +52,7 @@ class Bytes:
         return next(self.rest, 0) % count
 
     def one_in(self, count):
-        """Return true for one in `count` values of the next byte. Zero gives false, which is the plain case."""
+        """Return True for one of every `count` values of the next byte. The value 0 gives False."""
         return next(self.rest, 0) >= 256 - 256 // count
 
     def of(self, choices):
@@ -60,14 +60,14 @@ class Bytes:
 
 
 def numbers(shape, dtype, data):
-    """Return small integers, whose sums are exact."""
+    """Return small integers. Their sums are exact."""
     count = int(np.prod(shape))
     least = 0 if np.dtype(dtype).kind == "u" else 4
     return (np.arange(count) * (2 * data.below(8) + 1) % 9 - least).astype(dtype).reshape(shape)
 
 
 def laid(array, data):
-    """Return the array with other memory, strides or type, which a call may accept or refuse."""
+    """Return the array with other memory, strides or type. A call may accept or refuse the new array."""
     way = data.below(16)
     if way < 5 or array.ndim == 0:
         return array
@@ -105,7 +105,7 @@ def cells(array):
 
 
 def overlaps(out, others, residual):
-    """Return whether `out` shares a byte that it must not share."""
+    """Return True if `out` shares a byte that it must not share."""
     mine = cells(out)
     shared = len(set(mine)) < len(mine)
     shared |= any(isinstance(a, np.ndarray) and set(mine) & set(cells(a)) for a in others)
@@ -130,7 +130,7 @@ def drawn(data):
         how["stride"] = tuple(1 + data.below(3) for _ in range(axes))
     if data.one_in(2):
         how["activation"] = data.of([None, "relu", ("clip", -3, 3), "gelu", ("elu", 2), ("leaky_relu",)])
-    # Integers need float32. The sizes select the dtype, so that the kept inputs keep their meaning.
+    # Integer x needs float32 weights. The sizes select the dtype, so that saved inputs keep their meaning.
     x_dtype = ["f4", "f4", "u1", "i1", "u2", "i2"][(each + out_each) % 6] if dtype == F else dtype
     given = {
         "x": numbers([sizes[axis] for axis in layout], x_dtype, data),
@@ -213,13 +213,13 @@ def as_chain(given):
 
 
 def named(error):
-    """Check that a message begins with the name of an argument; Python raises MemoryError without a message."""
+    """Check that a message begins with the name of an argument. A MemoryError of Python has no message."""
     if not isinstance(error, MemoryError):
         assert re.match(rf"({ARGUMENTS})\b", str(error)), f"{type(error).__name__} names no argument: {error}"
 
 
 def right(y, given, kept):
-    """Check shape and dtype, and also the numbers if the activation is None or relu."""
+    """Check shape and dtype. If the activation is None or relu, also check the numbers."""
     x, layout = np.asarray(kept["x"]), str(given["layout"])
     dtype = x.dtype if x.dtype.kind == "f" else np.dtype(F)
     x = x.astype(dtype)

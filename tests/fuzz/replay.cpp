@@ -1,5 +1,5 @@
-// Runs a fuzz target on inputs from text files: one input per line, in hexadecimal. # begins a comment. Needs no
-// fuzzer.
+// Runs a fuzz target on inputs from text files, without a fuzzer. Each line is one input, in hexadecimal. # begins a
+// comment.
 //
 //     replay inputs.hex ...              runs the inputs
 //     replay --unpack DIR inputs.hex     writes each input to a file in DIR, as libFuzzer reads them
@@ -13,12 +13,12 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size);
 
 namespace {
 
-// Reads the bytes of a line. Returns false if it has none, and exits if it is malformed.
+// Reads the bytes of a line. Returns false if the line has no bytes. Exits if the line is malformed.
 bool parse(const std::string& line, std::vector<uint8_t>* bytes) {
   const std::string digits = line.substr(0, line.find_first_of("# \r"));
   bytes->clear();
   if (digits.size() % 2 != 0 || digits.find_first_not_of("0123456789abcdef") != std::string::npos) {
-    std::fprintf(stderr, "not pairs of hexadecimal digits: %s\n", line.c_str());
+    std::fprintf(stderr, "expected pairs of hexadecimal digits, got: %s\n", line.c_str());
     std::exit(2);
   }
   for (size_t i = 0; i < digits.size(); i += 2)

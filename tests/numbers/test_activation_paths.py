@@ -1,7 +1,8 @@
-"""Every path from a sum to its activation gives the same bits as the simplest path.
+"""Test that every way to compute a sum and its activation gives the same bits as the simplest way.
 
-The simplest path computes the call without its activation. It then uses each result as the bias of an empty sum with
-the activation. test_activations.py compares that path with the definitions.
+The simplest way has two calls. The first call computes the sums without an activation. The second call has no input
+channels: it uses each sum as a bias and applies the activation. test_activations.py compares the second call with the
+definitions.
 """
 
 import itertools
@@ -14,8 +15,8 @@ import reference
 import views
 
 each_activation = pytest.mark.parametrize("activation", definitions.ACTIVATIONS, ids=definitions.label)
-# One of each kind: most kernels apply relu themselves, as a floor of 0. Functions apply the other activations to sums
-# in memory.
+# One activation of each kind. Most kernels apply relu to sums in registers, as a floor of 0. Separate functions apply
+# other activations to sums in memory.
 FEW = ["relu", "gelu", ("clip", -0.5, 0.5)]
 few_activations = pytest.mark.parametrize("activation", FEW, ids=definitions.label)
 SIZES = {"N": 2, "C": 6, "D": 2, "H": 3, "W": 9}
@@ -36,7 +37,7 @@ def numbers(rng, shape, dtype):
 
 
 def check(activation, x, weight, bias=None, residual=None, **how):
-    """Check the function and the class into a new array, `out` and `residual`, and return the result."""
+    """Check `conv` and `Conv` with results in a new array, in `out` and in `residual`. Return the result."""
     plain = pw.conv(x, weight, bias, residual=residual, **how)
     expected = apply(activation, plain)
     layer = pw.Conv(weight, bias, activation=activation, **how)
@@ -96,7 +97,7 @@ class TestEveryLayout:
             check(activation, x, weight, numbers(rng, 22, dtype), residual, layout=layout, groups=groups, **how)
 
     def test_views(self, layout, activation, rng):
-        """x, residual and out may be views of every kind, and nothing outside `out` is written."""
+        """x, residual and out may be views of every kind, and a call writes nothing outside `out`."""
         dtype = np.dtype(np.float32)
         x, weight, bias = numbers(rng, shape_of(layout), dtype), numbers(rng, (35, 6), dtype), numbers(rng, 35, dtype)
         residual = numbers(rng, shape_of(layout, C=35), dtype)
@@ -120,7 +121,7 @@ class TestEveryLayout:
 @pytest.mark.parametrize("layout", ["NCW", "NWC"])
 class TestEveryTail:
     def test_pixels_and_channels(self, layout, activation, dtype, rng):
-        """Results are right for every count around the tile sizes, also in a slice, and nothing outside is written."""
+        """Results are right for all counts near the sizes of tiles, also if `out` is a slice of a larger array."""
         pixels, channels = [1, 2, 3, 4, 5, 7, 8, 9, 15, 16, 17, 29, 31, 33, 48, 49, 63, 65], [*range(1, 36), 48, 63, 65]
         x, weight, bias = numbers(rng, (1, 3, 65), dtype), numbers(rng, (65, 3), dtype), numbers(rng, 65, dtype)
         residual = numbers(rng, (1, 65, 65), dtype)
@@ -189,7 +190,7 @@ class TestEveryPath:
             assert out.tobytes() == expected.tobytes(), words
 
     def test_the_transposing_store(self, activation, dtype, rng):
-        """Tiles of pixels are transposed between a source in NHWC order and a result in NCHW order."""
+        """Results are right if x is in NHWC order and `out` in NCHW order, so that tiles are stored transposed."""
         for c_out, size in itertools.product((3, 16, 37), ((1, 1), (3, 5), (9, 13))):
             x = numbers(rng, (2, *size, 19), dtype).transpose(0, 3, 1, 2)
             residual = numbers(rng, (2, c_out, *size), dtype)
@@ -209,7 +210,7 @@ class TestEveryPath:
 
     @pytest.mark.parametrize("layout", ["NCHW", "NHWC"])
     def test_results_past_the_caches(self, layout, activation, rng):
-        """Non-temporal stores give the same bits; 32 MiB are more than half of the last cache on most machines."""
+        """Non-temporal stores give the same bits. A result of 32 MiB is larger than half of L3 on most machines."""
         x = numbers(rng, (1, 2, 512, 512) if layout == "NCHW" else (1, 512, 512, 2), np.float32)
         layer = pw.Conv(
             numbers(rng, (32, 2), np.float32), numbers(rng, 32, np.float32), layout=layout, activation=activation

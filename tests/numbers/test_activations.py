@@ -1,4 +1,4 @@
-"""The activations' numbers: accuracy, special values, bits, and the floating-point environment."""
+"""Test the accuracy, special values and bits of activations, and their floating-point environment."""
 
 import definitions
 import numpy as np
@@ -13,7 +13,7 @@ each_activation = pytest.mark.parametrize("activation", definitions.ACTIVATIONS,
 
 
 def apply(activation, v):
-    """Return the activation of each number: a convolution without input channels, whose sum is the bias."""
+    """Return the activation of each number. Uses a convolution without input channels, so that the sum is the bias."""
     return pw.conv(np.zeros(0, v.dtype), np.zeros((v.size, 0), v.dtype), v, layout="C", activation=activation)
 
 
@@ -28,7 +28,7 @@ class TestAccuracy:
         assert off[worst] <= 1, f"{off[worst]:.3g} of the bound, at {v[worst]!r}"
 
     def test_the_bound_is_one_that_can_be_missed(self, dtype, rng):
-        """The bound is exceeded by results that are a few steps off, and by other activations."""
+        """Wrong results exceed the bound: results that are off by a few steps, and results of other activations."""
         v = definitions.points(rng, dtype)
         for name, other in [("gelu", "gelu_tanh"), ("silu", "hardswish"), ("mish", "silu"), ("softplus", "relu")]:
             assert (definitions.errors(name, v, apply(other, v)) > 1e4).any()
@@ -59,7 +59,7 @@ class TestAccuracy:
         ],
     )
     def test_known_values(self, activation, v, value, dtype):
-        """Results and the tests' own definitions match digits from another source."""
+        """Results of pointwise, and the definitions of the tests, match digits from another source."""
         y = apply(activation, np.array([v], dtype))
         np.testing.assert_allclose(y, value, rtol=5 * np.finfo(dtype).eps)
         np.testing.assert_allclose(definitions.exact(activation, np.array([v], dtype)).astype(float), value, rtol=3e-15)
@@ -86,7 +86,7 @@ class TestAccuracy:
             assert y.max() <= high
 
 
-# Literal values of the definitions for NaN, inf, -inf, 0.0, -0.0, the largest number and its negative.
+# The values of the definitions for NaN, inf, -inf, 0.0, -0.0, the largest number and the negative of this number.
 MAX = "max"
 SPECIAL = {
     "relu": (NAN, INF, 0.0, 0.0, -0.0, MAX, 0.0),
@@ -189,7 +189,7 @@ class TestFloatingPointEnvironment:
     @pytest.mark.parametrize("threads", [1, 2])
     @pytest.mark.parametrize("state", [Mxcsr.FLUSH, Mxcsr.UP, 0x15])
     def test_the_callers_state_is_without_effect_and_stays(self, state, threads, rng):
-        """Calls neither obey nor change the caller's flushing, rounding mode and exception flags."""
+        """Flushing, rounding mode and exception flags of the caller do not affect calls and are not changed."""
         v = definitions.points(rng, np.float32, 800)
         x, weight = np.concatenate([v, v])[None, None], np.ones((3, 1), np.float32)
         mxcsr = Mxcsr()

@@ -1,11 +1,12 @@
-"""Tests that hold on any x86-64 CPU.
+"""Test results on any x86-64 CPU.
 
 The mark `any_cpu` selects tests that are fast enough for an emulator of an older CPU:
 
     emulator="qemu-x86_64 -cpu Nehalem"
     POINTWISE_TEST_EMULATOR=$emulator $emulator .venv/bin/python -m pytest -m any_cpu
 
-This file adds tests that other files lack. Together, all tests with the mark reach each kernel of the instruction set.
+This file has tests that are not in other files. Together, all tests with the mark use each kernel of the instruction
+set.
 """
 
 import re
@@ -63,7 +64,7 @@ def test_bound(layout, c_in, c_out, groups, dtype, rng):
 
 @pytest.mark.parametrize("activation", ACTIVATIONS, ids=definitions.label)
 def test_activations(activation, dtype, rng):
-    """Activations are accurate enough to exclude any other function; other tests check their full accuracy."""
+    """Activations are accurate enough to exclude any other function. Other tests check the full accuracy."""
     x = np.concatenate([rng.uniform(-20, 20, 500), rng.uniform(-1, 1, 100), [0.0, -0.0]]).astype(dtype)[:, None]
     weight = np.ones((21, 1), dtype)
     expected = definitions.exact(activation, x).astype(np.float64)

@@ -1,4 +1,6 @@
-"""The same bits on layers of real networks, for all threads, batches, layouts, views, instruction sets and calls.
+"""Test that all ways to compute a layer of a real network give the same bits.
+
+The ways differ in threads, batches, layouts, views, instruction sets and calls.
 
 By default, layers have smaller images than in the networks, but all of their channels. POINTWISE_TEST_BITS=full uses
 the full images and takes minutes.
@@ -18,7 +20,7 @@ from pointwise import _core
 from pointwise.bench import layers
 
 FULL = os.environ.get("POINTWISE_TEST_BITS") == "full"
-MOST_MACS = 1e6  # per image, unless the smallest image has more
+MOST_MACS = 1e6  # multiply-adds of an image, unless even the smallest image needs more
 IMAGES = 3
 TEAMS = (1, 2, 3, 7, 64)
 ACTIVATIONS = (None, "relu", "gelu", ("clip", -1, 1), "silu", ("leaky_relu", 0.1), "tanh", "hardswish")
@@ -26,7 +28,7 @@ OTHER_ISA = {"avx512": "avx2", "avx2": "avx512"}
 
 
 class Problem:
-    """A layer with its arrays, whose numbers are the same on every instruction set."""
+    """A layer with its arrays. The numbers in the arrays are the same on every instruction set."""
 
     def __init__(self, case, dtype):
         self.name = f"{case.network}/{case.layer}"
@@ -49,7 +51,7 @@ class Problem:
 
     @staticmethod
     def smaller(case):
-        """Return image sides that are no multiples of a tile and need few multiply-adds."""
+        """Return the height and width of a smaller image, which are no multiples of a tile."""
         pixels = MOST_MACS / (case.cout * case.cin / case.groups) * case.stride**2
         side = max(3, math.isqrt(int(pixels)))
         return min(case.h, side), min(case.w, side + 1)
@@ -121,7 +123,7 @@ def digest(y):
 
 
 def hashes_of_all():
-    """Return hashes of two results for each layer and dtype, which other instruction sets must reproduce."""
+    """Return hashes of two results for each layer and dtype. Other instruction sets must give the same hashes."""
     found = {}
     for network in layers.networks():
         for case in layers.read_network(network):
@@ -178,7 +180,7 @@ print(json.dumps(test_bits.hashes_of_all()))
 
 
 def test_forced_teams_have_all_threads(python):
-    """A forced team starts all requested threads, although a layer this small would use one."""
+    """A forced team starts all requested threads. Without force_teams, such a small layer uses one thread."""
     script = """
 import re, numpy as np, pointwise as pw
 def threads():

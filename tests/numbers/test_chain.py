@@ -1,4 +1,4 @@
-"""Chain: it gives the same bits as its layers one by one, for any shapes, layouts and views."""
+"""Test that a chain gives the same bits as its layers one by one, for any shapes, layouts and views."""
 
 import itertools
 
@@ -18,7 +18,7 @@ def numbers(rng, shape, dtype=np.float32):
 
 
 def layers_of(rng, channels, layout="NCHW", stride=1, dtype=np.float32, groups=(), bias=True):
-    """Return layers from channels[0] to channels[1] and so on, each with another activation."""
+    """Return layers with different activations. Layer i maps channels[i] to channels[i + 1]."""
     made = []
     for i, (c_in, c_out) in enumerate(itertools.pairwise(channels)):
         of_group = groups[i] if i < len(groups) else 1
@@ -43,7 +43,10 @@ def one_by_one(layers, x, residual=None, out=None):
 
 
 def check(layers, x, rng):
-    """Check a chain with and without a residual, into a new array, `out` and `residual`; return the result."""
+    """Check a chain with and without a residual, with results in a new array, in `out` and in `residual`.
+
+    Returns the result.
+    """
     chain = pw.Chain(layers)
     expected = one_by_one(layers, x)
     reference.assert_same_bits(chain(x), expected)
@@ -59,8 +62,8 @@ def check(layers, x, rng):
     return expected
 
 
-# Layout, shape of x, output channels of the layers. Some problems have one strip. Others have many strips, the last of
-# which is smaller.
+# Layout, shape of x, output channels of the layers. Some problems have one strip. Others have many strips, and the last
+# strip is smaller.
 TABLE = [
     ("NCHW", (2, 7, 9, 11), (5,)),
     ("NCHW", (2, 7, 9, 11), (5, 6)),
@@ -161,7 +164,7 @@ class TestTheBits:
         reference.assert_same_bits(buffer, expected)
 
     def test_many_shapes_one_chain(self, rng):
-        """A chain gives right results for more shapes than a plan cache keeps, also when shapes repeat."""
+        """A chain gives right results for more shapes than its plan cache keeps, also when shapes repeat."""
         x, layers = parts(rng, "CW", (3, 400), (40, 5))
         chain, expected = pw.Chain(layers), one_by_one(layers, x)
         for _ in range(2):

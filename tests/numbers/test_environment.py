@@ -1,4 +1,4 @@
-"""The floating-point environment: a call neither depends on the caller's environment nor changes it."""
+"""Test that a call neither depends on the caller's floating-point environment nor changes it."""
 
 import os
 import pickle
@@ -141,11 +141,11 @@ ACTIVATIONS = [None, ("clip", -1e-40, 1e-40), *(name for name in definitions.NAM
 
 
 def everything(dtype):
-    """Return every kind of call, by name, as functions without arguments whose results can be compared."""
+    """Return one function for each kind of call, by name. The functions have no arguments and return the results."""
     rng = np.random.default_rng(7)
 
     def numbers(*shape):
-        """Return numbers that are or become subnormal, overflow, round, and make operations invalid."""
+        """Return numbers with which operations round, overflow, are invalid, or have subnormal operands or results."""
         a = rng.standard_normal(shape) * np.sqrt(np.finfo(dtype).tiny) * 10.0 ** rng.uniform(-2, 4, shape)
         a[rng.random(shape) < 0.1] *= np.finfo(dtype).tiny * 1e6
         a[rng.random(shape) < 0.1] = np.finfo(dtype).max
@@ -216,7 +216,7 @@ def everything(dtype):
 
 
 def comparable(result):
-    """Return a result for comparison, with the same bits for all NaNs; their signs and payloads may differ."""
+    """Return a result in which all NaNs have the same bits, because signs and payloads of NaNs may differ."""
     return (
         np.where(np.isnan(result), result.dtype.type(np.nan), result).tobytes() if hasattr(result, "dtype") else result
     )
@@ -276,7 +276,7 @@ def test_not_even_a_flag_is_set(name, dtype, forced_teams):
 
 @pytest.mark.parametrize("threads", [1, 3])
 def test_no_trap_of_the_caller_fires(threads, python):
-    """No call dies of SIGFPE if the caller traps every floating-point exception except inexact results."""
+    """No call raises SIGFPE if the caller traps every floating-point exception except inexact results."""
     machine_code(b"\xc3", None)
     script = f"""
 import sys

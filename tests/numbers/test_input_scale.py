@@ -1,4 +1,4 @@
-"""input_scale: it gives the same bits as a convolution of x * scale, without an array for the product."""
+"""Test that `input_scale` gives the same bits as a convolution of the array x * scale."""
 
 import itertools
 import pickle
@@ -19,12 +19,12 @@ def shape_of(layout, **sizes):
 
 
 def numbers(rng, shape, dtype=np.float32):
-    """Return numbers of many magnitudes, so that a product without its own rounding changes bits."""
+    """Return numbers of many magnitudes. If a product x * scale were not rounded before the sum, bits would change."""
     return (rng.standard_normal(shape) * 2.0 ** rng.integers(-9, 10, shape)).astype(dtype)
 
 
 def broadcast(scale, layout):
-    """Return the scales, of shape (N, C) or (C,), as an array that x can be multiplied by."""
+    """Return scales of shape (N, C) or (C,) as an array that NumPy broadcasts in a product with x."""
     if "N" not in layout:
         scale = scale[None]
     return scale.reshape([scale.shape["NC".index(a)] if a in "NC" else 1 for a in layout])
@@ -129,7 +129,7 @@ class TestItsView:
 
     @pytest.mark.parametrize("kind", ["f2", "f4", "f8", "i1", "u4", "i8", "?", "list"])
     def test_casts(self, kind, dtype, rng):
-        """A scale is cast before it is multiplied, by NumPy's rule "same_kind", like weight and bias."""
+        """A scale is cast by NumPy's rule "same_kind", like weight and bias, and then multiplied."""
         x, weight, scale = numbers(rng, (3, 6, 4), dtype), numbers(rng, (9, 6), dtype), numbers(rng, (3, 6), np.float64)
         given = scale.tolist() if kind == "list" else scale.astype(kind)
         check(x, weight, scale=given, layout="NCW")
@@ -175,7 +175,7 @@ class TestSizes:
         reference.assert_same_bits(out, expected)
 
     def test_no_numbers(self, layout, dtype, rng):
-        """0 * inf is NaN, and special numbers of one image do not reach another."""
+        """0 * inf is NaN, and special numbers of an image do not change the results of another image."""
         x, weight = numbers(rng, shape_of(layout, W=40), dtype), numbers(rng, (19, 6), dtype)
         x[0, 0, 0], x[1] = 0, 0
         scale = scales_of(rng, layout, dtype)
@@ -298,7 +298,7 @@ def test_a_pickled_layer(rng):
 
 
 def test_one_layer_with_and_without_it_in_turn(rng):
-    """A layer never uses a kept plan of a call with a scale for a call without one, or the reverse."""
+    """A layer keeps different plans for calls with a scale and for calls without a scale."""
     x, weight = numbers(rng, (3, 6, 4, 5)), numbers(rng, (19, 6))
     layer, scales = pw.Conv(weight), [None, numbers(rng, (3, 6)), np.broadcast_to(numbers(rng, (3, 1)), (3, 6))]
     scales += [np.broadcast_to(numbers(rng, 6), (3, 6)), numbers(rng, (6, 6))[::2], numbers(rng, (6, 3)).T]

@@ -1,4 +1,4 @@
-"""x of 8-bit and 16-bit integers with float32 weights: exact in every layout, view and way to call."""
+"""Test x of 8-bit and 16-bit integers with float32 weights. Results must be exact in every layout, view and call."""
 
 import pickle
 
@@ -92,7 +92,7 @@ def test_what_follows_the_sum(layout, dtype, rng):
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("layout", ["NCHW", "NHWC", "NWC"])
 def test_same_bits_as_float32(layout, dtype, rng):
-    """Long sums, large images and several threads, with other packing and blocks, give the same bits as a float32 x."""
+    """Integer x gives the same bits as float32 x in long sums, in large images and on several threads."""
     for c_in, c_out, size in ((1600, 24, (1, 30)), (64, 64, (40, 41)), (7, 130, (1, 1))):
         size = size if "H" in layout else (1, size[0] * size[1])
         x = extremes(rng, tuple({"N": 1, "C": c_in, "H": size[0], "W": size[1]}[a] for a in layout), dtype)
@@ -105,7 +105,7 @@ def test_same_bits_as_float32(layout, dtype, rng):
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("layout", ["NCHW", "NHWC"])
 def test_a_chain(layout, dtype, rng):
-    """The first layer of a chain takes integers; the arrays between layers are float32."""
+    """The first layer of a chain takes integers. The arrays between layers are float32."""
     x = extremes(rng, shape_of(layout, 2, 12, (30, 31)), dtype)
     chain = pw.Chain([pw.Conv(weights(rng, 40, 12), layout=layout), pw.Conv(weights(rng, 5, 40), layout=layout)])
     np.testing.assert_array_equal(chain(x), chain(x.astype(F)))

@@ -1,4 +1,4 @@
-"""Every instruction set in turn, each in its own process, because the import selects it."""
+"""Test every instruction set. Each runs in its own process, because the import selects the instruction set."""
 
 import sys
 
@@ -33,7 +33,7 @@ def test_the_best_isa_runs_unless_forced(python):
 
 
 def kernels_tests(isa):
-    """Return the command of the tests marked `kernels`, or None if this run uses the ISA or the CPU lacks it."""
+    """Return the command of the tests marked `kernels`. Returns None if this run uses the ISA, or the CPU lacks it."""
     if isa in SUPPORTED and isa != pw.isa():
         return pytest_command("-m", "kernels", POINTWISE_ISA=isa)
     return None

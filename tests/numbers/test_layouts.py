@@ -1,4 +1,4 @@
-"""The memory of x: every layout, every kind of view, and everything that numpy.asarray takes."""
+"""Test x in every layout, in every kind of view, and of every type that numpy.asarray takes."""
 
 import array
 
@@ -164,7 +164,7 @@ class TestWhatAsarrayTakes:
 
 
 def test_no_full_hidden_copy(python):
-    """A call makes no full copy of a strided x, which has 512 MiB as a view and 32 KiB of memory."""
+    """A call makes no full copy of a strided x. The view x has 512 MiB, but its memory has only 32 KiB."""
     script = """
 import numpy as np, pointwise as pw
 def peak():

@@ -1,4 +1,4 @@
-"""Promises about numbers: exact integers, the bound, the bits of the canonical order, NaN and infinities."""
+"""Test the promises about numbers: exact integers, error bound, bits of the canonical order, NaN and infinities."""
 
 import math
 import threading
@@ -84,7 +84,7 @@ class TestExactIntegers:
 
 
 class TestBound:
-    """Every element is within the bound of the exact value, and none is NaN."""
+    """The error of every element is within the bound, and no element is NaN."""
 
     @pytest.mark.parametrize("layout", LAYOUTS)
     @pytest.mark.parametrize("decades", [0, 3, 15, 30])
@@ -153,8 +153,8 @@ class TestTheEmulation:
     def test_fma_rounds_once(self):
         """The emulated multiply-add rounds once.
 
-        c + 2**-24 * (1 - 2**-46) lies just below a tie. Rounding to float64 drops the last term, and rounding that tie
-        to float32 goes up.
+        c + 2**-24 * (1 - 2**-46) lies just below a tie, so rounding once to float32 goes down. Rounding to float64
+        drops the last term. Then rounding the tie to float32 would go up.
         """
         a, b, c = np.float32(1 - 2**-23), np.float32(2**-24 * (1 + 2**-23)), np.float32(1 + 2**-23)
         twice = np.float32(np.float64(c) + np.float64(a) * np.float64(b))
@@ -171,7 +171,7 @@ class TestTheEmulation:
 
 
 def hard_numbers(rng, shape, dtype):
-    """Return numbers whose sums cancel and round in every way."""
+    """Return numbers whose sums cancel, and round in both directions."""
     numbers = rng.standard_normal(shape) * 2.0 ** rng.integers(-12, 13, shape)
     numbers[rng.random(shape) < 0.1] *= 1e-30
     numbers[rng.random(shape) < 0.05] = -0.0
@@ -180,7 +180,7 @@ def hard_numbers(rng, shape, dtype):
 
 @canonical_only
 class TestCanonicalOrder:
-    """Results equal the canonical order bit for bit, see `reference.canonical`."""
+    """Results have the bits of the canonical order, see `reference.canonical`."""
 
     @pytest.mark.parametrize("layout", reference.LAYOUTS)
     @pytest.mark.parametrize("groups", [1, 2])
@@ -235,7 +235,7 @@ class TestCanonicalOrder:
     @pytest.mark.parametrize("layout", LAYOUTS)
     @pytest.mark.parametrize("pixels", [1, 30])
     def test_chunks_of_256_channels(self, layout, pixels, dtype):
-        """3e38 in each of two chunks and -6e38 in the third: the first two overflow only if they are added."""
+        """Two chunks have the sum 3e38, the third -6e38. An addition of the first two chunks overflows."""
         big = np.finfo(dtype).max / dtype.type(1.5)
         x = np.ones(shaped(layout, 1, 768, pixels), dtype)
         weight = np.zeros((20, 768), dtype)
@@ -250,7 +250,7 @@ class TestCanonicalOrder:
 
     @pytest.mark.parametrize(("channels", "bar"), [(4096, 2.6e-6), (65536, 3.6e-6)])
     def test_long_sums(self, channels, bar):
-        """The relative error of 0.1 times ones stays small."""
+        """The relative error stays small in a long sum of products 0.1 * 1."""
         y = pw.conv(np.ones((1, channels, 2, 3), np.float32), np.full((5, channels), np.float32(0.1)))
         exact = channels * float(np.float32(0.1))
         assert (abs(y - exact) <= bar * exact).all()
@@ -526,7 +526,7 @@ def test_threads_at_once(rng):
 
 
 def wider(weight, row, dtype):
-    """Return the weights as part of an unaligned array with `row` bytes per output channel."""
+    """Return the weights as a view of an unaligned array. Output channels are `row` bytes apart."""
     numbers = row // dtype.itemsize
     wide = np.full(weight.shape[0] * numbers + 1, np.nan, dtype)[1:].reshape(-1, numbers)
     wide[:, : weight.shape[1]] = weight
@@ -536,7 +536,7 @@ def wider(weight, row, dtype):
 @pytest.mark.parametrize("dtype", [np.dtype(np.float32), np.dtype(np.float64)], ids=str)
 @pytest.mark.parametrize("layout", LAYOUTS)
 def test_one_pixel_with_weights_as_they_are(layout, dtype):
-    """A call for one pixel, which need not pack the weights, gives the same bits for any strides of the weights."""
+    """A call for one pixel may use weights without packing. It gives the same bits for any strides of the weights."""
     rng = np.random.default_rng(17)
     for c_out, c_in in [*((c_out, 40) for c_out in CHANNELS), *((70, c_in) for c_in in (*INPUT_CHANNELS, 500, 1700))]:
         for groups in (1, 3):

@@ -1,4 +1,7 @@
-"""The operation: shapes, stride, padding, groups, bias, residual, activation, axes of length 0."""
+"""Test the operation with all shapes, strides, paddings, groups, biases, residuals and activations.
+
+Axes of length 0 are included.
+"""
 
 import collections
 
@@ -14,7 +17,7 @@ pytestmark = pytest.mark.kernels
 
 
 def check(x, weight, bias=None, *, activation=None, residual=None, out=None, **how):
-    """Check that conv and Conv give exactly the reference's result for small integers, and return it."""
+    """Check that `conv` and `Conv` give exactly the result of the reference for small integers. Return the result."""
     value, _ = reference.exact(x, weight, bias, residual=residual, **how)
     expected = (reference.relu(value) if activation else value).astype(x.dtype)
     layer = pw.Conv(weight, bias, activation=activation, dtype=x.dtype, **how)

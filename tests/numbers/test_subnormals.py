@@ -1,4 +1,4 @@
-"""flush_subnormals: subnormal numbers count as zeros in all threads while a layer computes, and nowhere else."""
+"""Test `flush_subnormals`. Subnormal numbers count as zeros in all threads of the layer's calls, and nowhere else."""
 
 import copy
 import inspect
@@ -38,7 +38,7 @@ def of_layout(a, layout):
 
 
 def small(rng, shape, dtype, spread=3):
-    """Return numbers around the square root of the smallest normal number; half of their products are subnormal."""
+    """Return numbers near the square root of the smallest normal number. Half of their products are subnormal."""
     return (rng.standard_normal(shape) * np.sqrt(np.finfo(dtype).tiny) * 10 ** rng.uniform(-spread, 2, shape)).astype(
         dtype
     )
@@ -82,7 +82,7 @@ def flushing_canonical(x, weight, bias, residual):
 @pytest.mark.parametrize("layout", ["CW", "WC"])
 @pytest.mark.parametrize(("c_in", "c_out", "pixels"), [(0, 5, 7), (1, 17, 33), (7, 35, 50), (65, 9, 15)])
 def test_every_operation_flushes(layout, c_in, c_out, pixels, dtype, rng):
-    """Results equal, bit for bit, the canonical order with every operand and result flushed."""
+    """Results have the bits of the canonical order with every operand and result flushed."""
     if dtype == np.float64 and c_in > 7:
         pytest.skip("the emulated multiply-add is slow")
     tiny = np.finfo(dtype).tiny
@@ -99,7 +99,7 @@ def test_every_operation_flushes(layout, c_in, c_out, pixels, dtype, rng):
 
 @pytest.mark.parametrize("layout", LAYOUTS)
 def test_what_no_arithmetic_touches_is_flushed_too(layout, dtype):
-    """The bias is flushed even if no input channel is read, and so are the bounds of clip."""
+    """The bias and the bounds of clip are flushed, even if there are no input channels."""
     tiny = np.finfo(dtype).tiny
     bias = np.array([tiny / 2, -tiny / 2, tiny, -tiny, 0.0, -0.0, np.nan, np.inf] * 3, dtype)
     none, x = np.ones((24, 0), dtype), np.ones((1, 0, 5) if layout == "NCW" else (1, 5, 0), dtype)
@@ -148,7 +148,7 @@ def test_threads_layouts_and_batches_change_no_bits(activation, dtype, rng):
 )
 @pytest.mark.parametrize("pixels", [40, 3000])
 def test_in_a_chain_each_layer_has_its_own(layout, which, pixels, dtype, rng):
-    """Each layer of a chain has its own setting, with few pixels (layer by layer) and with many (in strips)."""
+    """Each layer of a chain has its own setting, in one strip of few pixels and in several strips of many pixels."""
     c = 12
     middle = np.sqrt(np.finfo(dtype).tiny)
     x = of_layout(small(rng, (2, c, pixels), dtype), layout)

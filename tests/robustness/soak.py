@@ -1,9 +1,10 @@
-"""Run random calls of every kind for a given time: results must meet the definition, and memory must not grow.
+"""Run random calls of every kind for a given time. Results must be right, and memory must not grow.
 
     python tests/robustness/soak.py --seconds 3600
 
-The script prints its seed first, and a line every minute. After a wrong result it prints everything that is needed to
-repeat it, and exits with 1. `--seed S --step K` repeats that step alone, and `--problem "{...}"` computes one problem.
+The script prints its seed first, and a line every minute. If a result is wrong, the script prints the seed, the step
+and the problem, and exits with 1. `--seed S --step K` repeats only this step, and `--problem "{...}"` computes only
+this problem.
 """
 
 import argparse
@@ -31,14 +32,15 @@ from soak_problems import Arrays, Mismatch, draw, make, parameters, run
 from soak_wrong import run_wrong
 
 MIB = 1 << 20
-# Largest growth from the end of the warm-up to the end of the run. Bytes include the workspace that a calling thread
-# keeps (at most twice 8 MiB) and fragments of the heap. Blocks and objects include caches of Python and of NumPy.
+# Limits for the growth from the end of the warm-up to the end of the run. The bytes include the workspace that a
+# calling thread keeps (at most twice 8 MiB) and fragments of the heap. Blocks and objects include caches of Python and
+# of NumPy.
 MOST_BYTES, MOST_BLOCKS, MOST_OBJECTS = 16 * MIB, 3000, 1000
 KEPT = 8  # number of layers that later steps may use
 
 
 def sanitized():
-    """Return whether AddressSanitizer is in the process, which keeps freed memory and needs the address space."""
+    """Return True if the process uses AddressSanitizer. AddressSanitizer keeps freed memory and fills address space."""
     return "asan" in os.environ.get("LD_PRELOAD", "")
 
 
@@ -100,7 +102,7 @@ def resident(column=1):
 class Soak:
     def __init__(self, seed):
         self.seed, self.kept, self.counts = seed, [], collections.Counter()
-        self.problems = []  # problems of the current step, which a mismatch prints
+        self.problems = []  # problems of the current step, to be printed after a wrong result
         self.kinds = {"conv": 20, "layer": 8, "kept": 30, "chain": 8, "pickle": 3, "wrong": 20, "threads": 2}
         self.kinds |= {"settings": 2, "fork": 1} | ({} if sanitized() else {"little memory": 1})
         weights = np.array(list(self.kinds.values()), float)
@@ -187,7 +189,7 @@ class Soak:
         self.problems += run_wrong(rng, self.draw(rng))
 
     def do_threads(self, rng):
-        """Run Python threads that share a layer and have problems of their own."""
+        """Run Python threads. All threads call one layer, and each thread also computes its own problems."""
         of, layer = self.one_kept(rng)
         plans = [[self.draw(rng, of if i % 2 else None) for i in range(4)] for _ in range(3)]
 
@@ -273,8 +275,8 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seconds", type=float, default=60)
     parser.add_argument("--seed", type=int, default=secrets.randbits(31))
-    parser.add_argument("--step", type=int, help="this step alone")
-    parser.add_argument("--problem", type=ast.literal_eval, help="this problem alone, as a mismatch printed it")
+    parser.add_argument("--step", type=int, help="run only this step")
+    parser.add_argument("--problem", type=ast.literal_eval, help="compute only this problem, in the printed form")
     arguments = parser.parse_args()
     try:
         if arguments.problem is not None:

@@ -1,7 +1,7 @@
-"""Nothing outside an array is touched.
+"""Test that calls read and write nothing outside their arrays.
 
-Each array borders on an inaccessible page. An access to the page ends the process, so the cases run in child processes.
-tests/cpp/bounds_test.cpp covers kernel rows on every kind of view, and the workspace.
+Each array lies next to an inaccessible page. An access to the page ends the process, so the cases run in child
+processes. tests/cpp/bounds_test.cpp tests kernel rows with every kind of view, and the workspace.
 """
 
 import pointwise as pw

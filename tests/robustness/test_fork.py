@@ -1,6 +1,6 @@
-"""Forked children give right results, do not hang and do not leak, whatever the parent was doing.
+"""Test that forked children give right results, do not hang and do not leak, whatever the parent was doing.
 
-A hang is a failure: each child has an alarm, which ends it with a signal. POINTWISE_STRESS=n forks n times as often.
+A hang is a failure, because an alarm ends each child after some seconds. POINTWISE_STRESS=n forks n times as often.
 """
 
 import os
@@ -17,7 +17,7 @@ import numpy as np
 import pointwise as pw
 from pointwise import _core
 
-warnings.simplefilter("ignore", DeprecationWarning)  # of forks beside threads, which this is about
+warnings.simplefilter("ignore", DeprecationWarning)  # Python warns about forks in a process with threads
 _core._testing.ignore_neighbours(True)
 layer = pw.Conv(np.ones((64, 64), np.float32))
 chain = pw.Chain([layer, layer])
@@ -60,7 +60,7 @@ def busy(count=4):
 """
 
 
-# If another thread allocates during a fork, a lock of the sanitizer stays locked in the child, which hangs.
+# If another thread allocates during a fork, a lock of the sanitizer stays locked in the child. Then the child hangs.
 inherits_locks = pytest.mark.skipif("LD_PRELOAD" in os.environ, reason="a sanitizer's allocator has locks of its own")
 
 
@@ -72,7 +72,7 @@ def run(python):
 @inherits_locks
 @pytest.mark.parametrize("threads", [1, 2])
 def test_while_others_compute(threads, run):
-    """Children work, even if a thread of the parent was at work in the pool of results, a plan cache or a team."""
+    """Children work, even if a thread of the parent was using the result pool, a plan cache or a team at the fork."""
     script = f"""
 pw.set_num_threads({threads})
 kept = layer(np.ones((1, 64, 56, 56), np.float32))
@@ -89,7 +89,7 @@ print(set(codes), right())
 
 @inherits_locks
 def test_while_the_first_call_finds_out_what_it_runs_on(run):
-    """A child does not wait for a thread of the parent that was computing values of the first call."""
+    """A child works, even if a thread of the parent was making the first call of the process at the fork."""
     script = f"""
 def call(): return right(shapes[:1])
 def parent():
@@ -130,7 +130,7 @@ print(set(codes), wait(fork(steady)))
 # The child must find its functions by name, so it runs a layer, a chain, and functions of the package.
 @pytest.mark.parametrize("method", ["fork", "spawn", "forkserver"])
 def test_multiprocessing(method, run):
-    """Pool and ProcessPoolExecutor work beside threads that compute; only forked children use one thread."""
+    """Pool and ProcessPoolExecutor work while other threads compute. Only forked children use one thread."""
     script = f"""
 signal.alarm(100)
 context = multiprocessing.get_context({method!r})

@@ -1,4 +1,4 @@
-"""The fuzz target of the Python entry points, on kept and drawn inputs. It needs no fuzzer."""
+"""Run the fuzz target of the Python functions on saved and random inputs, without a fuzzer."""
 
 import pathlib
 
@@ -29,7 +29,7 @@ def test_drawn_inputs(data):
 
 
 def test_the_target_finds_what_is_wrong(monkeypatch):
-    """The target finds a wrong number, an `out` that a failed call wrote, and a message without an argument."""
+    """The target finds a wrong number, a failed call that wrote to `out`, and a message that names no argument."""
     conv = python_target.pw.conv
     plain = bytes(40)  # arguments that fit
     python_target.one_input(plain)

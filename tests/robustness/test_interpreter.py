@@ -1,7 +1,7 @@
-"""Events of the interpreter around calls: its end, signals, threads that end, subinterpreters.
+"""Test calls during the end of the interpreter, signals, the end of threads, and in subinterpreters.
 
-Every script runs in its own process, and a hang or a crash is a failure. POINTWISE_STRESS=n runs random scripts n times
-as often.
+Each script runs in its own process. If a script hangs or crashes, the test fails. POINTWISE_STRESS=n runs random
+scripts n times as often.
 """
 
 import os
@@ -68,7 +68,7 @@ sys.slow = Slow()
         ],
     )
     def test_daemon_threads_at_work(self, call, run):
-        """A daemon thread that returns from a call after the interpreter's end touches nothing of it."""
+        """If a daemon thread returns from a call after the end of the interpreter, it uses no object of Python."""
         script = f"""{self.SLOW_END}
 class Slowly:
     def __init__(self, array):
@@ -158,7 +158,7 @@ if "sys.exit" not in {way!r}:
 
 
 class TestSignals:
-    """The handler of a signal runs after the current call; it may raise an exception, and nothing leaks."""
+    """The handler of a signal runs after the current call. It may raise an exception, and nothing leaks."""
 
     LONG = """
 x = np.ones((4, 512, 56, 56), np.float32)
@@ -230,7 +230,8 @@ print(used[-1] - used[2] < x.nbytes >> 20)
 def test_subinterpreters(run):
     """A subinterpreter gets NumPy's ImportError or right results, and the main interpreter goes on.
 
-    It imports pointwise first. That import must load NumPy first, because the extension alone would hang here.
+    The subinterpreter imports pointwise before NumPy. The package must then import NumPy before its extension, because
+    the import of the extension alone would hang.
     """
     script = """
 try:

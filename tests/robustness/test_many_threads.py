@@ -1,4 +1,4 @@
-"""Many Python threads on one layer and on several; another library that uses OpenMP; no GIL.
+"""Test calls from many Python threads, next to another library that uses OpenMP, and without the GIL.
 
 POINTWISE_STRESS=n runs random tests n times as long.
 """
@@ -56,7 +56,7 @@ class TestEightThreads:
     @pytest.mark.parametrize("name", ["Conv", "Chain", "conv"])
     @pytest.mark.parametrize("shared", [True, False])
     def test_mixed_shapes_and_teams(self, name, shared, made):
-        """Threads may share an object or not, free results of other threads, and release idle memory meanwhile."""
+        """Threads may share layers or not. They may free results of other threads and release idle memory."""
         operations, xs, expected = made
         results = queue.Queue(16)
 
@@ -86,7 +86,7 @@ class TestEightThreads:
             pw.set_memory_limit(128 << 20)
 
     def test_settings_of_others(self, made):
-        """The process's number of threads may change during calls, and a thread's own setting stays."""
+        """The number of threads of the process may change during calls. The setting of a single thread stays."""
         operations, xs, expected = made
         before = pw.get_num_threads()
 
@@ -159,7 +159,7 @@ def runtimes():
 
 
 def wait_until(condition):
-    """Return whether a condition holds within 10 seconds; pointwise looks at loaded libraries every 2 ms."""
+    """Return True if a condition holds within 10 seconds. pointwise looks at loaded libraries every 2 ms."""
     end = time.monotonic() + 10
     while not condition() and time.monotonic() < end:
         time.sleep(0.02)
@@ -171,14 +171,14 @@ def threading_now():
     return config["threading"], config["threading_reason"]
 
 
-# True if the library brings a copy of the runtime, as a repaired wheel does. A copy cannot be unloaded, so another
-# process runs the tests with it.
+# True if the library contains a copy of the runtime, like a repaired wheel. A copy cannot be unloaded, so another
+# process runs the tests with a copy.
 WITH_A_COPY = os.environ.get("POINTWISE_TEST_OPENMP") == "copy"
 
 
 @pytest.fixture(scope="module")
 def openmp(tmp_path_factory):
-    """Build and load a library that uses OpenMP: the runtime of pointwise, or a copy of it."""
+    """Build and load a library that uses OpenMP. Its runtime is the runtime of pointwise, or a copy of this runtime."""
     compiler = shutil.which("g++")
     if compiler is None:
         pytest.skip("no g++")
@@ -244,7 +244,7 @@ class TestAnotherOpenMP:
         assert self.team(layer, 4) == 4
 
     def test_calls_join_its_threads(self, openmp, layer):
-        """Calls compute on the OpenMP threads of the library, and start no others."""
+        """Calls compute on the OpenMP threads of the library, and start no other threads."""
         if os.environ.get("POINTWISE_THREADING"):
             pytest.skip("POINTWISE_THREADING forces one way")
 

@@ -1,4 +1,4 @@
-"""Recycled memory of results: arrays keep their values, and idle memory stays bounded."""
+"""Test the recycled memory of results. Arrays must keep their values, and idle memory must stay within its limit."""
 
 import gc
 import operator

@@ -1,4 +1,7 @@
-"""Sizes, strides and counts of any magnitude, and little memory: the result is right, or an error names the cause."""
+"""Test sizes, strides and counts of any magnitude, and calls with little memory.
+
+Each call gives a right result, or raises an error that names the cause.
+"""
 
 import os
 
@@ -15,7 +18,7 @@ sanitized = pytest.mark.skipif(
 
 
 def every_call(x, weight, bias=None, **how):
-    """Yield the results of the function, a layer, and a chain of one layer if there is no padding."""
+    """Yield the results of `conv` and of a layer. If there is no padding, also yield that of a chain of one layer."""
     layer = pw.Conv(weight, bias, **how)
     yield pw.conv(x, weight, bias, **how)
     yield layer(x)
@@ -35,7 +38,7 @@ def test_a_stride_beyond_the_image(n, integers):
 
 @pytest.mark.parametrize("n", EDGES)
 def test_a_padding_as_long_as_the_stride(n, integers):
-    """The output pixels lie at -n, 0 and n along each axis, and only the one at 0 reads the image."""
+    """The output pixels lie at -n, 0 and n along each axis. Only the pixel at 0 reads the image."""
     x, weight, bias = integers((2, 6, 3, 4)), integers((5, 6)), integers(5)
     if n >= 2**62:
         with pytest.raises(
@@ -128,7 +131,7 @@ def test_channels_beyond_any_memory():
 
 @pytest.mark.parametrize("n", EDGES)
 def test_sizes_that_are_explained(n):
-    """Any shape is explained or reported as too large, and no product overflows."""
+    """`explain` describes the plan for a shape, or reports that the shape is too large. No product overflows."""
     for layout, shape in (("NCHW", (1, 6, n, 1)), ("NHWC", (n, 3, n, 6)), ("NCW", (n, 6, 3)), ("NC", (n, 6))):
         for how in ({}, {"stride": n}, {"padding": n}, {"stride": n, "padding": n // 2}):
             layer = pw.Conv(np.ones((24, 6), F), layout=layout, **how)
@@ -166,8 +169,8 @@ def test_strides_that_are_never_used(integers):
         assert pw.Conv(many, layout="NC").weight.shape == (40, 0)
 
 
-# First lines of scripts that repeat a call with more and more memory. A call that fails leaves `out` unchanged, and the
-# next call is right.
+# First lines of scripts that repeat a call with more and more memory. If a call fails, `out` is unchanged and the next
+# call gives a right result.
 LIMITED = """
 import os, pickle, resource
 import numpy as np
@@ -182,7 +185,8 @@ def used():
         return int(file.read().split()[0]) * PAGE
 
 def sweep(call, right, out=None):
-    '''With 0 to 512 MiB more than is used: MemoryError and nothing written, until there is enough.'''
+    '''Repeat a call with more and more free memory, from 0 to 512 MiB. It must raise MemoryError and write nothing,
+    until there is enough memory.'''
     seen = []
     for extra in [0, *(1 << k for k in range(13, 30))]:
         pw.release_memory()
@@ -281,7 +285,7 @@ def test_little_memory(scenario, python):
 
 @sanitized
 def test_explain_and_small_calls_with_next_to_no_memory(python):
-    """With a few free pages, a call is right or raises MemoryError; afterwards it works again."""
+    """With a few free pages, a call gives a right result or raises MemoryError. The next call works again."""
     script = """
 layer, x = pw.Conv(np.ones((24, 16), np.float32)), np.ones((1, 16, 9, 9), np.float32)
 chain, w = pw.Chain([layer, pw.Conv(np.ones((5, 24), np.float32))]), np.ones((24, 16), np.float32)
@@ -375,7 +379,7 @@ def test_a_result_of_more_than_two_to_the_31_elements(layout):
 @pytest.mark.large
 @pytest.mark.parametrize("layout", ["NC", "CW"])
 def test_a_source_of_more_than_two_to_the_32_elements(layout):
-    """Numbers at the end of x are read correctly. Most pages of x are the system's page of zeros."""
+    """A call reads numbers at the end of x correctly. Most pages of x are the system's page of zeros."""
     pixels, c_in = 2**21 + 5, 2**11
     weight = np.arange(1, c_in + 1, dtype=F)[None]
     x = np.zeros((pixels, c_in) if layout == "NC" else (c_in, pixels), F)

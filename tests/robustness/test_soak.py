@@ -1,4 +1,4 @@
-"""The soak run (soak.py) for two seconds, and its detection of wrong results and leaks."""
+"""Run soak.py for two seconds, and test that it finds wrong results and leaks."""
 
 import os
 import pathlib
@@ -12,7 +12,7 @@ pytestmark = pytest.mark.skipif(not os.path.exists("/proc/self/statm"), reason="
 
 
 def soak(*argv, before=""):
-    """Run soak.py after lines of code that may spoil the package."""
+    """Run the code `before`, which may make the package wrong on purpose. Then run soak.py."""
     script = f"import runpy, sys\n{before}\nsys.argv[1:] = {argv!r}\nrunpy.run_path('soak.py', run_name='__main__')"
     return subprocess.run([*PYTHON, "-c", script], cwd=HERE, capture_output=True, text=True, timeout=300)
 

@@ -1,4 +1,4 @@
-"""The choice of threads: workers or OpenMP, as POINTWISE_THREADING says at import."""
+"""Test the choice between workers and OpenMP, which POINTWISE_THREADING can override at import."""
 
 import pointwise as pw
 import pytest
@@ -22,7 +22,7 @@ def test_the_reason(value, python):
 
 
 def threading_tests():
-    """Return the command of the tests marked `threading` with OpenMP, or None if this run uses OpenMP."""
+    """Return the command that runs the tests marked `threading` with OpenMP. Returns None if this run uses OpenMP."""
     if pw.show_config("dicts")["threading"] != "openmp":
         return pytest_command("-m", "threading", POINTWISE_THREADING="openmp")
     return None
@@ -30,13 +30,13 @@ def threading_tests():
 
 @pytest.mark.background.with_args(threading_tests)
 def test_the_tests_of_threads_with_openmp(background):
-    """The tests marked `threading`, which this run does with workers, pass with OpenMP, too."""
+    """The tests marked `threading` also pass with OpenMP. The current run uses workers for them."""
     if pw.show_config("dicts")["threading"] == "openmp":
         pytest.skip("OpenMP is what this very run uses")
     assert_tests_passed(background)
 
 
-# A worker leaves the caller's CPU if it wakes up there. With a single CPU it cannot.
+# If a worker wakes up on the caller's CPU, it moves to another CPU. With a single CPU, no move is possible.
 ONE_CPU = """
 import os
 os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})

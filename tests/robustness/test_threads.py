@@ -1,4 +1,7 @@
-"""The number of threads: settings, environment, affinity, limits of others; the GIL; forks."""
+"""Test the number of threads of calls, the release of the GIL, and forks.
+
+Settings, environment variables, affinity and limits of other libraries determine the number of threads.
+"""
 
 import ctypes
 import os
@@ -174,7 +177,7 @@ before = threads()
 
 
 class TestLimitsOfOthers:
-    """`explain` reports the number of threads under limits that others set."""
+    """`explain` reports the number of threads, with limits that other libraries set."""
 
     @pytest.fixture
     def layer(self):
@@ -274,7 +277,7 @@ def right(_=None):
 
 
 class TestForks:
-    """A child of a process that has used threads works; scripts have a time limit, so a hang is a failure."""
+    """A child of a process that has used threads works. Scripts have a time limit, so a hang is a failure."""
 
     @pytest.mark.parametrize("used", ["pw.set_num_threads(3); assert right()", "pass"])
     def test_fork(self, used, python):
@@ -336,7 +339,7 @@ print(codes, right())
 @pytest.mark.parametrize("before", [1, 2], ids=["cold", "warm"])
 @pytest.mark.parametrize("allowed", [0, 2])
 def test_a_system_that_starts_no_more_threads(before, allowed, python):
-    """A team has only as many threads as can start, because OpenMP ends the process if one cannot."""
+    """A team has only as many threads as the system can start. Otherwise OpenMP would end the process."""
     script = f"""
 import os, resource
 import numpy as np, pointwise as pw
@@ -366,7 +369,7 @@ print("alive")
 
 
 def test_no_number_of_threads_ends_the_process(python):
-    """Teams are bounded, whatever number of threads is requested."""
+    """The size of a team is limited, even if a very large number of threads is requested."""
     script = """
 import resource
 resource.setrlimit(resource.RLIMIT_AS, (9 << 30, 9 << 30))

@@ -1,6 +1,7 @@
-"""Arguments that lie, change each other or disappear: no call crashes, or reads memory that is not an argument's.
+"""Test arguments that report false types, change other arguments, or are deleted during a call.
 
-test_errors.py covers wrong types and shapes, and test_out.py covers arrays that `out` overlaps.
+No call may crash, or read memory that does not belong to an argument. test_errors.py tests wrong types and shapes.
+test_out.py tests arrays that `out` overlaps.
 """
 
 import ctypes
@@ -134,9 +135,9 @@ class TestImpostors:
         np.testing.assert_array_equal(layer(**GOOD, **how, dtype=np.float32), np.full_like(r0, 8))
 
 
-# Changes that the conversion of one argument makes to an argument that was converted before. A resize without its check
-# frees memory that other objects may refer to. Such a resize is the caller's mistake, but a call must not read such
-# memory.
+# The conversion of an argument makes these changes to an argument that is already converted. A resize without its check
+# (refcheck=False) frees memory that other objects may refer to. Such a resize is a mistake of the caller, but a call
+# must not read the freed memory.
 CHANGES = {
     "bytes": lambda a: setattr(a, "dtype", np.uint8),
     "another type": lambda a: setattr(a, "dtype", np.int32),
@@ -154,7 +155,7 @@ VICTIMS = ["x", "weight", "bias", "residual", "out", "input_scale"]
 
 
 def arrays(size):
-    """Return arguments so large that their memory returns to the system when it is freed."""
+    """Return large arguments. When such an argument is freed, its memory returns to the system."""
     given = {"x": (1, 600, size, size), "weight": (400, 600), "bias": (400,), "residual": (1, 400, size, size)}
     return {name: np.ones(shape, F) for name, shape in (given | {"out": given["residual"]}).items()} | {
         "input_scale": np.ones((1, 600), F)
@@ -240,7 +241,7 @@ class TestReentrancy:
 
 
 class TestMemoryThatGoesAway:
-    """A call refers to its arguments while it runs, and not afterwards, whether it succeeds or fails."""
+    """A call keeps references to its arguments while it runs, but not afterwards, whether it succeeds or fails."""
 
     def buffers(self):
         yield bytearray(x0.tobytes()), lambda memory: memory.append(0)

@@ -1,4 +1,7 @@
-"""Junk for arguments that test_errors.py omits: scales, chains, batch normalization, memory, planned functions."""
+"""Test junk values for the arguments that test_errors.py omits.
+
+These are arguments of scales, chains, batch normalization, memory settings and planned functions.
+"""
 
 import inspect
 import itertools
@@ -21,7 +24,7 @@ of_channels = st.sampled_from(ones) | odd_arrays | junk
 
 
 def names(error, allowed):
-    """Check that a message begins with the name of an argument; Python raises MemoryError without a message."""
+    """Check that a message begins with the name of an argument. A MemoryError of Python has no message."""
     assert isinstance(error, MemoryError) or re.match(rf"({'|'.join(allowed)})\b", str(error)), repr(error)
 
 
@@ -127,7 +130,7 @@ NOT_BUILT = ["conv_integer", "qconv", "QConv", "conv_grad_input", "conv_grad_wei
 @settings(max_examples=40)
 @given(st.sampled_from(NOT_BUILT), st.data())
 def test_what_is_not_built(name, data):
-    """A planned function raises NotImplementedError, and TypeError if arguments do not fit its signature."""
+    """A planned function raises NotImplementedError. If the arguments do not fit its signature, it raises TypeError."""
     function = getattr(pw, name)
     arguments = {word: data.draw(junk) for word in inspect.signature(function).parameters}
     required = [w for w, p in inspect.signature(function).parameters.items() if p.default is inspect.Parameter.empty]

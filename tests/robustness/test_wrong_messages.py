@@ -1,4 +1,4 @@
-"""Messages stay short and printable, even if the refused value is huge or cannot be printed."""
+"""Test that messages are short and printable, even if the refused value is huge or cannot be printed."""
 
 import numpy as np
 import pointwise as pw

@@ -1,7 +1,7 @@
-"""Run child processes beside the tests: python background.py FOLDER WORKERS
+"""Run child processes at the same time as the tests: python background.py FOLDER WORKERS
 
 FOLDER/commands.json holds the arguments of `subprocess.run` for each child. FOLDER/N.json receives the result of child
-N. A separate process runs the children, because tests replace functions and environment variables in their own.
+N. A separate process starts the children, because tests change functions and environment variables of their process.
 """
 
 import concurrent.futures

@@ -1,6 +1,6 @@
-"""Cases of test_bounds.py, in a process that may die: python bounds_cases.py SECTION
+"""Run cases of test_bounds.py in a process that may crash: python bounds_cases.py SECTION
 
-The last line of standard output is the result of the section, such as its number of cases. If the process died, the
+The last line of standard output is the result of the section, such as its number of cases. If the process crashes, the
 last line of standard error names the case.
 """
 
@@ -31,7 +31,7 @@ SIZES = {1: (1, 2, 7, 16, 17, 33, 49, 100), 2: (1, 2, 3, 7, 11, 14, 16), 3: (1, 
 
 
 class Notes:
-    """The current case, in a file that remains when the process dies."""
+    """The current case, in a file that remains when the process crashes."""
 
     def __init__(self, path):
         self.file = os.open(path, os.O_WRONLY | os.O_CREAT)
@@ -52,7 +52,7 @@ def shape_of(layout, sizes, c):
 
 
 def draw(rng, layout):
-    """Draw the sizes and options of a convolution; sometimes one of the sizes is 0."""
+    """Draw the sizes and options of a convolution. Sometimes one of the sizes is 0."""
 
     def one(values):
         return values[rng.integers(len(values))]
@@ -72,7 +72,7 @@ def draw(rng, layout):
 
 
 def check_views(rng, note, layout, way, side, dtype):
-    """Check all calls with each array at an inaccessible page, and with x and out as views of kind `way`."""
+    """Check all calls with each array next to an inaccessible page. x and out are views of the kind `way`."""
     ways = list(views.WAYS)
 
     def put(array, way):
@@ -149,7 +149,7 @@ def run_views(note):
 
 
 def run_rows(note):
-    """Run every kernel row, chosen or not, with x and out at an inaccessible page."""
+    """Run every kernel row, chosen or not, with x and out next to an inaccessible page."""
     rng = np.random.default_rng(2)
     known, ran = set(), set()
     pixels = {
@@ -182,10 +182,10 @@ def compare_rows(rng, note, ran, dtype, layout, size, c_in, c_out):
 
 
 def run_streams(note):
-    """Check results that are too large for the cache: whole cache lines get non-temporal stores, remainders do not.
+    """Check results that are too large for the cache. Only whole cache lines of them get non-temporal stores.
 
-    The last axis of `out` either has whole lines, or ends within a line and has a gap behind it. With a gap, it begins
-    at a line's start on one side of the memory, and within a line on the other side.
+    The last axis of `out` either has whole lines, or ends within a line and has a gap behind it. With a gap, the axis
+    begins at the start of a line if `out` is at one side of the memory, and within a line at the other side.
     """
     rng = np.random.default_rng(3)
     try:
@@ -220,7 +220,7 @@ def run_streams(note):
 
 
 def run_fault(note):
-    """Check that access beyond an array kills the process, as all other sections assume."""
+    """Check that an access beyond an array ends the process. All other sections assume this."""
     for name in guarded.SIDES:
         note("reading beyond the", name)
         array = guarded.Guarded(np.zeros(7, np.uint8), name).array
@@ -233,7 +233,7 @@ def run_fault(note):
 
 
 def run_in_a_child(section):
-    """Run a section in a child process, and exit with the name of the case if the child dies."""
+    """Run a section in a child process. If the child crashes, exit with the name of the case."""
     with tempfile.TemporaryDirectory() as folder:
         path = pathlib.Path(folder, "case")
         status = subprocess.run([sys.executable, __file__, section, path]).returncode

@@ -18,7 +18,7 @@ SUPPORT = pathlib.Path(__file__).parent
 def python_command(*argv, timeout=300, **variables):
     """Return the arguments of `subprocess.run` for a script, or for a file with arguments.
 
-    The interpreter is a fresh one that finds the modules of this folder. Keywords set environment variables; None
+    The fresh interpreter finds the modules of this folder. Keyword arguments set environment variables. The value None
     unsets a variable.
     """
     variables = {"PYTHONPATH": os.pathsep.join(filter(None, [str(SUPPORT), os.environ.get("PYTHONPATH")]))} | variables

@@ -1,7 +1,7 @@
-"""Activations in a wider type, numbers to compute them for, and the allowed errors.
+"""Definitions of activations in a wider type, their arguments in tests, and the allowed errors.
 
-Like reference.py, this module uses nothing of the package. float32 is compared with float64, and float64 with NumPy's
-longdouble if that is wider.
+Like reference.py, this module uses nothing of the package. The wider type of float32 is float64. The wider type of
+float64 is NumPy's longdouble, if longdouble is wider.
 """
 
 import math
@@ -51,7 +51,7 @@ def wider(dtype):
 
 
 def is_wider(dtype):
-    """Return whether the significand of the wider type has 10 more bits. On some platforms longdouble is float64."""
+    """Return True if the significand of the wider type has 10 more bits. On some platforms longdouble is float64."""
     return np.finfo(wider(dtype)).nmant >= np.finfo(dtype).nmant + 10
 
 
@@ -123,7 +123,10 @@ def computed(activation, v, dtype):
 
 
 def points(rng, dtype, count=3000):
-    """Return finite numbers of every magnitude, most of them where activations curve, and numbers around all seams."""
+    """Return finite numbers of every magnitude, and numbers near each point at which a formula changes.
+
+    Most of the numbers are in the range in which activations curve.
+    """
     dtype = np.dtype(dtype)
     info = np.finfo(dtype)
     top = math.log10(float(info.max)) - 0.01
@@ -175,9 +178,9 @@ ULPS = {"gelu": 4, "gelu_tanh": 4, "mish": 4, "softplus": 4}  # in float32; the 
 def errors(activation, v, y):
     """Return the errors of y, the computed activation of v, in units of the allowed error.
 
-    In float32 the allowed error is 2 ULP, except for activations in `ULPS`. In float64 it is 4 ULP. The allowed error
-    is at least 2**-48 |v| in float32 and 2**-106 |v| in float64. This minimum matters only for a large v whose result
-    is close to 0.
+    In float32 the allowed error is 2 ULP, except for activations in `ULPS`. In float64 it is 4 ULP. An error of up to
+    2**-48 |v| in float32, or 2**-106 |v| in float64, is always allowed. This matters only for a large v whose result is
+    close to 0.
     """
     name = activation if isinstance(activation, str) else activation[0]
     value = exact(activation, v)
@@ -186,7 +189,7 @@ def errors(activation, v, y):
         ulp = np.spacing(abs(rounded)).astype(value.dtype)
     units = 4 if v.dtype == np.float64 else ULPS.get(name, 2)
     far = abs(v.astype(value.dtype)) * value.dtype.type(2) ** (-48 if v.dtype == np.float32 else -106)
-    # Rounding of the wider type itself, which an exponent near 700 enlarges.
+    # Rounding errors of the wider type. An exponent near 700 enlarges these errors.
     own = 1000 * np.finfo(value.dtype).eps * abs(value) if v.dtype == np.float64 else 0
     with np.errstate(all="ignore"):
         return np.where(y == rounded, 0, abs(y.astype(value.dtype) - value) / np.maximum(units * ulp + own, far))

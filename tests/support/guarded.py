@@ -1,6 +1,6 @@
-"""Arrays whose first or last byte lies against an inaccessible page, so that access beyond them kills the process.
+"""Arrays whose first or last byte is next to an inaccessible page. An access beyond the array ends the process.
 
-Use them in child processes only (see test_bounds.py): a fault would end the whole suite.
+Use such arrays only in child processes (see test_bounds.py), because a fault would end the whole test run.
 """
 
 import ctypes
@@ -38,7 +38,7 @@ class Pages:
 
 
 class Guarded:
-    """An array with the shape, dtype and strides of `like`, whose bytes lie at one side of guarded memory.
+    """An array at one side of guarded memory, with the shape, dtype and strides of the array `like`.
 
     An array without elements begins on the inaccessible page.
     """

@@ -1,4 +1,4 @@
-"""Nonsensical arguments for hypothesis, and the exceptions that a call may raise for them."""
+"""Strategies of hypothesis for nonsensical arguments, and the exceptions that a call may raise for such arguments."""
 
 import hypothesis.strategies as st
 import numpy as np
@@ -58,5 +58,5 @@ def only(chosen):
 
 
 def documented(error):
-    """Check that an exception has a message; Python raises MemoryError without one."""
+    """Check that an exception has a message. Only a MemoryError of Python may have none."""
     assert str(error) or isinstance(error, MemoryError)

@@ -1,4 +1,4 @@
-"""MXCSR, the x86 register with a thread's floating-point state: rounding, flushing, traps and flags."""
+"""Read and write MXCSR. This x86 register holds the floating-point state of a thread."""
 
 import ctypes
 import mmap

@@ -1,7 +1,7 @@
 """The definition of the operation in NumPy. This module uses nothing of the package.
 
-`exact` computes the sum in a wider type, with the bound that every result must keep. `canonical` computes the bits of
-the canonical order, one correctly rounded multiply-add after another.
+`exact` computes the sum in a wider type, and the error bound of results. `canonical` computes the bits of the canonical
+order, one correctly rounded multiply-add after another.
 """
 
 import math
@@ -20,7 +20,7 @@ def spatial(layout):
 
 
 def per_axis(value, layout):
-    """Return `value`, one integer or one for each spatial axis, as one integer for each of D, H and W."""
+    """Return one integer for each of D, H and W. `value` is one integer, or one for each spatial axis."""
     values = dict(zip(spatial(layout), value, strict=True)) if isinstance(value, (tuple, list)) else {}
     return [int(values.get(axis, 0 if values else value)) if axis in layout else None for axis in "DHW"]
 
@@ -39,7 +39,7 @@ def in_layout(y, layout):
 
 
 def source(x, layout, stride, padding):
-    """Return x at the source pixel of every output pixel, (N, C, D, H, W), and a mask of those inside the image."""
+    """Return x at the source pixel of every output pixel, as (N, C, D, H, W), and a mask of the pixels in the image."""
     x = channels_first(x, layout)
     inside = np.ones((1, 1, 1), bool)
     for i, (s, p) in enumerate(zip(per_axis(stride, layout), per_axis(padding, layout), strict=True)):
@@ -63,7 +63,7 @@ def relu(v):
 
 
 def exact(x, weight, bias=None, *, layout="NCHW", stride=1, padding=0, groups=1, residual=None):
-    """Return the sum before the activation, in a wider type, and the bound of a result in x's type."""
+    """Return the sum before the activation in a wider type, and the error bound of a result in the type of x."""
     wide = np.float64 if x.dtype == np.float32 else np.longdouble
     src, inside = source(x.astype(wide), layout, stride, padding)
     c_out, c = weight.shape  # c: input channels of a group
@@ -84,12 +84,15 @@ def exact(x, weight, bias=None, *, layout="NCHW", stride=1, padding=0, groups=1,
     magnitude = total(abs(w), abs(src), *(None if a is None else abs(a) for a in (bias, residual)))
     chunks, info = -(-c // CHUNK), np.finfo(x.dtype)
     nu = (min(c, CHUNK) + chunks + 2) * wide(info.eps) / 2
-    own = (c + 2) * np.finfo(wide).eps  # error of the wider type itself, 2**-29 (float64: 2**-11) of the bound
+    own = (c + 2) * np.finfo(wide).eps  # errors of the wider type: 2**-29 (float64: 2**-11) of the bound
     return value, (nu / (1 - nu) + own) * magnitude + (c + chunks + 1) * wide(info.smallest_subnormal)
 
 
 def assert_within_bound(y, value, bound, activation=None):
-    """Check that every element is within the bound of the exact value, and not NaN; relu only reduces errors."""
+    """Check that the error of every element is within the bound, and that no element is NaN.
+
+    relu may be the activation, because it does not increase errors.
+    """
     value = relu(value) if activation else value
     assert y.shape == value.shape
     good = abs(y.astype(value.dtype) - value) <= bound
@@ -99,8 +102,8 @@ def assert_within_bound(y, value, bound, activation=None):
 def fma(a, b, c):
     """Return a*b + c, rounded once.
 
-    For float32 the sum is first rounded to odd in float64 (Boldo and Melquiond). For float64 it is computed with
-    fractions.
+    For float32 the sum is rounded to odd in float64 (Boldo and Melquiond), and then to float32. For float64 the sum is
+    computed with fractions.
     """
     if a.dtype == np.float64:
         with np.errstate(all="ignore"):
@@ -154,7 +157,7 @@ def canonical(x, weight, bias=None, *, layout="NCHW", stride=1, padding=0, group
 
 
 def assert_same_bits(y, expected):
-    """Check that shape, dtype and bits are the same, including signs of zeros; all NaNs are equal."""
+    """Check that shape, dtype and bits are the same, including signs of zeros. All NaNs count as equal."""
     assert y.shape == expected.shape
     assert y.dtype == expected.dtype
     both_nan = np.isnan(y) & np.isnan(expected)

@@ -1,4 +1,4 @@
-"""Random problems of the soak run: dictionaries of plain values that determine all arrays."""
+"""Random problems of the soak run. A problem is a dictionary of plain values, which determine all arrays."""
 
 import definitions
 import numpy as np
@@ -7,7 +7,7 @@ import reference
 import views
 
 INTEGERS = ("uint8", "int8", "uint16", "int16")  # dtypes of x for a float32 layer
-# EXACT activations give exact results for small integers. The error of ROUNDED ones is bounded by `nearly`.
+# EXACT activations give exact results for small integers. For ROUNDED activations, `nearly` bounds the error.
 EXACT = [None, "relu", "relu6", ("clip", -3, 5), ("leaky_relu", 0.25)]
 PIECEWISE = ("relu", "relu6", "clip", "leaky_relu")
 ROUNDED = [("elu", 0.75) if name == "elu" else name for name in definitions.NAMES if name not in PIECEWISE]
@@ -18,7 +18,7 @@ class Mismatch(Exception):
 
 
 def of_length(rng, layout, total):
-    """Return lengths of the spatial axes with about `total` pixels."""
+    """Return lengths of the spatial axes whose product is about `total`."""
     axes = reference.spatial(layout)
     lengths, rest = {}, max(int(total), 0)
     for axis in axes[:-1]:
@@ -30,7 +30,7 @@ def of_length(rng, layout, total):
 
 
 def draw(rng, *, layer=None):
-    """Draw a problem, with the `layer` of another problem if it is given."""
+    """Draw a problem. If `layer` is given, the new problem uses this layer of another problem."""
     if layer is None:
         layout = str(rng.choice(reference.LAYOUTS))
         axes = len(reference.spatial(layout))
@@ -59,7 +59,7 @@ def draw(rng, *, layer=None):
         }
     c_out, c = layer["weight"]
     layout = layer["how"]["layout"]
-    # Most steps should be short, and the reference computes float64 slowly, in a wider type.
+    # Most steps should be short. The reference is slow for float64, because it computes in a wider type.
     macs = 10 ** rng.uniform(2, 6.3 if layer["dtype"] == "float32" else 5)
     n = int(rng.choice([0, 1, 1, 1, 2, 3]))
     c_in = c * layer["how"]["groups"]
@@ -150,8 +150,8 @@ class Arrays:
         if self.activation is None:
             reference.assert_within_bound(y, self.value, self.bound)
             return
-        # The bound is the error of the sum times the Lipschitz constant, plus the rounding of the activation itself.
-        # The rounding grows with |v| and is at least that of 1.
+        # The bound is the error of the sum times the Lipschitz constant, plus the rounding error of the activation.
+        # This rounding error grows with |v|, but it is no smaller than for |v| = 1.
         name = self.activation if isinstance(self.activation, str) else self.activation[0]
         bound = 0 if self.exact else definitions.LIPSCHITZ.get(name, 1) * self.bound.astype(np.float64)
         rounded = 0 if name in PIECEWISE else np.maximum(abs(value) + bound, 1)
@@ -161,7 +161,7 @@ class Arrays:
 
 
 def run(problem, layer=None):
-    """Compute a problem by `layer`, or by `pw.conv` if it is None, and check the result."""
+    """Compute a problem and check the result. Uses `layer`, or `pw.conv` if `layer` is None."""
     arrays = Arrays(problem)
     how = {"residual": arrays.residual, "out": arrays.out, "input_scale": arrays.scale}
 

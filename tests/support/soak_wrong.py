@@ -1,4 +1,4 @@
-"""Calls that must fail with a given exception, a message that names the argument, and `out` unchanged."""
+"""Calls with one wrong argument. A call must raise the right exception, name the argument and not change `out`."""
 
 import numpy as np
 import pointwise as pw

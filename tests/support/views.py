@@ -1,7 +1,7 @@
-"""Ways for an array to lie in memory. Each way makes a buffer and takes the array out of it.
+"""Kinds of views. For each kind, functions make a buffer and return a view of the buffer.
 
-The rest of the buffer is poison (all bits set: NaN). So a read outside the array spoils the result, and
-`assert_wrote_only` finds a write outside the array.
+The rest of the buffer is poison: all bits are set, which gives NaN. If a call reads outside the view, the result is
+wrong. `assert_wrote_only` finds a write outside the view.
 """
 
 import numpy as np
@@ -50,7 +50,7 @@ WAYS = {
 
 
 def empty(way, shape, dtype):
-    """Return an array of poison that lies in this way, and its buffer."""
+    """Return a view of this kind that is full of poison, and its buffer."""
     make, take = WAYS[way]
     shape, dtype = tuple(shape), np.dtype(dtype)
     base = make(shape, dtype)
@@ -59,14 +59,14 @@ def empty(way, shape, dtype):
 
 
 def put(way, array):
-    """Return a copy of `array` that lies in this way."""
+    """Return a copy of `array` as a view of this kind."""
     view, _ = empty(way, array.shape, array.dtype)
     view[...] = array
     return view
 
 
 def assert_wrote_only(way, base, expected):
-    """Check that the array in `base` has the bits of `expected`, and that the rest is still poison."""
+    """Check that the view in `base` has the bits of `expected`, and that the rest of `base` is still poison."""
     view, clean = empty(way, expected.shape, expected.dtype)
     view[...] = expected
     assert base.tobytes() == clean.tobytes()
