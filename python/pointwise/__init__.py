@@ -10,7 +10,7 @@ A pointwise convolution mixes the channels of each pixel and never mixes pixels:
     y = pw.conv(x, weight, bias, layout="NHWC")       # a single call; x is (N, H, W, C_in)
 """
 
-# Imported first: when NumPy refuses a second interpreter, importing the extension there would hang.
+# In a second interpreter, the import of NumPy fails, but the import of the extension would hang. So NumPy comes first.
 import numpy as _numpy  # noqa: F401
 
 from ._batchnorm import fold_batchnorm

@@ -55,7 +55,7 @@ def _run(argv: Sequence[str] | None) -> int:
 
 
 def _abandon_stdout() -> None:
-    """Redirect stdout, so that the interpreter does not flush to a closed pipe or a full disk at exit."""
+    """Redirect stdout, so that the interpreter does not write to a closed pipe or a full disk at exit."""
     with contextlib.suppress(OSError, ValueError):
         if sys.stdout is not None:
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

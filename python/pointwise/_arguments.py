@@ -28,7 +28,7 @@ LONGEST = 200
 
 
 def shown(obj: object) -> str:
-    """Return text that shows an object in an error message. Never fails.
+    """Return the text of an object for an error message. Never fails.
 
     Parameters
     ----------
@@ -38,9 +38,9 @@ def shown(obj: object) -> str:
     Returns
     -------
     str
-        ``repr(obj)``, shortened to `LONGEST` characters. If `repr` fails or gives text that cannot be printed, the name
-        of the type in angle brackets. `repr` fails for integers with too many digits, tuples nested too deeply, and
-        objects whose `__repr__` raises.
+        ``repr(obj)``, shortened to `LONGEST` characters. If `repr` fails or gives text that cannot be printed, the text
+        is the name of the type in angle brackets. `repr` fails for integers with too many digits, for tuples that are
+        nested too deeply, and for objects whose `__repr__` raises.
     """
     try:
         text = repr(obj)
@@ -84,7 +84,7 @@ def parse_activation(activation: object) -> tuple[str, float, float]:
     Returns
     -------
     tuple
-        The name and two parameters. Parameters that the activation lacks are 0.
+        The name and two parameters. A parameter that the activation does not have is 0.
 
     Raises
     ------
@@ -140,8 +140,8 @@ def _converted(obj: Any, name: str) -> NDArray[Any]:
 def _plain(obj: Any, name: str) -> NDArray[Any]:
     """Convert an object to a base-class array in native byte order.
 
-    The extension reads the result as a C structure. So this function looks at the type, because an object can fake
-    `__class__`. It calls methods of ndarray itself, because a subclass can override methods.
+    The extension reads the result as a C structure. So this function checks the type, because an object can fake
+    `__class__`. Methods are called on ndarray, because a subclass can override methods.
     """
     kind: type = type(obj)
     if issubclass(kind, np.ma.MaskedArray):
@@ -200,7 +200,10 @@ def as_parameter(obj: Any, dtype: DTypeLike, name: str) -> NDArray[Any]:
 
 
 def as_weight(obj: ArrayLike, dtype: DTypeLike | None) -> tuple[NDArray[Any], str]:
-    """Return the weight of a layer before the cast, and the layer's dtype: `dtype`, or the weight's dtype if None."""
+    """Return the weight of a layer before the cast, and the dtype of the layer.
+
+    The dtype is `dtype`. If `dtype` is None, it is the dtype of the weight.
+    """
     if dtype is None:
         array = _plain(obj, "weight")
         _check_dtype(array.dtype, "weight")
@@ -224,7 +227,7 @@ def _same_place(a: NDArray[Any], b: NDArray[Any]) -> bool:
 
 
 def _overlaps_itself(a: NDArray[Any]) -> bool:
-    """Return True if two indices refer to one element. Compare the first slice of each axis with its other slices."""
+    """Return True if two indices refer to one element. Along each axis, the first slice is compared with all others."""
     return any(
         np.shares_memory(a[(slice(None),) * axis + (slice(0, 1),)], a[(slice(None),) * axis + (slice(1, None),)])
         for axis in range(a.ndim)

@@ -1,4 +1,4 @@
-"""Folds a batch normalization into the weight and the bias of the convolution before it."""
+"""Folds a batch normalization into the weight and the bias of the preceding convolution."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def fold_batchnorm(
     beta: ArrayLike | None = None,
     eps: float = 1e-5,
 ) -> tuple[NDArray[Any], NDArray[Any]]:
-    """Fold a batch normalization into the weight and bias of the convolution before it.
+    """Fold a batch normalization into the weight and bias of the preceding convolution.
 
     The convolution with the folded weight and bias also computes the normalization::
 
@@ -40,10 +40,12 @@ def fold_batchnorm(
     bias : array_like, shape (C_out,), or None
         Bias of the convolution. None means 0.
     mean, variance : array_like, shape (C_out,)
-        Statistics of training: running_mean and running_var in PyTorch, moving_mean and moving_variance in Keras.
+        Statistics of the training. PyTorch calls them running_mean and running_var. Keras calls them moving_mean and
+        moving_variance.
         ``variance + eps`` must be above 0.
     gamma, beta : array_like, shape (C_out,), optional
-        Learned scale and shift: the weight and bias of the batch normalization in PyTorch. None means 1 and 0.
+        Learned scale and shift. PyTorch calls them weight and bias of the batch normalization. If `gamma` is None, the
+        scale is 1. If `beta` is None, the shift is 0.
     eps : float
         Number that is added to the variance, finite and at least 0: 1e-5 in PyTorch and ONNX, 1e-3 in Keras.
 
@@ -79,8 +81,8 @@ def fold_batchnorm(
     The folded arrays are computed in float64 and rounded once, to the dtype of `weight`. NaN and infinities follow IEEE
     754: a NaN variance makes its channel NaN.
 
-    A factor for each output channel, such as the layer scale of ConvNeXt, can be folded, too. With ``gamma=scale``, a
-    mean of 0, a variance of 1 and ``eps=0`` the result is exactly ``weight*scale`` and ``bias*scale``.
+    A scale for each output channel can be folded, too, such as the layer scale of ConvNeXt. Pass ``gamma=scale``, a
+    mean of 0, a variance of 1 and ``eps=0``. Then the results are exactly ``weight*scale`` and ``bias*scale``.
 
     Examples
     --------

@@ -42,8 +42,8 @@ class Chain(_core.Chain):
 
     Notes
     -----
-    A strip of pixels goes through all layers while it is in the cache. So a chain does not write the arrays between
-    layers to memory. These arrays often have the most channels.
+    A chain computes all layers for a small strip of pixels, which stays in the cache. So a chain does not write the
+    arrays between layers to memory. These arrays often have the most channels.
 
     Each layer has its own activation. `residual` is added before the activation of the last layer.
 

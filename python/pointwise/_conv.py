@@ -53,8 +53,8 @@ def conv(
     Parameters
     ----------
     x : array_like of float32, float64, uint8, int8, uint16 or int16
-        Input, with the axes that `layout` names, such as (N, C_in, H, W). A strided view is read without a copy of the
-        whole array.
+        Input, with the axes that `layout` names, such as (N, C_in, H, W). A strided view is read in place, without a
+        full copy.
     weight : array_like, shape (C_out, C_in / groups)
         Weights. Trailing axes of length 1 are allowed, so OIHW weights need no reshape. The weights are cast to the
         dtype of `x`, or to float32 for integer `x`, by the rule "same_kind" of ``numpy.can_cast``.
@@ -71,8 +71,8 @@ def conv(
         Number of groups of channels, which must divide C_in and C_out. Output channels of a group read only the input
         channels of the same group.
     activation : None, str or tuple
-        Function that is applied to the sum with bias and residual: None, a name, or a tuple of a name and its
-        parameters. The notes list the names.
+        Function that is applied to the sum after bias and residual are added. None, a name, or a tuple of a name and
+        its parameters. The notes list the names.
     residual : ndarray, optional
         Array that is added before the activation. It must have the shape and the dtype of the result.
     out : ndarray, optional
@@ -80,10 +80,10 @@ def conv(
         result. Any strides are allowed. `out` may be `residual` itself. Otherwise `out` must not share any element with
         another argument.
     input_scale : array_like, shape (N, C_in), optional
-        Factor of each channel of each image, such as the gate of a squeeze-and-excitation block. In NCHW, the result
-        has the same bits as for ``x * input_scale[:, :, None, None]``, but this product is not stored. The shape is
-        (C_in,) in unbatched layouts. The shape of `x` with spatial axes of length 1 is accepted, too. The factors are
-        cast like `weight`.
+        Factors for the channels of each image, such as the gate of a squeeze-and-excitation block. In NCHW, the result
+        has the same bits as for ``x * input_scale[:, :, None, None]``, but this product is not stored. In layouts
+        without a batch axis, the shape is (C_in,). A shape like that of `x`, but with spatial axes of length 1, is
+        accepted, too. The factors are cast like `weight`.
 
     Returns
     -------
@@ -158,7 +158,7 @@ def conv(
 class Conv(_core.Layer):
     """Pointwise (1x1) convolution that packs its weights once.
 
-    A call ``layer(x, residual=None, out=None, *, input_scale=None)`` computes what :func:`conv` computes from the same
+    A call ``layer(x, residual=None, out=None, *, input_scale=None)`` computes the same as :func:`conv` with the same
     arguments. `x` must have the dtype of the layer, but a float32 layer also takes uint8, int8, uint16 and int16.
 
     Layers are immutable and picklable. Several threads may call a layer at the same time.
@@ -174,8 +174,8 @@ class Conv(_core.Layer):
     dtype : dtype_like, optional
         float32 or float64. If None, the dtype of `weight`.
     flush_subnormals : bool
-        If True, subnormal numbers count as zeros. Their magnitude is below 1.2e-38 in float32 and below 2.2e-308 in
-        float64. Arithmetic on subnormal numbers is slow on some CPUs. See the notes.
+        If True, subnormal numbers count as zeros. Subnormal numbers have a magnitude below 1.2e-38 in float32, and
+        below 2.2e-308 in float64. Some CPUs compute slowly with subnormal numbers. See the notes.
 
     Raises
     ------
@@ -202,10 +202,10 @@ class Conv(_core.Layer):
         gamma(min(C, 256) + K + 2)*(sum(abs(w)*abs(x)) + abs(b) + abs(residual)) + (C + K + 1)*tiny
 
     Here ``gamma(n) = n*u/(1 - n*u)`` and u is half of ``numpy.finfo(dtype).eps`` (Higham, "Accuracy and Stability of
-    Numerical Algorithms", 2002, section 3.1). With `flush_subnormals`, ``tiny`` is ``numpy.finfo(dtype).tiny``, the
-    smallest normal number, and the exact value is computed from the flushed inputs. Otherwise ``tiny`` is the smallest
-    subnormal number. With and without `flush_subnormals`, the bits of a result do not depend on threads, batch size or
-    layout.
+    Numerical Algorithms", 2002, section 3.1). Without `flush_subnormals`, ``tiny`` is the smallest subnormal number.
+    With `flush_subnormals`, ``tiny`` is the smallest normal number, ``numpy.finfo(dtype).tiny``, and the exact value is
+    that of the flushed inputs. With and without `flush_subnormals`, the bits of a result do not depend on threads,
+    batch size or layout.
 
     Examples
     --------

@@ -1,4 +1,4 @@
-"""Types of the extension module, which is private."""
+"""Types of the extension module `_core`. The module is private."""
 
 from collections.abc import Callable, Sequence
 from typing import Any, TypeVar

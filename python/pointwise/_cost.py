@@ -1,4 +1,4 @@
-"""The function `cost`: counts the arithmetic and memory traffic of a convolution from shapes alone."""
+"""The function `cost`, which counts the arithmetic and memory traffic of a convolution from shapes alone."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class Cost:
     Attributes
     ----------
     params : int
-        Number of parameters: ``C_out*C_in/groups``, plus ``C_out`` with a bias.
+        Number of parameters: ``C_out*C_in/groups``. With a bias, ``C_out`` more.
     macs : int
         Number of multiply-adds: output elements times ``C_in/groups``.
     flops : int

@@ -1,4 +1,4 @@
-"""Public names that are not built yet. Each raises NotImplementedError."""
+"""Public functions and classes that are not built yet. Calling any of them raises NotImplementedError."""
 
 from __future__ import annotations
 

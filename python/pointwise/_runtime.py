@@ -97,7 +97,7 @@ def get_num_threads() -> int:
 
     Notes
     -----
-    A call uses fewer threads in three cases: a threadpoolctl limit is in force, more threads would not make the call
+    A call uses fewer threads in three cases: threadpoolctl has set a limit, more threads would not make the call
     faster, or other processes keep the CPUs busy.
 
     ``OMP_NUM_THREADS`` is read when the package is imported. If it is not a positive integer, or a list of positive
@@ -113,7 +113,7 @@ def get_num_threads() -> int:
 
 
 def num_threads(n: int) -> contextlib.AbstractContextManager[None]:
-    """Set the maximum number of threads of a call, for the calling thread within a ``with`` block.
+    """Set the maximum number of threads of a call, for calls of the current thread in a ``with`` block.
 
     Parameters
     ----------
@@ -169,8 +169,8 @@ def release_memory() -> None:
 
     Notes
     -----
-    When the last array of a result of 16 KiB or more is deleted, its memory is kept for later results. The reason is
-    that fresh memory causes page faults, which can take longer than the arithmetic.
+    Results of 16 KiB or more use recycled memory. When no array uses this memory any more, pointwise keeps it for later
+    results. The reason is that fresh memory causes page faults, which can take longer than the arithmetic.
 
     Examples
     --------
@@ -181,13 +181,13 @@ def release_memory() -> None:
 
 
 def set_memory_limit(nbytes: int) -> None:
-    """Limit the idle memory that is kept for later results.
+    """Limit the idle memory that pointwise keeps for later results.
 
     Parameters
     ----------
     nbytes : int
-        Limit in bytes. 0 keeps no memory. Idle memory beyond the limit is returned to the system at once. The default
-        limit is 128 MiB.
+        Limit in bytes. With 0, pointwise keeps no idle memory. Idle memory beyond the limit goes back to the system at
+        once. The default limit is 128 MiB.
 
     Raises
     ------
@@ -275,10 +275,10 @@ def show_config(mode: str = "stdout") -> dict[str, Any] | None:
 
     Notes
     -----
-    pointwise uses its own worker threads. While another library of the process, such as PyTorch or scikit-learn, uses
-    an OpenMP runtime, pointwise uses OpenMP threads. The reason is that OpenMP threads spin between calls and would
-    compete with the workers for CPUs. The environment variable ``POINTWISE_THREADING``, "workers" or "openmp", selects
-    the threads. It is read when the package is imported.
+    pointwise uses its own worker threads. But while another library of the process uses an OpenMP runtime, such as
+    PyTorch or scikit-learn, pointwise uses OpenMP threads. The reason is that OpenMP threads spin between calls and
+    would compete with the workers for CPUs. The environment variable ``POINTWISE_THREADING``, "workers" or "openmp",
+    overrides this choice. It is read when the package is imported.
 
     Examples
     --------

@@ -66,7 +66,7 @@ TEST(Neighbour, WaitsOneAfterTheOtherAreTwiceAsLongUpToASecond) {
     EXPECT_FALSE(neighbour.busy(now + alone));
     now += alone;
   }
-  wait(&neighbour, &now, 100 * ms, 4 * ms);  // contention had ended, so the times start again at their minimum
+  wait(&neighbour, &now, 100 * ms, 4 * ms);  // a wait after 100 ms without waits is forgotten
   EXPECT_FALSE(neighbour.busy(now));
   wait(&neighbour, &now, 3 * ms, 4 * ms);
   EXPECT_FALSE(neighbour.busy(now + 16 * ms));

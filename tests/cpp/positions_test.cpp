@@ -41,8 +41,8 @@ class Positions : public testing::Test {
     return k;
   }
 
-  // Runs `k` with a NaN in `number`. Elements of pixel `p` and channel `c` must be NaN, and the others equal to `good`.
-  // -1 stands for all pixels or all channels.
+  // Runs `k` with a NaN in `number`. Elements of pixel `p` and channel `c` must be NaN. All others must equal `good`.
+  // The number -1 stands for all pixels or all channels.
   void spoil(const KernelRow& row, KernelCase<T>* k, T* number, int64_t p, int64_t c, const std::vector<T>& good) {
     const T before = *number;
     *number = nan;

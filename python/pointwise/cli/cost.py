@@ -1,4 +1,4 @@
-"""``pointwise cost``: the cost of a convolution, and the saving of a 1x1 convolution before a larger one."""
+"""``pointwise cost``: counts the cost of a convolution, and the saving by a 1x1 convolution before a larger one."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def register(commands: Commands) -> None:
     add_convolution_options(parser)
     parser.add_argument("--dtype", choices=DTYPES, default="float32", help="dtype of all arrays (default: float32)")
     parser.add_argument(
-        "--then", type=sizes, metavar="KxK", help="size of a kernel after the 1x1; prints what the 1x1 saves"
+        "--then", type=sizes, metavar="KxK", help="size of a larger kernel after the 1x1; prints the saving by the 1x1"
     )
     parser.add_argument("--out", type=positive, metavar="M", help="number of output channels of that kernel")
     parser.set_defaults(run=run)
@@ -67,7 +67,10 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _saving(args: argparse.Namespace, first: Cost) -> list[str]:
-    """Return a table of the kernel alone and after the 1x1 convolution. The kernel has stride 1 and keeps the size."""
+    """Return a table of the larger kernel alone and after the 1x1 convolution.
+
+    The larger kernel has stride 1 and keeps the size of the image.
+    """
     spatial = [i for i, axis in enumerate(args.layout) if axis in "DHW"]
     if len(args.then) != len(spatial) or not spatial or 0 in args.then:
         raise CommandError(

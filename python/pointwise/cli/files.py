@@ -1,4 +1,4 @@
-"""Files of the command line: reads arrays from untrusted files, and writes results completely or not at all."""
+"""Reads arrays from untrusted files, and writes result files completely or not at all."""
 
 from __future__ import annotations
 
@@ -24,7 +24,10 @@ def _reason(error: OSError) -> str:
 
 
 def _temporary(path: str) -> tuple[str, str]:
-    """Return the file behind a symbolic link, so that the link is kept, and a unique name in the same directory."""
+    """Return the file behind a symbolic link, and a unique name in the directory of this file.
+
+    If the caller replaces that file, the link stays.
+    """
     target = os.path.realpath(path)
     return target, os.path.join(os.path.dirname(target), f".pointwise-{secrets.token_hex(8)}.tmp")
 
@@ -68,7 +71,7 @@ def check_writable(path: str) -> None:
     Parameters
     ----------
     path : str
-        File to write later. The check does not change it.
+        File to write later. The check does not change the file.
 
     Raises
     ------

@@ -1,4 +1,4 @@
-"""``pointwise info``: the configuration of the build, the CPU, and the optional packages that are installed."""
+"""``pointwise info``: shows the configuration of the build, the CPU, and the optional packages that are installed."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def version(package: str) -> str | None:
 
 
 def cpu_name() -> str:
-    """Return the name of the CPU, or the architecture if the system does not tell the name.
+    """Return the name of the CPU. If the system does not report the name, return the architecture.
 
     Virtual machines often have a name without a generation, so the family and the model number are added.
     """

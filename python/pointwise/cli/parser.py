@@ -1,4 +1,4 @@
-"""Code that all commands share: errors in one line, types of arguments, optional packages."""
+"""Code that all commands share: errors in one line, argument types, imports of optional packages."""
 
 from __future__ import annotations
 
