@@ -5,9 +5,9 @@ namespace pointwise {
 
 // A constant, stored in all lanes of the widest vector.
 //
-// The constants are defined in activation_fits.cpp, so that kernel files do not know their values and load whole
-// vectors. If g++ knew a value, it would store one number and broadcast it. On Zen 4, broadcasts of 64-byte vectors
-// take time from multiply-adds.
+// activation_fits.cpp defines the constants, so that g++ does not know their values when it compiles a kernel file.
+// Then kernels load whole vectors. If g++ knew a value, it would store one number and broadcast it. On Zen 4,
+// broadcasts of 64-byte vectors take time from multiply-adds.
 template <class T>
 struct alignas(64) Constant {
   static constexpr int count = 64 / sizeof(T);
@@ -18,15 +18,15 @@ struct alignas(64) Constant {
   }
 };
 
-// A polynomial in adapted form, see two_degrees() in activations.h. Its evaluation begins with the polynomial `start`.
-// Then it applies two_degrees() once for each of the steps. `low` holds the coefficients of the lowest terms.
+// A polynomial in adapted form, see two_degrees() in activations.h. The evaluation begins with the polynomial `start`,
+// then applies two_degrees() once for each of the steps. `low` holds the coefficients of the lowest terms.
 template <class T, int Start, int Steps, int Low>
 struct Adapted {
   Constant<T> start[Start], steps[Steps][2], low[Low];
 };
 
 // The constants of one number type. cpp/tools/fit_activations.py prints their digits. The comment behind a polynomial
-// is the largest error of the fit, relative to the function that uses the polynomial.
+// gives the largest error of the fit, relative to the function that uses the polynomial.
 template <class T>
 struct Fit;
 
@@ -36,7 +36,7 @@ struct Fit<float> {
   C one = 1.0f;
   C magic = 12582912.0f + 127;         // 1.5 * 2^23 + the exponent's bias
   C phi_magic = 12582912.0f + 126;     // like magic, but gives half of the power
-  C lowest = -87.3f, highest = 88.0f;  // between them e^x is a normal number
+  C lowest = -87.3f, highest = 88.0f;  // if lowest <= x <= highest, e^x is a normal number
   C log2e = 1.44269502f, minus_ln2_hi = -0.693145752f, minus_ln2_lo = -1.42860677e-6f;
   C exp[5] = {0.5f, 0.166665763f, 0.0416665524f, 0.00836323295f, 0.00139262504f};                             // 2^-25.3
   C tanh[6] = {-0.333333343f, 0.133333042f, -0.0539592579f, 0.0217689183f, -0.00834394526f, 0.00229274482f};  // 2^-27.8

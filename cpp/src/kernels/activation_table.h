@@ -6,8 +6,9 @@
 namespace pointwise {
 namespace {
 
-// K vectors that an activation computes together, operation by operation. So the latencies of one vector overlap with
-// the operations of the other vectors. (Without bundles the CPU overlaps fewer vectors: its schedulers are too small.)
+// A bundle of K vectors. Each operation of an activation is done for all vectors of the bundle before the next
+// operation. So the latencies of one vector overlap with the operations of the other vectors. (Without bundles the CPU
+// overlaps fewer vectors, because its schedulers are too small.)
 template <class V, int K>
 struct Bundle {
   using Number = typename V::Number;
@@ -65,8 +66,9 @@ struct Fill<Bundle<V, K>> {
   }
 };
 
-// Most activations compute bundles of four vectors. With the 16 registers of AVX2 some values spill. Spills cost less
-// time than the latencies of smaller bundles. Only tanh in float32, which has two formulas, is faster with two vectors.
+// Most activations compute bundles of four vectors. With the 16 registers of AVX2, some values of a bundle spill. But
+// spills cost less time than the latencies of smaller bundles. Only tanh in float32, which has two formulas, is faster
+// with two vectors.
 template <class V>
 using BundleOf = Bundle<V, 4>;
 template <class V>

@@ -1,7 +1,7 @@
-// Sums in chunks. A sum over more than chunk_channels input channels is a sum of sums (kernel.h).
+// Adds the sums of chunks. A sum of more than `chunk_channels` input channels is computed in chunks (kernel.h).
 //
 // A tile computes the sums of one chunk in registers. At the end of a chunk it adds these sums to totals in memory and
-// sets the registers to zero. So the loop over input channels needs no further registers for chunks.
+// sets the registers to zero. So the loop over input channels needs no additional registers.
 #pragma once
 
 #include "kernels/common.h"
@@ -50,7 +50,7 @@ class Totals {
   }
 
   V memory_[R * C];
-  char* at_;  // address of memory_, hidden from the compiler, which would otherwise keep the totals in registers
+  char* at_;  // address of memory_. If the compiler knew this address, it would keep the totals in registers
   bool any_ = false;
 };
 

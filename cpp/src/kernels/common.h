@@ -1,8 +1,9 @@
 // The interface of the vector type V, and helpers for kernel code. All kernel code is a template over V.
 //
-// Only kernel files include this header, and each kernel file is compiled with its own -m flags. So everything in this
+// Only kernel files include this header, and each kernel file is compiled with its own -m flags. So all code in this
 // header, and in headers that include it, has internal linkage and calls no function of the standard library. Otherwise
-// the linker could keep an inline function that was compiled for AVX-512, and CPUs without AVX-512 would run it.
+// the linker could keep an inline function that was compiled for AVX-512, and CPUs without AVX-512 would call this
+// function.
 //
 // V is a vector of `lanes` numbers of type V::Number. Pointers are char* and need no alignment, except in stream():
 //

@@ -52,9 +52,9 @@ inline void map_tile(V a, V b, V (&sums)[MR][NR]) {
   }
 }
 
-// Finishes `rows` rows of NR vectors that are contiguous in memory at `sums`. Overwrites `sums`. One function serves
-// tiles of every height. The members of the place are separate arguments, because g++ builds a struct in a vector
-// register, and tiles have no free vector register.
+// Finishes `rows` rows of NR vectors. The rows are contiguous in memory, at `sums`. Overwrites `sums`. One function
+// serves tiles of every height. The members of the place are separate arguments, because g++ would build a struct in a
+// vector register, and tiles have no free vector register.
 template <class V, int NR, class Place>
 __attribute__((noinline)) void finish_in_memory(const Epilogue& epilogue, V* sums, const RowLayout& layout, char* y,
                                                 const char* residual, int rows) {
@@ -101,7 +101,8 @@ POINTWISE_INLINE void store_tile(const Epilogue& epilogue, V (&sums)[MR][NR], co
   });
 }
 
-// Finishes a tile in registers. An expensive activation, or any activation after a residual, works on a copy in memory.
+// Finishes a tile in registers. An expensive activation works on a copy of the tile in memory. If there is a residual,
+// every activation works on a copy.
 template <bool Residual, class V, int MR, int NR, class Place>
 POINTWISE_INLINE void finish(const Epilogue& epilogue, V (&sums)[MR][NR], const Place& place) {
   if (epilogue.activate != nullptr) {
@@ -126,7 +127,8 @@ POINTWISE_INLINE void finish(const Epilogue& epilogue, V (&sums)[MR][NR], const 
   store_tile<Residual>(epilogue, sums, place);
 }
 
-// The three ways to store a row: all lanes, all lanes with non-temporal stores, or only some lanes of the last vector.
+// The three ways to store a row. `whole` stores all lanes, and `streamed` stores all lanes with non-temporal stores.
+// `part` stores only some lanes of the last vector.
 enum class Stored { whole, streamed, part };
 
 // A row of a Straight. Only Stored::part has branches.
@@ -170,7 +172,7 @@ struct Straight {
 
   char* own_rows() const { return layout.last == V::lanes && !layout.stream ? y : nullptr; }
 
-  // Copies the strides to local variables, because the compiler must assume that a store changes the layout. The empty
+  // Copies the strides to local variables, because the compiler must assume that a store changes `layout`. The empty
   // asm statements hide the values of the strides. Otherwise the compiler would keep the address of every row in a
   // register. The multiply-adds need these registers, so other values would spill.
   template <class F>

@@ -7,11 +7,11 @@
 namespace pointwise {
 namespace {
 
-// Returns the number of weights before the first address that is a multiple of the vector size. Returns 0 if this
-// number differs between output channels. Squares that begin at such an address read whole lines (with 64-byte
-// vectors). So L1 need not keep a line until the next square. L1 cannot keep the lines if output channels are a power
-// of two apart. (Zen 4, 1024 -> 1000 channels, weights 16 bytes behind such an address, as NumPy may allocate them: 110
-// us instead of 180 us.)
+// Returns the number of weights before the first aligned address, a multiple of the vector size. If this number differs
+// between output channels, returns 0. With 64-byte vectors, squares that begin at an aligned address read whole lines.
+// So L1 does not have to keep a line for the next square. If output channels are a power of two apart, L1 could not
+// keep the lines. (Zen 4, 1024 -> 1000 channels, weights 16 bytes behind an aligned address, as NumPy may allocate
+// them: 110 us instead of 180 us.)
 template <class V>
 int64_t weights_before_whole_vectors(const char* weights, ptrdiff_t step) {
   constexpr ptrdiff_t item = sizeof(typename V::Number), vector = sizeof(V);

@@ -63,7 +63,7 @@ struct Vec {
   }
 
   // Loads half of row r and half of row r + 4 into one register. So each number is in its final half of a register from
-  // the start. This needs 16 shuffles instead of 24.
+  // the start, and 16 shuffles suffice instead of 24.
   static void load_square(const char* p, ptrdiff_t step, Vec (&m)[8]) {
     POINTWISE_UNROLL
     for (int half = 0; half < 2; ++half) {
