@@ -51,11 +51,11 @@ const Case cases[] = {
 
 template <class T>
 struct Found {
-  double ulps = 0;  // the largest error among those above 2^-2p |v|
+  double ulps = 0;  // the largest error, without absolute errors up to 2^-2p |v|
   T at = 0;
   int64_t wrong = 0;  // infinities, NaN, signs of zeros and saturated values that differ from the definition
   T wrong_at = 0;
-  int64_t differ = 0;  // numbers whose bits differ from those of the first instruction set
+  int64_t differ = 0;  // count of results with other bits than on the first instruction set
 
   void merge(const Found& other) {
     if (other.ulps > ulps) ulps = other.ulps, at = other.at;

@@ -1,5 +1,5 @@
-// Layer._alternatives, for measurements: one function for each way to compute a layer, such as each kernel row and
-// packing.
+// Implements Layer._alternatives, for measurements. It returns one function for each way to compute a layer, such as
+// each kernel row and packing.
 #pragma once
 
 #include "arrays.h"

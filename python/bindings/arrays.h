@@ -1,4 +1,4 @@
-// NumPy arrays as Views: conversions and checks of array arguments.
+// Converts and checks array arguments, and makes Views of NumPy arrays.
 #pragma once
 
 #define PY_SSIZE_T_CLEAN

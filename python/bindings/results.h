@@ -1,4 +1,4 @@
-// New result arrays. Large ones use recycled memory (memory/result_pool.h).
+// Makes new result arrays. Large results use recycled memory (memory/result_pool.h).
 #pragma once
 
 #include "arrays.h"

@@ -1,4 +1,4 @@
-// Checks that every alternative of a product gives the same bits as the chosen one.
+// Checks that every alternative of a product gives the same bits as the chosen alternative.
 #include "measure/alternatives.h"
 
 #include <gtest/gtest.h>
@@ -81,8 +81,8 @@ TYPED_TEST(AlternativesOf, HaveTheBitsOfTheChoice) {
     for (size_t i = 0; i < alternatives.all().size(); ++i) {
       const Alternative& alternative = alternatives.all()[i];
       SCOPED_TRACE(alternative.words);
-      EXPECT_TRUE(words.insert(alternative.words).second) << "words of another one";
-      EXPECT_GE(alternative.cycles, alternatives.all()[0].cycles) << "the first is the choice";
+      EXPECT_TRUE(words.insert(alternative.words).second) << "two alternatives have the same description";
+      EXPECT_GE(alternative.cycles, alternatives.all()[0].cycles) << "the first alternative must be the choice";
       std::vector<T> dst(chosen.size(), std::numeric_limits<T>::quiet_NaN());
       alternatives.run(i, src.data(), dst.data());
       EXPECT_TRUE(same_bits(dst, chosen));
@@ -99,7 +99,7 @@ TYPED_TEST(AlternativesOf, HaveTheBitsOfTheChoice) {
   }
   EXPECT_EQ(packings, (std::set<Packing>{Packing::none, Packing::channels, Packing::pixels}));
   EXPECT_TRUE(split);
-  EXPECT_EQ(copied, pointwise::isa() != "avx512") << "rows of narrow vectors copy";
+  EXPECT_EQ(copied, pointwise::isa() != "avx512") << "only kernel rows with narrow vectors copy pixels";
 }
 
 TEST(Alternatives, OfAnEmptyResultThereAreNone) {

@@ -169,7 +169,7 @@ for dtype in ("f4", "f8"):
             pw.conv(x, weight, bias, residual=residual, activation=activation),
         ]
         for y in results:
-            y[np.isnan(y)] = 0  # whose payloads may differ
+            y[np.isnan(y)] = 0  # the payloads of NaNs may differ
         print(activation, dtype, *(hashlib.sha256(y).hexdigest() for y in results))
 """
 

@@ -131,7 +131,7 @@ word = ctypes.c_uint32({word})
 load(ctypes.byref(word))
 import pointwise
 store(ctypes.byref(word))
-print(word.value & ~0x3F)  # less the flags, which any arithmetic of the interpreter sets
+print(word.value & ~0x3F)  # without the flags, because arithmetic of the interpreter sets them
 """
         assert python(script) == str(word)
 

@@ -290,7 +290,7 @@ del y
 assert _core._testing.idle_bytes() == 64 << 20
 used = int(open("/proc/self/statm").read().split()[0]) * 4096
 resource.setrlimit(resource.RLIMIT_AS, (used + (40 << 20), -1))
-y = layer(x[: (1 << 18) - (1 << 16)])   # 48 MiB: the idle 64 are too many for it, and in its way
+y = layer(x[: (1 << 18) - (1 << 16)])   # 48 MiB: fails before the 64 MiB of idle memory are released
 assert _core._testing.idle_bytes() == 0
 assert y.sum() == y.size
 try:

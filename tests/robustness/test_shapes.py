@@ -79,7 +79,7 @@ def test_an_image_of_one_number(n, layout, integers):
 
 @pytest.mark.parametrize(("layout", "axes"), [("NCHW", (2, 2, 2**15, 2**15 + 7)), ("NHWC", (2, 2**15, 2**15 + 7, 2))])
 def test_large_strides_in_arrays_of_more_than_two_to_the_32_elements(layout, axes, python):
-    """Calls that read and write few elements of such arrays use the right offsets."""
+    """Offsets are right in calls that read and write few elements of such large arrays."""
     script = f"""
 import mmap, sys
 import numpy as np

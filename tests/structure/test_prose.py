@@ -1,4 +1,4 @@
-"""Comments, documentation and commit messages keep the rules: no riddles at the beginning, no words to avoid."""
+"""Test that comments, documentation and commit messages have no forbidden openings and no forbidden phrases."""
 
 import os
 import pathlib

@@ -1,4 +1,4 @@
-// The contents of a Layer. Chain uses them, too.
+// The members of a Layer. Chain uses these members, too.
 #pragma once
 
 #include "convolution/lowering.h"

@@ -1,5 +1,5 @@
-// The definition of the operation, for tests and benchmarks: one loop nest that sums in long double. It shares no code
-// with the kernels.
+// The definition of the operation, for tests and benchmarks. The function is one loop nest, computes sums in long
+// double and shares no code with the kernels.
 #pragma once
 
 #include "pointwise/pointwise.h"

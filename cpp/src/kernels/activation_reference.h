@@ -1,4 +1,4 @@
-// The definition of the activations, for tests and benchmarks. It shares nothing with the kernels.
+// The definition of the activations, for tests and benchmarks. The code shares nothing with the kernels.
 #pragma once
 
 #include "pointwise/pointwise.h"

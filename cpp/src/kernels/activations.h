@@ -60,7 +60,7 @@ POINTWISE_INLINE V infinity() {
 // Returns c[0] + c[1] x + c[2] x^2 + ..., computed as c[0] + x (c[1] + c[2] x + (c[3] + c[4] x) x^2 + ...).
 //
 // Horner's rule in x^2 needs half as many dependent steps as Horner's rule in x. For small x both rules are equally
-// accurate: only the last operation rounds a number near c[0].
+// accurate, because only the last operation rounds a number near c[0].
 template <class V, int N>
 POINTWISE_INLINE V polynomial(V x, V square, const Constant<typename V::Number> (&c)[N]) {
   V sum = N % 2 == 0 ? fill<V>(c[N - 1]) : V::fma(fill<V>(c[N - 1]), x, fill<V>(c[N - 2]));
@@ -76,7 +76,7 @@ template <class V>
 struct Exponential {
   V scale, rest;
   V value() const { return V::fma(scale, rest, scale); }
-  // Returns 1 + e^x. If scale is large, rounding of scale + 1 loses a part of 1, which is `lost`.
+  // Returns 1 + e^x. If `scale` is large, the rounding of scale + 1 loses a part of the 1. `lost` is this part.
   V plus_one() const {
     const V one = V::fill(1), sum = V::add(scale, one), lost = V::sub(one, V::sub(sum, scale));
     return V::add(sum, V::fma(scale, rest, lost));
@@ -85,9 +85,9 @@ struct Exponential {
 
 // Returns e^(x + low) for lowest <= x <= highest and |low| much smaller than |x|.
 //
-// Uses the reduction of Cody and Waite, x = n ln 2 + r: n * ln2_hi is exact, because ln2_hi has few digits. Adding
-// `magic` rounds x log2(e) to the integer n. The lowest bits of this sum are n plus the bias of exponents.
-// Exponential::rest is e^r - 1, computed as r + r^2 p(r).
+// Uses the reduction of Cody and Waite, x = n ln 2 + r. The product n * ln2_hi is exact, because ln2_hi has few digits.
+// The addition of `magic` rounds x log2(e) to the integer n. The lowest bits of this sum are n plus the bias of
+// exponents. Exponential::rest is e^r - 1, computed as r + r^2 p(r).
 template <class V>
 POINTWISE_INLINE Exponential<V> exponential(V x, V low = V::fill(0)) {
   const auto& c = fit_of<V>();
@@ -135,9 +135,9 @@ POINTWISE_INLINE V sigmoid(V v, V, V) {
   return V::div(V::fill(1), one_plus_exp_minus(v));
 }
 
-// Computes tanh |v| as -m / (m + 2) with m = e^(-2|v|) - 1, in float64. Near 0 the scale of the power is 1, so m equals
-// Exponential::rest and has all digits. The error of this formula is 2.5 ULP, which is too much for float32. In float32
-// the function computes an odd polynomial near 0, and 1 - 2 / (1 + e^(2|v|)) for larger |v|.
+// In float64, computes tanh |v| as -m / (m + 2) with m = e^(-2|v|) - 1. Near 0 the scale of the power is 1, so m equals
+// Exponential::rest and has all digits. The error of this formula is 2.5 ULP, which is too much for float32. In
+// float32, computes an odd polynomial near 0, and 1 - 2 / (1 + e^(2|v|)) for larger |v|.
 template <class V>
 POINTWISE_INLINE V tanh(V v, V, V) {
   const auto& c = fit_of<V>();
@@ -158,8 +158,8 @@ POINTWISE_INLINE V silu(V v, V, V) {
   return V::div(v, one_plus_exp_minus(v));
 }
 
-// Computes (v + 3) / 6 for v below -1.5, because 1/2 + v/6 would cancel, but v + 3 is exact near -3. For other v,
-// computes 1/2 + v/6 with one multiply-add. The result is exactly 1 at 3 and 0 at -3.
+// For v below -1.5, computes (v + 3) / 6. There 1/2 + v/6 would cancel digits, but v + 3 is exact near -3. For other v,
+// computes 1/2 + v/6 with one multiply-add. The result is exactly 1 at v = 3 and exactly 0 at v = -3.
 template <class V>
 POINTWISE_INLINE V hardsigmoid(V v, V, V) {
   const V sixth = V::fill(typename V::Number(1) / 6);
@@ -237,10 +237,10 @@ POINTWISE_INLINE V exp2_rest(V f) {
 //     n                u x, rounded to an integer
 //     f = y + 1 - n    |f| < 0.8
 //
-// The fit of p is only as accurate as the result needs. For x below -5.5 (float64: -8.5) the absolute error bound
-// applies, and the fit is less accurate. For x below -phi_far, p is constant. At -phi_end all bits of the power of two
-// are 0, so the power is 0. Hence -inf gives NaN, and finite numbers far below zero give -0. relu(v) is computed as -0
-// for these numbers, because the sum of 0 and -0 would be 0.
+// The fit of p is only as accurate as necessary. For x below -5.5 (float64: -8.5) the absolute error limit applies, so
+// the fit is less accurate. For x below -phi_far, p is constant. At -phi_end all bits of the power of two are 0, so the
+// power is 0. Hence -inf gives NaN, and finite numbers far below zero give -0. For these numbers relu(v) is computed as
+// -0, because the sum of 0 and -0 would be 0.
 template <class V>
 POINTWISE_INLINE V gelu(V v, V, V) {
   const auto& c = fit_of<V>();
@@ -258,8 +258,8 @@ POINTWISE_INLINE V gelu(V v, V, V) {
 // Computes v / (1 + e^-y) with y = v (c1 + c3 v^2), because (1 + tanh(t)) / 2 = 1 / (1 + e^-2t).
 //
 // An absolute error of the exponent y is a relative error of the result. So y is computed as a sum of two numbers. The
-// second number is the rounding error of the first number. cube_1_hi has fewer digits than its type can hold. So sum -
-// cube_1_hi is exact even if `product` is larger than cube_1_hi.
+// second number is the rounding error of the first number. The constant c1 has fewer digits than its type can hold. So
+// `sum` - c1 is exact, even if `product` is larger than c1.
 template <class V>
 POINTWISE_INLINE V gelu_tanh(V v, V, V) {
   const auto& c = fit_of<V>();

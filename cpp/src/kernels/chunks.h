@@ -9,7 +9,7 @@
 namespace pointwise {
 namespace {
 
-// The totals of a tile of R rows and C vectors, over the chunks that are complete.
+// The totals of a tile of R rows and C vectors: the sums of all chunks that are complete.
 template <class V, int R, int C>
 class Totals {
  public:

@@ -1,4 +1,4 @@
-// The interface of the vector type V, and helpers for kernel code. All kernel code is a template over V.
+// The interface of the vector type V, and helpers for kernel code. V is a template parameter of all kernel code.
 //
 // Only kernel files include this header, and each kernel file is compiled with its own -m flags. So all code in this
 // header, and in headers that include it, has internal linkage and calls no function of the standard library. Otherwise

@@ -131,7 +131,7 @@ POINTWISE_INLINE void finish(const Epilogue& epilogue, V (&sums)[MR][NR], const 
 // `part` stores only some lanes of the last vector.
 enum class Stored { whole, streamed, part };
 
-// A row of a Straight. Only Stored::part has branches.
+// A row of a `Straight`. Only Stored::part needs branches.
 template <class V, int NR, Stored S>
 struct StraightRow {
   static constexpr ptrdiff_t vector = sizeof(V);
@@ -191,7 +191,7 @@ struct Straight {
   }
 };
 
-// A row of a Scattered: one vector, whose numbers are layout.y_row bytes apart.
+// A row of a `Scattered`. The row is one vector, and its numbers are layout.y_row bytes apart in y.
 template <class V>
 struct ScatteredRow {
   using T = typename V::Number;

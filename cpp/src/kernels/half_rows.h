@@ -1,4 +1,5 @@
-// Functions that tell the planner if halves or pairs can compute a product, and predict their cycles.
+// Functions for the planner. They return the reason why halves or pairs cannot compute a product, and predict the
+// cycles of halves and pairs.
 //
 // Halves and pairs are two kinds of kernel rows, for products whose last vector of output channels is at most half
 // full. Halves (halves.h) compute a half vector, alone or beside one or two whole vectors. In pairs (pairs.h) two

@@ -9,7 +9,8 @@
 //     pixel B     [ b0 ......... b15 ]   [ b16 .. b23 ]
 //     ...
 //
-// Half-width CPUs compute the half vector in half of the time. On other CPUs, the tiles of pairs.h save time instead.
+// Half-width CPUs compute the half vector in half of the time. On other CPUs, halves save no time, but pairs (pairs.h)
+// do.
 //
 // In addition to the functions in common.h, V needs a type Half with half of the lanes. V::widen(half) returns a V
 // whose upper lanes are zeros. Half has lanes, fill(number), broadcast(p), load(p), store(p), first(n), store(p, mask),
@@ -32,7 +33,7 @@ bool leaves_half(const Block& b) {
   return rest > 0 && rest <= V::lanes / 2;
 }
 
-// Returns a rectangle of the block. Its first channel must be the first one of a panel.
+// Returns a rectangle of the block. The first channel of the rectangle must be the first channel of a panel.
 template <class V>
 Block part_of(const Block& b, int64_t pixel, int64_t pixels, int64_t channel, int64_t channels) {
   constexpr ptrdiff_t item = sizeof(typename V::Number);
@@ -146,7 +147,7 @@ struct HalfRowColumns {
   }
 };
 
-// The functions for each number of whole vectors beside the half vector.
+// The functions of columns, for each number of whole vectors in a tile.
 template <class V, bool Residual>
 struct HalfRowTables {
   HalfRowColumns<V, half_tile_height(0), 0, Residual> alone;

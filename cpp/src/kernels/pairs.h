@@ -9,9 +9,10 @@
 //     pixel A     [ a0 ......... a15 ]   [ a16 .. a23 | b16 .. b23 ]
 //     pixel B     [ b0 ......... b15 ]
 //
-// For each input channel, join() puts the numbers of both pixels into one vector. On half-width CPUs, pairs save no
-// time: on Zen 4, join() takes as long as one and a half multiply-adds. (96 -> 24 channels at 56x56 in NHWC: only 79%
-// of the peak.) There the tiles of halves.h save time.
+// For each input channel, join() puts the numbers of both pixels into one vector. A half-width CPU computes a 64-byte
+// vector in two halves, as Zen 4 does. On such CPUs pairs save no time, because join() takes as long as one and a half
+// multiply-adds. (Zen 4, 96 -> 24 channels at 56x56 in NHWC: only 79% of the peak.) Halves (halves.h) save time on such
+// CPUs.
 //
 // V needs these functions in addition to those in common.h and halves.h:
 //     twice(p)                                     loads a half vector into both halves
@@ -28,7 +29,7 @@
 namespace pointwise {
 namespace {
 
-// A row of a Paired has three vectors: one of pixel A, one of pixel B, and one that both pixels share.
+// A row of a `Paired`. It has three vectors: one of pixel A, one of pixel B, and one that both pixels share.
 template <class V>
 struct PairedRow {
   static constexpr ptrdiff_t vector = sizeof(V);

@@ -8,9 +8,9 @@
 //
 // At the end finish() adds the residual, applies the activation and stores the tile (finish.h).
 //
-// One function call computes a column: tiles one below the other. If each tile were a call, the CPU would not overlap
-// the stores of a tile with the multiply-adds of the next tile. (Zen 5, 16 input channels: 90% of the peak with a call
-// for each column, 83% with a call for each tile.)
+// One function call computes a column, which is a sequence of tiles. With a call for each tile, the CPU would not
+// overlap the stores of a tile with the multiply-adds of the next tile. (Zen 5, 16 input channels: 90% of the peak with
+// a call for each column, 83% with a call for each tile.)
 //
 // The loop over input channels must not spill. This loop needs almost all registers: vector registers for the tile,
 // general registers for addresses. So its operands are local variables. From some values the compiler would compute
@@ -61,8 +61,8 @@ inline void load_sums(const char* sums, ptrdiff_t sums_row, V (&acc)[MR][NR]) {
 // CPUs the multiply-adds of `half` take half of the time.
 enum class Last { whole, part, half };
 
-// Computes a column of channel rows: rows are output channels, lanes are pixels. If Copy, also stores the vectors of x
-// contiguously at t.copy, for the tiles of other output channels.
+// Computes a column of channel rows: rows are output channels, lanes are pixels. If `Copy` is true, also stores the
+// vectors of x contiguously at t.copy, for the tiles of other output channels.
 template <class V, int MR, int NR, bool Residual, Last L, bool Copy>
 __attribute__((noinline)) void channel_rows_column(const Column& t) {
   using T = typename V::Number;

@@ -2,7 +2,7 @@
 //
 // Each machine has a file: zen4.cpp, zen5.cpp, and generic.cpp for all remaining CPUs. cpp/tools/fit_cycle_model.py
 // prints the error of the model on a machine, fits the constants and writes the file. The constants of Zen 4 and Zen 5
-// were fitted by hand. Comments below quote measurements for some of them.
+// were fitted by hand. Comments below quote measurements for some of the constants.
 #pragma once
 
 namespace pointwise {
@@ -16,7 +16,7 @@ struct Machine {
   bool half_width;
 
   // Multiply-adds. Half-width units, or a single AVX-512 unit, slow down all whole 64-byte vectors by the same factor.
-  // So they change no choice among kernel rows with whole 64-byte vectors.
+  // So the number and width of the units do not change the choice among kernel rows with whole 64-byte vectors.
 
   double fma_per_cycle,  // multiply-adds of vectors per cycle
       loads_per_cycle,   // loads of vectors per cycle
@@ -39,10 +39,10 @@ struct Machine {
       hidden_by_pixel_tiles;       // part of these cycles that multiply-adds hide, in a wide tile of pixel rows
   double least_wide_tile_cycles,   // minimum for all accumulators of a wide tile, after the hidden part
       vector_beyond_4_cycles;      // each vector beyond the fourth in the rows of a wide tile
-  // The next four constants apply to wide pixel rows if all output channels fit one vector and `half_width` is true. A
-  // cycle of the model is two CPU cycles there, so the latency of a multiply-add is about half as many cycles. So tiles
-  // with few rows are better: tiles of 4, 6, 8 and 12 rows take 3, 5, 8 and 17 cycles more than their multiply-adds
-  // (Zen 4). The overhead of a tile is the larger of two figures: single_row_cycles * rows, and
+  // The next four constants apply to wide pixel rows if all output channels fit one vector and `half_width` is true.
+  // Then a cycle of the model is two CPU cycles, so the latency of a multiply-add is about half as many cycles. So
+  // tiles with few rows are better. Tiles of 4, 6, 8 and 12 rows take 3, 5, 8 and 17 cycles more than their
+  // multiply-adds (Zen 4). The overhead of a tile is the larger of two figures: single_row_cycles * rows, and
   // single_row_beyond_cycles * rows - hidden_by_single_tiles. With these constants, layers of 8 to 70 input channels
   // and 1 to 16 output channels in NHWC are up to 13% faster (Zen 4).
   double single_latency,         // latency of a multiply-add, in cycles
@@ -142,7 +142,7 @@ struct MachineConstant {
   const char* name;
   double Machine::* value;
 };
-// All constants, for the tool that fits them.
+// All constants, for cpp/tools/fit_cycle_model.py and tests.
 inline constexpr MachineConstant machine_constants[] = {
     {"fma_per_cycle", &Machine::fma_per_cycle},
     {"loads_per_cycle", &Machine::loads_per_cycle},

@@ -1,4 +1,4 @@
-// The constants of AMD's Zen 4 that differ from those of Zen 5. They were fitted by hand.
+// The constants of AMD's Zen 4, if they differ from the constants of Zen 5. They were fitted by hand.
 #include "machine/machine.h"
 
 namespace pointwise {

@@ -90,7 +90,7 @@ class Pool {
     return {};
   }
 
-  // Keeps a buffer. If the pool cannot keep all buffers, frees older ones or the buffer itself. All buffers are freed
+  // Keeps a buffer. If the pool cannot keep all buffers, frees older buffers or this buffer. All buffers are freed
   // after the pool is unlocked.
   void give(Buffer buffer) {
     std::array<Buffer, most_idle + 1> over;

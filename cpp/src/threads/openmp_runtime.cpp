@@ -19,7 +19,7 @@ namespace {
 
 struct Library {
   std::string path, name;           // path that was loaded; SONAME, or the file name if there is no SONAME
-  std::vector<std::string> needed;  // SONAMEs of the libraries that this one is linked with
+  std::vector<std::string> needed;  // SONAMEs of the libraries that the library needs
   bool own = false;                 // true for the library or program that contains this code
 };
 
@@ -102,7 +102,8 @@ bool open_runtime(OpenMPRuntime* runtime) {
 // `searching`. Never destroyed.
 std::vector<std::string>& kept = *new std::vector<std::string>;
 
-// Returns the runtime that was loaded last among those that other libraries use, or null. The caller holds `searching`.
+// Finds the runtimes that other libraries use, and returns the one that was loaded last, or null. The caller must hold
+// `searching`.
 std::unique_ptr<const OpenMPRuntime> search() {
   const std::vector<Library> libraries = loaded_libraries();
   for (auto runtime = libraries.rbegin(); runtime != libraries.rend(); ++runtime) {

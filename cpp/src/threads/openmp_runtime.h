@@ -24,12 +24,13 @@ struct OpenMPRuntime {
   std::string user;      // file name of a library that uses the runtime; empty if the runtime was loaded by name
 };
 
-// Returns the result of the last search: the runtime that was loaded last among those that other libraries use, or
-// null. The object stays valid, and its library stays loaded, until the process ends.
+// Returns the result of the last search. This is the runtime that other libraries use, or null. If there are several
+// such runtimes, it is the last one that was loaded. The object stays valid, and its library stays loaded, until the
+// process ends.
 const OpenMPRuntime* other_openmp();
 
-// Searches the loaded libraries if a library was loaded or unloaded since the last search, but at most every 2 ms. Then
-// returns other_openmp(). Never waits for another thread. `now` is monotonic_nanoseconds().
+// Searches the loaded libraries, but only if a library was loaded or unloaded since the last search, and at most once
+// in 2 ms. Then returns other_openmp(). Never waits for another thread. `now` is monotonic_nanoseconds().
 const OpenMPRuntime* find_other_openmp(int64_t now);
 
 }  // namespace pointwise

@@ -45,13 +45,13 @@
 // Visibility: open has release order and entering has acquire order. So a worker sees take_part_, context_ and all that
 // the caller wrote. Leaving has release order and 7 has acquire order, so the caller sees the results. Every change of
 // `state_` is a read-modify-write operation, which continues the release sequences of earlier changes. So the load that
-// ends 7 synchronizes with every worker that has left, not only with the last one.
+// ends 7 synchronizes with all workers that have left, not only with the last worker.
 //
 // Wake-ups: none is lost. A worker stores `asleep` in Worker::sleep, then loads `state_`. A caller opens a call in
 // `state_`, then loads Worker::sleep. All four operations are seq_cst, so they have a single total order. If the open
 // precedes the worker's load, the worker sees the call and does not sleep. Otherwise the worker's store precedes the
-// caller's load, so the caller sees `asleep` and wakes the worker. The caller may do so before the worker has blocked.
-// Then FUTEX_WAIT returns at once, because the kernel compares Worker::sleep with `asleep` first.
+// caller's load, so the caller sees `asleep` and wakes the worker. The caller may wake the worker before the worker has
+// blocked. Then FUTEX_WAIT returns at once, because the operating system first compares Worker::sleep with `asleep`.
 //
 // Affinity: a sleep ends in one of two ways. The worker changes `asleep` to `awake`, or a caller changes it to
 // `being_woken`. Both use compare-exchange, so only one of these changes succeeds. After a change to `being_woken`, the
@@ -61,7 +61,8 @@
 // Fork: a child has no workers, and `taken_` stays held in the child if a thread of the parent held it at the fork. But
 // calls in a child have a team of 1 (openmp_limit), so parallel() never calls with_workers there.
 //
-// A worker that misses a call costs time but never a result, because the caller computes all pieces that are left.
+// If a worker misses a call, the call takes longer, but the result is right. The caller computes all pieces that are
+// left.
 namespace pointwise {
 namespace {
 
@@ -130,7 +131,8 @@ class Crew {
     cpu_set_t allowed;
   };
 
-  // Starts workers until there are `wanted`, or until the system refuses one. Returns how many a call may use.
+  // Starts workers until there are `wanted` workers, or until the system refuses a thread. Returns how many workers a
+  // call may use.
   int grow(int wanted) {
     if (wanted <= workers_) return wanted;
     if (refused_at_ != 0 && monotonic_nanoseconds() - refused_at_ < retry_after) return workers_;
@@ -233,7 +235,8 @@ class Crew {
       // The clock of a thread that has ended cannot be read.
       return clock_gettime(clock, &t) == 0 ? t.tv_sec * int64_t{1000000000} + t.tv_nsec : 0;
     };
-    // Read the clock of the caller first. This updates the clock of the process, which otherwise lags by up to a tick.
+    // Read the clock of the caller first, because this updates the clock of the process. Otherwise the clock of the
+    // process may be late by up to a tick.
     const int64_t caller = read(caller_clock_.load(std::memory_order_relaxed));
     return read(CLOCK_PROCESS_CPUTIME_ID) - caller - read(CLOCK_THREAD_CPUTIME_ID);
   }
@@ -267,7 +270,7 @@ class Crew {
     syscall(SYS_futex, &worker->sleep, FUTEX_WAKE_PRIVATE, 1, nullptr, nullptr, 0);
   }
 
-  // Forbids a thread (id 0: this thread) to use one CPU, and stores the CPUs that it could use before in `allowed`.
+  // Forbids a thread (id 0: this thread) to use one CPU. Stores in `allowed` the CPUs that the thread could use before.
   // Returns false if the thread may use no other CPU, or if the system call fails.
   static bool keep_off(pid_t id, int cpu, cpu_set_t* allowed) {
     if (cpu < 0 || sched_getaffinity(id, sizeof *allowed, allowed) != 0) return false;  // fails above 1024 CPUs
