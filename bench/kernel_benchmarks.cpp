@@ -61,7 +61,7 @@ struct KernelCase {
 
   static DType dtype() { return sizeof(T) == 4 ? DType::f32 : DType::f64; }
 
-  // Returns true if the result equals the reference. It is exact, because the numbers are small integers.
+  // Returns true if the result equals the reference. The reference is exact, because the numbers are small integers.
   bool right(const KernelRow& row) {
     row.run(block);
     std::vector<T> expected(y.size());

@@ -164,7 +164,7 @@ def shifted(coefficients: Sequence[mp.mpf], by: mp.mpf) -> list[mp.mpf]:
 class Adapted:
     """A polynomial in adapted form: see two_degrees() in activations.h.
 
-    It is a polynomial in x + shift, except for the ``low`` lowest terms.
+    The polynomial is one in x + shift, except for its ``low`` lowest terms.
     """
 
     def __init__(self, coefficients: Sequence[mp.mpf], bits: int, low: int, shift: mp.mpf) -> None:
@@ -215,7 +215,7 @@ def gelu_by_powers(bits: int, degree: int, exp2: int) -> None:
     def rest(a: mp.mpf) -> mp.mpf:
         return mp.log(phi(a), 2) + 1 + slope * a + bend * a**2
 
-    # The error is relative to Phi(-a). It counts half if 2^(-2 bits) |v| is 2^(1 - bits) of the result.
+    # The error is relative to Phi(-a). The weight of an error is half if 2^(-2 bits) |v| is 2^(1 - bits) of the result.
     def weight(a: mp.mpf) -> mp.mpf:
         return a * mp.log(2) / (1 + mp.mpf(2) ** (-bits - 1) / phi(a))
 
@@ -238,7 +238,7 @@ def gelu_by_quotient(bits: int, far: mp.mpf, above: int, below: int, exp2: int) 
     def rest(x: mp.mpf) -> mp.mpf:
         return (mp.log(phi(-x), 2) + 1) / x - slope + bend * x
 
-    # The error is relative to Phi(-a). It counts half if 2^(-2 bits) |v| is 2^(3 - bits) of the result.
+    # The error is relative to Phi(-a). The weight of an error is half if 2^(-2 bits) |v| is 2^(3 - bits) of the result.
     def weight(x: mp.mpf) -> mp.mpf:
         return -x * mp.log(2) / (1 + mp.mpf(2) ** (-bits - 3) / phi(-x))
 

@@ -5,7 +5,7 @@
 
 namespace pointwise_python {
 
-// Creates the type _core.Chain. A chain is constructed from a tuple of layers, which it keeps. It is called with
+// Creates the type _core.Chain. A chain is constructed from a tuple of layers, which it keeps. A chain is called with
 // (x, residual=None, out=None). `layer_type` is _core.Layer.
 PyObject* make_chain_type(PyObject* layer_type);
 

@@ -1,5 +1,5 @@
-// The Python type behind pointwise.Conv, and the function behind pointwise.conv. Both use the C API directly, because
-// pybind11 takes as long to parse arguments as a small layer takes to compute.
+// The Python type behind pointwise.Conv, and the function behind pointwise.conv. Both use the C API directly. pybind11
+// would need as much time to parse the arguments as a small layer needs to compute.
 #pragma once
 
 #include "arrays.h"
@@ -7,7 +7,7 @@
 namespace pointwise_python {
 
 // Creates the type _core.Layer. A layer is constructed from (weight, bias, layout, stride, padding, groups, activation,
-// dtype name, flush_subnormals). It is called with (x, residual=None, out=None, input_scale=None).
+// dtype name, flush_subnormals). A layer is called with (x, residual=None, out=None, input_scale=None).
 PyObject* make_layer_type();
 
 // Returns the layer in an object of this type or of a subclass, or null for any other object.

@@ -88,7 +88,8 @@ def conv(
     Returns
     -------
     ndarray
-        `out`, or a new C-contiguous array. It has the layout and the dtype of `x`, or float32 for integer `x`.
+        `out`, or a new C-contiguous array. The layout is the layout of `x`. The dtype is the dtype of `x`, or float32
+        for integer `x`.
 
     Raises
     ------

@@ -151,7 +151,7 @@ TEST(Lowering, Edges) {
   }
 }
 
-// An image without channels may have any strides. These strides are ignored.
+// Tests that the strides of an image without channels are ignored, because they may have any values.
 TEST(Lowering, StridesOfAnImageWithoutElementsAreLeftOut) {
   View src(nullptr, pointwise::DType::f32, {2, 0, 5});
   src.strides = {int64_t{1} << 60, int64_t{1} << 60, int64_t{1} << 60};

@@ -123,7 +123,7 @@ TEST(Neighbour, Ignored) {
   EXPECT_TRUE(neighbour.busy(now));
 }
 
-// The loop over pieces runs alone if `neighbour` is busy. It computes every piece once.
+// If `neighbour` is busy, a loop over pieces runs on one thread. In each case, the loop computes every piece once.
 TEST(Neighbour, MakesTheLoopRunAlone) {
   const auto threads_of_loop = [] {
     std::array<std::atomic<int>, 64> done{};

@@ -20,7 +20,7 @@ from pointwise import _core
 from pointwise.bench import layers
 
 FULL = os.environ.get("POINTWISE_TEST_BITS") == "full"
-MOST_MACS = 1e6  # multiply-adds of an image, unless even the smallest image needs more
+MOST_MACS = 1e6  # limit for the multiply-adds of an image. The smallest image may need more
 IMAGES = 3
 TEAMS = (1, 2, 3, 7, 64)
 ACTIVATIONS = (None, "relu", "gelu", ("clip", -1, 1), "silu", ("leaky_relu", 0.1), "tanh", "hardswish")

@@ -10,7 +10,7 @@ import pytest
 pytestmark = pytest.mark.threading
 STRESS = int(os.environ.get("POINTWISE_STRESS", "1"))
 
-# First lines of every script. They make no call.
+# First lines of every script. These lines make no call.
 SETUP = """
 import concurrent.futures, multiprocessing, os, random, signal, sys, threading, time, warnings
 import numpy as np

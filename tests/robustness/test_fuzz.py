@@ -59,7 +59,7 @@ def test_the_target_finds_what_is_wrong(monkeypatch):
 
 
 def writes(data):
-    """Return whether the input calls the function with a writable `out`."""
+    """Return True if the input calls the function with a writable `out`."""
     data = python_target.Bytes(data)
     if data.below(3) != 0:
         return False

@@ -25,7 +25,7 @@ NAMES = (
     "mish",
 )
 INF = float("inf")
-# Every activation. Those with parameters occur several times.
+# Every activation. Activations with parameters occur several times.
 ACTIVATIONS = [name for name in NAMES if name != "clip"] + [
     ("clip", 0, 6),
     ("clip", -0.3, 0.7),
@@ -179,8 +179,8 @@ def errors(activation, v, y):
     """Return the errors of y, the computed activation of v, in units of the allowed error.
 
     In float32 the allowed error is 2 ULP, except for activations in `ULPS`. In float64 it is 4 ULP. An error of up to
-    2**-48 |v| in float32, or 2**-106 |v| in float64, is always allowed. This matters only for a large v whose result is
-    close to 0.
+    2**-48 |v| in float32, or 2**-106 |v| in float64, is always allowed. This exception matters only if v is large
+    and the result is close to 0.
     """
     name = activation if isinstance(activation, str) else activation[0]
     value = exact(activation, v)

@@ -9,7 +9,7 @@
 namespace pointwise {
 namespace {
 
-// The type that sums are computed in. It represents numbers of every dtype exactly.
+// The type of the sums. It represents numbers of every dtype exactly.
 using Wide = long double;
 
 Wide read(const View& view, int64_t at) { return read_number(view.dtype, static_cast<const char*>(view.data) + at); }

@@ -50,7 +50,7 @@ Shape validate_src(const Shape& src_shape, const Layout& layout, const Window& w
                    int64_t groups);
 
 // Throws Error unless the size of the array in bytes fits int64. As in NumPy, axes of length 0 do not count. After this
-// check, products of the array's sizes do not overflow, even if the array repeats its elements.
+// check, no product of sizes of the array overflows, even if the array repeats its elements.
 void validate_bytes(Argument argument, const Shape& shape, DType dtype);
 
 [[noreturn]] void throw_dtype(Argument argument, const View& array, DType expected);

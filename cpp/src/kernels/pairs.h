@@ -1,5 +1,5 @@
-// Pixel rows for products with at least one whole vector of output channels and a last vector that is at most half
-// full. With 16 lanes, examples are 24, 40 and 72 output channels.
+// Pixel rows for products whose last vector of output channels is at most half full and follows a whole vector. With 16
+// lanes, examples are 24, 40 and 72 output channels.
 //
 // With 24 channels, a half-empty vector wastes a quarter of the multiply-adds. In the tiles of this file, two pixels
 // share the last vector. Two such pixels are a pair. A pair has one and a half vectors of output channels for each

@@ -117,8 +117,8 @@ struct Machine {
 
   // Minimum work of each thread, in cycles: about 3 us.
   double least_cycles_a_thread;
-  // The cost of pieces. These constants were fitted to times on two threads, of all layers of bench/layers above 5
-  // MFLOP. Chosen cuts take 1.018 times as long as the best cuts (Zen 5).
+  // The cost of pieces. The next five constants were fitted to times of two threads, for all layers of bench/layers
+  // above 5 MFLOP. Chosen cuts take 1.018 times as long as the best cuts (Zen 5).
   double piece_cycles,       // each piece
       late_piece,            // the model adds this share of the largest piece, because the last piece starts late
       cut_across;            // factor if a cut divides the columns of tiles

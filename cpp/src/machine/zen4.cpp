@@ -1,4 +1,4 @@
-// The constants of AMD's Zen 4, if they differ from the constants of Zen 5. They were fitted by hand.
+// The constants of AMD's Zen 4, fitted by hand. Constants that are not set here equal the constants of Zen 5.
 #include "machine/machine.h"
 
 namespace pointwise {

@@ -36,7 +36,7 @@ class Neighbour {
   // The wait is the time from `done` to `now`. If `longest` exceeds three times `piece`, their difference is added: the
   // caller lost its CPU during that piece, to another process or to a worker.
   //
-  // A wait is long if it takes at least 0.5 ms and at least the time of two pieces. A wait as long as one piece means
+  // A wait is long if it takes at least 0.5 ms and is not shorter than two pieces. A wait as long as one piece means
   // little, because another thread may begin its last piece when the caller is done. Long waits in the first 10 ms
   // after a pause of more than 5 ms do not count, because the system may wake several threads on one CPU. Such threads
   // share this CPU for some milliseconds.

@@ -26,9 +26,9 @@ namespace {
 // Returns true if there is no text, or only blanks.
 bool is_blank(const char* text) { return text == nullptr || text[std::strspn(text, " \t")] == '\0'; }
 
-// OMP_NUM_THREADS, and the number of threads that OpenMP starts with. Both are read when the library is loaded, because
-// OpenMP reads the variable then, too. If OpenMP's limit later differs from this number, the program has set the limit.
-// A limit that equals this number looks like no limit.
+// OMP_NUM_THREADS, and the number of threads that OpenMP starts with. The variable is read when the library is loaded,
+// because OpenMP reads it then, too. If OpenMP's limit later differs from the number of threads at the start, the
+// program has set the limit. A limit that equals this number looks like no limit.
 const bool variable_is_blank = is_blank(std::getenv("OMP_NUM_THREADS"));
 const int variable_at_start = first_thread_count(std::getenv("OMP_NUM_THREADS"));
 const int openmp_at_start = openmp_threads_at_start(omp_get_num_procs());

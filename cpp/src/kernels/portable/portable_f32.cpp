@@ -1,5 +1,5 @@
-// Kernels for any CPU, float32. They assume 16 vector registers. A tile uses 8 registers as accumulators. The others
-// hold operands and products, because these kernels have no fused multiply-add.
+// Kernels for any CPU, float32. These kernels assume 16 vector registers. A tile uses 8 registers as accumulators. The
+// other registers hold operands and products, because these kernels have no fused multiply-add.
 #include "kernels/portable/portable_vec.h"
 
 namespace pointwise {

@@ -1,5 +1,5 @@
-// The vector type of the portable kernels: 16 bytes, in the compiler's vector extension. It compiles to SSE2 on x86-64,
-// to NEON on ARM and to scalar code elsewhere.
+// The vector type of the portable kernels. A vector has 16 bytes and uses the vector extension of the compiler. The
+// code compiles to SSE2 on x86-64, to NEON on ARM and to scalar code on other CPUs.
 //
 // fma() rounds the product and the sum separately, because a fused operation would be a library call on some CPUs. So
 // these kernels keep the error bound, but may give other bits than AVX2 and AVX-512.
