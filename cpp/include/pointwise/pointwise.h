@@ -83,8 +83,8 @@ struct Shape {
 // Returns the shape as NumPy writes it: (1, 32, 10, 10).
 std::string to_string(const Shape& shape);
 
-// A strided array. A view does not own its data. Strides are in bytes; they may be negative, zero, or not a multiple of
-// the item size. The data need not be aligned.
+// A strided array. A view does not own its data. Strides are in bytes. A stride may be negative, zero, or not a
+// multiple of the item size. The data need not be aligned.
 struct View {
   void* data = nullptr;
   DType dtype = DType::f32;
@@ -191,8 +191,8 @@ class Layer {
   // Packs weights of shape (c_out, c_in / groups). bias has shape (c_out) or is null. Copies both arrays. Throws Error
   // if the arguments do not fit each other.
   Layer(const View& weights, const View* bias, const Options& options);
-  // Makes a layer for a single call. The layer neither copies nor packs `weights`. The call packs them if it needs
-  // packed weights. So the array must outlive the layer and must not change. bias is copied.
+  // Makes a layer for a single call. The layer keeps a view of `weights`, without a copy. So the array must outlive the
+  // layer and must not change. bias is copied.
   static Layer borrowing(const View& weights, const View* bias, const Options& options);
   ~Layer();
   Layer(Layer&&) noexcept;
@@ -220,8 +220,8 @@ class Layer {
   void operator()(const View& src, const View& dst, const View* residual = nullptr, int threads = 0,
                   const View* input_scale = nullptr) const;
 
-  // Describes the choices for C-contiguous arrays: the kernel, its blocking and the threads. Also says why the other
-  // kernels were not chosen.
+  // Describes the plan for C-contiguous arrays: the kernel, its blocking and the threads. Also gives the reasons why
+  // the other kernels were not chosen.
   std::string explain(const Shape& src_shape) const;
 
   // Copy the weights, or the bias, to contiguous memory. The weights are in the order of the constructor's argument. If
@@ -260,16 +260,16 @@ class Chain {
   std::unique_ptr<const Impl> impl_;
 };
 
-// Returns the instruction set in use: "portable", "avx2" or "avx512". The environment variable POINTWISE_ISA, read
-// once, overrides the choice. The case of its letters does not matter. Throws std::runtime_error if its value is
-// unknown or not supported by this CPU.
+// Returns the instruction set in use: "portable", "avx2" or "avx512". The environment variable POINTWISE_ISA can select
+// another one, in upper or lower case. The variable is read once. Throws std::runtime_error if its value is unknown, or
+// if this CPU does not support it.
 std::string isa();
 // Returns the instruction sets that this build has and this CPU supports, the best first.
 std::vector<std::string> supported_isas();
 
-// Returns the number of threads for calls with threads = 0. This is the setting of the calling thread, else the setting
-// of the process, else OMP_NUM_THREADS. If none of these is set, it is the number of CPUs that the process may use
-// (CPU affinity and container quota).
+// Returns the number of threads for calls with threads = 0. It is the setting of the calling thread, or else the
+// setting of the process, or else OMP_NUM_THREADS. If none of the three is set, it is the number of CPUs that CPU
+// affinity and container quota allow.
 int thread_count();
 // Sets the number of threads for the process. 0 removes the setting.
 void set_thread_count(int threads);

@@ -36,7 +36,7 @@ unsigned amd_family() { return 0; }
 
 namespace {
 
-// Returns the size that the system reports, or `otherwise` if it reports none.
+// Returns the size that the system reports. If the system reports no size, returns `otherwise`.
 int64_t cache_size(int name, int64_t otherwise) {
   const int64_t bytes = name >= 0 ? sysconf(name) : 0;
   return bytes > 0 ? bytes : otherwise;

@@ -14,7 +14,8 @@ static_assert(offsetof(Machine, fma_per_cycle) +
                   sizeof(Machine),
               "every constant has a name");
 
-// A machine that replaces the detected one. Earlier replacements are never freed, because threads may still read them.
+// A machine that replaces the detected machine. Earlier replacements are never freed, because threads may still read
+// them.
 struct Replacement {
   Machine machine;
   const Replacement* previous;
