@@ -3,7 +3,7 @@
     python bench/threads.py [--threads 2] [--above 20]
 
 Layers have bias and ReLU, each call returns a new array, and the best of several blocks counts. The run measures the
-layers above --above MFLOP of all installed tables, in both layouts.
+layers above --above MFLOP of the tables that `pointwise bench` measures by default, in both layouts.
 """
 
 import argparse
@@ -15,7 +15,7 @@ import time
 os.environ.update(OPENBLAS_NUM_THREADS="1", MKL_NUM_THREADS="1")
 
 import pointwise as pw
-from pointwise.bench.layers import LAYOUTS, networks, read_network
+from pointwise.bench.layers import LAYOUTS, default_networks, read_network
 from pointwise.bench.operands import operands
 from pointwise.bench.verify import check
 
@@ -37,7 +37,7 @@ def main():
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--above", type=float, default=20, help="MFLOP")
     args = parser.parse_args()
-    cases = [case for name in networks() for case in read_network(name) if case.cost().flops > args.above * 1e6]
+    cases = [case for name in default_networks() for case in read_network(name) if case.cost().flops > args.above * 1e6]
     for layout in LAYOUTS:
         speedups = []
         for case in cases:

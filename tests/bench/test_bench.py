@@ -179,7 +179,7 @@ def test_all_networks_are_the_default(tiny, monkeypatch):
     monkeypatch.setattr(bench.command, "measure", measure)
     assert main(["bench"]) == 130
     (cases, layouts, contenders, threads, effort) = seen[0]
-    assert {case.network for case in cases} == set(bench.layers.networks())
+    assert {case.network for case in cases} == set(bench.layers.default_networks())
     assert (layouts, contenders, threads, effort) == (("NCHW", "NHWC"), ["numpy"], 1, bench.measure.FULL)
 
 
@@ -424,10 +424,31 @@ def test_the_whole_stays_in_time(monkeypatch):
 
 
 def test_installed_tables():
-    assert bench.layers.networks() == ["googlenet", "mobilenet_v1", "mobilenet_v2", "resnet50", "seed", "squeezenet"]
-    cases = [case for name in bench.layers.networks() for case in bench.layers.read_network(name)]
+    default = ["googlenet", "mobilenet_v1", "mobilenet_v2", "resnet50", "seed", "squeezenet"]
+    assert bench.layers.default_networks() == default
+    assert bench.layers.networks() == sorted([*default, "images", "large"])
+    cases = [case for name in default for case in bench.layers.read_network(name)]
     assert len(cases) == 92
     assert cases[0] == bench.layers.Case("googlenet", "conv2/3x3_reduce", 1, 64, 64, 56, 56, 1, 1)
+
+
+def test_tables_that_run_on_request():
+    """`images` covers few channels from a thumbnail to a frame of video; `large` has arrays beyond an L2 cache."""
+    images = bench.layers.read_network("images")
+    pairs = {(3, 3), (3, 1), (4, 3), (8, 8), (12, 3), (64, 1), (64, 2), (200, 1), (31, 1), (200, 10)}
+    assert {(case.cin, case.cout) for case in images} == pairs
+    assert min(case.h * case.w for case in images) == 64 * 64
+    assert max(case.h * case.w for case in images) == 1920 * 1080
+    for case in bench.layers.read_network("large"):
+        assert case.cost().bytes > 1 << 20
+
+
+def test_every_table_has_its_source():
+    text = (ROOT / "bench" / "layers" / "README.md").read_text()
+    for name in bench.layers.networks():
+        assert f"| `{name}` |" in text
+    for case in bench.layers.read_network("images"):
+        assert f"`{case.layer}`" in text
 
 
 @pytest.mark.parametrize(

@@ -26,7 +26,7 @@ from .contenders import CONTENDERS, MODULES, US, left_out
 from .contention_report import neighbour_document, neighbour_tables
 from .epilogue import ACTIVATIONS, NONE, RELU, Epilogue, parse_activation
 from .explain import SEED, check_options, explain
-from .layers import LAYOUTS, networks, read_network, read_table
+from .layers import LAYOUTS, ON_REQUEST, default_networks, networks, read_network, read_table
 from .machine import blas_kernels, copy_bandwidth, fma_peak
 from .measure import FULL, QUICK, measure
 from .processes import BLAS_VARIABLES
@@ -73,7 +73,8 @@ def register(commands: Commands) -> None:
     """Add the command to the parser."""
     parser = commands.add_parser("bench", help=SUMMARY, description=SUMMARY.capitalize() + ".", epilog=EXAMPLE)
     layers = parser.add_mutually_exclusive_group()
-    layers.add_argument("--network", metavar="NAME", help=f"one of {', '.join(networks())} (default: all)")
+    network_help = f"one of {', '.join(networks())} (default: all but {' and '.join(ON_REQUEST)})"
+    layers.add_argument("--network", metavar="NAME", help=network_help)
     layers.add_argument("--layers", metavar="FILE.csv", help="CSV: network,layer,n,cin,cout,h,w,stride,groups")
     parser.add_argument("--layout", choices=(*LAYOUTS, "both"), default="both", help="layout of x, y (default: both)")
     threads_help = "threads of each contender (default: 1; with --neighbour or --company 2)"
@@ -138,7 +139,7 @@ def _cases(args: argparse.Namespace) -> list[Case]:
     elif args.neighbour and args.network is None:
         cases = contention.default_cases(args.quick)
     else:
-        chosen = networks() if args.network is None else [args.network]
+        chosen = default_networks() if args.network is None else [args.network]
         cases = [case for name in chosen for case in read_network(name)]
     if not cases:
         raise CommandError("no layer tables are installed with the package: name one with --layers")

@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from .._cost import Cost
 
 LAYOUTS = ("NCHW", "NHWC")
+# Tables that run only on request: `large` needs gigabytes of memory, and published figures cover the other tables.
+ON_REQUEST = ("images", "large")
 HEADER = ["network", "layer", "n", "cin", "cout", "h", "w", "stride", "groups"]
 
 
@@ -71,6 +73,11 @@ def _tables() -> dict[str, pathlib.Path]:
 def networks() -> list[str]:
     """Return the names of the tables that are installed with the package, sorted."""
     return sorted(_tables())
+
+
+def default_networks() -> list[str]:
+    """Return the names of the installed tables that a benchmark without ``--network`` measures, sorted."""
+    return [name for name in networks() if name not in ON_REQUEST]
 
 
 def read_network(name: str) -> list[Case]:
