@@ -119,6 +119,11 @@ class NeighbourResult:
     many: dict[str, Calls]
     quiet: dict[str, Calls]
 
+    @property
+    def name(self) -> str:
+        """Names of the network and of the layer."""
+        return f"{self.case.network} {self.case.layer}"
+
     def mean_ratio(self, contender: str) -> float:
         """Return mean with several threads / mean with one. Above 1, threads make calls slower."""
         return self.many[contender].mean / self.one[contender].mean
@@ -226,7 +231,7 @@ def measure(
         for layout, case in itertools.product(layouts, cases):
             progress(f"{layout} {case.network} {case.layer}")
             for process in everybody:
-                if not process.prepare(case, layout):
+                if process.prepare(case, layout) is None:
                     raise CommandError(f"{process.name} cannot compute {case.network} {case.layer} in {layout}")
             quiet = time_calls_in_turn(several, schedule.turn, schedule.quiet_rounds)
             with busy(neighbour):
