@@ -12,6 +12,7 @@ import functools
 import itertools
 import math
 import os
+import textwrap
 import time
 
 os.environ.update(OPENBLAS_NUM_THREADS="1", MKL_NUM_THREADS="1")
@@ -21,9 +22,8 @@ import pointwise as pw
 from pointwise.bench.epilogue import ACTIVATIONS
 from pointwise.bench.machine import copy_bandwidth, fma_peak
 from pointwise.bench.processes import Peaks
-from pointwise.bench.timing import Effort, time_in_turn
-from rich.console import Console
-from rich.table import Table
+from pointwise.bench.tables import WIDTH, grid, print_tables
+from pointwise.bench.timing import Effort, time_block, time_in_turn
 
 EFFORT = Effort(seconds=12.0, block=0.01, rounds=60)
 LAYOUTS = ("NCHW", "NHWC")
@@ -34,17 +34,7 @@ def timed(calls, beside=None):
 
     `beside` is the name of a contender, and the peaks that are sampled after each of its blocks.
     """
-
-    def timer(call):
-        def seconds(repetitions):
-            start = time.perf_counter()
-            for _ in range(repetitions):
-                call()
-            return time.perf_counter() - start
-
-        return seconds
-
-    timers = {name: timer(call) for name, call in calls.items()}
+    timers = {name: functools.partial(time_block, call) for name, call in calls.items()}
     if beside is not None:
         name, peaks = beside
         timers[name] = peaks.beside(timers[name])
@@ -60,13 +50,11 @@ def shaped(layout, n, c, h, w):
 
 
 def show(title, columns, rows):
-    console, table = Console(width=150), Table()
-    console.print(title)  # a title of the table would wrap at the table's width
-    for column in columns:
-        table.add_column(column, justify="left" if column == columns[0] else "right")
+    table = grid("", columns[:1], columns[1:])
     for row in rows:
         table.add_row(*row)
-    console.print(table)
+    print(textwrap.fill(title, WIDTH))  # a title of the table would wrap at the table's width
+    print_tables([table])
 
 
 def activations(args):
@@ -170,8 +158,8 @@ def chain(args):
                     f"{4e-6 * pixels * max(channels[:-1]):.1f}",
                 ]
             )
-    columns = ["layers", "one by one, ms", "chain, ms", "at the limit, ms", "gain", "of the possible gain", "of peak",
-               "between, MB"]  # fmt: skip
+    columns = ["layers", "one by\none, ms", "chain,\nms", "at the\nlimit, ms", "\ngain", "of possible\ngain",
+               "of\npeak", "between,\nMB"]  # fmt: skip
     threads = f"{args.threads} thread{'s' if args.threads > 1 else ''}"
     show(f"Chains, float32, {threads}, {pw.isa()}; copy bandwidth {bandwidth / 1e9:.0f} GB/s", columns, rows)
 
