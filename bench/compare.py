@@ -155,7 +155,12 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("first", help="a folder with a build, or a JSON file")
     parser.add_argument("second")
-    parser.add_argument("--layers", nargs="*", default=[], help="tables: names in bench/layers, or CSV files (default: all but images and large)")
+    parser.add_argument(
+        "--layers",
+        nargs="*",
+        default=[],
+        help="tables: names in bench/layers, or CSV files (default: all but images and large)",
+    )
     parser.add_argument("--layout", choices=("NCHW", "NHWC", "both"), default="both")
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--rounds", type=int, default=12, help="blocks of about 4 ms each (default: 12)")
