@@ -98,6 +98,8 @@ def test_everything_is_written(tiny, neighbours, capsys):
             mean = figures["one_thread"]["mean"]
             assert figures["mean_ratio"] == figures["threads"]["mean"] / mean
             assert figures["p99_ratio"] == figures["threads"]["p99"] / mean
+        assert row["contenders"]["pointwise"]["forms"] == {}
+        assert set(row["contenders"]["numpy"]["forms"]) == {"1", "2"}
     for layout, summary in found["summary"].items():
         for name in ("pointwise", "numpy"):
             for ratio in ("mean_ratio", "p99_ratio"):

@@ -66,6 +66,7 @@ def _row(result: NeighbourResult, contenders: Sequence[str]) -> dict[str, Any]:
                 "threads_quiet": dataclasses.asdict(result.quiet[name]),
                 "mean_ratio": result.mean_ratio(name),
                 "p99_ratio": result.p99_ratio(name),
+                "forms": {str(threads): form for (who, threads), form in result.forms.items() if who == name and form},
             }
             for name in (US, *contenders)
         },
