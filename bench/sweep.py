@@ -49,7 +49,6 @@ CONTENDER_NAMES = ("numpy", "pointwise")
 SLOWER = 1.05  # ratios below this are measured again
 SHORT = Effort(seconds=0.0, block=150e-6, rounds=4)
 CAREFUL = Effort(seconds=0.0, block=200e-6, rounds=25)
-FIRST, AGAIN = Effort(seconds=0.0, block=50e-6, rounds=1), Effort(seconds=0.0, block=100e-6, rounds=2)  # of forms
 
 
 def is_measured(point):
@@ -97,7 +96,7 @@ def measure(point, layout, epilogue):
     arrays = operands(case, layout)
     forms = forms_of(case, layout, arrays)
     check(case, layout, arrays, dict(pair for name in forms for pair in named_forms(name, forms[name])))
-    fastest = {name: fastest_form(forms[name], FIRST, AGAIN) for name in forms}
+    fastest = {name: fastest_form(forms[name], SHORT.block, rounds=2) for name in forms}
     timers = {name: partial(time_block, forms[name][form]) for name, form in fastest.items()}
     seconds = time_in_turn(timers, 0.0, SHORT)
     if seconds["numpy"] < SLOWER * seconds["pointwise"]:

@@ -178,7 +178,7 @@ def test_the_sweep_measures_again_what_seems_slow(sweep, monkeypatch, first, aga
         return {"numpy": first if effort is sweep.SHORT else 3.0, "pointwise": 1.0}
 
     monkeypatch.setattr(sweep, "time_in_turn", time_in_turn)
-    monkeypatch.setattr(sweep, "fastest_form", lambda forms, *efforts: list(forms)[-1])
+    monkeypatch.setattr(sweep, "fastest_form", lambda forms, block, rounds: list(forms)[-1])
     seconds, form = sweep.measure((3, 5, 7), "NCHW", "plain")
     assert form == "dot"
     assert efforts == [sweep.SHORT, sweep.CAREFUL][: 1 + again]
@@ -206,7 +206,7 @@ def test_the_sweep_times_no_wrong_result(sweep, monkeypatch, name, epilogue, mis
 
     monkeypatch.setattr(sweep, "forms_of", forms_of)
     for timing in ("time_in_turn", "fastest_form"):
-        monkeypatch.setattr(sweep, timing, lambda *_: pytest.fail("it is timed"))
+        monkeypatch.setattr(sweep, timing, lambda *_, **__: pytest.fail("it is timed"))
     words = f"wrong result of {name}.* on sweep 3 -> 5, 7 pixels, {epilogue} in NHWC"
     with pytest.raises(sweep.WrongResult, match=words):
         sweep.measure((3, 5, 7), "NHWC", epilogue)

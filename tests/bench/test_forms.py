@@ -1,5 +1,7 @@
 """The forms of NumPy: all compute the layer, and the fastest is the baseline. No test asserts a time."""
 
+import functools
+
 import numpy as np
 import pytest
 from pointwise import bench
@@ -79,24 +81,25 @@ def test_the_first_form_defines_the_sum():
 
 
 def test_the_fastest_form_is_chosen(monkeypatch):
-    seconds = {"slow": 3.0, "near": 1.2, "fast": 1.0}
+    """A single call decides only which forms are timed in blocks."""
+    seconds = {"slow": (2.1e-5, 1e-9), "near": (1.9e-5, 1e-6), "fast": (1e-5, 2e-6)}  # of a single call, in blocks
     turns = []
 
-    def time_in_turn(timers, deadline, effort):
-        turns.append(list(timers))
-        # the comparison of all forms is short, so its order can be wrong
-        return {form: seconds[form] if len(turns) == 1 else 1 / seconds[form] for form in timers}
+    def time_block(call, repetitions):
+        turns.append((call(), repetitions))
+        return bench.timing.Block(seconds[call()][repetitions > 1])
 
-    monkeypatch.setattr(bench.forms, "time_in_turn", time_in_turn)
-    assert bench.forms.fastest_form(dict.fromkeys(seconds, lambda: None)) == "near"
-    assert turns == [["slow", "near", "fast"], ["near", "fast"]]
+    monkeypatch.setattr(bench.forms, "time_block", time_block)
+    forms = {form: functools.partial(str, form) for form in seconds}
+    assert bench.forms.fastest_form(forms, block=1e-4, rounds=2) == "near"
+    singles = [(form, 1) for form in seconds for _ in range(2)]
+    assert turns == singles + [("near", 10), ("fast", 10)] * 2
 
 
 def test_a_form_that_is_much_faster_is_not_timed_again(monkeypatch):
-    turns = []
-    monkeypatch.setattr(bench.forms, "time_in_turn", lambda timers, *_: turns.append(1) or {"a": 9.0, "b": 1.0})
+    seconds = iter([9.0, 8.0, 10.0, 1.0])
+    monkeypatch.setattr(bench.forms, "time_block", lambda *_: bench.timing.Block(next(seconds)))
     assert bench.forms.fastest_form(dict.fromkeys("ab", lambda: None)) == "b"
-    assert len(turns) == 1
 
 
 def test_a_single_form_is_not_timed():

@@ -2,35 +2,37 @@
 
 from __future__ import annotations
 
-import functools
 from typing import TYPE_CHECKING
 
-from .timing import Effort, time_block, time_in_turn
+from .timing import time_block
 
 if TYPE_CHECKING:
     from .operands import Forms
-    from .timing import Timer
 
-FIRST = Effort(seconds=0.0, block=2e-4, rounds=1)
-AGAIN = Effort(seconds=0.0, block=1e-3, rounds=4)
-SLOWER = 1.5  # forms that take longer than this multiple of the fastest are not timed again
+BLOCK, ROUNDS = 5e-4, 3  # seconds of a timing block, and number of rounds
+SLOWER = 2.0  # forms whose single calls take longer than this multiple of the fastest are left out
 
 
-def fastest_form(forms: Forms, first: Effort = FIRST, again: Effort = AGAIN) -> str:
+def fastest_form(forms: Forms, block: float = BLOCK, rounds: int = ROUNDS) -> str:
     """Return the name of the fastest form.
 
     Parameters
     ----------
     forms : dict of callable
         Calls by form, at least one. Their results must have been checked.
-    first, again : Effort
-        Durations of the comparison of all forms, and of the comparison of the forms that are nearly as fast as the
-        fastest.
+    block : float
+        Duration of a timing block in seconds.
+    rounds : int
+        Number of timing blocks of each form that is not left out. Forms take turns.
     """
     if len(forms) == 1:
         return next(iter(forms))
-    timers: dict[str, Timer] = {form: functools.partial(time_block, call) for form, call in forms.items()}
-    seconds = time_in_turn(timers, 0.0, first)
-    near = {form: timer for form, timer in timers.items() if seconds[form] <= SLOWER * min(seconds.values())}
-    seconds = time_in_turn(near, 0.0, again) if len(near) > 1 else seconds
-    return min(near, key=seconds.__getitem__)
+    # the faster of two calls, because a delay of a single call would leave out the fastest form
+    once = {form: min(time_block(call, 1).seconds for _ in range(2)) for form, call in forms.items()}
+    least = min(once.values())
+    best = {form: seconds for form, seconds in once.items() if seconds <= SLOWER * least}
+    repetitions = max(1, int(block / max(least, 1e-7)))
+    for _ in range(rounds if len(best) > 1 else 0):
+        for form in best:
+            best[form] = min(best[form], time_block(forms[form], repetitions).seconds)
+    return min(best, key=best.__getitem__)

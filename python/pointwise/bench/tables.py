@@ -49,7 +49,8 @@ def rendered(tables: Iterable[Any], width: int | None = WIDTH) -> str:
     console = require("rich.console", "bench").Console(markup=False, highlight=False, width=width)
     with console.capture() as captured:
         for table in tables:
-            console.print(table, end="\n\n")
+            console.print(table)
+            console.line()
     text: str = captured.get()
     return text
 
