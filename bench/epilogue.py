@@ -12,7 +12,6 @@ import functools
 import itertools
 import math
 import os
-import textwrap
 import time
 
 os.environ.update(OPENBLAS_NUM_THREADS="1", MKL_NUM_THREADS="1")
@@ -22,7 +21,7 @@ import pointwise as pw
 from pointwise.bench.epilogue import ACTIVATIONS
 from pointwise.bench.machine import copy_bandwidth, fma_peak
 from pointwise.bench.processes import Peaks
-from pointwise.bench.tables import WIDTH, grid, print_tables
+from pointwise.bench.tables import Grid, print_tables
 from pointwise.bench.timing import Effort, time_block, time_in_turn
 
 EFFORT = Effort(seconds=12.0, block=0.01, rounds=60)
@@ -50,11 +49,10 @@ def shaped(layout, n, c, h, w):
 
 
 def show(title, columns, rows):
-    table = grid("", columns[:1], columns[1:])
+    grid = Grid(title, columns[:1], columns[1:])
     for row in rows:
-        table.add_row(*row)
-    print(textwrap.fill(title, WIDTH))  # a title of the table would wrap at the table's width
-    print_tables([table])
+        grid.add_row(*row)
+    print_tables([grid])
 
 
 def activations(args):

@@ -124,7 +124,7 @@ def test_figures_are_in_one_piece(name):
 
 def test_the_width_of_a_file_is_100_columns(monkeypatch, capsys):
     assert bench.tables.WIDTH == WIDTH
-    table = bench.tables.grid("title", ["words"], ["figure"])
+    table = bench.tables.Grid("title " * 30, ["words"], ["figure"])
     table.add_row("many words " * 40, "1.00")
     bench.tables.print_tables([table])
     assert max(map(len, capsys.readouterr().out.splitlines())) == WIDTH

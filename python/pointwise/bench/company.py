@@ -17,7 +17,7 @@ import numpy as np
 from .._conv import Conv
 from .._runtime import num_threads, show_config
 from ..cli.parser import CommandError, require
-from .tables import grid, microseconds
+from .tables import Grid, microseconds
 from .verify import WrongResult
 
 if TYPE_CHECKING:
@@ -285,15 +285,15 @@ def _summary(results: Sequence[Company]) -> dict[str, Any]:
     return {"results": len(results), "least_ratio": min(ratios), "largest_ratio": max(ratios)}
 
 
-def company_table(results: Sequence[Company], threads: int) -> Any:
-    """Return a rich table of all results."""
+def company_table(results: Sequence[Company], threads: int) -> Grid:
+    """Return a table of all results."""
     title = f"pointwise and a library, {threads} threads each, float32; median times in us"
     caption = (
         "numpy: a product and a convolution, each alone and added, then in turn; ratio: slowdown. "
         "torch: the network of PyTorch, then with pointwise for its 1x1 layers; ratio: speedup"
     )
     words, figures = ("library", "work", "layout", "threads"), ("without", "with\npointwise", "ratio")
-    table = grid(title, words, figures, caption)
+    table = Grid(title, words, figures, caption)
     for result in results:
         times = map(microseconds, (result.without, result.together))
         table.add_row(result.library, result.work, result.layout, result.threading, *times, f"{result.ratio:.2f}")

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from .classes import geometric_mean
 from .contenders import US
-from .tables import grid, microseconds
+from .tables import Grid, microseconds
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -75,14 +75,14 @@ def _row(result: NeighbourResult, contenders: Sequence[str]) -> dict[str, Any]:
 
 def neighbour_tables(
     results: Sequence[NeighbourResult], contenders: Sequence[str], machine: Machine, found: dict[str, Any]
-) -> list[Any]:
-    """Return rich tables: one for each layout, then the summary of the document `found`."""
+) -> list[Grid]:
+    """Return tables: one for each layout, then the summary of the document `found`."""
     by_layout = _by_layout(results)
     tables = [_layer_table(layout, rows, contenders, machine.threads) for layout, rows in by_layout.items()]
     return [*tables, _summary_table(found["summary"], machine.threads)]
 
 
-def _layer_table(layout: str, results: Sequence[NeighbourResult], contenders: Sequence[str], threads: int) -> Any:
+def _layer_table(layout: str, results: Sequence[NeighbourResult], contenders: Sequence[str], threads: int) -> Grid:
     words = results[0].case.epilogue.words()
     title = f"{layout}, float32, {words}, with a busy neighbour; times of single calls in us"
     figures = (f"{threads} quiet", "1", f"{threads}", f"{threads} / 1", f"{threads} p99", f"{threads} p99\n/ 1")
@@ -90,7 +90,7 @@ def _layer_table(layout: str, results: Sequence[NeighbourResult], contenders: Se
         f"1 and {threads}: mean with that number of threads; quiet: without the neighbour; p99: 99th percentile; "
         "/ 1: divided by the mean with 1 thread"
     )
-    table = grid(title, ("layer", "images", "contender"), figures, caption)
+    table = Grid(title, ("layer", "images", "contender"), figures, caption)
     for result in results:
         place = (result.name, str(result.case.n))
         for name in (US, *contenders):
@@ -102,11 +102,11 @@ def _layer_table(layout: str, results: Sequence[NeighbourResult], contenders: Se
     return table
 
 
-def _summary_table(summary: dict[str, Any], threads: int) -> Any:
+def _summary_table(summary: dict[str, Any], threads: int) -> Grid:
     title = f"{threads} threads over 1 thread, with a busy neighbour"
     caption = "mean and 99th percentile (p99), divided by the mean with 1 thread"
     figures = ("layers", "geometric mean", "worst")
-    table = grid(title, ("layout", "contender", "of", "worst layer"), figures, caption)
+    table = Grid(title, ("layout", "contender", "of", "worst layer"), figures, caption)
     for layout, contenders in summary.items():
         for name, row in contenders.items():
             for words, spread in (("mean", row["mean_ratio"]), ("p99", row["p99_ratio"])):

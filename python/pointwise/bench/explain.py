@@ -15,7 +15,7 @@ from .choice import FULL, QUICK, WITHIN, Choice, generated_cases, measure_choice
 from .classes import geometric_mean
 from .contenders import US
 from .layers import networks, read_network
-from .tables import grid, print_tables, shape_words
+from .tables import Grid, print_tables, shape_words
 from .verify import WrongResult
 
 if TYPE_CHECKING:
@@ -147,14 +147,14 @@ def short(words: str) -> str:
     return words.replace("gemm_f32_", "").replace(f"_{_core.isa}", "").replace("source ", "")
 
 
-def table(group: str, choices: Sequence[Choice]) -> Any:
-    """Return a rich table of the layers for which the choice is not the best, the worst first."""
+def table(group: str, choices: Sequence[Choice]) -> Grid:
+    """Return a table of the layers for which the choice is not the best, the worst first."""
     caption = (
         "regret: time of the choice over time of the best; expected: predicted by the cost model; "
         f"left out: {sum(choice.regret < NOTICED for choice in choices)} within {100 * (NOTICED - 1):.0f}%"
     )
     title = f"{group}: layers whose choice is not the best"
-    rows = grid(title, ("layer", "chosen", "best"), ("expected", "regret"), caption)
+    rows = Grid(title, ("layer", "chosen", "best"), ("expected", "regret"), caption)
     for choice in sorted(choices, key=lambda choice: -choice.regret):
         if choice.regret < NOTICED:
             break

@@ -5,12 +5,12 @@ Ratios stand beside the other figures if NumPy is the only peer. Otherwise they 
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from .classes import geometric_mean
 from .contenders import US
 from .report import bound_of
-from .tables import grid, microseconds, ratio_words, shape_words
+from .tables import Grid, microseconds, ratio_words, shape_words
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -22,12 +22,12 @@ AGAIN, DISTURBED = "*", "!"  # marks of layers
 LIMITS = {"peak": "peak", "bandwidth": "copy"}
 
 
-def layer_tables(layout: str, results: Sequence[Result], contenders: Sequence[str], machine: Machine) -> list[Any]:
-    """Return rich tables of the results of one layout."""
+def layer_tables(layout: str, results: Sequence[Result], contenders: Sequence[str], machine: Machine) -> list[Grid]:
+    """Return tables of the results of one layout."""
     title = f"{layout}, float32, {results[0].case.epilogue.words()}"
     beside = _beside(contenders)
     headings = ["us,\nbest", "\nmedian", "\np95", "\nGFLOP/s", "of\nbound", *_speedups(beside)]
-    table = grid(title, ["layer", "shape"], headings, _caption(results, bool(beside)))
+    table = Grid(title, ["layer", "shape"], headings, _caption(results, bool(beside)))
     network = None
     for result in results:
         if result.case.network != network:
@@ -76,8 +76,8 @@ def _caption(results: Sequence[Result], with_ratios: bool) -> str:
     return "; ".join(words)
 
 
-def _ratio_table(layout: str, results: Sequence[Result], contenders: Sequence[str]) -> Any:
-    table = grid(f"{layout}: speedup over each contender", ["layer", "shape"], contenders)
+def _ratio_table(layout: str, results: Sequence[Result], contenders: Sequence[str]) -> Grid:
+    table = Grid(f"{layout}: speedup over each contender", ["layer", "shape"], contenders)
     network = None
     for result in results:
         if result.case.network != network:
@@ -88,12 +88,12 @@ def _ratio_table(layout: str, results: Sequence[Result], contenders: Sequence[st
     return table
 
 
-def network_tables(results: Sequence[Result], contenders: Sequence[str]) -> list[Any]:
-    """Return rich tables with geometric means and smallest ratios: one row per network and layout."""
+def network_tables(results: Sequence[Result], contenders: Sequence[str]) -> list[Grid]:
+    """Return tables with geometric means and smallest ratios: one row per network and layout."""
     beside = _beside(contenders)
     ratio_headings = [f"{what}x\n{name}" for name in beside for what in ("", "least ")]
-    means = grid("geometric means", ["network", "layout"], ["layers", "GFLOP/s", "of peak", *ratio_headings])
-    ratios = grid("speedup: geometric mean / least", ["network", "layout"], contenders)
+    means = Grid("geometric means", ["network", "layout"], ["layers", "GFLOP/s", "of peak", *ratio_headings])
+    ratios = Grid("speedup: geometric mean / least", ["network", "layout"], contenders)
     for network, layout in dict.fromkeys((result.case.network, result.layout) for result in results):
         rows = [r for r in results if (r.case.network, r.layout) == (network, layout)]
         flops = geometric_mean(row.flops_per_second for row in rows) or 0.0

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from ..cli.parser import require
 
@@ -16,48 +16,47 @@ WIDTH = 100  # columns if standard output is not a terminal
 DASH = "-"  # cell without a figure
 
 
-def grid(title: str, words: Sequence[str], figures: Sequence[str], caption: str | None = None) -> Any:
-    """Return a rich table without rows.
+class Grid:
+    """Table with a title above it and a caption below it.
 
     Parameters
     ----------
     title, caption : str
-        Text above and below the table.
+        Texts above and below the table, or an empty text for none. They may be wider than the table.
     words, figures : sequence of str
         Headings of the left columns, which a narrow terminal folds, and of the right columns, which are not folded.
     """
-    rich_table, box = require("rich.table", "bench"), require("rich.box", "bench")
-    table = rich_table.Table(
-        title=title,
-        caption=caption,
-        title_justify="left",
-        caption_justify="left",
-        box=box.SIMPLE_HEAD,
-        padding=(0, 1, 0, 0),
-        pad_edge=False,
-        show_edge=False,
-    )
-    for heading in words:
-        table.add_column(heading, overflow="fold")
-    for heading in figures:
-        table.add_column(heading, justify="right", no_wrap=True)
-    return table
+
+    def __init__(self, title: str, words: Sequence[str], figures: Sequence[str], caption: str = "") -> None:
+        rich_table, box = require("rich.table", "bench"), require("rich.box", "bench")
+        self.title, self.caption = title, caption
+        self.table = rich_table.Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False, show_edge=False)
+        for heading in words:
+            self.table.add_column(heading, overflow="fold")
+        for heading in figures:
+            self.table.add_column(heading, justify="right", no_wrap=True)
+
+    def add_row(self, *cells: str) -> None:
+        """Add a row. Missing cells are empty."""
+        self.table.add_row(*cells)
 
 
-def rendered(tables: Iterable[Any], width: int | None = WIDTH) -> str:
-    """Return the text of rich tables, each with an empty line after it. If `width` is None, the terminal sets it."""
+def rendered(grids: Iterable[Grid], width: int | None = WIDTH) -> str:
+    """Return the text of tables, each with an empty line after it. If `width` is None, the terminal sets it."""
     console = require("rich.console", "bench").Console(markup=False, highlight=False, width=width)
     with console.capture() as captured:
-        for table in tables:
-            console.print(table)
+        for grid in grids:
+            for part in (grid.title, grid.table, grid.caption):
+                if part != "":
+                    console.print(part)
             console.line()
     text: str = captured.get()
     return text
 
 
-def print_tables(tables: Iterable[Any]) -> None:
-    """Print rich tables. rich's own print would end the process if the reader of the pipe has ended."""
-    print(rendered(tables, None if sys.stdout.isatty() else WIDTH), end="")
+def print_tables(grids: Iterable[Grid]) -> None:
+    """Print tables. rich's own print would end the process if the reader of the pipe has ended."""
+    print(rendered(grids, None if sys.stdout.isatty() else WIDTH), end="")
 
 
 def shape_words(case: Case, layout: str) -> str:
