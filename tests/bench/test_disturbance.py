@@ -43,6 +43,17 @@ def test_a_busy_cpu_disturbs_a_block():
         os.sched_setaffinity(0, allowed)
 
 
+@pytest.mark.parametrize("missing", ["listdir", "open"])
+def test_a_system_that_does_not_count_waits_has_no_disturbed_blocks(monkeypatch, missing):
+    def fail(*_):
+        raise FileNotFoundError
+
+    monkeypatch.setattr(*((bench.scheduler.os, "listdir") if missing == "listdir" else ("builtins.open",)), fail)
+    counters = bench.scheduler.counters()
+    assert counters.waited == 0
+    assert counters.switches >= 0
+
+
 @pytest.mark.parametrize(
     ("blocks", "peak", "earlier", "words"),
     [

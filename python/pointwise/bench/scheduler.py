@@ -36,8 +36,9 @@ class Counters(NamedTuple):
 def counters() -> Counters:
     """Return the counters of this process."""
     waited = 0
-    for thread in os.listdir("/proc/self/task"):
-        # a thread may end meanwhile, and some systems lack the file
-        with contextlib.suppress(OSError), open(f"/proc/self/task/{thread}/schedstat") as file:
-            waited += int(file.read().split()[1])
+    with contextlib.suppress(OSError):  # if the system has no such directory
+        for thread in os.listdir("/proc/self/task"):
+            # the system may lack the file, and a thread may end meanwhile
+            with contextlib.suppress(OSError), open(f"/proc/self/task/{thread}/schedstat") as file:
+                waited += int(file.read().split()[1])
     return Counters(resource.getrusage(resource.RUSAGE_SELF).ru_nivcsw, waited / 1e9)
