@@ -23,6 +23,7 @@ import sys
 LAYERS = pathlib.Path(__file__).parent / "layers"
 BLOCK_SECONDS = 4e-3
 SLOWER = 0.97
+ON_REQUEST = ("images", "large")  # tables that --layers must name
 INTEGERS = ("n", "cin", "cout", "h", "w", "stride", "groups")
 
 
@@ -113,7 +114,7 @@ def time_in_turn(builds, rounds):
 
 def read_cases(names):
     paths = [pathlib.Path(name) if name.endswith(".csv") else LAYERS / f"{name}.csv" for name in names]
-    for path in paths or sorted(LAYERS.glob("*.csv")):
+    for path in paths or sorted(file for file in LAYERS.glob("*.csv") if file.stem not in ON_REQUEST):
         with path.open(newline="") as file:
             for row in csv.DictReader(file):
                 yield row | {name: int(row[name]) for name in INTEGERS}
@@ -155,7 +156,12 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("first", help="a folder with a build, or a JSON file")
     parser.add_argument("second")
-    parser.add_argument("--layers", nargs="*", default=[], help="tables: names in bench/layers, or CSV files")
+    parser.add_argument(
+        "--layers",
+        nargs="*",
+        default=[],
+        help="tables: names in bench/layers, or CSV files (default: all but images and large)",
+    )
     parser.add_argument("--layout", choices=("NCHW", "NHWC", "both"), default="both")
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--rounds", type=int, default=12, help="blocks of about 4 ms each (default: 12)")

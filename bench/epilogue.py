@@ -4,8 +4,7 @@
     python bench/epilogue.py concatenation
     python bench/epilogue.py chain [--threads 2]
 
-Every result is checked before the timing. Contenders take turns. A timing block is a series of calls that are timed
-together. The time of a contender is that of its fastest block.
+Every result is checked before it is timed. Contenders take turns, and the best block of each counts.
 """
 
 import argparse
@@ -22,9 +21,8 @@ import pointwise as pw
 from pointwise.bench.epilogue import ACTIVATIONS
 from pointwise.bench.machine import copy_bandwidth, fma_peak
 from pointwise.bench.processes import Peaks
-from pointwise.bench.timing import Effort, time_in_turn
-from rich.console import Console
-from rich.table import Table
+from pointwise.bench.tables import Grid, print_tables
+from pointwise.bench.timing import Effort, time_block, time_in_turn
 
 EFFORT = Effort(seconds=12.0, block=0.01, rounds=60)
 LAYOUTS = ("NCHW", "NHWC")
@@ -33,20 +31,9 @@ LAYOUTS = ("NCHW", "NHWC")
 def timed(calls, beside=None):
     """Return the seconds per call of each contender, by name.
 
-    `beside` is None or a tuple: the name of a contender, and a `Peaks` object. The object samples the FMA peak after
-    each timing block of this contender.
+    `beside` is the name of a contender, and the peaks that are sampled after each of its blocks.
     """
-
-    def timer(call):
-        def seconds(repetitions):
-            start = time.perf_counter()
-            for _ in range(repetitions):
-                call()
-            return time.perf_counter() - start
-
-        return seconds
-
-    timers = {name: timer(call) for name, call in calls.items()}
+    timers = {name: functools.partial(time_block, call) for name, call in calls.items()}
     if beside is not None:
         name, peaks = beside
         timers[name] = peaks.beside(timers[name])
@@ -62,17 +49,14 @@ def shaped(layout, n, c, h, w):
 
 
 def show(title, columns, rows):
-    console, table = Console(width=150), Table()
-    console.print(title)  # a title of the table would wrap at the table's width
-    for column in columns:
-        table.add_column(column, justify="left" if column == columns[0] else "right")
+    grid = Grid(title, columns[:1], columns[1:])
     for row in rows:
-        table.add_row(*row)
-    console.print(table)
+        grid.add_row(*row)
+    print_tables([grid])
 
 
 def activations(args):
-    """Compare the time with each activation to the time without activation, for 256 -> 128 channels at 28x28."""
+    """Compare the time with each activation to the time without one, for 256 -> 128 channels at 28x28."""
     dtype = np.dtype(args.dtype)
     weight, bias = normal(128, 256, dtype=dtype) / 16, normal(128, dtype=dtype)
     kinds = [None, *(("clip", -1.0, 1.0) if name == "clip" else name for name in ACTIVATIONS)]
@@ -97,14 +81,14 @@ def activations(args):
     peak = fma_peak(1, blocks=100, dtype=dtype.name)
     of_peak = [flops / times[layout]["None"] / peak for layout in LAYOUTS]
     title = (
-        f"Extra time in percent of the time without activation (256 -> 128 channels at 28x28, {dtype}, one thread, "
-        f"{pw.isa()}). Speed without activation: {of_peak[0]:.0%} of the FMA peak in NCHW, {of_peak[1]:.0%} in NHWC"
+        f"Time over no activation, 256 -> 128 channels at 28x28, {dtype}, one thread, {pw.isa()}; "
+        f"without one {of_peak[0]:.0%} and {of_peak[1]:.0%} of the FMA peak"
     )
     show(title, ["activation", *LAYOUTS], rows)
 
 
 def concatenation(args):
-    """Compare a slice of 256 channels as `out` with a contiguous `out`, for 1x1 layers of GoogLeNet's inception 3a."""
+    """Compare `out` as a slice of 256 channels with a contiguous `out`: the 1x1 layers of GoogLeNet's inception 3a."""
     rows = []
     for layout in LAYOUTS:
         x = normal(*shaped(layout, 8, 192, 28, 28))
@@ -121,8 +105,7 @@ def concatenation(args):
                 }
             )
             rows.append([f"{layout} 192 -> {channels}", f"{times['place'] / times['apart']:.3f}"])
-    title = "Time with a slice of a 256-channel array as `out`, divided by the time with a contiguous `out`"
-    show(f"{title} (8 images of 28x28)", ["layer", "ratio"], rows)
+    show("A slice of a 256-channel buffer over a contiguous array, 8 images of 28x28", ["layer", "time"], rows)
 
 
 CHAINS = {
@@ -137,7 +120,7 @@ CHAINS = {
 
 
 def chain(args):
-    """Compare chains with their layers one by one, and with the time that FMA peak and copy bandwidth allow."""
+    """Compare chains with their layers one by one, and with the limits that peak and bandwidth set."""
     rows = []
     bandwidth = copy_bandwidth(args.threads)
     for name, (shape, channels) in CHAINS.items():
@@ -173,8 +156,8 @@ def chain(args):
                     f"{4e-6 * pixels * max(channels[:-1]):.1f}",
                 ]
             )
-    columns = ["layers", "one by one, ms", "chain, ms", "least possible, ms", "speedup", "share of possible gain",
-               "of peak", "largest array between layers, MB"]  # fmt: skip
+    columns = ["layers", "one by\none, ms", "chain,\nms", "at the\nlimit, ms", "\ngain", "of possible\ngain",
+               "of\npeak", "between,\nMB"]  # fmt: skip
     threads = f"{args.threads} thread{'s' if args.threads > 1 else ''}"
     show(f"Chains, float32, {threads}, {pw.isa()}; copy bandwidth {bandwidth / 1e9:.0f} GB/s", columns, rows)
 

@@ -1,14 +1,18 @@
-"""Compare small convolutions with NumPy, at sizes for which overhead and remainders take most of the time.
+"""Compare convolutions with NumPy over sizes, from one pixel and one channel to 512x512 pixels and 256 channels.
 
-    python bench/sweep.py [--random 1000] [--json sweep.json] [--plot sweep.png]
+    python bench/sweep.py [--quick] [--random 300] [--json sweep.json] [--plot sweep.png]
 
-The sizes form a cube: C_in from 1 to 65, C_out from 1 to 65 and 1 to 200 pixels. Each point of the cube is measured in
-both layouts, with and without bias and ReLU. By default a run measures a grid of points. With --full it measures every
-point (takes hours), with --random N random points.
+A point is C_in x C_out x pixels, in both layouts, with and without bias and ReLU. A run measures one of these sets:
 
-The ratio is the time of NumPy divided by the time of a `pw.Conv` that was created beforehand. Both return a new array
-and take turns in one process with one BLAS thread. The time of each is that of its fastest short block of calls. If the
-ratio of a point is below 1.05, the point is measured again in more blocks.
+- by default, a fine grid of small sizes, for which overhead and remainders take most of the time, and a coarse grid of
+  larger sizes (takes a quarter of an hour)
+- --quick: a coarse grid of all sizes (takes two or three minutes)
+- --random N: N random points, with a log-uniform distribution
+- --full: every point up to 65 channels and 200 pixels (takes hours)
+
+Points above 1.5 GFLOP, 300 MB or 34 MB of results are left out. The ratio is the time of NumPy in its fastest form
+divided by the time of a `pw.Conv` created beforehand. Both return a new array and take turns in one process with one
+BLAS thread. The best of several short blocks counts. A point with a ratio below 1.05 is measured again in more blocks.
 """
 
 import argparse
@@ -22,109 +26,100 @@ from functools import partial
 import numpy as np
 import pointwise as pw
 from pointwise.bench.command import blas_threads
+from pointwise.bench.contenders import CONTENDERS
+from pointwise.bench.epilogue import BIAS_RELU, NO_ACTIVATION, Epilogue
+from pointwise.bench.forms import fastest_form
 from pointwise.bench.layers import LAYOUTS, Case
-from pointwise.bench.numpy_baseline import numpy_baseline
-from pointwise.bench.operands import Operands
+from pointwise.bench.operands import operands
 from pointwise.bench.timing import Effort, time_block, time_in_turn
+from pointwise.bench.verify import WrongResult, check, named_forms
 from pointwise.cli.files import check_writable, replacing
 from pointwise.cli.parser import CommandError, positive, require
 
-MOST_CHANNELS, MOST_PIXELS = 65, 200
 # Sizes around powers of two, and around the vectors and tiles of every kernel.
 CHANNELS = (1, 2, 3, 4, 5, 7, 8, 9, 12, 15, 16, 17, 23, 24, 25, 31, 32, 33, 40, 47, 48, 49, 57, 63, 64, 65)
 PIXELS = (1, 2, 3, 4, 5, 7, 8, 9, 13, 16, 17, 25, 31, 32, 33, 49, 64, 65, 100, 128, 169, 196, 200)
-EPILOGUES = ("plain", "bias and ReLU")
-SLOWER = 1.05  # points with a ratio below this are measured again
+LARGER_CHANNELS = (1, 3, 8, 16, 64, 128, 256)
+LARGER_PIXELS = tuple(side * side for side in (16, 32, 64, 128, 256, 512))
+QUICK_CHANNELS, QUICK_PIXELS = (1, 3, 16, 64, 256), (1, 7, 49, 196, 64 * 64, 512 * 512)
+MOST_CHANNELS, MOST_PIXELS = 256, 512 * 512
+MOST_FLOPS, MOST_BYTES, MOST_RESULT_BYTES = 1_500_000_000, 300_000_000, 34_000_000
+EPILOGUES = {"plain": Epilogue(NO_ACTIVATION, bias=False), "bias and ReLU": BIAS_RELU}
+CONTENDER_NAMES = ("numpy", "pointwise")
+SLOWER = 1.05  # ratios below this are measured again
 SHORT = Effort(seconds=0.0, block=150e-6, rounds=4)
 CAREFUL = Effort(seconds=0.0, block=200e-6, rounds=25)
 
 
+def is_measured(point):
+    """Return True if a point is not too large."""
+    c_in, c_out, pixels = point
+    x_bytes, result_bytes, flops = 4 * c_in * pixels, 4 * c_out * pixels, 2 * c_in * c_out * pixels
+    return flops <= MOST_FLOPS and result_bytes <= MOST_RESULT_BYTES and x_bytes + result_bytes <= MOST_BYTES
+
+
+def random_points(count, seed):
+    """Yield random points that are not too large."""
+    rng = random.Random(seed)
+    most = (MOST_CHANNELS, MOST_CHANNELS, MOST_PIXELS)
+    while count > 0:
+        point = tuple(math.floor(math.exp(rng.uniform(0, math.log(size + 1)))) for size in most)
+        if is_measured(point):
+            count -= 1
+            yield point
+
+
 def points(args):
-    """Return the points to measure, as (C_in, C_out, pixels)."""
+    """Return the (C_in, C_out, pixels) to measure."""
     if args.random is not None:
-        rng = random.Random(args.seed)
-        most = (MOST_CHANNELS, MOST_CHANNELS, MOST_PIXELS)
-        return [tuple(rng.randint(1, size) for size in most) for _ in range(args.random)]
+        return list(random_points(args.random, args.seed))
     if args.full:
-        channels = range(1, MOST_CHANNELS + 1)
-        return list(itertools.product(channels, channels, range(1, MOST_PIXELS + 1)))
-    return list(itertools.product(CHANNELS, CHANNELS, PIXELS))
-
-
-def plain_numpy(case, layout, arrays):
-    """Return a NumPy implementation without bias and activation, as a user would write it."""
-    x, weight = arrays.x, arrays.weight
-    if layout == "NCHW":
-        return lambda: np.matmul(weight, x.reshape(1, case.cin, -1)).reshape(1, case.cout, *x.shape[2:])
-    matrix = np.ascontiguousarray(weight.T)
-    return lambda: np.matmul(x.reshape(-1, case.cin), matrix).reshape(*x.shape[:3], case.cout)
-
-
-def calls_of(case, layout, epilogue, arrays):
-    """Return the calls of both contenders, by name."""
-    if epilogue == "plain":
-        layer = pw.Conv(arrays.weight, layout=layout)
-        baseline = plain_numpy(case, layout, arrays)
+        channels = range(1, max(CHANNELS) + 1)
+        return list(itertools.product(channels, channels, range(1, max(PIXELS) + 1)))
+    if args.quick:
+        grids = [(QUICK_CHANNELS, QUICK_CHANNELS, QUICK_PIXELS)]
     else:
-        layer = pw.Conv(arrays.weight, arrays.bias, layout=layout, activation="relu")
-        baseline = numpy_baseline(case, layout, arrays, 1)
-    return {"numpy": baseline, "pointwise": partial(layer, arrays.x)}
+        grids = [(CHANNELS, CHANNELS, PIXELS), (LARGER_CHANNELS, LARGER_CHANNELS, LARGER_PIXELS)]
+    return [point for grid in grids for point in itertools.product(*grid) if is_measured(point)]
 
 
-def check(case, layout, epilogue, arrays, calls):
-    """End the run if the error of a result exceeds the rounding bound.
-
-    The docstring of `pointwise.bench.verify.check` derives this bound.
-    """
-    x, weight, bias = (array.astype(np.float64) for array in arrays[:3])
-    axes = "oi,nihw->nohw" if layout == "NCHW" else "oi,nhwi->nhwo"
-    bias = bias[:, None, None] if layout == "NCHW" else bias
-    expected, magnitude = np.einsum(axes, weight, x), np.einsum(axes, np.abs(weight), np.abs(x))
-    if epilogue != "plain":
-        expected, magnitude = np.maximum(expected + bias, 0), magnitude + np.abs(bias)
-    rounding = (case.cin + 2) * 2.0**-24
-    bound = rounding / (1 - rounding) * magnitude
-    for name, call in calls.items():
-        result = call()
-        same_kind = (result.shape, result.dtype) == (expected.shape, np.float32)
-        if not same_kind or not (np.abs(result - expected) <= bound).all():
-            sys.exit(f"sweep.py: wrong result of {name}: {case.cin} -> {case.cout}, {case.w} pixels, {layout}")
+def forms_of(case, layout, arrays):
+    """Return the forms of both contenders, by name."""
+    return {name: CONTENDERS[name](case, layout, arrays, 1) for name in CONTENDER_NAMES}
 
 
-def measure(point, layout, epilogue, numbers):
-    """Return the seconds per call of both contenders."""
-    cin, cout, pixels = point
-    case = Case("sweep", "", 1, cin, cout, 1, pixels, 1, 1)
-    arrays = Operands(
-        numbers[0, : cin * pixels].reshape(case.shape(layout)).copy(),
-        numbers[1, : cin * cout].reshape(cout, cin).copy(),
-        numbers[2, :cout].copy(),
-    )
-    calls = calls_of(case, layout, epilogue, arrays)
-    check(case, layout, epilogue, arrays, calls)
-    timers = {name: partial(time_block, call) for name, call in calls.items()}
+def measure(point, layout, epilogue):
+    """Return the seconds per call of both contenders, and the fastest form of NumPy. Check all forms first."""
+    c_in, c_out, pixels = point
+    words = f"{c_in} -> {c_out}, {pixels} pixels, {epilogue}"
+    case = Case("sweep", words, 1, c_in, c_out, 1, pixels, 1, 1, epilogue=EPILOGUES[epilogue])
+    arrays = operands(case, layout)
+    forms = forms_of(case, layout, arrays)
+    check(case, layout, arrays, dict(pair for name in forms for pair in named_forms(name, forms[name])))
+    fastest = {name: fastest_form(forms[name], SHORT.block, rounds=2) for name in forms}
+    timers = {name: partial(time_block, forms[name][form]) for name, form in fastest.items()}
     seconds = time_in_turn(timers, 0.0, SHORT)
     if seconds["numpy"] < SLOWER * seconds["pointwise"]:
         seconds = time_in_turn(timers, 0.0, CAREFUL)
-    return seconds
+    return seconds, fastest["numpy"]
 
 
 def sweep(args):
     """Measure all points, and yield the result of each."""
-    numbers = np.random.default_rng(args.seed).standard_normal((3, MOST_CHANNELS * MOST_PIXELS), np.float32)
     layouts = LAYOUTS if args.layout == "both" else (args.layout,)
-    epilogues = EPILOGUES if args.epilogue == "both" else (EPILOGUES[args.epilogue == "bias-relu"],)
+    epilogues = tuple(EPILOGUES) if args.epilogue == "both" else (tuple(EPILOGUES)[args.epilogue == "bias-relu"],)
     chosen = points(args)
     for layout, epilogue in itertools.product(layouts, epilogues):
         for i, point in enumerate(chosen):
-            if i % 500 == 0 and sys.stderr.isatty():
+            if i % 100 == 0 and sys.stderr.isatty():
                 print(f"\r{layout}, {epilogue}: {i} of {len(chosen)} ", end="", file=sys.stderr, flush=True)
-            seconds = measure(point, layout, epilogue, numbers)
+            seconds, form = measure(point, layout, epilogue)
             yield {
                 "layout": layout,
                 "epilogue": epilogue,
                 **dict(zip(("c_in", "c_out", "pixels"), point, strict=True)),
                 "seconds": seconds,
+                "form": form,
                 "ratio": seconds["numpy"] / seconds["pointwise"],
             }
 
@@ -155,22 +150,19 @@ def report(found, summary):
     for part, s in summary.items():
         print(
             f"{part}: {s['geometric_mean_ratio']:.2f} times as fast as NumPy (geometric mean of {s['points']} points), "
-            f"least ratio {s['minimum_ratio']:.2f}, points with a ratio below 1: {s['below_1']}"
+            f"at least {s['minimum_ratio']:.2f}, below 1: {s['below_1']}"
         )
     print("the worst:")
     for row in sorted(found, key=lambda row: row["ratio"])[:10]:
         ours, theirs = (1e6 * row["seconds"][name] for name in ("pointwise", "numpy"))
         print(
             f"  {row['ratio']:.2f}  {row['c_in']} -> {row['c_out']} channels, {row['pixels']} pixels, {row['layout']}, "
-            f"{row['epilogue']}: {ours:.2f} us, NumPy {theirs:.2f} us"
+            f"{row['epilogue']}: {ours:.2f} us, NumPy {theirs:.2f} us ({row['form']})"
         )
 
 
 def save_plot(file, found):
-    """Draw two heat maps of least ratios for each layout.
-
-    One map has a least ratio for each C_in and C_out, the other for each C_out and number of pixels.
-    """
+    """Draw, for each layout, the least ratio over all pixels and the least ratio over all C_in."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.colors import TwoSlopeNorm
     from matplotlib.figure import Figure
@@ -204,12 +196,13 @@ def save_plot(file, found):
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     which = parser.add_mutually_exclusive_group()
-    which.add_argument("--full", action="store_true", help="measure every point of the cube")
-    which.add_argument("--random", type=positive, metavar="N", help="measure N random points of the cube")
-    parser.add_argument("--seed", type=positive, default=1, help="seed of random points and numbers (default: 1)")
+    which.add_argument("--quick", action="store_true", help="measure fewer points, over the same range of sizes")
+    which.add_argument("--full", action="store_true", help="measure every point up to 65 channels and 200 pixels")
+    which.add_argument("--random", type=positive, metavar="N", help="measure N random points")
+    parser.add_argument("--seed", type=positive, default=1, help="of random points (default: 1)")
     parser.add_argument("--layout", choices=(*LAYOUTS, "both"), default="both")
     parser.add_argument("--epilogue", choices=("plain", "bias-relu", "both"), default="both")
-    parser.add_argument("--json", metavar="FILE", help="write all measured figures as JSON")
+    parser.add_argument("--json", metavar="FILE", help="write every figure as JSON")
     parser.add_argument("--plot", metavar="FILE.png", help="draw heat maps of the least ratios")
     args = parser.parse_args()
     try:
@@ -219,7 +212,7 @@ def main():
             require("matplotlib", "--plot")
         with blas_threads(1, owns_process=True), pw.num_threads(1):
             found = list(sweep(args))
-    except CommandError as error:
+    except (CommandError, WrongResult) as error:
         sys.exit(f"sweep.py: {error}")
     summary = summarize(found)
     if args.json:

@@ -1,10 +1,9 @@
-"""Compare the speed of several threads with the speed of one thread, layer by layer, in one process.
+"""Measure how much faster several threads are than one, layer by layer, in one process and in turn.
 
     python bench/threads.py [--threads 2] [--above 20]
 
-Layers have bias and ReLU, and each call returns a new array. One thread and several threads take turns. The time of
-each is that of its fastest block of calls. The run measures the layers of all installed tables that have more than
---above MFLOP, in both layouts.
+Layers have bias and ReLU, each call returns a new array, and the best of several blocks counts. The run measures the
+layers above --above MFLOP of the tables that `pointwise bench` measures by default, in both layouts.
 """
 
 import argparse
@@ -16,7 +15,7 @@ import time
 os.environ.update(OPENBLAS_NUM_THREADS="1", MKL_NUM_THREADS="1")
 
 import pointwise as pw
-from pointwise.bench.layers import LAYOUTS, networks, read_network
+from pointwise.bench.layers import LAYOUTS, default_networks, read_network
 from pointwise.bench.operands import operands
 from pointwise.bench.verify import check
 
@@ -38,7 +37,7 @@ def main():
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--above", type=float, default=20, help="MFLOP")
     args = parser.parse_args()
-    cases = [case for name in networks() for case in read_network(name) if case.cost().flops > args.above * 1e6]
+    cases = [case for name in default_networks() for case in read_network(name) if case.cost().flops > args.above * 1e6]
     for layout in LAYOUTS:
         speedups = []
         for case in cases:

@@ -1,6 +1,6 @@
 """Print the error of the cost model on this machine, and fit its constants (see cpp/src/machine/machine.h).
 
-    pointwise bench --explain --network all --json times.json         # measures: nothing else may run
+    pointwise bench --explain --json times.json                       # measures: nothing else may run
     python cpp/tools/fit_cycle_model.py times.json                    # prints the error
     python cpp/tools/fit_cycle_model.py times.json --fit my_machine   # also fits: writes cpp/src/machine/my_machine.cpp
 

@@ -30,9 +30,19 @@ CASES = [
     bench.layers.Case("t", "strided", 2, 8, 4, 7, 6, 3, 1),
     bench.layers.Case("t", "grouped", 3, 12, 8, 5, 4, 1, 4),
     bench.layers.Case("t", "grouped and strided", 2, 12, 8, 5, 5, 2, 2),
+    bench.layers.Case("t", "one output", 1, 6, 1, 5, 7, 2, 1),
+    bench.layers.Case("t", "depthwise", 2, 6, 6, 5, 7, 2, 6),
 ]
 ROOT = pathlib.Path(__file__).parents[2]
 FLEETING = bench.timing.Effort(seconds=0.0, block=1e-4, rounds=1)
+Block = bench.timing.Block
+
+
+def numpy_forms(row):
+    """Return the forms of NumPy for a row of a JSON document."""
+    case = bench.layers.Case(*(row[column] for column in bench.layers.HEADER))
+    arrays = bench.operands.operands(case, row["layout"])
+    return bench.numpy_baseline.numpy_baseline(case, row["layout"], arrays, 1)
 
 
 def command(line):
@@ -106,6 +116,12 @@ def test_everything_is_written(tiny, capsys):
         assert row["n"] == 3
         assert set(row["seconds"]) == {"pointwise", "numpy"}
         assert all(0 < seconds < math.inf for seconds in row["seconds"].values())
+        for name, seconds in row["seconds"].items():
+            assert seconds <= row["median_seconds"][name] <= row["p95_seconds"][name]
+        assert row["rounds"] >= row["measurements"] >= 1
+        assert row["disturbance"] is None or row["measurements"] == bench.measure.MOST_MEASUREMENTS
+        assert row["forms"]["numpy"] in numpy_forms(row)
+        assert set(row["forms"]) == {"numpy"}
         assert row["ratio"] == {"numpy": row["seconds"]["numpy"] / row["seconds"]["pointwise"]}
         cost, peak = row["cost"], row["peak"]
         assert cost["flops"] == 2 * cost["macs"]
@@ -134,7 +150,7 @@ def test_everything_is_written(tiny, capsys):
         assert summary["other_above_1_mflop"]["layers"] == 0
         assert "best_peer" not in summary, "there is but one"
 
-    for words in ("[red]large", "3x16x16x64 -> 64", "stride 2, groups 4", "FMA peak 100.0 GFLOP/s", "2 threads"):
+    for words in ("[red]large", "3x16x16x64 -> 64", "3x12x5x5 -> 8 /2 g4", "FMA peak 100.0 GFLOP/s", "2 threads"):
         assert words in out
     assert out.count("NCHW: ") == out.count("NHWC: ") == 3
     assert "at least as fast on" in out
@@ -169,6 +185,39 @@ def test_one_layout_of_an_installed_network(tiny, capsys):
     assert "NCHW" not in capsys.readouterr().out
 
 
+@pytest.mark.parametrize(
+    ("text", "sizes"),
+    [
+        ("1x64x56x56:128", (1, 64, 128, 56, 56, 1, 1)),
+        ("8x64x56x28:128/2", (8, 64, 128, 56, 28, 2, 1)),
+        ("1x64x56x56:128g4", (1, 64, 128, 56, 56, 1, 4)),
+        ("1x64x56x56:128/3g64", (1, 64, 128, 56, 56, 3, 64)),
+    ],
+)
+def test_a_layer_is_parsed(text, sizes):
+    assert bench.layers.parse_layer(text) == bench.layers.Case("given", text, *sizes)
+
+
+def test_layers_of_the_command_line(tiny, capsys):
+    argv = "bench --layer 2x12x5x5:8/2g4 --layer 1x3x4x6:1 --no-bias --quick --json out.json"
+    assert command(argv) == 0
+    found = json.loads((tiny / "out.json").read_text())
+    rows = [(row["layout"], row["layer"], row["n"], row["stride"], row["groups"]) for row in found["results"]]
+    both = [("2x12x5x5:8/2g4", 2, 2, 4), ("1x3x4x6:1", 1, 1, 1)]
+    assert rows == [(layout, *row) for layout in ("NCHW", "NHWC") for row in both]
+    assert found["settings"]["bias"] is False
+    assert found["results"][0]["cost"]["params"] == 8 * 12 // 4, "no bias"
+    out = capsys.readouterr().out
+    assert "NHWC, float32, no bias, ReLU" in out
+    assert "2x5x5x12 -> 8 /2 g4" in out
+
+
+def test_the_batch_of_a_layer_of_the_command_line(tiny):
+    assert command("bench --layer 1x3x4x6:1 --batch 5 --layout NCHW --quick --json out.json") == 0
+    (row,) = json.loads((tiny / "out.json").read_text())["results"]
+    assert row["n"] == 5
+
+
 def test_all_networks_are_the_default(tiny, monkeypatch):
     seen = []
 
@@ -179,7 +228,7 @@ def test_all_networks_are_the_default(tiny, monkeypatch):
     monkeypatch.setattr(bench.command, "measure", measure)
     assert main(["bench"]) == 130
     (cases, layouts, contenders, threads, effort) = seen[0]
-    assert {case.network for case in cases} == set(bench.layers.networks())
+    assert {case.network for case in cases} == set(bench.layers.default_networks())
     assert (layouts, contenders, threads, effort) == (("NCHW", "NHWC"), ["numpy"], 1, bench.measure.FULL)
 
 
@@ -275,14 +324,15 @@ def test_a_wrong_result_is_an_error_and_no_figure(tiny, monkeypatch, capsys, nam
     right = bench.contenders.CONTENDERS[name]
 
     def wrong(case, layout, arrays, threads):
-        call = right(case, layout, arrays, threads)
-        return lambda: WRONG[mistake](call())
+        *others, (form, call) = right(case, layout, arrays, threads).items()
+        return dict(others) | {form: lambda: WRONG[mistake](call())}
 
     monkeypatch.setitem(bench.contenders.CONTENDERS, name, wrong)
     assert command("bench --layers tiny.csv --quick --json out.json --plot out.png") == 1
     out, err = capsys.readouterr()
     assert out == ""
-    assert err.startswith(f"pointwise bench: wrong result of {name} on tiny plain in NCHW: ")
+    form = " (tensordot)" if name == "numpy" else ""  # every form is checked, also the last one
+    assert err.startswith(f"pointwise bench: wrong result of {name}{form} on tiny plain in NCHW: ")
     assert err.count("\n") == 1
     assert os.listdir() == ["tiny.csv"]
 
@@ -332,13 +382,16 @@ def test_contenders_compute_the_layer(case, layout, name):
     expected = np.maximum(np.einsum("oi,nihw->nohw", dense, x) + arrays.bias[:, None, None], 0)
     expected = expected if layout == "NCHW" else expected.transpose(0, 2, 3, 1)
 
-    call = bench.contenders.CONTENDERS[name](case, layout, arrays, 1)
-    first, second = call(), call()
-    assert first.dtype == np.float32
-    assert first.shape == expected.shape
-    np.testing.assert_allclose(first, expected, rtol=1e-5, atol=1e-5)
-    if name != "openvino":  # reuses its result array, which is an advantage
-        assert not np.shares_memory(first, second), "the result must be a new array"
+    forms = bench.contenders.CONTENDERS[name](case, layout, arrays, 1)
+    assert forms
+    for call in forms.values():
+        first, second = call(), call()
+        assert first.dtype == np.float32
+        assert first.shape == expected.shape
+        assert first.flags.c_contiguous or name == "torch"
+        np.testing.assert_allclose(first, expected, rtol=1e-5, atol=1e-5)
+        if name != "openvino":  # reuses its result array, which is an advantage
+            assert not np.shares_memory(first, second), "the result must be a new array"
     assert (expected == 0).any()
 
 
@@ -346,19 +399,29 @@ def test_contenders_take_turns():
     order = []
 
     def timer(name, repetitions):
-        order.append(name)
-        return 1e-3 * repetitions
+        order.append((name, repetitions))
+        return Block(1e-3 * len(order))
 
     timers = {name: functools.partial(timer, name) for name in "abc"}
-    best = bench.timing.time_in_turn(timers, 0.0, bench.timing.Effort(seconds=0, block=0.01, rounds=3))
-    assert "".join(order) == "aabbcc" + "abc" * 3  # two calibrations of each, then three rounds
-    assert best == dict.fromkeys("abc", pytest.approx(1e-3))
+    effort = bench.timing.Effort(seconds=0, block=0.0101, rounds=3)
+    blocks = bench.timing.blocks_in_turn(timers, 0.0, effort)
+    assert "".join(name for name, _ in order) == "aabbcc" + "abc" * 3  # two calibrations of each, then three rounds
+    assert order[6:9] == [("a", 10), ("b", 3), ("c", 2)], "a block lasts as long as is wanted"
+    assert [block.seconds for block in blocks["b"]] == pytest.approx([8e-3, 11e-3, 14e-3])
+    order.clear()
+    assert bench.timing.time_in_turn(timers, 0.0, effort)["b"] == pytest.approx(8e-3)
 
 
 def test_a_block_is_warmed_up():
     calls = []
-    assert bench.timing.time_block(lambda: calls.append(1), 8) > 0
+    assert bench.timing.time_block(lambda: calls.append(1), 8).seconds > 0
     assert len(calls) == 3 + 8
+
+
+def test_a_block_has_the_mean_time_of_a_call(monkeypatch):
+    clock = itertools.count(step=16.0)
+    monkeypatch.setattr(bench.timing.time, "perf_counter", lambda: next(clock))
+    assert bench.timing.time_block(lambda: None, 8).seconds == 2.0
 
 
 def test_with_threads_contenders_have_processes_of_their_own(tiny, capsys):
@@ -371,10 +434,12 @@ def test_with_threads_contenders_have_processes_of_their_own(tiny, capsys):
 
 def test_a_process_runs_only_in_its_turn():
     with bench.processes.turns(["pointwise", "numpy"], 2) as (prepare, peak):
-        timers = prepare(CASES[0], "NCHW")
-        assert set(timers) == {"pointwise", "numpy"}
+        timers, forms = prepare(CASES[0], "NCHW")
+        assert set(timers) == set(forms) == {"pointwise", "numpy"}
+        assert forms["pointwise"] == ""
+        assert forms["numpy"] in ("m @ x", "per-image matmul", "tensordot")
         for timer in timers.values():
-            assert timer(3) > 0
+            assert timer(3).seconds > 0
         assert 1e8 < peak() < math.inf
         children = multiprocessing.active_children()
         assert len(children) == 2
@@ -390,7 +455,7 @@ def test_a_process_runs_only_in_its_turn():
 
 def test_a_process_that_dies_is_named(monkeypatch):
     with bench.processes.turns(["pointwise", "numpy"], 2) as (prepare, _):
-        timers = prepare(CASES[0], "NCHW")
+        timers, _ = prepare(CASES[0], "NCHW")
         for child in multiprocessing.active_children():
             child.kill()
         with pytest.raises(cli.parser.CommandError, match="the process of numpy has ended"):
@@ -408,15 +473,17 @@ def test_the_whole_stays_in_time(monkeypatch):
     clock = [0.0]
     deadlines = []
 
-    def time_in_turn(timers, deadline, effort):
+    def blocks_in_turn(timers, deadline, effort):
         deadlines.append(deadline - clock[0])
         clock[0] += 25.0 if len(deadlines) == 2 else 10.0
-        return dict.fromkeys(timers, 1.0)
+        return {name: [Block(1.0)] for name in timers}
 
     monkeypatch.setattr(bench.measure.time, "perf_counter", lambda: clock[0])
-    monkeypatch.setattr(bench.measure, "time_in_turn", time_in_turn)
+    monkeypatch.setattr(bench.measure, "blocks_in_turn", blocks_in_turn)
+    monkeypatch.setattr(bench.measure, "disturbance", lambda *_: None)
+    monkeypatch.setattr(bench.processes, "fastest_form", lambda forms: next(iter(forms)))
     effort = bench.timing.Effort(seconds=10, block=0, rounds=1)
-    assert len(list(bench.measure.measure(CASES, ["NCHW"], ["numpy"], 1, effort))) == 4
+    assert len(list(bench.measure.measure(CASES[:4], ["NCHW"], ["numpy"], 1, effort))) == 4
     assert deadlines == [10, 10, 2.5, 0]
 
 
@@ -424,10 +491,31 @@ def test_the_whole_stays_in_time(monkeypatch):
 
 
 def test_installed_tables():
-    assert bench.layers.networks() == ["googlenet", "mobilenet_v1", "mobilenet_v2", "resnet50", "seed", "squeezenet"]
-    cases = [case for name in bench.layers.networks() for case in bench.layers.read_network(name)]
+    default = ["googlenet", "mobilenet_v1", "mobilenet_v2", "resnet50", "seed", "squeezenet"]
+    assert bench.layers.default_networks() == default
+    assert bench.layers.networks() == sorted([*default, "images", "large"])
+    cases = [case for name in default for case in bench.layers.read_network(name)]
     assert len(cases) == 92
     assert cases[0] == bench.layers.Case("googlenet", "conv2/3x3_reduce", 1, 64, 64, 56, 56, 1, 1)
+
+
+def test_tables_that_run_on_request():
+    """`images` covers few channels from a thumbnail to a frame of video; `large` has arrays beyond an L2 cache."""
+    images = bench.layers.read_network("images")
+    pairs = {(3, 3), (3, 1), (4, 3), (8, 8), (12, 3), (64, 1), (64, 2), (200, 1), (31, 1), (200, 10)}
+    assert {(case.cin, case.cout) for case in images} == pairs
+    assert min(case.h * case.w for case in images) == 64 * 64
+    assert max(case.h * case.w for case in images) == 1920 * 1080
+    for case in bench.layers.read_network("large"):
+        assert case.cost().bytes > 1 << 20
+
+
+def test_every_table_has_its_source():
+    text = (ROOT / "bench" / "layers" / "README.md").read_text()
+    for name in bench.layers.networks():
+        assert f"| `{name}` |" in text
+    for case in bench.layers.read_network("images"):
+        assert f"`{case.layer}`" in text
 
 
 @pytest.mark.parametrize(
@@ -464,6 +552,18 @@ def test_malformed_tables_are_refused(refused, tmp_path, text, words):
         ("--layers missing.csv", "missing.csv: cannot be read: No such file"),
         ("--layers .", ".: cannot be read"),
         ("--network seed --layers tiny.csv", "not allowed with"),
+        ("--layer 1x64x56x56:128 --network seed", "not allowed with"),
+        (
+            "--layer 1x64x56x56",
+            "--layer: expected images x channels x height x width : outputs, as in 1x64x56x56:128/2g4",
+        ),
+        ("--layer 64x56x56:128", "got '64x56x56:128'"),
+        ("--layer 1x64x56x56:128g2/2", "got '1x64x56x56:128g2/2'"),
+        ("--layer 1x64x56x56:128/-2", "got '1x64x56x56:128/-2'"),
+        ("--layer 1x64x56x56:128/0", "--layer: stride must be a whole number of at least 1, got '0'"),
+        ("--layer 1x64x56x56:0", "--layer: cout must be a whole number of at least 1, got '0'"),
+        ("--layer 1x64x56x56:128g3", "--layer: groups must divide cin and cout, got 3 for 64 and 128"),
+        ("--layer 1x99999999999999999999x5x5:1", "int64"),
         ("--layout NCW", "--layout"),
         ("--threads 0", "--threads: must be at least 1, got 0"),
         ("--threads -2", "--threads"),
@@ -515,7 +615,8 @@ def test_the_lower_bound_is_the_one_that_is_shown():
     for case, bound in ((wide, "peak"), (thin, "bandwidth")):
         cost = case.cost()
         least = cost.flops / 100e9 if bound == "peak" else cost.bytes / 10e9
-        result = bench.measure.Result(case, "NCHW", cost, {"pointwise": 2 * least, "numpy": 6 * least}, peak=100e9)
+        blocks = {"pointwise": [Block(9 * least), Block(2 * least)], "numpy": [Block(6 * least)]}
+        result = bench.measure.Result(case, "NCHW", cost, blocks, peak=100e9)
         name, fraction = bench.report.bound_of(result, machine)
         assert name == bound
         assert fraction == pytest.approx(0.5)

@@ -68,8 +68,8 @@ DEFINITIONS = {
 }
 
 
-def epilogue(text="relu", residual=False):
-    return bench.epilogue.Epilogue(bench.epilogue.parse_activation(text), residual)
+def epilogue(text="relu", residual=False, bias=True):
+    return bench.epilogue.Epilogue(bench.epilogue.parse_activation(text), residual, bias)
 
 
 def expected_of(case, layout, arrays, text):
@@ -78,7 +78,7 @@ def expected_of(case, layout, arrays, text):
     x = x[:, :, :: case.stride, :: case.stride].astype(np.float64)
     groups = zip(np.split(arrays.weight, case.groups), np.split(x, case.groups, axis=1), strict=True)
     total = np.concatenate([np.einsum("oi,nihw->nohw", *group) for group in groups], axis=1)
-    total += arrays.bias[:, None, None]
+    total += 0 if arrays.bias is None else arrays.bias[:, None, None]
     total = total if layout == "NCHW" else total.transpose(0, 2, 3, 1)
     if arrays.residual is not None:
         total = total + arrays.residual
@@ -189,17 +189,20 @@ def test_what_our_own_layers_lack_is_refused_before_the_run(tiny, monkeypatch, c
 
 
 @pytest.mark.parametrize(
-    ("text", "residual", "words"),
+    ("text", "residual", "bias", "words"),
     [
-        ("none", False, "bias"),
-        ("none", True, "bias and residual"),
-        ("relu", False, "bias and ReLU"),
-        ("relu", True, "bias, residual and ReLU"),
-        ("clip,0,1", True, "bias, residual and clip,0,1"),
+        ("none", False, True, "bias"),
+        ("none", True, True, "bias and residual"),
+        ("relu", False, True, "bias and ReLU"),
+        ("relu", True, True, "bias, residual and ReLU"),
+        ("clip,0,1", True, True, "bias, residual and clip,0,1"),
+        ("none", False, False, "no bias"),
+        ("relu", False, False, "no bias, ReLU"),
+        ("clip,0,1", True, False, "no bias, residual, clip,0,1"),
     ],
 )
-def test_the_words_of_headlines(text, residual, words):
-    assert epilogue(text, residual).words() == words
+def test_the_words_of_headlines(text, residual, bias, words):
+    assert epilogue(text, residual, bias).words() == words
 
 
 # a whole run
@@ -213,7 +216,7 @@ def test_a_run(tiny, capsys, text, residual):
     activation = bench.epilogue.parse_activation(text)
     assert found["settings"]["activation"] == str(activation)
     assert found["settings"]["residual"] is residual
-    left_out = bench.numpy_baseline.lacking(activation) is not None
+    left_out = bench.numpy_activations.lacking(activation) is not None
     for row in found["results"]:
         assert row["seconds"]["pointwise"] > 0
         assert (row["seconds"]["numpy"] is None) == left_out
@@ -246,7 +249,8 @@ def test_the_plot_names_the_epilogue(tiny, monkeypatch):
 
 def test_numpy_without_erf_is_left_out_by_default(tiny, monkeypatch, capsys):
     reason = ": it lacks erf, which scipy has: pip install scipy"
-    monkeypatch.setattr(bench.numpy_baseline, "lacking", lambda activation: reason)
+    for module in (bench.numpy_activations, bench.numpy_baseline):
+        monkeypatch.setattr(module, "lacking", lambda activation: reason)
     found = run("--activation none --layout NCHW")
     assert all(row["seconds"]["numpy"] is None for row in found["results"])
     out = capsys.readouterr().out
@@ -259,10 +263,10 @@ def test_numpy_without_erf_is_left_out_by_default(tiny, monkeypatch, capsys):
 
 
 def test_without_scipy_numpy_lacks_gelu_alone(no_scipy):
-    lacked = [text for text in DEFINITIONS if bench.numpy_baseline.lacking(bench.epilogue.parse_activation(text))]
+    lacked = [text for text in DEFINITIONS if bench.numpy_activations.lacking(bench.epilogue.parse_activation(text))]
     assert lacked == ["gelu"]
     case = CASES[0].with_epilogue(epilogue("gelu"))
-    assert bench.numpy_baseline.numpy_baseline(case, "NCHW", bench.operands.operands(case, "NCHW"), 1) is None
+    assert bench.numpy_baseline.numpy_baseline(case, "NCHW", bench.operands.operands(case, "NCHW"), 1) == {}
 
 
 def test_what_xnnpack_lacks_is_refused(tiny, monkeypatch, capsys):
@@ -313,7 +317,9 @@ def test_the_check_tells_activations_apart(scipy, text):
     for other in DEFINITIONS:
         if other == text or text in ("none", "relu"):
             continue
-        with pytest.raises(bench.verify.WrongResult, match=r"wrong result of it on a layer of two channels in NCHW: "):
+        with pytest.raises(
+            bench.verify.WrongResult, match=r"wrong result of it \(m @ x\) on a layer of two channels in NCHW: "
+        ):
             bench.verify.check_few_channels("it", wrong_builder(other), "NCHW", epilogue(text), 1)
     bench.verify.check_few_channels("it", wrong_builder(text), "NCHW", epilogue(text), 1)
 
@@ -324,7 +330,7 @@ def test_every_contender_is_checked_on_few_channels(scipy, monkeypatch, text):
     case = bench.layers.Case("t", "many channels", 1, 1024, 4, 8, 8, 1, 1, epilogue=epilogue(text))
     arrays = bench.operands.operands(case, "NHWC")
     wrong = wrong_builder("gelu" if text == "gelu_tanh" else "gelu_tanh")
-    bench.verify.check(case, "NHWC", arrays, {"numpy": wrong(case, "NHWC", arrays, 1)})
+    bench.verify.check(case, "NHWC", arrays, wrong(case, "NHWC", arrays, 1))
     monkeypatch.setitem(bench.contenders.CONTENDERS, "numpy", wrong)
     seen = pytest.raises(bench.verify.WrongResult, match="two channels in NHWC")
     with bench.processes.turns(["numpy"], 1) as (prepare, _), seen:
@@ -335,9 +341,23 @@ def test_every_contender_is_checked_on_few_channels(scipy, monkeypatch, text):
 def test_the_check_misses_no_residual(scipy, text):
     case = CASES[0].with_epilogue(epilogue(text, residual=True))
     arrays = bench.operands.operands(case, "NHWC")
-    wrong = wrong_builder(text, residual=False)(case, "NHWC", arrays, 1)
-    with pytest.raises(bench.verify.WrongResult):
-        bench.verify.check(case, "NHWC", arrays, {"it": wrong})
+    for form, wrong in wrong_builder(text, residual=False)(case, "NHWC", arrays, 1).items():
+        with pytest.raises(bench.verify.WrongResult, match=f"wrong result of {form} on"):
+            bench.verify.check(case, "NHWC", arrays, {form: wrong})
+
+
+@pytest.mark.parametrize("text", ["none", "relu", "tanh"])
+@pytest.mark.parametrize("layout", bench.layers.LAYOUTS)
+def test_the_check_finds_a_bias_that_should_not_be_there(text, layout):
+    case = CASES[0].with_epilogue(epilogue(text, bias=False))
+    arrays = bench.operands.operands(case, layout)
+    assert arrays.bias is None
+    forms = bench.numpy_baseline.numpy_baseline(case, layout, arrays, 1)
+    bench.verify.check(case, layout, arrays, forms)
+    bias = bench.operands.operands(CASES[0], layout).bias
+    for form, wrong in bench.numpy_baseline.numpy_baseline(case, layout, arrays._replace(bias=bias), 1).items():
+        with pytest.raises(bench.verify.WrongResult):
+            bench.verify.check(case, layout, arrays, {form: wrong})
 
 
 # With C = 1 and ones, |w| |x| + |b| + |residual| = 3. 2 * gamma_4 * 3 is 24 u, or 6 steps of float32 at 3.
@@ -369,7 +389,7 @@ def test_the_operands_without_a_residual_are_those_with_it():
 # contenders
 
 
-@pytest.mark.parametrize("residual", [False, True])
+@pytest.mark.parametrize(("residual", "bias"), [(False, True), (True, True), (True, False)])
 @pytest.mark.parametrize("text", DEFINITIONS)
 @pytest.mark.parametrize(
     ("name", "layout"),
@@ -379,25 +399,27 @@ def test_the_operands_without_a_residual_are_those_with_it():
         if pair not in {("xnnpack", "NCHW"), ("pointwise", "NCHW"), ("pointwise", "NHWC")}
     ],
 )
-def test_contenders_compute_the_epilogue(scipy, name, layout, text, residual):
+def test_contenders_compute_the_epilogue(scipy, name, layout, text, residual, bias):
     for module in bench.contenders.MODULES.get(name, ()):
         pytest.importorskip(module)
     if bench.contenders.left_out(name, bench.epilogue.parse_activation(text)) is not None:
         assert name == "xnnpack"
         return  # a run refuses this contender
-    bench.verify.check_few_channels(name, bench.contenders.CONTENDERS[name], layout, epilogue(text, residual), 1)
+    how = epilogue(text, residual, bias)
+    bench.verify.check_few_channels(name, bench.contenders.CONTENDERS[name], layout, how, 1)
     for case in CASES:
-        case = case.with_epilogue(epilogue(text, residual))
+        case = case.with_epilogue(how)
         arrays = bench.operands.operands(case, layout)
         kept = [array.copy() for array in arrays if array is not None]
-        call = bench.contenders.CONTENDERS[name](case, layout, arrays, 1)
-        bench.verify.check(case, layout, arrays, {name: call})
-        first, second = call(), call()
-        assert first.dtype == np.float32
-        np.testing.assert_allclose(first, expected_of(case, layout, arrays, text), rtol=2e-5, atol=1e-5)
-        np.testing.assert_array_equal(first, second)
-        if name != "openvino":  # reuses its result array, which is an advantage
-            assert not np.shares_memory(first, second), "the result must be a new array"
+        forms = bench.contenders.CONTENDERS[name](case, layout, arrays, 1)
+        bench.verify.check(case, layout, arrays, forms)
+        for call in forms.values():
+            first, second = call(), call()
+            assert first.dtype == np.float32
+            np.testing.assert_allclose(first, expected_of(case, layout, arrays, text), rtol=2e-5, atol=1e-5)
+            np.testing.assert_array_equal(first, second)
+            if name != "openvino":  # reuses its result array, which is an advantage
+                assert not np.shares_memory(first, second), "the result must be a new array"
         for before, after in zip(kept, [array for array in arrays if array is not None], strict=True):
             assert np.array_equal(before, after), "operands are left as they are"
 

@@ -10,6 +10,7 @@ from pointwise import _core, bench
 from pointwise.__main__ import main
 
 MACHINE = bench.report.Machine("cpu", {}, "isa", 1, fma_peak=400e9, bandwidth=10e9, versions={})
+Block = bench.timing.Block
 CASE = bench.layers.Case("t", "plain", 2, 8, 16, 6, 5, 1, 1)
 
 
@@ -18,8 +19,8 @@ def result(layer, sizes, of_peak, others, layout="NHWC"):
     case = bench.layers.Case("t", layer, *sizes, 1, 1)
     cost = case.cost(layout)
     ours = cost.flops / (of_peak * 100e9)
-    seconds = {name: ratio * ours for name, ratio in others.items()}
-    return bench.measure.Result(case, layout, cost, {"pointwise": ours, **seconds}, peak=100e9)
+    blocks = {name: [Block(ratio * ours)] for name, ratio in others.items()}
+    return bench.measure.Result(case, layout, cost, {"pointwise": [Block(ours)], **blocks}, peak=100e9)
 
 
 # the peak beside a layer
@@ -31,8 +32,8 @@ def test_each_of_our_blocks_is_followed_by_a_sample_of_the_peak(monkeypatch):
         bench.processes, "fma_peak", lambda threads, blocks, block: order.append((threads, blocks)) or len(order)
     )
     peaks = bench.processes.Peaks(3)
-    timer = peaks.beside(lambda repetitions: order.append(repetitions) or 0.5)
-    assert [timer(7), timer(8)] == [0.5, 0.5]
+    timer = peaks.beside(lambda repetitions: order.append(repetitions) or Block(0.5))
+    assert [timer(7), timer(8)] == [Block(0.5), Block(0.5)]
     assert order == [7, (3, 1), 8, (3, 1)]
     assert peaks.best() == 7, "as many samples as are wanted at least, however few the blocks"
     assert order[4:] == [(3, 1)] * 3
@@ -47,7 +48,7 @@ def test_only_our_blocks_are_followed_by_a_sample(monkeypatch):
     samples = []
     monkeypatch.setattr(bench.processes, "fma_peak", lambda threads, blocks, block: samples.append(1) or 1e9)
     with bench.processes.turns(["pointwise", "numpy"], 1) as (prepare, peak):
-        timers = prepare(CASE, "NCHW")
+        timers, _ = prepare(CASE, "NCHW")
         timers["numpy"](1)
         assert not samples
         timers["pointwise"](1)
@@ -59,7 +60,7 @@ def test_a_sample_of_the_peak_is_as_long_as_our_block(monkeypatch):
     samples = []
     monkeypatch.setattr(bench.processes, "fma_peak", lambda threads, blocks, block: samples.append(block) or 1e9)
     peaks = bench.processes.Peaks(1)
-    timer = peaks.beside(lambda repetitions: repetitions * 1e-3)
+    timer = peaks.beside(lambda repetitions: Block(1e-3))
     for repetitions in (1, 7, 1000):
         timer(repetitions)
     assert samples == [2e-3, 7e-3, 20e-3]
@@ -128,7 +129,8 @@ def test_the_bandwidth_is_sampled_at_both_ends_and_between(monkeypatch, tmp_path
         for case in cases:
             progress(case.layer)
             events.append(case.layer)
-            yield bench.measure.Result(case, "NCHW", case.cost(), {"pointwise": 1e-6, "numpy": 2e-6}, peak=1e9)
+            blocks = {"pointwise": [Block(1e-6)], "numpy": [Block(2e-6)]}
+            yield bench.measure.Result(case, "NCHW", case.cost(), blocks, peak=1e9)
 
     def copy_bandwidth(threads):
         events.append("copy")
@@ -147,7 +149,8 @@ def test_the_bandwidth_is_sampled_at_both_ends_and_between(monkeypatch, tmp_path
 
 
 def is_compute_bound(case):
-    return bench.classes.is_compute_bound(bench.measure.Result(case, "NCHW", case.cost(), {"pointwise": 1.0}, peak=1.0))
+    result = bench.measure.Result(case, "NCHW", case.cost(), {"pointwise": [Block(1.0)]}, peak=1.0)
+    return bench.classes.is_compute_bound(result)
 
 
 @pytest.mark.parametrize(
@@ -256,7 +259,7 @@ def test_the_best_peer_of_each_layer():
 
 def test_a_contender_without_the_layer_is_left_out(monkeypatch, tmp_path, capsys):
     def nhwc_only(case, layout, arrays, threads):
-        return None if layout == "NCHW" else bench.numpy_baseline.numpy_baseline(case, layout, arrays, threads)
+        return {} if layout == "NCHW" else bench.numpy_baseline.numpy_baseline(case, layout, arrays, threads)
 
     monkeypatch.chdir(tmp_path)
     monkeypatch.setitem(bench.contenders.CONTENDERS, "xnnpack", nhwc_only)
@@ -286,14 +289,16 @@ def test_a_contender_without_the_layer_is_left_out(monkeypatch, tmp_path, capsys
 
     lines = [line.split() for line in capsys.readouterr().out.splitlines()]
     assert ["NCHW:", "xnnpack", "cannot", "compute", "these", "layers"] in lines
-    rows = [line for line in lines if line[:1] == ["seed"]]
-    dashes = [row[-1] == "-" for row in rows]
-    assert dashes == [True] * 3 + [False] * 3 + [True, False], "both layouts' layers, then both layouts' means"
+    names = [case.layer for case in bench.layers.read_network("seed")]
+    ratios = [line for line in lines if line[:1] and line[0].rstrip("*!") in names and len(line) < 8]
+    assert [row[-1] == "-" for row in ratios] == [True] * 3 + [False] * 3, "both layouts' layers"
+    means = [line for line in lines if line[:1] == ["seed"] and "/" in line]
+    assert [row[-3:] == ["-", "/", "-"] for row in means] == [True, False], "both layouts' means"
 
 
 def test_a_contender_in_a_process_of_its_own_is_left_out():
     with bench.processes.turns(["pointwise", "xnnpack"], 2) as (prepare, _):
-        assert list(prepare(CASE, "NCHW")) == ["pointwise"]
+        assert list(prepare(CASE, "NCHW").timers) == ["pointwise"]
 
 
 def test_xnnpack_computes_groups_by_its_delegate():

@@ -11,6 +11,7 @@ import numpy as np
 import pointwise as pw
 import pytest
 from children import PYTHON
+from pointwise.bench.epilogue import ACTIVATIONS
 
 BENCH = pathlib.Path(__file__).parents[2] / "bench"
 
@@ -101,9 +102,10 @@ def test_sweep(tmp_path):
     assert kinds == {(layout, epilogue) for layout in ("NCHW", "NHWC") for epilogue in ("plain", "bias and ReLU")}
     assert len({(row["c_in"], row["c_out"], row["pixels"]) for row in rows}) == 6
     for row in rows:
-        assert 1 <= row["c_in"] <= 65
-        assert 1 <= row["c_out"] <= 65
-        assert 1 <= row["pixels"] <= 200
+        assert 1 <= row["c_in"] <= 256
+        assert 1 <= row["c_out"] <= 256
+        assert 1 <= row["pixels"] <= 512 * 512
+        assert row["form"]
         assert row["ratio"] == row["seconds"]["numpy"] / row["seconds"]["pointwise"] > 0
     ratios = [row["ratio"] for row in rows]
     every = found["summary"]["all"]
@@ -138,13 +140,32 @@ def test_sweep_says_what_cannot_be_written_before_the_run(tmp_path):
 
 def test_points_of_the_sweep(sweep):
     def points(**settings):
-        return sweep.points(sweep.argparse.Namespace(**{"random": None, "full": False, "seed": 1, **settings}))
+        defaults = {"random": None, "full": False, "quick": False, "seed": 1}
+        return sweep.points(sweep.argparse.Namespace(**defaults | settings))
 
-    grid, full = points(), points(full=True)
-    assert len(grid) == len(set(grid)) == 26 * 26 * 23
+    def is_within(points, channels, pixels):
+        return all(1 <= a <= channels and 1 <= b <= channels and 1 <= c <= pixels for a, b, c in points)
+
+    grid, quick, full, drawn = points(), points(quick=True), points(full=True), points(random=200)
+    small = [point for point in grid if is_within([point], 65, 200)]
+    assert len(small) == len(set(small)) == 26 * 26 * 23
     assert len(full) == len(set(full)) == 65 * 65 * 200
-    assert set(grid) < set(full)
-    assert set(points(random=50)) < set(full)
+    assert set(small) < set(full)
+    assert is_within(full, 65, 200)
+    assert len(quick) < len(grid) / 20
+    for some in (grid, quick):
+        assert len(set(some)) == len(some)
+        assert is_within(some, 256, 512 * 512)
+        assert {1, 256} <= {c_in for c_in, _, _ in some}
+        assert {1, 256} <= {c_out for _, c_out, _ in some}
+        largest = [point for point in some if point[2] == 512 * 512]
+        assert {c_in for c_in, _, _ in largest} >= {1, 3, 16, 64, 256}
+        assert {c_out for _, c_out, _ in largest} >= {1, 3, 16}
+    assert is_within(drawn, 256, 512 * 512)
+    assert max(c_in for c_in, _, _ in drawn) > 200
+    assert max(pixels for _, _, pixels in drawn) > 100_000
+    for some in (grid, quick, drawn):
+        assert all(2 * a * b * c <= 1.5e9 and 4 * (a + b) * c <= 300e6 and 4 * b * c <= 34e6 for a, b, c in some)
     assert points(random=50) == points(random=50) != points(random=50, seed=2)
 
 
@@ -157,7 +178,9 @@ def test_the_sweep_measures_again_what_seems_slow(sweep, monkeypatch, first, aga
         return {"numpy": first if effort is sweep.SHORT else 3.0, "pointwise": 1.0}
 
     monkeypatch.setattr(sweep, "time_in_turn", time_in_turn)
-    seconds = sweep.measure((3, 5, 7), "NCHW", "plain", np.ones((3, 65 * 200), np.float32))
+    monkeypatch.setattr(sweep, "fastest_form", lambda forms, block, rounds: list(forms)[-1])
+    seconds, form = sweep.measure((3, 5, 7), "NCHW", "plain")
+    assert form == "dot"
     assert efforts == [sweep.SHORT, sweep.CAREFUL][: 1 + again]
     assert seconds["numpy"] == (3.0 if again else first)
 
@@ -174,17 +197,30 @@ def test_the_sweep_measures_again_what_seems_slow(sweep, monkeypatch, first, aga
     ],
 )
 def test_the_sweep_times_no_wrong_result(sweep, monkeypatch, name, epilogue, mistake):
-    right = sweep.calls_of
+    right = sweep.forms_of
 
-    def calls_of(*arguments):
-        calls = right(*arguments)
-        return calls | {name: lambda: mistake(calls[name]())}
+    def forms_of(*arguments):
+        forms = right(*arguments)
+        *others, (form, call) = forms[name].items()
+        return forms | {name: dict(others) | {form: lambda: mistake(call())}}
 
-    monkeypatch.setattr(sweep, "calls_of", calls_of)
-    monkeypatch.setattr(sweep, "time_in_turn", lambda *_: pytest.fail("it is timed"))
-    numbers = np.random.default_rng(0).standard_normal((3, 65 * 200), np.float32)
-    with pytest.raises(SystemExit, match=f"wrong result of {name}: 3 -> 5, 7 pixels, NHWC"):
-        sweep.measure((3, 5, 7), "NHWC", epilogue, numbers)
+    monkeypatch.setattr(sweep, "forms_of", forms_of)
+    for timing in ("time_in_turn", "fastest_form"):
+        monkeypatch.setattr(sweep, timing, lambda *_, **__: pytest.fail("it is timed"))
+    words = f"wrong result of {name}.* on sweep 3 -> 5, 7 pixels, {epilogue} in NHWC"
+    with pytest.raises(sweep.WrongResult, match=words):
+        sweep.measure((3, 5, 7), "NHWC", epilogue)
+
+
+def test_the_sweep_says_that_a_result_is_wrong(sweep, monkeypatch, capsys):
+    def wrong(*_):
+        raise sweep.WrongResult("wrong result of numpy")
+
+    monkeypatch.setattr(sweep, "check", wrong)
+    monkeypatch.setattr(sweep.sys, "argv", ["sweep.py", "--random", "1"])
+    with pytest.raises(SystemExit, match=r"sweep\.py: wrong result of numpy"):
+        sweep.main()
+    assert capsys.readouterr().out == ""
 
 
 def test_markdown(tmp_path):
@@ -204,5 +240,9 @@ def test_markdown(tmp_path):
 def test_epilogue(what):
     run = subprocess.run([*PYTHON, BENCH / "epilogue.py", what, "--quick"], capture_output=True, text=True, check=True)
     assert run.stderr == ""
-    rows = [line for line in run.stdout.splitlines() if line.startswith("│")]
-    assert len(rows) >= {"activations": 14, "concatenation": 8, "chain": 14}[what]
+    lines = run.stdout.splitlines()
+    assert max(map(len, lines)) <= 100
+    rows = [
+        line for line in lines if line.startswith(("NCHW", "NHWC", "('clip", *(f"{name} " for name in ACTIVATIONS)))
+    ]
+    assert len(rows) == {"activations": len(ACTIVATIONS), "concatenation": 8, "chain": 14}[what]

@@ -84,6 +84,8 @@ def test_a_wrong_result_is_an_error(fleeting, monkeypatch, capsys):
         ["--batch", "2"],
         ["--activation", "gelu"],
         ["--residual"],
+        ["--no-bias"],
+        ["--layer", "1x3x4x4:1"],
     ],
 )
 def test_options_that_do_not_go_with_it(argv, fleeting, capsys):

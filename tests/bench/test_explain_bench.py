@@ -146,18 +146,16 @@ def choice(regret, layer="it", best="gemm_f32_6x64_pixels_isa, source in place")
     return bench.choice.Choice(case, "NCHW", alternatives[0].words, best, regret, alternatives)
 
 
-def test_the_table_has_the_choices_that_are_not_the_best(monkeypatch, capsys):
+def test_the_table_has_the_choices_that_are_not_the_best(monkeypatch):
     monkeypatch.setattr(bench.explain._core, "isa", "isa")
-    from rich.console import Console
-
-    Console(width=160).print(bench.explain.table("t", [choice(1.005), choice(1.25, "bad"), choice(2.5, "worst")]))
-    lines = capsys.readouterr().out.splitlines()
-    rows = [line.split() for line in lines if "1x32x10x10" in line]
+    table = bench.explain.table("t", [choice(1.005), choice(1.25, "bad"), choice(2.5, "worst")])
+    lines = bench.tables.rendered([table], 160).rstrip().splitlines()
+    rows = [line.split() for line in lines if line.startswith("t ") and "regret" not in line]
     assert [(row[1], row[-2], row[-1]) for row in rows] == [("worst", "0.80", "2.50"), ("bad", "0.80", "1.25")]
-    assert "stride 2" in lines[4]
-    assert "8x48_channels, packed by channels" in lines[4]
-    assert "6x64_pixels, in place" in lines[4]
-    assert "left out: 1 within 1%" in lines[-1]
+    assert lines[4].strip() == "NCHW 1x32x10x10 -> 16 /2"
+    assert "8x48_channels, packed by channels" in lines[3]
+    assert "6x64_pixels, in place" in lines[3]
+    assert "left out: 1 within 1%" in " ".join(lines[-2:])
 
 
 def test_the_summary_in_lines():
@@ -291,7 +289,7 @@ def test_options_that_do_not_go_together(tiny, capsys, monkeypatch, option):
     )
 
 
-@pytest.mark.parametrize("option", ["--activation relu", "--residual"])
+@pytest.mark.parametrize("option", ["--activation relu", "--residual", "--no-bias"])
 def test_choices_are_compared_with_bias_and_relu(tiny, capsys, monkeypatch, option):
     monkeypatch.setattr(bench.explain, "measure_choices", lambda *_: pytest.fail("the run has started"))
     assert command(f"bench --explain --layers tiny.csv {option}") == 2

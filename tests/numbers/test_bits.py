@@ -125,7 +125,7 @@ def digest(y):
 def hashes_of_all():
     """Return hashes of two results for each layer and dtype. Other instruction sets must give the same hashes."""
     found = {}
-    for network in layers.networks():
+    for network in layers.default_networks():
         for case in layers.read_network(network):
             for dtype in map(np.dtype, ("float32", "float64")):
                 problem = Problem(case, dtype)
@@ -148,7 +148,7 @@ canonical_only = pytest.mark.skipif(pw.isa() == "portable", reason="the portable
 
 
 @canonical_only
-@pytest.mark.parametrize("network", layers.networks())
+@pytest.mark.parametrize("network", layers.default_networks())
 def test_every_way_gives_the_same_bits(network, dtype, forced_teams):
     for case in layers.read_network(network):
         problem = Problem(case, dtype)

@@ -26,12 +26,14 @@ from .contenders import CONTENDERS, MODULES, US, left_out
 from .contention_report import neighbour_document, neighbour_tables
 from .epilogue import ACTIVATIONS, NONE, RELU, Epilogue, parse_activation
 from .explain import SEED, check_options, explain
-from .layers import LAYOUTS, networks, read_network, read_table
+from .layers import LAYOUTS, ON_REQUEST, default_networks, networks, parse_layer, read_network, read_table
 from .machine import blas_kernels, copy_bandwidth, fma_peak
 from .measure import FULL, QUICK, measure
 from .processes import BLAS_VARIABLES
-from .report import Machine, document, machine_line, network_table, summary_lines, table
+from .report import Machine, document, machine_line, summary_lines
+from .report_tables import layer_tables, network_tables
 from .roofline import save_roofline
+from .tables import print_tables
 from .verify import WrongResult
 
 if TYPE_CHECKING:
@@ -44,7 +46,12 @@ if TYPE_CHECKING:
 SUMMARY = "time layers of real networks with pointwise, NumPy and frameworks"
 EXAMPLE = """\
 examples: pointwise bench --quick
+          pointwise bench --layer 1x64x56x56:128 --layer 8x256x56x56:512/2 --no-bias
           pointwise bench --network resnet50 --layout NHWC --vs numpy,torch --json resnet50.json --plot resnet50.png"""
+LAYER_HELP = (
+    "a layer: images x input channels x height x width : output channels, as in 1x64x56x56:128; append /2 for stride 2 "
+    "and g4 for 4 groups, as in 1x64x56x56:128/2g4; may be repeated"
+)
 NEIGHBOUR_HELP = (
     "time single calls while another process keeps a CPU busy, with one thread and with --threads; print means and "
     "99th percentiles; takes 3 s or more (with --quick 1 s) for each layer, layout and contender (default: a dozen "
@@ -55,7 +62,6 @@ COMPANY_HELP = (
     "with convolutions and, if PyTorch is installed, MobileNetV2 with pointwise for its 1x1 layers (default: 2 threads)"
 )
 MOST_THREADS = 1024  # libraries may abort the process if the system cannot start their threads
-WIDTH = 160  # columns of tables if standard output is not a terminal
 PICTURES = (".png", ".svg")
 KERNEL_VARIABLES = (
     "POINTWISE_ISA",
@@ -73,8 +79,10 @@ def register(commands: Commands) -> None:
     """Add the command to the parser."""
     parser = commands.add_parser("bench", help=SUMMARY, description=SUMMARY.capitalize() + ".", epilog=EXAMPLE)
     layers = parser.add_mutually_exclusive_group()
-    layers.add_argument("--network", metavar="NAME", help=f"one of {', '.join(networks())} (default: all)")
+    network_help = f"one of {', '.join(networks())} (default: all but {' and '.join(ON_REQUEST)})"
+    layers.add_argument("--network", metavar="NAME", help=network_help)
     layers.add_argument("--layers", metavar="FILE.csv", help="CSV: network,layer,n,cin,cout,h,w,stride,groups")
+    layers.add_argument("--layer", type=parse_layer, action="append", metavar="L", help=LAYER_HELP)
     parser.add_argument("--layout", choices=(*LAYOUTS, "both"), default="both", help="layout of x, y (default: both)")
     threads_help = "threads of each contender (default: 1; with --neighbour or --company 2)"
     parser.add_argument("--threads", type=positive, metavar="N", help=threads_help)
@@ -84,6 +92,7 @@ def register(commands: Commands) -> None:
     activation_help = f"{', '.join((NONE, *ACTIVATIONS))}; parameters as in clip,0,6 (default: relu)"
     parser.add_argument("--activation", type=parse_activation, metavar="A", help=activation_help)
     parser.add_argument("--residual", action="store_true", help="add a residual before the activation")
+    parser.add_argument("--no-bias", action="store_true", help="compute layers without a bias")
     parser.add_argument("--neighbour", action="store_true", help=NEIGHBOUR_HELP)
     parser.add_argument("--company", action="store_true", help=COMPANY_HELP)
     parser.add_argument("--json", metavar="FILE", help="write all figures as JSON")
@@ -101,7 +110,7 @@ def run(args: argparse.Namespace) -> int:
     if args.neighbour:
         contention.check_arguments(args.threads, args.plot)
     args.threads = args.threads or (2 if args.neighbour or args.company else 1)
-    epilogue = Epilogue(args.activation or RELU, args.residual)
+    epilogue = Epilogue(args.activation or RELU, args.residual, not args.no_bias)
     cases = [case.with_epilogue(epilogue) for case in _cases(args)]
     contenders = _contenders("numpy" if args.vs is None else args.vs)
     _check_epilogue(epilogue, args, contenders)
@@ -133,12 +142,15 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _cases(args: argparse.Namespace) -> list[Case]:
-    if args.layers is not None:
+    cases: list[Case]
+    if args.layer is not None:
+        cases = args.layer
+    elif args.layers is not None:
         cases = read_table(pathlib.Path(args.layers), args.layers)
     elif args.neighbour and args.network is None:
         cases = contention.default_cases(args.quick)
     else:
-        chosen = networks() if args.network is None else [args.network]
+        chosen = default_networks() if args.network is None else [args.network]
         cases = [case for name in chosen for case in read_network(name)]
     if not cases:
         raise CommandError("no layer tables are installed with the package: name one with --layers")
@@ -289,7 +301,7 @@ def _report(
         "batch": args.batch,
         "quick": args.quick,
         "dtype": "float32",
-        "bias": True,
+        "bias": epilogue.bias,
         "activation": str(epilogue.activation),
         "residual": epilogue.residual,
     }
@@ -306,8 +318,6 @@ def _report(
         with replacing(args.plot) as file:
             save_roofline(file, results, machine, args.plot.lower()[-3:])
 
-    console_type = require("rich.console", "bench").Console
-    console = console_type(markup=False, highlight=False, width=None if sys.stdout.isatty() else WIDTH)
     lines: list[str] = []
     if args.company:
         tables = [company.company_table(results, machine.threads)]
@@ -315,15 +325,12 @@ def _report(
         tables = neighbour_tables(results, contenders, machine, found)
     else:
         by_layout = {layout: [r for r in results if r.layout == layout] for layout in found["summary"]}
-        tables = [table(layout, rows, contenders, machine) for layout, rows in by_layout.items()]
-        tables.append(network_table(results, contenders))
+        tables = [t for layout, rows in by_layout.items() for t in layer_tables(layout, rows, contenders, machine)]
+        tables += network_tables(results, contenders)
         lines = [line for layout, summary in found["summary"].items() for line in summary_lines(layout, summary)]
         reasons = {name: left_out(name, epilogue.activation) for name in contenders}
         lines += [f"{name} cannot compute {epilogue.activation}{reason}" for name, reason in reasons.items() if reason]
-    with console.capture() as captured:
-        for grid in tables:
-            console.print(grid)
-    print(captured.get(), end="")  # rich's print would end the process when the pipe is closed
+    print_tables(tables)
     for line in lines:
         print(line)
     print(machine_line(machine))

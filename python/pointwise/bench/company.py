@@ -17,6 +17,7 @@ import numpy as np
 from .._conv import Conv
 from .._runtime import num_threads, show_config
 from ..cli.parser import CommandError, require
+from .tables import Grid, microseconds
 from .verify import WrongResult
 
 if TYPE_CHECKING:
@@ -88,10 +89,12 @@ def check_arguments(args: argparse.Namespace) -> None:
     given = {
         "--network": args.network,
         "--layers": args.layers,
+        "--layer": args.layer,
         "--batch": args.batch,
         "--vs": args.vs,
         "--activation": args.activation,
         "--residual": args.residual,
+        "--no-bias": args.no_bias,
         "--neighbour": args.neighbour,
         "--explain": args.explain,
         "--plot": args.plot,
@@ -282,20 +285,16 @@ def _summary(results: Sequence[Company]) -> dict[str, Any]:
     return {"results": len(results), "least_ratio": min(ratios), "largest_ratio": max(ratios)}
 
 
-def company_table(results: Sequence[Company], threads: int) -> Any:
-    """Return a rich table of all results."""
-    rich_table, box = require("rich.table", "bench"), require("rich.box", "bench")
+def company_table(results: Sequence[Company], threads: int) -> Grid:
+    """Return a table of all results."""
     title = f"pointwise and a library, {threads} threads each, float32; median times in us"
-    grid = rich_table.Table(title=title, title_justify="left", caption_justify="left", box=box.SIMPLE_HEAD)
-    for heading in ("library", "work", "layout", "threads"):
-        grid.add_column(heading, overflow="fold")
-    for heading in ("without", "with pointwise", "ratio"):
-        grid.add_column(heading, justify="right", no_wrap=True)
-    for result in results:
-        times = (f"{seconds * 1e6:.4g}" for seconds in (result.without, result.together))
-        grid.add_row(result.library, result.work, result.layout, result.threading, *times, f"{result.ratio:.2f}")
-    grid.caption = (
+    caption = (
         "numpy: a product and a convolution, each alone and added, then in turn; ratio: slowdown. "
         "torch: the network of PyTorch, then with pointwise for its 1x1 layers; ratio: speedup"
     )
-    return grid
+    words, figures = ("library", "work", "layout", "threads"), ("without", "with\npointwise", "ratio")
+    table = Grid(title, words, figures, caption)
+    for result in results:
+        times = map(microseconds, (result.without, result.together))
+        table.add_row(result.library, result.work, result.layout, result.threading, *times, f"{result.ratio:.2f}")
+    return table

@@ -1,4 +1,4 @@
-"""The contenders of the benchmark. Each computes a layer with bias and epilogue, on float32 NumPy arrays."""
+"""The contenders of the benchmark. Each computes a layer with its epilogue, on float32 NumPy arrays."""
 
 from __future__ import annotations
 
@@ -6,12 +6,14 @@ import functools
 from typing import TYPE_CHECKING
 
 from .._conv import Conv
-from . import frameworks, numpy_baseline
+from . import frameworks, numpy_activations, numpy_baseline
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from .epilogue import Activation
     from .layers import Case
-    from .operands import Builder, Call, Operands
+    from .operands import Builder, Call, Forms, Operands
 
 US = "pointwise"
 
@@ -32,17 +34,27 @@ def _pointwise(case: Case, layout: str, arrays: Operands, threads: int) -> Call:
 def left_out(name: str, activation: Activation) -> str | None:
     """Return why a contender cannot compute an activation, as the end of a message. Return None if it can."""
     if name == "numpy":
-        return numpy_baseline.lacking(activation)
+        return numpy_activations.lacking(activation)
     return "" if name == "xnnpack" and frameworks.xnnpack_lacking(activation) else None
 
 
+def _one_form(build: Callable[[Case, str, Operands, int], Call | None]) -> Builder:
+    """Return a builder of the only form of a contender, whose name is empty."""
+
+    def forms(case: Case, layout: str, arrays: Operands, threads: int) -> Forms:
+        call = build(case, layout, arrays, threads)
+        return {} if call is None else {"": call}
+
+    return forms
+
+
 CONTENDERS: dict[str, Builder] = {
-    US: _pointwise,
+    US: _one_form(_pointwise),
     "numpy": numpy_baseline.numpy_baseline,
-    "torch": frameworks.torch,
-    "onnxruntime": frameworks.onnxruntime,
-    "openvino": frameworks.openvino,
-    "xnnpack": frameworks.xnnpack,
+    "torch": _one_form(frameworks.torch),
+    "onnxruntime": _one_form(frameworks.onnxruntime),
+    "openvino": _one_form(frameworks.openvino),
+    "xnnpack": _one_form(frameworks.xnnpack),
 }
 MODULES = {
     "torch": ("torch",),

@@ -111,6 +111,8 @@ class NeighbourResult:
         Calls with the neighbour, on one thread and on several, by contender.
     quiet : dict of Calls
         Calls without the neighbour, on several threads, by contender.
+    forms : dict of str
+        Form of each setting. It is empty if the contender has only one form.
     """
 
     case: Case
@@ -118,6 +120,12 @@ class NeighbourResult:
     one: dict[str, Calls]
     many: dict[str, Calls]
     quiet: dict[str, Calls]
+    forms: dict[Setting, str] = dataclasses.field(default_factory=dict)
+
+    @property
+    def name(self) -> str:
+        """Names of the network and of the layer."""
+        return f"{self.case.network} {self.case.layer}"
 
     def mean_ratio(self, contender: str) -> float:
         """Return mean with several threads / mean with one. Above 1, threads make calls slower."""
@@ -225,9 +233,12 @@ def measure(
         several = [process for process in everybody if process.threads > 1]
         for layout, case in itertools.product(layouts, cases):
             progress(f"{layout} {case.network} {case.layer}")
+            forms: dict[Setting, str] = {}
             for process in everybody:
-                if not process.prepare(case, layout):
+                form = process.prepare(case, layout)
+                if form is None:
                     raise CommandError(f"{process.name} cannot compute {case.network} {case.layer} in {layout}")
+                forms[process.name, process.threads] = form
             quiet = time_calls_in_turn(several, schedule.turn, schedule.quiet_rounds)
             with busy(neighbour):
                 for process in everybody:
@@ -241,6 +252,7 @@ def measure(
                 one={name: calls for (name, count), calls in beside.items() if count == 1},
                 many={name: calls for (name, count), calls in beside.items() if count > 1},
                 quiet={name: calls for (name, _), calls in quiet.items()},
+                forms=forms,
             )
 
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 import dataclasses
 from typing import TYPE_CHECKING, Any
 
-from ..cli.parser import require
 from .classes import geometric_mean
 from .contenders import US
+from .tables import Grid, microseconds
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -30,7 +30,7 @@ def _spread(results: Sequence[NeighbourResult], ratio: Callable[[NeighbourResult
     return {
         "geometric_mean": geometric_mean(map(ratio, results)),
         "worst": ratio(worst),
-        "worst_layer": f"{worst.case.network} {worst.case.layer}",
+        "worst_layer": worst.name,
     }
 
 
@@ -66,6 +66,7 @@ def _row(result: NeighbourResult, contenders: Sequence[str]) -> dict[str, Any]:
                 "threads_quiet": dataclasses.asdict(result.quiet[name]),
                 "mean_ratio": result.mean_ratio(name),
                 "p99_ratio": result.p99_ratio(name),
+                "forms": {str(threads): form for (who, threads), form in result.forms.items() if who == name and form},
             }
             for name in (US, *contenders)
         },
@@ -74,51 +75,41 @@ def _row(result: NeighbourResult, contenders: Sequence[str]) -> dict[str, Any]:
 
 def neighbour_tables(
     results: Sequence[NeighbourResult], contenders: Sequence[str], machine: Machine, found: dict[str, Any]
-) -> list[Any]:
-    """Return rich tables: one for each layout, then the summary of the document `found`."""
+) -> list[Grid]:
+    """Return tables: one for each layout, then the summary of the document `found`."""
     by_layout = _by_layout(results)
-    grids = [_layer_table(layout, rows, contenders, machine.threads) for layout, rows in by_layout.items()]
-    return [*grids, _summary_table(found["summary"], machine.threads)]
+    tables = [_layer_table(layout, rows, contenders, machine.threads) for layout, rows in by_layout.items()]
+    return [*tables, _summary_table(found["summary"], machine.threads)]
 
 
-def _layer_table(layout: str, results: Sequence[NeighbourResult], contenders: Sequence[str], threads: int) -> Any:
+def _layer_table(layout: str, results: Sequence[NeighbourResult], contenders: Sequence[str], threads: int) -> Grid:
     words = results[0].case.epilogue.words()
-    grid = _grid(f"{layout}, float32, {words}, with a busy neighbour; times of single calls in us")
-    for heading in ("network", "layer", "images", "contender"):
-        grid.add_column(heading, overflow="fold")  # a narrow terminal folds names, not figures
-    headings = (f"{threads} quiet", "1", f"{threads}", f"{threads} / 1", f"{threads} p99", f"{threads} p99 / 1")
-    for heading in headings:
-        grid.add_column(heading, justify="right", no_wrap=True)
-    for result in results:
-        place = (result.case.network, result.case.layer, str(result.case.n))
-        for name in (US, *contenders):
-            one, many, quiet = result.one[name], result.many[name], result.quiet[name]
-            times = [f"{seconds * 1e6:.4g}" for seconds in (quiet.mean, one.mean, many.mean)]
-            ratio, p99_ratio = f"{result.mean_ratio(name):.2f}", f"{result.p99_ratio(name):.2f}"
-            grid.add_row(*place, name, *times, ratio, f"{many.p99 * 1e6:.4g}", p99_ratio)
-            place = ("", "", "")
-    grid.caption = (
+    title = f"{layout}, float32, {words}, with a busy neighbour; times of single calls in us"
+    figures = (f"{threads} quiet", "1", f"{threads}", f"{threads} / 1", f"{threads} p99", f"{threads} p99\n/ 1")
+    caption = (
         f"1 and {threads}: mean with that number of threads; quiet: without the neighbour; p99: 99th percentile; "
         "/ 1: divided by the mean with 1 thread"
     )
-    return grid
+    table = Grid(title, ("layer", "images", "contender"), figures, caption)
+    for result in results:
+        place = (result.name, str(result.case.n))
+        for name in (US, *contenders):
+            one, many, quiet = result.one[name], result.many[name], result.quiet[name]
+            times = map(microseconds, (quiet.mean, one.mean, many.mean))
+            ratio, p99_ratio = f"{result.mean_ratio(name):.2f}", f"{result.p99_ratio(name):.2f}"
+            table.add_row(*place, name, *times, ratio, microseconds(many.p99), p99_ratio)
+            place = ("", "")
+    return table
 
 
-def _summary_table(summary: dict[str, Any], threads: int) -> Any:
-    grid = _grid(f"{threads} threads over 1 thread, with a busy neighbour")
-    for heading in ("layout", "contender"):
-        grid.add_column(heading)
-    for heading in ("layers", "mean / mean", "worst", "", "p99 / mean", "worst", ""):
-        grid.add_column(heading, justify="right" if heading else "left", no_wrap=bool(heading))
+def _summary_table(summary: dict[str, Any], threads: int) -> Grid:
+    title = f"{threads} threads over 1 thread, with a busy neighbour"
+    caption = "mean and 99th percentile (p99), divided by the mean with 1 thread"
+    figures = ("layers", "geometric mean", "worst")
+    table = Grid(title, ("layout", "contender", "of", "worst layer"), figures, caption)
     for layout, contenders in summary.items():
         for name, row in contenders.items():
-            spreads = (row["mean_ratio"], row["p99_ratio"])
-            words = [(f"{s['geometric_mean']:.2f}", f"{s['worst']:.2f}", s["worst_layer"]) for s in spreads]
-            grid.add_row(layout, name, str(row["layers"]), *words[0], *words[1])
-    grid.caption = "geometric mean of all layers, and the worst layer"
-    return grid
-
-
-def _grid(title: str) -> Any:
-    rich_table, box = require("rich.table", "bench"), require("rich.box", "bench")
-    return rich_table.Table(title=title, title_justify="left", caption_justify="left", box=box.SIMPLE_HEAD)
+            for words, spread in (("mean", row["mean_ratio"]), ("p99", row["p99_ratio"])):
+                figures = (str(row["layers"]), f"{spread['geometric_mean']:.2f}", f"{spread['worst']:.2f}")
+                table.add_row(layout, name, words, spread["worst_layer"], *figures)
+    return table

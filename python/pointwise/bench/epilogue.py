@@ -1,4 +1,4 @@
-"""Epilogues of the layers of the benchmark: an optional residual, then an optional activation."""
+"""Epilogues of the layers of the benchmark: an optional bias, an optional residual, then an optional activation."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ NO_ACTIVATION, RELU = Activation(NONE), Activation("relu")
 
 @dataclasses.dataclass(frozen=True)
 class Epilogue:
-    """Epilogue of a layer: the steps after the sum of products and bias.
+    """Epilogue of a layer: the steps after the sum of products.
 
     Attributes
     ----------
@@ -54,18 +54,23 @@ class Epilogue:
         Last step.
     residual : bool
         True if an array of the shape of the result is added before the activation.
+    bias : bool
+        True if a number for each output channel is added first.
     """
 
     activation: Activation = RELU
     residual: bool = False
+    bias: bool = True
 
     def words(self) -> str:
-        """Return a text for headings, such as "bias, residual and ReLU"."""
-        parts = ["bias"]
+        """Return a text for headings, such as "bias, residual and ReLU" or "no bias, ReLU"."""
+        parts = ["bias" if self.bias else "no bias"]
         if self.residual:
             parts.append("residual")
         if self.activation.name != NONE:
             parts.append("ReLU" if self.activation == RELU else str(self.activation))
+        if not self.bias:
+            return ", ".join(parts)
         return " and ".join(part for part in (", ".join(parts[:-1]), parts[-1]) if part)
 
 

@@ -5,17 +5,17 @@ from __future__ import annotations
 import dataclasses
 import json
 import platform
-import sys
 from typing import TYPE_CHECKING, Any
 
 from .. import _core
 from ..cli.files import replacing
 from ..cli.info import caches, cpu_name, version
-from ..cli.parser import CommandError, require
+from ..cli.parser import CommandError
 from .choice import FULL, QUICK, WITHIN, Choice, generated_cases, measure_choices
 from .classes import geometric_mean
 from .contenders import US
 from .layers import networks, read_network
+from .tables import Grid, print_tables, shape_words
 from .verify import WrongResult
 
 if TYPE_CHECKING:
@@ -31,7 +31,6 @@ if TYPE_CHECKING:
 SEED = 1
 GENERATED, GENERATED_QUICK = 200, 50  # number of random layers
 NOTICED = 1.01  # smaller regrets are noise
-WIDTH = 160  # columns of tables if standard output is not a terminal
 
 
 def check_options(args: argparse.Namespace) -> None:
@@ -47,6 +46,7 @@ def check_options(args: argparse.Namespace) -> None:
         "--neighbour": (args.neighbour, alone),
         "--activation": (args.activation is not None, relu),
         "--residual": (args.residual, relu),
+        "--no-bias": (args.no_bias, relu),
     }
     for option, (is_given, what) in given.items():
         if is_given:
@@ -88,12 +88,7 @@ def explain(args: argparse.Namespace, cases: Sequence[Case], layouts: Sequence[s
     if args.json is not None:
         with replacing(args.json) as file:
             file.write(json.dumps(found, indent=1, allow_nan=False).encode() + b"\n")
-    console_type = require("rich.console", "bench").Console
-    console = console_type(markup=False, highlight=False, width=None if sys.stdout.isatty() else WIDTH)
-    with console.capture() as captured:
-        for group, its_choices in groups.items():
-            console.print(table(group, its_choices))
-    print(captured.get(), end="")  # rich's print would end the process when the pipe is closed
+    print_tables(table(group, its_choices) for group, its_choices in groups.items())
     print("\n".join(summary_lines(found["summary"])))
     machine = found["machine"]
     versions = ", ".join(f"{name} {version}" for name, version in machine["versions"].items())
@@ -152,37 +147,24 @@ def short(words: str) -> str:
     return words.replace("gemm_f32_", "").replace(f"_{_core.isa}", "").replace("source ", "")
 
 
-def table(group: str, choices: Sequence[Choice]) -> Any:
-    """Return a rich table of the layers for which the choice is not the best, the worst first."""
-    rich_table, box = require("rich.table", "bench"), require("rich.box", "bench")
-    grid = rich_table.Table(
-        title=f"{group}: layers whose choice is not the best", title_justify="left", box=box.SIMPLE_HEAD
+def table(group: str, choices: Sequence[Choice]) -> Grid:
+    """Return a table of the layers for which the choice is not the best, the worst first."""
+    caption = (
+        "regret: time of the choice over time of the best; expected: predicted by the cost model; "
+        f"left out: {sum(choice.regret < NOTICED for choice in choices)} within {100 * (NOTICED - 1):.0f}%"
     )
-    for heading in ("network", "layer", "layout", "shape", "chosen", "best"):
-        grid.add_column(heading, overflow="fold")  # a narrow terminal folds names, not figures
-    for heading in ("expected", "regret"):
-        grid.add_column(heading, justify="right", no_wrap=True)
+    title = f"{group}: layers whose choice is not the best"
+    rows = Grid(title, ("layer", "chosen", "best"), ("expected", "regret"), caption)
     for choice in sorted(choices, key=lambda choice: -choice.regret):
         if choice.regret < NOTICED:
             break
         case = choice.case
-        shape = f"{'x'.join(map(str, case.shape(choice.layout)))} -> {case.cout}"
-        shape += f", stride {case.stride}" if case.stride > 1 else ""
-        shape += f", groups {case.groups}" if case.groups > 1 else ""
         cycles = {alternative.words: alternative.cycles for alternative in choice.alternatives}
-        grid.add_row(
-            case.network,
-            case.layer,
-            choice.layout,
-            shape,
+        rows.add_row(
+            f"{case.network} {case.layer}\n{choice.layout} {shape_words(case, choice.layout)}",
             short(choice.chosen),
             short(choice.best),
             f"{cycles[choice.chosen] / cycles[choice.best]:.2f}",
             f"{choice.regret:.2f}",
         )
-    grid.caption = (
-        "regret: time of the choice over time of the best; expected: predicted by the cost model; "
-        f"left out: {sum(choice.regret < NOTICED for choice in choices)} within {100 * (NOTICED - 1):.0f}%"
-    )
-    grid.caption_justify = "left"
-    return grid
+    return rows

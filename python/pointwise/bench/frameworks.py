@@ -26,8 +26,8 @@ def torch(case: Case, layout: str, arrays: Operands, threads: int) -> Call:
     """
     module = require("torch", "--vs torch")
     module.set_num_threads(threads)
-    x, weight, bias = map(module.from_numpy, arrays[:3])
-    residual = None if arrays.residual is None else module.from_numpy(arrays.residual)
+    x, weight = module.from_numpy(arrays.x), module.from_numpy(arrays.weight)
+    bias, residual = (None if array is None else module.from_numpy(array) for array in (arrays.bias, arrays.residual))
     weight = weight[:, :, None, None]
     nhwc = layout == "NHWC"
     if nhwc:  # channels last in PyTorch: axes in the order NCHW, channels contiguous in memory
@@ -82,7 +82,7 @@ def _onnx_model(
     """
     helper, numpy_helper = (require(f"onnx.{name}", needed_for) for name in ("helper", "numpy_helper"))
     node = helper.make_node
-    constants = {"w": arrays.weight[:, :, None, None], "b": arrays.bias}
+    constants = {"w": arrays.weight[:, :, None, None]} | ({} if arrays.bias is None else {"b": arrays.bias})
     inputs = {"x": arrays.x} if arrays.residual is None else {"x": arrays.x, "residual": arrays.residual}
     nhwc = layout == "NHWC"
     early = nhwc and add_last and arrays.residual is not None  # the sum is transposed before Add
@@ -91,7 +91,7 @@ def _onnx_model(
         for name in ("x",) if early else inputs:
             nodes.append(node("Transpose", [name], [f"{name}_nchw"], perm=[0, 3, 1, 2]))
     x = "x_nchw" if nhwc else "x"
-    nodes.append(node("Conv", [x, "w", "b"], ["sum"], strides=[case.stride] * 2, group=case.groups))
+    nodes.append(node("Conv", [x, *constants], ["sum"], strides=[case.stride] * 2, group=case.groups))
     if early:
         nodes.append(node("Transpose", ["sum"], ["sum_nhwc"], perm=[0, 2, 3, 1]))
         last = "sum_nhwc"
@@ -219,10 +219,12 @@ _TFLITE_OPERATORS = {
 
 
 def _tflite_model(case: Case, arrays: Operands) -> bytes:
-    """Return a TensorFlow Lite model of CONV_2D with bias, ADD if there is a residual, and the activation."""
+    """Return a TensorFlow Lite model of CONV_2D, ADD if there is a residual, and the activation."""
     schema = require("ai_edge_litert.schema_py_generated", "--vs xnnpack")
     flatbuffers = require("flatbuffers", "--vs xnnpack")
     weight = arrays.weight[:, None, None, :]
+    # TensorFlow Lite refuses a convolution of floats without a bias
+    bias = np.zeros(case.cout, np.float32) if arrays.bias is None else arrays.bias
     shape = case.cost("NHWC").output_shape
     model, graph = schema.ModelT(), schema.SubGraphT()
     model.version, model.buffers, graph.tensors = 3, [schema.BufferT()], []  # the first buffer must be empty
@@ -259,7 +261,7 @@ def _tflite_model(case: Case, arrays: Operands) -> bytes:
     inputs = [
         add_tensor("x", case.shape("NHWC")),
         add_tensor("weight", weight.shape, weight),
-        add_tensor("bias", arrays.bias.shape, arrays.bias),
+        add_tensor("bias", bias.shape, bias),
     ]
     steps = {"strideH": case.stride, "strideW": case.stride, "dilationHFactor": 1, "dilationWFactor": 1}
     ends_here = arrays.residual is None

@@ -1,12 +1,14 @@
-"""Reads layer tables: CSV files with the 1x1 convolutions of real networks."""
+"""Reads layers: tables, which are CSV files with the 1x1 convolutions of real networks, and arguments of a command."""
 
 from __future__ import annotations
 
+import argparse
 import csv
 import dataclasses
 import io
 import math
 import pathlib
+import re
 import sys
 from typing import TYPE_CHECKING
 
@@ -18,6 +20,10 @@ if TYPE_CHECKING:
     from .._cost import Cost
 
 LAYOUTS = ("NCHW", "NHWC")
+# Tables that run only on request: `large` needs gigabytes of memory, and published figures cover the other tables.
+ON_REQUEST = ("images", "large")
+GIVEN = "given"  # network of the layers of --layer
+LAYER = re.compile(r"(\d+)x(\d+)x(\d+)x(\d+):(\d+)(?:/(\d+))?(?:g(\d+))?", re.ASCII)
 HEADER = ["network", "layer", "n", "cin", "cout", "h", "w", "stride", "groups"]
 
 
@@ -46,8 +52,9 @@ class Case:
         return (n, c, h, w) if layout == "NCHW" else (n, h, w, c)
 
     def cost(self, layout: str = "NCHW") -> Cost:
-        """Return the cost in float32 with a bias. The bytes include a residual, which is read once."""
-        found = cost(self.shape(layout), self.cout, layout=layout, stride=self.stride, groups=self.groups, bias=True)
+        """Return the cost in float32. The bytes include a residual, which is read once."""
+        shape, bias = self.shape(layout), self.epilogue.bias
+        found = cost(shape, self.cout, layout=layout, stride=self.stride, groups=self.groups, bias=bias)
         if not self.epilogue.residual:
             return found
         nbytes = found.bytes + 4 * math.prod(found.output_shape)
@@ -71,6 +78,11 @@ def _tables() -> dict[str, pathlib.Path]:
 def networks() -> list[str]:
     """Return the names of the tables that are installed with the package, sorted."""
     return sorted(_tables())
+
+
+def default_networks() -> list[str]:
+    """Return the names of the installed tables that a benchmark without ``--network`` measures, sorted."""
+    return [name for name in networks() if name not in ON_REQUEST]
 
 
 def read_network(name: str) -> list[Case]:
@@ -133,6 +145,19 @@ def read_table(file: pathlib.Path, name: str) -> list[Case]:
     if not cases:
         raise CommandError(f"{name}: no layers")
     return cases
+
+
+def parse_layer(text: str) -> Case:
+    """Parse a layer such as 1x64x56x56:128/2g4, for argparse. Stride and groups are optional."""
+    match = LAYER.fullmatch(text)
+    if match is None:
+        message = f"expected images x channels x height x width : outputs, as in 1x64x56x56:128/2g4, got {text!r}"
+        raise argparse.ArgumentTypeError(message)
+    n, cin, h, w, cout, stride, groups = (number or "1" for number in match.groups())
+    try:
+        return _case([GIVEN, text, n, cin, cout, h, w, stride, groups])
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(f"{error}, in {text!r}") from None
 
 
 def _case(row: list[str]) -> Case:

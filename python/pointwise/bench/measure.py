@@ -1,15 +1,22 @@
-"""Measures layers: checks the result of each contender, then times all contenders in turn."""
+"""Measures layers: checks the results of each contender, then times all contenders in turn.
+
+A layer whose measurement was disturbed is measured again, and the timing blocks of all measurements count.
+"""
 
 from __future__ import annotations
 
 import dataclasses
+import functools
 import itertools
 import time
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from .contenders import US
+from .disturbance import disturbance
 from .processes import turns
-from .timing import Effort, time_in_turn
+from .timing import Block, Effort, blocks_in_turn
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -20,6 +27,7 @@ if TYPE_CHECKING:
 
 QUICK = Effort(seconds=0.09, block=0.002, rounds=1)
 FULL = Effort(seconds=1.0, block=0.01, rounds=5)
+MOST_MEASUREMENTS = 3  # of a layer that is disturbed each time
 
 
 @dataclasses.dataclass(frozen=True)
@@ -30,17 +38,36 @@ class Result:
     ----------
     case, layout, cost
         The layer, its layout and its cost.
-    seconds : dict of float
-        Time per call in seconds of each contender that can compute the layer.
+    blocks : dict of list of Block
+        Timing blocks of each contender that can compute the layer.
     peak : float
         FMA peak in FLOP/s, measured in turn with the contenders.
+    forms : dict of str
+        Fastest form of each contender, empty if the contender has only one form.
+    measurements : int
+        Number of times that the layer was measured, at most `MOST_MEASUREMENTS`. `blocks` has the blocks of all.
+    disturbance : str or None
+        Disturbance of all measurements together.
     """
 
     case: Case
     layout: str
     cost: Cost
-    seconds: dict[str, float]
+    blocks: dict[str, list[Block]]
     peak: float
+    forms: dict[str, str] = dataclasses.field(default_factory=dict)
+    measurements: int = 1
+    disturbance: str | None = None
+
+    @functools.cached_property
+    def seconds(self) -> dict[str, float]:
+        """Time per call in seconds in the best timing block of each contender."""
+        return {name: min(block.seconds for block in blocks) for name, blocks in self.blocks.items()}
+
+    def percentile(self, contender: str, percent: float) -> float | None:
+        """Return a percentile of the times per call of all timing blocks, or None if there are none."""
+        seconds = [block.seconds for block in self.blocks.get(contender, ())]
+        return float(np.percentile(seconds, percent)) if seconds else None
 
     @property
     def flops_per_second(self) -> float:
@@ -80,7 +107,7 @@ def measure(
     effort: Effort,
     progress: Callable[[str], None] = lambda text: None,
 ) -> Iterator[Result]:
-    """Check the results of contenders, then time the contenders.
+    """Check the results of contenders, then time the contenders. Measure disturbed layers again.
 
     Parameters
     ----------
@@ -107,13 +134,24 @@ def measure(
         If a result is wrong. It is not timed.
     """
     left = len(layouts) * len(cases)
+    peaks: list[float] = []
     with turns([US, *contenders], threads) as (prepare, peak):
         end = time.perf_counter() + left * effort.seconds
         for layout, case in itertools.product(layouts, cases):
             progress(f"{layout} {case.network} {case.layer}")
-            now = time.perf_counter()
-            # a slow layer leaves less time to later layers, so that the total time stays the same
-            deadline = now + max(0.0, end - now) / left
-            seconds = time_in_turn(prepare(case, layout), deadline, effort)
-            yield Result(case, layout, case.cost(layout), seconds, peak())
+            deadline = _deadline(end, left)
+            timers, forms = prepare(case, layout)
+            blocks, measurements = blocks_in_turn(timers, deadline, effort), 1
+            while (found := disturbance(blocks, peak(), peaks)) and measurements < MOST_MEASUREMENTS:
+                for name, more in blocks_in_turn(timers, _deadline(end, left), effort).items():
+                    blocks[name] += more
+                measurements += 1
+            peaks.append(peak())
+            yield Result(case, layout, case.cost(layout), blocks, peaks[-1], forms, measurements, found)
             left -= 1
+
+
+def _deadline(end: float, left: int) -> float:
+    """Return the end of a measurement. A slow layer leaves less time to later layers, so the total time is constant."""
+    now = time.perf_counter()
+    return now + max(0.0, end - now) / left

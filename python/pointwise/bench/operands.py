@@ -14,23 +14,24 @@ if TYPE_CHECKING:
     from .layers import Case
 
     Call: TypeAlias = Callable[[], NDArray[Any]]
-    # a builder returns None if the contender cannot compute the layer
-    Builder: TypeAlias = Callable[[Case, str, "Operands", int], Call | None]
+    # the ways in which a contender can compute a layer, by name; empty if it cannot compute the layer
+    Forms: TypeAlias = dict[str, Call]
+    Builder: TypeAlias = Callable[[Case, str, "Operands", int], Forms]
 
 
 class Operands(NamedTuple):
-    """Arrays of a case. The residual is None if there is none."""
+    """Arrays of a case. The bias or the residual is None if there is none."""
 
     x: NDArray[Any]
     weight: NDArray[Any]
-    bias: NDArray[Any]
+    bias: NDArray[Any] | None
     residual: NDArray[Any] | None = None
 
     def magnitudes(self) -> Operands:
         """Return the absolute values in float64. A layer of these arrays gives a bound of the rounding errors."""
-        x, weight, bias = (np.abs(array, dtype=np.float64) for array in (self.x, self.weight, self.bias))
-        residual = None if self.residual is None else np.abs(self.residual, dtype=np.float64)
-        return Operands(x, weight, bias, residual)
+        x, weight = (np.abs(array, dtype=np.float64) for array in (self.x, self.weight))
+        others = (None if array is None else np.abs(array, dtype=np.float64) for array in (self.bias, self.residual))
+        return Operands(x, weight, *others)
 
 
 def operands(case: Case, layout: str) -> Operands:
@@ -39,7 +40,7 @@ def operands(case: Case, layout: str) -> Operands:
     x = rng.standard_normal(case.shape(layout), dtype=np.float32)
     weight = rng.standard_normal((case.cout, case.cin // case.groups), dtype=np.float32)
     weight /= np.sqrt(np.float32(weight.shape[1]))
-    bias = rng.standard_normal(case.cout, dtype=np.float32)
+    bias = rng.standard_normal(case.cout, dtype=np.float32) if case.epilogue.bias else None
     shape = case.cost(layout).output_shape
     residual = rng.standard_normal(shape, dtype=np.float32) if case.epilogue.residual else None
     return Operands(x, weight, bias, residual)

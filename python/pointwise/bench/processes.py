@@ -13,17 +13,18 @@ import gc
 import multiprocessing
 import os
 import signal
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
 import numpy as np
 
 from .._runtime import num_threads
 from ..cli.parser import CommandError
 from .contenders import CONTENDERS, US
+from .forms import fastest_form
 from .machine import fma_peak
 from .operands import operands
-from .timing import Slice, time_block, time_each
-from .verify import WrongResult, check, check_few_channels
+from .timing import Block, Slice, time_block, time_each
+from .verify import WrongResult, check, check_few_channels, named_forms
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -35,12 +36,27 @@ if TYPE_CHECKING:
     from .operands import Call
     from .timing import Timer
 
-    Prepare: TypeAlias = Callable[[Case, str], dict[str, Timer]]
+    Prepare: TypeAlias = Callable[[Case, str], "Prepared"]
 
 PEAK = "peak"  # question to a process: the FMA peak
 SHORTEST_SAMPLE, LONGEST_SAMPLE = 2e-3, 20e-3  # seconds
 LEAST_SAMPLES = 5  # minimum number of samples of the peak for a layer
 BLAS_VARIABLES = ("OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "BLIS_NUM_THREADS", "OMP_NUM_THREADS")
+
+
+class Prepared(NamedTuple):
+    """Contenders with a prepared layer. Contenders that cannot compute the layer are left out.
+
+    Attributes
+    ----------
+    timers : dict of callable
+        Timers by contender.
+    forms : dict of str
+        Fastest form of each contender, empty if the contender has only one form.
+    """
+
+    timers: dict[str, Timer]
+    forms: dict[str, str]
 
 
 @contextlib.contextmanager
@@ -57,8 +73,8 @@ def turns(names: Sequence[str], threads: int) -> Iterator[tuple[Prepare, Callabl
     Yields
     ------
     prepare : callable
-        Takes a case and a layout, checks the result of each contender, and returns their timers by name. Contenders
-        that cannot compute the layer are left out. Raises WrongResult if a result is wrong.
+        Takes a case and a layout, checks the result of each contender in all of its forms, and returns `Prepared`.
+        Raises WrongResult if a result is wrong.
     peak : callable
         Returns the FMA peak in FLOP/s, measured in turn with the last prepared layer.
     """
@@ -112,11 +128,11 @@ class Peaks:
         """Forget all samples. Return a timer for a new layer, which takes a sample after each timing block."""
         self._samples.clear()
 
-        def timed(repetitions: int) -> float:
-            seconds = timer(repetitions)
-            self._block = min(max(seconds, SHORTEST_SAMPLE), LONGEST_SAMPLE)
+        def timed(repetitions: int) -> Block:
+            block = timer(repetitions)
+            self._block = min(max(block.seconds * repetitions, SHORTEST_SAMPLE), LONGEST_SAMPLE)
             self._sample()
-            return seconds
+            return block
 
         return timed
 
@@ -130,22 +146,23 @@ class Peaks:
         self._samples.append(fma_peak(self._threads, blocks=1, block=self._block))
 
 
-def _prepare(names: Sequence[str], threads: int, peaks: Peaks, case: Case, layout: str) -> dict[str, Timer]:
+def _prepare(names: Sequence[str], threads: int, peaks: Peaks, case: Case, layout: str) -> Prepared:
     calls = _checked_calls(names, threads, case, layout)
-    timers: dict[str, Timer] = {name: functools.partial(time_block, call) for name, call in calls.items()}
+    timers: dict[str, Timer] = {name: functools.partial(time_block, call) for name, (_, call) in calls.items()}
     if US in timers:
         timers[US] = peaks.beside(timers[US])
-    return timers
+    return Prepared(timers, {name: form for name, (form, _) in calls.items()})
 
 
-def _checked_calls(names: Sequence[str], threads: int, case: Case, layout: str) -> dict[str, Call]:
+def _checked_calls(names: Sequence[str], threads: int, case: Case, layout: str) -> dict[str, tuple[str, Call]]:
+    """Return the fastest form of each contender and its call, after a check of all forms."""
     for name in names:
         check_few_channels(name, CONTENDERS[name], layout, case.epilogue, threads)
     arrays = operands(case, layout)
     built = {name: CONTENDERS[name](case, layout, arrays, threads) for name in names}
-    calls = {name: call for name, call in built.items() if call is not None}
-    check(case, layout, arrays, calls)
-    return calls
+    check(case, layout, arrays, dict(pair for name in names for pair in named_forms(name, built[name])))
+    fastest = {name: fastest_form(forms) for name, forms in built.items() if forms}
+    return {name: (form, built[name][form]) for name, form in fastest.items()}
 
 
 class ContenderProcess:
@@ -173,9 +190,10 @@ class ContenderProcess:
         self._receive()  # waits until the process has started
         self._signal(signal.SIGSTOP)
 
-    def prepare(self, case: Case, layout: str) -> bool:
-        """Prepare a layer and check its result. Return True if the contender can compute the layer."""
-        return bool(self.ask((case, layout)))
+    def prepare(self, case: Case, layout: str) -> str | None:
+        """Prepare a layer and check its result. Return the fastest form, or None if the contender lacks the layer."""
+        form: str | None = self.ask((case, layout))
+        return form
 
     def time_each(self, turn: Slice) -> NDArray[np.float64]:
         """Return the seconds of each timed call of a slice. A layer must be prepared."""
@@ -213,15 +231,18 @@ class ContenderProcess:
         return answer
 
 
-def _prepare_all(processes: Sequence[ContenderProcess], case: Case, layout: str) -> dict[str, Timer]:
-    return {process.name: process.ask for process in processes if process.prepare(case, layout)}
+def _prepare_all(processes: Sequence[ContenderProcess], case: Case, layout: str) -> Prepared:
+    found = [(process, process.prepare(case, layout)) for process in processes]
+    timers: dict[str, Timer] = {process.name: process.ask for process, form in found if form is not None}
+    return Prepared(timers, {process.name: form for process, form in found if form is not None})
 
 
 def _serve(name: str, threads: int, pipe: Connection) -> None:
     """Answer questions until the pipe is closed.
 
-    - (case, layout): prepares the layer and checks its result. The answer is True if the contender can compute it.
-    - A number of repetitions: the answer is the seconds that the repetitions take.
+    - (case, layout): prepares the layer and checks its result. The answer is the fastest form, or None if the contender
+      cannot compute the layer.
+    - A number of repetitions: the answer is a timing block.
     - A Slice: the answer is the seconds of each timed call.
     - PEAK: the answer is the FMA peak, measured in turn with the layer.
     """
@@ -238,11 +259,11 @@ def _serve(name: str, threads: int, pipe: Connection) -> None:
                 if isinstance(question, tuple):
                     call = timer = None  # frees the memory of the previous layer
                     gc.collect()
-                    call = _checked_calls([name], threads, *question).get(name)
+                    form, call = _checked_calls([name], threads, *question).get(name, (None, None))
                     if call is not None:
                         timer = functools.partial(time_block, call)
                         timer = peaks.beside(timer) if name == US else timer
-                    pipe.send(call is not None)
+                    pipe.send(form)
                 elif question == PEAK:
                     pipe.send(peaks.best())
                 elif call is None or timer is None:

@@ -1,11 +1,10 @@
-"""Reports of ``pointwise bench``: a JSON document, lines of text and tables."""
+"""Reports of ``pointwise bench``: a JSON document and lines of text."""
 
 from __future__ import annotations
 
 import dataclasses
 from typing import TYPE_CHECKING, Any
 
-from ..cli.parser import require
 from .classes import class_lines, class_summary, geometric_mean, is_large
 from .contenders import US
 
@@ -14,7 +13,6 @@ if TYPE_CHECKING:
 
     from .measure import Result
 
-DASH = "-"  # cell of a table if a contender cannot compute the layer
 BEST_PEER = "the best peer of each layer"
 
 
@@ -96,6 +94,12 @@ def _row(result: Result, contenders: Sequence[str], machine: Machine) -> dict[st
         "layout": result.layout,
         "cost": dataclasses.asdict(result.cost),
         "seconds": {name: result.seconds.get(name) for name in (US, *contenders)},
+        "median_seconds": {name: result.percentile(name, 50) for name in (US, *contenders)},
+        "p95_seconds": {name: result.percentile(name, 95) for name in (US, *contenders)},
+        "rounds": len(result.blocks[US]),
+        "forms": {name: form for name, form in result.forms.items() if form},
+        "measurements": result.measurements,
+        "disturbance": result.disturbance,
         "peak": result.peak,
         "peak_fraction": result.peak_fraction,
         "bandwidth_fraction": result.bytes_per_second / machine.bandwidth,
@@ -130,35 +134,6 @@ def _versus_line(layout: str, name: str, versus: dict[str, Any]) -> str:
     )
 
 
-def network_table(results: Sequence[Result], contenders: Sequence[str]) -> Any:
-    """Return a rich table with geometric means and smallest ratios: one row per network and layout."""
-    rich_table, box = require("rich.table", "bench"), require("rich.box", "bench")
-    grid = rich_table.Table(title="geometric means", title_justify="left", box=box.SIMPLE_HEAD)
-    for heading in ("network", "layout"):
-        grid.add_column(heading)
-    headings = (f"{what}x\n{name}" for name in contenders for what in ("", "least "))
-    for heading in ("layers", "GFLOP/s", "of peak", *headings):
-        grid.add_column(heading, justify="right", no_wrap=True)
-    for network, layout in dict.fromkeys((result.case.network, result.layout) for result in results):
-        rows = [r for r in results if (r.case.network, r.layout) == (network, layout)]
-        flops = geometric_mean(row.flops_per_second for row in rows) or 0.0
-        peak = geometric_mean(row.peak_fraction for row in rows) or 0.0
-        ratios = [[r for row in rows if (r := row.ratio(name)) is not None] for name in contenders]
-        grid.add_row(
-            network,
-            layout,
-            str(len(rows)),
-            f"{flops / 1e9:.1f}",
-            f"{100 * peak:.0f}%",
-            *(_ratio(value) for ratio in ratios for value in (geometric_mean(ratio), min(ratio, default=None))),
-        )
-    return grid
-
-
-def _ratio(value: float | None) -> str:
-    return DASH if value is None else f"{value:.2f}"
-
-
 def machine_line(machine: Machine) -> str:
     """Return a line of text that describes the machine."""
     threads = f"{machine.threads} thread{'s' if machine.threads > 1 else ''}"
@@ -167,35 +142,3 @@ def machine_line(machine: Machine) -> str:
         f"{machine.cpu}, {machine.isa}, {threads}, FMA peak {machine.fma_peak / 1e9:.1f} GFLOP/s, "
         f"copy bandwidth {machine.bandwidth / 1e9:.1f} GB/s, {versions}"
     )
-
-
-def table(layout: str, results: Sequence[Result], contenders: Sequence[str], machine: Machine) -> Any:
-    """Return a rich table of the results of one layout."""
-    rich_table, box = require("rich.table", "bench"), require("rich.box", "bench")
-    title = f"{layout}, float32, {results[0].case.epilogue.words()}"
-    grid = rich_table.Table(title=title, title_justify="left", box=box.SIMPLE_HEAD)
-    for heading in ("network", "layer", "shape"):
-        grid.add_column(heading, overflow="fold")  # a narrow terminal folds names, not figures
-    for heading in ("MFLOP", "GFLOP/s", "of bound", *(f"x {contender}" for contender in contenders)):
-        grid.add_column(heading, justify="right", no_wrap=True)
-    for result in results:
-        case = result.case
-        shape = f"{'x'.join(map(str, case.shape(layout)))} -> {case.cout}"
-        shape += f", stride {case.stride}" if case.stride > 1 else ""
-        shape += f", groups {case.groups}" if case.groups > 1 else ""
-        bound, fraction = bound_of(result, machine)
-        grid.add_row(
-            case.network,
-            case.layer,
-            shape,
-            f"{result.cost.flops / 1e6:.3g}",
-            f"{result.flops_per_second / 1e9:.1f}",
-            f"{100 * fraction:.0f}% {bound}",
-            *(_ratio(result.ratio(contender)) for contender in contenders),
-        )
-    grid.caption = (
-        f"GFLOP/s: of {US}; of bound: percent of the lower bound, FMA peak or copy bandwidth (data in the caches can "
-        "exceed that); x name: speedup over that contender"
-    )
-    grid.caption_justify = "left"
-    return grid

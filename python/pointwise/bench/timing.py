@@ -6,9 +6,11 @@ import dataclasses
 import gc
 import itertools
 import time
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 
 import numpy as np
+
+from .scheduler import counters
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -17,7 +19,22 @@ if TYPE_CHECKING:
 
     from .operands import Call
 
-    Timer: TypeAlias = Callable[[int], float]
+    Timer: TypeAlias = Callable[[int], "Block"]
+
+
+class Block(NamedTuple):
+    """Result of a timing block.
+
+    Attributes
+    ----------
+    seconds : float
+        Mean time per call in seconds.
+    disturbed : bool
+        True if other work took the CPU during the block.
+    """
+
+    seconds: float
+    disturbed: bool = False
 
 
 @dataclasses.dataclass(frozen=True)
@@ -41,17 +58,17 @@ class Effort:
 
 def _repetitions(timer: Timer, block: float) -> int:
     # the faster of two calls, because a delay of a single call would make all timing blocks too short
-    once = min(timer(1) for _ in range(2))
+    once = min(timer(1).seconds for _ in range(2))
     return max(1, int(block / max(once, 1e-7)))
 
 
-def time_in_turn(timers: dict[str, Timer], deadline: float, effort: Effort) -> dict[str, float]:
+def blocks_in_turn(timers: dict[str, Timer], deadline: float, effort: Effort) -> dict[str, list[Block]]:
     """Time contenders in interleaved timing blocks.
 
     Parameters
     ----------
     timers : dict of callable
-        Timers by contender. A timer takes a number of repetitions and returns the seconds that they take.
+        Timers by contender. A timer takes a number of repetitions and times a block of that many calls.
     deadline : float
         Value of `time.perf_counter` at which the measurement ends. At least `effort.rounds` rounds are completed.
     effort : Effort
@@ -59,23 +76,29 @@ def time_in_turn(timers: dict[str, Timer], deadline: float, effort: Effort) -> d
 
     Returns
     -------
-    dict of float
-        Seconds per call in the best timing block of each contender.
+    dict of list of Block
+        Timing blocks of each contender, one for each round.
     """
     collecting = gc.isenabled()
     gc.disable()  # garbage collection would be part of the time of a contender
     try:
         repetitions = {name: _repetitions(timer, effort.block) for name, timer in timers.items()}
-        best = dict.fromkeys(timers, float("inf"))
+        blocks: dict[str, list[Block]] = {name: [] for name in timers}
         done = 0
         while done < effort.rounds or time.perf_counter() < deadline:
             for name, timer in timers.items():
-                best[name] = min(best[name], timer(repetitions[name]) / repetitions[name])
+                blocks[name].append(timer(repetitions[name]))
             done += 1
-        return best
+        return blocks
     finally:
         if collecting:
             gc.enable()
+
+
+def time_in_turn(timers: dict[str, Timer], deadline: float, effort: Effort) -> dict[str, float]:
+    """Time contenders like `blocks_in_turn`. Return the seconds per call in the best timing block of each."""
+    blocks = blocks_in_turn(timers, deadline, effort)
+    return {name: min(block.seconds for block in found) for name, found in blocks.items()}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -94,15 +117,17 @@ class Slice:
     timed: float
 
 
-def time_block(call: Callable[[], object], repetitions: int) -> float:
-    """Return the seconds of a timing block. Untimed calls before it warm up caches and threads."""
+def time_block(call: Callable[[], object], repetitions: int) -> Block:
+    """Time a block of calls. Untimed calls before it warm up caches and threads."""
+    before = counters()
     for _ in range(1 + repetitions // 4):
         call()
     repeat = itertools.repeat(None, repetitions)
     start = time.perf_counter()
     for _ in repeat:
         call()
-    return time.perf_counter() - start
+    seconds = time.perf_counter() - start
+    return Block(seconds / repetitions, counters().disturbed_since(before, seconds))
 
 
 def time_each(call: Call, turn: Slice) -> NDArray[np.float64]:

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from .epilogue import Epilogue
-    from .operands import Builder, Call
+    from .operands import Builder, Call, Forms
 
 
 class WrongResult(Exception):
@@ -28,8 +28,8 @@ def check(case: Case, layout: str, arrays: Operands, calls: dict[str, Call]) -> 
     """Compare the result of each contender with NumPy's sum, followed by the activation in float64.
 
     A sum of C products, a bias and a residual, added in any order, differs from the exact value by at most
-    gamma_(C+3) * (|w| |x| + |b| + |residual|). Here gamma_n = n*u/(1 - n*u) and u = 2**-24. Without a residual the
-    factor is gamma_(C+2). Two such sums differ by at most twice the bound.
+    gamma_(C+3) * (|w| |x| + |b| + |residual|). Here gamma_n = n*u/(1 - n*u) and u = 2**-24. Without a residual n is
+    smaller by 1, and so it is without a bias. Two such sums differ by at most twice the bound.
 
     The activation multiplies the bound by at most its Lipschitz constant. It adds its own roundings (see
     `definitions`). ReLU has the constant 1 and rounds nothing.
@@ -52,7 +52,7 @@ def check(case: Case, layout: str, arrays: Operands, calls: dict[str, Call]) -> 
     total = numpy_sum(case, layout, arrays)
     kind = total.dtype
     total = total.astype(np.float64, copy=False)
-    rounding = (case.cin // case.groups + 2 + case.epilogue.residual) * 2.0**-24
+    rounding = (case.cin // case.groups + 1 + case.epilogue.bias + case.epilogue.residual) * 2.0**-24
     bound = numpy_sum(case, layout, arrays.magnitudes())
     bound *= 2 * rounding / (1 - rounding)
     definition = define(case.epilogue.activation)
@@ -89,9 +89,12 @@ def check_few_channels(name: str, builder: Builder, layout: str, epilogue: Epilo
         return  # the bound of `check` is small enough to tell these from other activations
     case = Case("a layer of", "two channels", 1, 2, 64, 16, 16, 1, 1, epilogue=epilogue)
     arrays = operands(case, layout)
-    call = builder(case, layout, arrays, threads)
-    if call is not None:
-        check(case, layout, arrays, {name: call})
+    check(case, layout, arrays, dict(named_forms(name, builder(case, layout, arrays, threads))))
+
+
+def named_forms(name: str, forms: Forms) -> list[tuple[str, Call]]:
+    """Return the forms of a contender with their names in messages, such as "numpy (x @ m)"."""
+    return [(f"{name} ({form})" if form else name, call) for form, call in forms.items()]
 
 
 def _beyond(result: NDArray[Any], expected: NDArray[Any], bound: NDArray[Any]) -> NDArray[np.bool_]:

@@ -1,0 +1,34 @@
+"""Notices layers whose measurement was disturbed: other work took the CPU, or the CPU was slower than before."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from .timing import Block
+
+SLOWER = 0.85  # a peak below this fraction of the peaks beside earlier layers disturbs a layer
+EARLIER = 8  # number of earlier layers; few, because a CPU that has become hot stays slower
+
+
+def disturbance(blocks: Mapping[str, Sequence[Block]], peak: float, earlier: Sequence[float]) -> str | None:
+    """Return how the measurement of a layer was disturbed, as a text, or None if it was not.
+
+    Parameters
+    ----------
+    blocks : mapping of sequences of Block
+        Timing blocks by contender. A single undisturbed block is enough for the best time of a contender.
+    peak : float
+        FMA peak in FLOP/s, measured in turn with the contenders.
+    earlier : sequence of float
+        Peaks beside earlier layers, in the order of measurement.
+    """
+    spoilt = [name for name, found in blocks.items() if all(block.disturbed for block in found)]
+    if spoilt:
+        return f"other work took the CPU in all timing blocks of {', '.join(spoilt)}"
+    fraction = peak / max(earlier[-EARLIER:], default=peak)
+    if fraction < SLOWER:
+        return f"the FMA peak was {100 * fraction:.0f}% of the peak beside earlier layers"
+    return None

@@ -1,0 +1,110 @@
+"""Tables of ``pointwise bench``: the layers of each layout, and the means of each network.
+
+Ratios stand beside the other figures if NumPy is the only peer. Otherwise they have their own tables.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from .classes import geometric_mean
+from .contenders import US
+from .report import bound_of
+from .tables import Grid, microseconds, ratio_words, shape_words
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from .measure import Result
+    from .report import Machine
+
+AGAIN, DISTURBED = "*", "!"  # marks of layers
+LIMITS = {"peak": "peak", "bandwidth": "copy"}
+
+
+def layer_tables(layout: str, results: Sequence[Result], contenders: Sequence[str], machine: Machine) -> list[Grid]:
+    """Return tables of the results of one layout."""
+    title = f"{layout}, float32, {results[0].case.epilogue.words()}"
+    beside = _beside(contenders)
+    headings = ["us,\nbest", "\nmedian", "\np95", "\nGFLOP/s", "of\nbound", *_speedups(beside)]
+    table = Grid(title, ["layer", "shape"], headings, _caption(results, bool(beside)))
+    network = None
+    for result in results:
+        if result.case.network != network:
+            network = result.case.network
+            table.add_row(network)
+        bound, fraction = bound_of(result, machine)
+        table.add_row(
+            f" {result.case.layer}{_mark(result)}",
+            shape_words(result.case, layout),
+            microseconds(result.seconds[US]),
+            microseconds(result.percentile(US, 50)),
+            microseconds(result.percentile(US, 95)),
+            f"{result.flops_per_second / 1e9:.1f}",
+            f"{100 * fraction:.0f}% {LIMITS[bound]}",
+            *(ratio_words(result.ratio(name)) for name in beside),
+        )
+    return [table] if beside else [table, _ratio_table(layout, results, contenders)]
+
+
+def _beside(contenders: Sequence[str]) -> Sequence[str]:
+    """Return the contenders whose ratios stand beside the other figures."""
+    return contenders if list(contenders) == ["numpy"] else ()
+
+
+def _speedups(contenders: Sequence[str]) -> list[str]:
+    return [f"x\n{name}" for name in contenders]
+
+
+def _mark(result: Result) -> str:
+    if result.disturbance is not None:
+        return DISTURBED
+    return AGAIN if result.measurements > 1 else ""
+
+
+def _caption(results: Sequence[Result], with_ratios: bool) -> str:
+    words = [
+        f"us: time of a call of {US}, best, median and 95th percentile of the timing blocks",
+        "of bound: percent of the lower limit, FMA peak or copy bandwidth (data in the caches can exceed that)",
+    ]
+    words += ["x name: speedup over that contender"] if with_ratios else []
+    words += ["/2: stride 2"] if any(result.case.stride > 1 for result in results) else []
+    words += ["g4: 4 groups"] if any(result.case.groups > 1 for result in results) else []
+    marks = set(map(_mark, results))
+    words += [f"{AGAIN}: disturbed, so measured again"] if AGAIN in marks else []
+    words += [f"{DISTURBED}: disturbed in every measurement"] if DISTURBED in marks else []
+    return "; ".join(words)
+
+
+def _ratio_table(layout: str, results: Sequence[Result], contenders: Sequence[str]) -> Grid:
+    table = Grid(f"{layout}: speedup over each contender", ["layer", "shape"], contenders)
+    network = None
+    for result in results:
+        if result.case.network != network:
+            network = result.case.network
+            table.add_row(network)
+        ratios = (ratio_words(result.ratio(name)) for name in contenders)
+        table.add_row(f" {result.case.layer}{_mark(result)}", shape_words(result.case, layout), *ratios)
+    return table
+
+
+def network_tables(results: Sequence[Result], contenders: Sequence[str]) -> list[Grid]:
+    """Return tables with geometric means and smallest ratios: one row per network and layout."""
+    beside = _beside(contenders)
+    ratio_headings = [f"{what}x\n{name}" for name in beside for what in ("", "least ")]
+    means = Grid("geometric means", ["network", "layout"], ["layers", "GFLOP/s", "of peak", *ratio_headings])
+    ratios = Grid("speedup: geometric mean / least", ["network", "layout"], contenders)
+    for network, layout in dict.fromkeys((result.case.network, result.layout) for result in results):
+        rows = [r for r in results if (r.case.network, r.layout) == (network, layout)]
+        flops = geometric_mean(row.flops_per_second for row in rows) or 0.0
+        peak = geometric_mean(row.peak_fraction for row in rows) or 0.0
+        figures = (str(len(rows)), f"{flops / 1e9:.1f}", f"{100 * peak:.0f}%")
+        found = [_mean_and_least(rows, name) for name in contenders]
+        means.add_row(network, layout, *figures, *(cell for cells in found[: len(beside)] for cell in cells))
+        ratios.add_row(network, layout, *(" / ".join(cells) for cells in found))
+    return [means] if beside else [means, ratios]
+
+
+def _mean_and_least(rows: Sequence[Result], contender: str) -> tuple[str, str]:
+    ratios = [ratio for row in rows if (ratio := row.ratio(contender)) is not None]
+    return ratio_words(geometric_mean(ratios)), ratio_words(min(ratios, default=None))
