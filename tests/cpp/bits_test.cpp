@@ -38,14 +38,14 @@ TYPED_TEST(Bits, EveryInstructionSetAgrees) {
       for (const int64_t inputs : {1, 7, 100, 1500})
         for (int bits = 0; bits < 8; ++bits) {
           Random random(bits);  // the same data for every row
-          const Lie x = row.rows == Rows::channels ? Lie::channel_major : Lie::pixel_major;
+          const Lie x = lie_for(row);
           const Lie y = bits & 4 ? Lie::channel_major : Lie::pixel_major;
           KernelCase<T> k({37, 21, inputs}, x, y, y, (bits & 1) != 0, true, random);
           for (std::vector<T>* numbers : {&k.x, &k.weights, &k.bias, &k.residual})
             *numbers = reals<T>(static_cast<int64_t>(numbers->size()), random);
           if (bits & 2) k.floor = 0;
           k.lay_out(&arena, 0);
-          row.run(k.block);
+          k.run(row, &arena);
           ASSERT_EQ(k.difference(0), "");
         }
     }

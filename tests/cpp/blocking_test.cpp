@@ -107,8 +107,8 @@ TEST(Blocking, ChoosesTheOrientation) {
       {"NHWC, batch", true, 16, 49, 128, 130, Rows::pixels, Packing::none},
       {"one pixel", false, 1, 1, 1024, 1000, Rows::pixels, Packing::none},
       {"NCHW, 2x2", false, 1, 4, 512, 512, Rows::pixels, Packing::none},
-      {"NHWC, one channel out", true, 1, 196, 64, 1, Rows::channels, Packing::channels},
-      {"NHWC, grey of RGB", true, 1, 448 * 448, 3, 1, Rows::pixels, Packing::none},
+      {"NHWC, one channel out", true, 1, 196, 64, 1, Rows::channels, Packing::none},
+      {"NHWC, grey of RGB", true, 1, 448 * 448, 3, 1, Rows::channels, Packing::none},
   };
   for (const auto& t : table)
     for (const auto* rows : {&wide, &narrow}) {
@@ -152,7 +152,7 @@ TEST(Blocking, ChoosesTheTile) {
 TEST(Blocking, PackedPixelsThatAreReadOnceStayInL1) {
   for (const int64_t pixels : {100, 1000, 100000}) {
     const Work work = work_of(true, 1, pixels, 64, 2, 1);
-    const Blocking b = choose_blocking(work, wide);
+    const Blocking b = choose_blocking(work, only(wide, "4x64_channels"));
     EXPECT_EQ(b.packing, Packing::channels);
     EXPECT_LE(b.packed, work.l1 / 2);
   }
@@ -203,7 +203,7 @@ TEST(Blocking, HalvesAVectorWhereThatSavesTime) {
     EXPECT_NE(name(), "gemm_f32_12x24_halves_avx512");
   }
   work.m = 1;
-  EXPECT_EQ(name(), "gemm_f32_4x64_channels_avx512") << "packed, as lanes of pixels are all in use";
+  EXPECT_EQ(name(), "gemm_f32_8x16_quads_avx512") << "all lanes are in use";
   work.machine = &full_width;
   work.m = 8;
   EXPECT_NE(name(), "gemm_f32_12x24_halves_avx512");
@@ -257,7 +257,22 @@ TEST(Blocking, ShortRunsAreDearToPack) {
 // only one tile. So fewer and wider columns are better.
 TEST(Blocking, FewChannelsTakeTheWiderTile) {
   const Work work = work_of(false, 1, 9900, 2, 2, 1);
-  EXPECT_EQ(std::string(wide[choose_blocking(work, wide).kernel_row].name), "gemm_f32_4x64_channels_avx512");
+  const KernelRows ordinary = {wide.first, wide.count - 2};  // without quads and long rows
+  EXPECT_EQ(std::string(ordinary[choose_blocking(work, ordinary).kernel_row].name), "gemm_f32_4x64_channels_avx512");
+}
+
+// Long rows read long runs of src, so they are best if src comes from memory. In L2 and with many outputs, ordinary
+// channel rows have less overhead.
+TEST(Blocking, FewChannelsOfALargeImageTakeLongRows) {
+  const auto name = [](int64_t pixels, int64_t inputs, int64_t channels) {
+    Work work = work_of(false, 1, pixels, inputs, channels, 1);
+    work.l2 = int64_t{1} << 20;
+    return std::string(wide[choose_blocking(work, wide).kernel_row].name);
+  };
+  EXPECT_EQ(name(1 << 16, 200, 8), "gemm_f32_8x48_long_avx512");
+  EXPECT_EQ(name(1 << 18, 31, 1), "gemm_f32_8x48_long_avx512");
+  EXPECT_EQ(name(256, 200, 8), "gemm_f32_8x48_channels_avx512");
+  EXPECT_NE(name(1 << 16, 200, 32), "gemm_f32_8x48_long_avx512") << "too many output channels";
 }
 
 TEST(Blocking, RefusesPairsWithoutAHalf) {
@@ -398,6 +413,14 @@ TEST(Blocking, KeepsItsInvariants) {
       if (b.copy > 0) {
         ASSERT_TRUE(row.rows == Rows::channels && row.lanes * work.item < 64);
         ASSERT_EQ(b.copy, b.k_block * row.nr * row.lanes * work.item);
+      }
+      // The sums of long rows fit an eighth of L2, or are a single vector of each output channel.
+      if (row.room == nullptr) {
+        ASSERT_EQ(b.room, 0);
+      } else {
+        const int64_t vector = row.lanes * work.item, sums = std::min(work.m, panel) * vector;
+        ASSERT_GE(b.room, 2 * sums);
+        ASSERT_LE(b.room, std::max(work.l2 / 8, 4 * sums));
       }
       // Borrowed weights: the panels of a block fit half of L2, or are one panel.
       if (work.borrowed) {

@@ -15,6 +15,7 @@
 #include <sstream>
 #include <thread>
 
+#include "kernels/few_outputs.h"
 #include "kernels/half_rows.h"
 #include "kernels/registry.h"
 #include "measure/peak.h"
@@ -230,11 +231,14 @@ TEST(Dispatch, KernelNamesSayWhatTheyAre) {
   const auto check = [](const auto& table, const char* type, const char* isa) {
     for (int i = 0; i < table.rows.count; ++i) {
       const auto& row = table.rows[i];
-      const char* rows = row.refuses == pointwise::pairs_refuse    ? "pairs"
-                         : row.refuses == pointwise::halves_refuse ? "halves"
-                         : row.rows == pointwise::Rows::channels   ? "channels"
-                                                                   : "pixels";
-      const int lanes = row.refuses != nullptr ? row.lanes + row.lanes / 2 : row.nr * row.lanes;
+      const bool with_half = row.refuses == pointwise::pairs_refuse || row.refuses == pointwise::halves_refuse;
+      const char* rows = row.refuses == pointwise::pairs_refuse       ? "pairs"
+                         : row.refuses == pointwise::halves_refuse    ? "halves"
+                         : row.refuses == pointwise::quads_refuse     ? "quads"
+                         : row.refuses == pointwise::long_rows_refuse ? "long"
+                         : row.rows == pointwise::Rows::channels      ? "channels"
+                                                                      : "pixels";
+      const int lanes = with_half ? row.lanes + row.lanes / 2 : row.nr * row.lanes;
       EXPECT_EQ(std::string(row.name), std::string("gemm_") + type + "_" + std::to_string(row.mr) + "x" +
                                            std::to_string(lanes) + "_" + rows + "_" + isa);
     }

@@ -29,6 +29,20 @@ inline const char* to_string(Lie lie) {
   return names[static_cast<int>(lie)];
 }
 
+// Returns true if a kernel row can read x placed in this way.
+inline bool can_read(const KernelRow& row, Lie x) {
+  switch (row.reads) {
+    case pointwise::Reads::pixels: return x == Lie::channel_major;
+    case pointwise::Reads::channels: return x == Lie::pixel_major || x == Lie::misaligned;
+    case pointwise::Reads::any: break;
+  }
+  return x != Lie::uneven;
+}
+// Returns a placement of x that a kernel row can read.
+inline Lie lie_for(const KernelRow& row) {
+  return row.reads == pointwise::Reads::pixels ? Lie::channel_major : Lie::pixel_major;
+}
+
 // Byte offsets of the elements, relative to the lowest one.
 struct Placement {
   ptrdiff_t pixel = 0, channel = 0, first = 0;
@@ -71,7 +85,7 @@ struct Shape3 {
 
 // The memory of a case, which the next case uses again.
 struct Arena {
-  GuardedMemory x{1 << 20}, weights{1 << 20}, bias{1 << 16}, residual{1 << 20}, copy{1 << 16};
+  GuardedMemory x{1 << 20}, weights{1 << 20}, bias{1 << 16}, residual{1 << 20}, copy{1 << 16}, room{1 << 20};
 };
 
 template <class T>
@@ -154,6 +168,18 @@ struct KernelCase {
       block.residual_channel = residual_place.channel;
       block.residual_offsets = residual_place.offsets.empty() ? nullptr : residual_place.offsets.data();
     }
+  }
+
+  // Runs a kernel row on the block. Every second shape gets as little room as allowed.
+  void run(const KernelRow& row, Arena* arena) {
+    if (row.room != nullptr) {
+      const pointwise::Problem problem{shape.channels, shape.pixels,         shape.inputs, sizeof(T), row.lanes, 0,
+                                       false,          pointwise::machine(), nullptr,      nullptr};
+      const bool little = (shape.pixels + shape.channels + shape.inputs) % 2 == 0;
+      block.room_bytes = row.room(problem, little ? 0 : int64_t{1} << 40);
+      block.room = arena->room.at_end(static_cast<size_t>(block.room_bytes));
+    }
+    row.run(block);
   }
 
   // Returns an element of y, summed by fma in the canonical order. Sanitizers skip this function and expected(): both

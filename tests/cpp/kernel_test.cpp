@@ -25,22 +25,17 @@ void for_each_row(const Check& check) {
   }
 }
 
-// Returns true if `rows` can read such an x: channel rows need contiguous pixels.
-bool readable(const pointwise::Rows rows, Lie x) {
-  return x != Lie::uneven && (rows == Rows::pixels || x == Lie::channel_major);
-}
-
 template <class T>
 void check_case(const KernelRow& row, KernelCase<T>* k, Arena* arena, ptrdiff_t shift, Lie x, Lie y, Lie residual) {
   k->lay_out(arena, shift);
-  row.run(k->block);
+  k->run(row, arena);
   ASSERT_EQ(k->difference(shift), "") << "x " << to_string(x) << ", y " << to_string(y) << ", residual "
                                       << to_string(residual) << ", shift " << shift;
-  if (row.rows == Rows::pixels) return;
+  if (row.reads != pointwise::Reads::pixels) return;
   // Runs the row again, with memory for a copy of the pixels that is as small as allowed.
   k->lay_out(arena, shift);
   k->block.copy = arena->copy.at_end(static_cast<size_t>(k->shape.inputs * row.nr * row.lanes * k->item));
-  row.run(k->block);
+  k->run(row, arena);
   ASSERT_EQ(k->difference(shift), "") << "copied; x " << to_string(x) << ", y " << to_string(y) << ", residual "
                                       << to_string(residual) << ", shift " << shift;
 }
@@ -56,6 +51,7 @@ std::vector<int64_t> pixel_counts(const KernelRow& row) {
   for (int64_t n = 1; n <= tile + 1; ++n) counts.push_back(n);
   counts.push_back(2 * tile + tile / 2 + 1);
   if (row.rows == Rows::pixels) counts.push_back(beyond_buffer(row));
+  if (row.reads == pointwise::Reads::channels || row.room != nullptr) counts.push_back(300);  // more than a strip
   return counts;
 }
 
@@ -79,7 +75,8 @@ TYPED_TEST(Kernel, EveryShapeAndStride) {
         for (const Lie y : all_lies)
           for (const int64_t inputs : {0, 1, 3})
             for (int bits = 0; bits < 4; ++bits) {
-              const Lie x = row.rows == Rows::channels ? Lie::channel_major : all_lies[random.integer(0, 4)];
+              Lie x = all_lies[random.integer(0, 4)];
+              if (!can_read(row, x)) x = lie_for(row);
               KernelCase<T> k({pixels, channels, inputs}, x, y, y, (bits & 1) != 0, random.one_in(2), random);
               if (bits & 2) (random.one_in(2) ? k.floor : k.slope) = 0;
               check_case(row, &k, &arena, y == Lie::misaligned ? 1 : 0, x, y, y);
@@ -98,7 +95,7 @@ TYPED_TEST(Kernel, EveryCombination) {
     const bool channel_rows = row.rows == Rows::channels;
     const int64_t rows_tail = row.mr + std::max(row.mr / 2, 1), lanes_tail = vectors + row.lanes / 2 + 1;
     for (const Lie x : all_lies) {
-      if (!readable(row.rows, x)) continue;
+      if (!can_read(row, x)) continue;
       for (const Lie y : all_lies)
         for (const Lie residual : all_lies) {
           if ((y == Lie::uneven) != (residual == Lie::uneven)) continue;  // both have offsets, or neither
@@ -122,7 +119,7 @@ TYPED_TEST(Kernel, ChannelRowsReadAnyRow) {
   constexpr ptrdiff_t item = sizeof(T);
   Arena arena;
   for_each_row<T>([&](const KernelRow& row) {
-    if (row.rows != Rows::channels) return;
+    if (row.reads != pointwise::Reads::pixels) return;
     Random random(3);
     for (const int64_t pixels : pixel_counts<T>(row))
       for (const ptrdiff_t step : {-pixels * item, (pixels + 3) * item, pixels * item + 1}) {
@@ -147,14 +144,14 @@ TYPED_TEST(Kernel, ResidualInPlace) {
       const int64_t vectors = int64_t{row.nr} * row.lanes;
       const bool channel_rows = row.rows == Rows::channels;
       KernelCase<T> k({channel_rows ? vectors + 1 : row.mr + 1, channel_rows ? row.mr + 1 : vectors + 1, 3},
-                      Lie::channel_major, y, y, true, true, random);
+                      lie_for(row), y, y, true, true, random);
       k.lay_out(&arena, 0);
       for (int64_t p = 0; p < k.shape.pixels; ++p)
         for (int64_t c = 0; c < k.shape.channels; ++c)
           std::memcpy(k.y.data() + k.guard + k.y_place.at(p, c),
                       &k.residual[static_cast<size_t>(p * k.shape.channels + c)], sizeof(T));
       k.block.residual = k.block.y;
-      row.run(k.block);
+      k.run(row, &arena);
       ASSERT_EQ(k.difference(0), "") << "y " << to_string(y);
     }
   });
@@ -250,15 +247,15 @@ TYPED_TEST(Kernel, StreamsResults) {
         for (int bits = 0; bits < 2; ++bits) {
           // Lanes fill whole cache lines. The numbers of lines and of rows have remainders.
           const Lie y = channel_rows ? Lie::channel_major : Lie::pixel_major;
-          KernelCase<T> k({channel_rows ? lines * width : others, channel_rows ? others : lines * width, 3}, y, y, y,
-                          bits == 1, true, random);
+          KernelCase<T> k({channel_rows ? lines * width : others, channel_rows ? others : lines * width, 3},
+                          lie_for(row), y, y, bits == 1, true, random);
           const ptrdiff_t shift = 0;
           k.lay_out(&arena, shift);
           std::vector<char> room(k.y.size() + 64, '\x5a');
           char* aligned = room.data() + (64 - reinterpret_cast<uintptr_t>(room.data()) % 64) % 64;
           k.block.y = aligned;
           k.block.stream = true;
-          row.run(k.block);
+          k.run(row, &arena);
           std::memcpy(k.y.data() + k.guard, aligned, static_cast<size_t>(k.y_place.extent));
           ASSERT_EQ(k.difference(shift), "");
         }

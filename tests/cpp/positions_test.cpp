@@ -34,7 +34,7 @@ class Positions : public testing::Test {
   static KernelCase<T> make(const KernelRow& row, int64_t pixels, int64_t channels, int64_t inputs, int turn,
                             Random& random) {
     constexpr Lie ways[] = {Lie::channel_major, Lie::pixel_major, Lie::uneven};  // straight, transposed, scattered
-    const Lie x = row.rows == Rows::channels ? Lie::channel_major : Lie::pixel_major, y = ways[turn % 3];
+    const Lie x = lie_for(row), y = ways[turn % 3];
     KernelCase<T> k({pixels, channels, inputs}, x, y, y, true, true, random);
     if (turn / 3 % 3 == 1) k.floor = 0;
     if (turn / 3 % 3 == 2) k.slope = T{0.5};
@@ -47,7 +47,7 @@ class Positions : public testing::Test {
     const T before = *number;
     *number = nan;
     k->lay_out(&arena, 0);
-    row.run(k->block);
+    k->run(row, &arena);
     *number = before;
     for (int64_t q = 0; q < k->shape.pixels; ++q)
       for (int64_t d = 0; d < k->shape.channels; ++d) {
@@ -65,7 +65,7 @@ class Positions : public testing::Test {
     Random random(turn);
     KernelCase<T> k = make(row, pixels, channels, 3, turn, random);
     k.lay_out(&arena, 0);
-    row.run(k.block);
+    k.run(row, &this->arena);
     ASSERT_EQ(k.difference(0), "");
     const std::vector<T> good = elements(k);
     for (int64_t p = 0; p < pixels && !testing::Test::HasFatalFailure(); ++p) {
@@ -129,7 +129,7 @@ TYPED_TEST(Positions, AnythingAnywhere) {
           for (std::vector<T>* numbers : {&k.x, &k.weights, &k.bias, &k.residual})
             for (T& v : *numbers) v = special[random.integer(0, random.one_in(odd) ? std::size(special) - 1 : 3)];
           k.lay_out(&this->arena, 0);
-          row.run(k.block);
+          k.run(row, &this->arena);
           for (int64_t p = 0; p < k.shape.pixels; ++p)
             for (int64_t c = 0; c < k.shape.channels; ++c) {
               const T got = this->element(k, p, c), want = k.canonical(p, c);
@@ -171,7 +171,7 @@ TYPED_TEST(Positions, ActivationsOfSpecialNumbers) {
           for (size_t at = 0; at < k.residual.size(); ++at) k.residual[at] = special[index(at)];
           k.lay_out(&this->arena, 0);
           k.block.epilogue = epilogue;
-          row.run(k.block);
+          k.run(row, &this->arena);
           const std::vector<T> got = this->elements(k);
           if (first.empty())
             for (int64_t s = 0; s < count; ++s) first.push_back(got[static_cast<size_t>(s)]);

@@ -120,12 +120,11 @@ TYPED_TEST(Values, NothingLeaksBetweenLanes) {
     for (const Lie y : all_lies)
       for (const bool odd_pixel : {true, false}) {
         Random random(6);
-        KernelCase<T> k({pixels, channels, 3}, channel_rows ? Lie::channel_major : Lie::pixel_major, y, y, false, true,
-                        random);
+        KernelCase<T> k({pixels, channels, 3}, lie_for(row), y, y, false, true, random);
         const int64_t odd = odd_pixel ? pixels - 2 : channels - 2;
         (odd_pixel ? k.x : k.weights)[static_cast<size_t>(3 * odd + 1)] = this->nan;
         k.lay_out(&arena, 0);
-        row.run(k.block);
+        k.run(row, &arena);
         for (int64_t p = 0; p < pixels; ++p)
           for (int64_t c = 0; c < channels; ++c) {
             T v;

@@ -52,7 +52,9 @@ def test_zero_strides(layout, integers):
         np.testing.assert_array_equal(pw.conv(x, weight, layout=layout), expected_of(x, weight, layout=layout))
 
 
-@pytest.mark.parametrize("way", ["strided", "cropped", "misaligned", "record", "negative", "channel second"])
+@pytest.mark.parametrize(
+    "way", ["strided", "cropped", "transposed", "rolled", "misaligned", "record", "negative", "channel second"]
+)
 @pytest.mark.parametrize("layout", ["NCHW", "NHWC", "WC", "CW", "NDHWC"])
 @pytest.mark.parametrize("pixels", [49, 196, 2100])
 def test_views_of_many_pixels(layout, way, pixels, integers):

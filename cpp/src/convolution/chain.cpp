@@ -108,7 +108,7 @@ struct Chain::Impl {
 
  private:
   std::shared_ptr<const ChainPlan> make_plan(const View& src, const View& dst, const View* residual, int threads) const;
-  Stages stages(const ChainPlan& plan, const Product& ends, int64_t size, int threads, bool fetch, bool stream,
+  Stages stages(const ChainPlan& plan, const Product& ends, int64_t size, int threads, Level source, bool stream,
                 int64_t (&buffer)[2]) const;
 };
 
@@ -153,7 +153,7 @@ Shape Chain::output_shape(const Shape& src_shape) const {
 
 // Returns the plans for strips of `size` along the cut axis, and enlarges `buffer` for them. `ends` is the chain,
 // lowered like a single layer.
-Stages Chain::Impl::stages(const ChainPlan& plan, const Product& ends, int64_t size, int threads, bool fetch,
+Stages Chain::Impl::stages(const ChainPlan& plan, const Product& ends, int64_t size, int threads, Level source,
                            bool stream, int64_t (&buffer)[2]) const {
   const DType dtype = first().options.dtype;
   const int64_t item = item_size(dtype);
@@ -178,7 +178,7 @@ Stages Chain::Impl::stages(const ChainPlan& plan, const Product& ends, int64_t s
     const View to =
         is_last ? dst : in_buffer(from, dtype, channels, channels_last ? item : row, channels_last ? row : item);
     Memory memory;
-    if (i == 0) memory.fetch = fetch;
+    if (i == 0) memory.source = source;
     if (is_last) memory.stream = stream;
     const Product product = lower(layout, every_pixel, layer(i).options.groups, dtype, from, to,
                                   is_last && ends.has_residual ? &residual : nullptr);
@@ -239,11 +239,13 @@ std::shared_ptr<const ChainPlan> Chain::Impl::make_plan(const View& src, const V
   // In a chain, prefetching saves time even if src fits L3, because the buffers need the caches, too (Zen 4, 16 -> 96
   // -> 24 channels at 112x112, 8 images in NCHW: 85% of the peak instead of 82%).
   const double channel = static_cast<double>(pixels) * static_cast<double>(item);
-  const bool fetch = channel * static_cast<double>(box.k) > static_cast<double>(l2_cache_size());
+  const Level source =
+      channel * static_cast<double>(box.k) > static_cast<double>(l2_cache_size()) ? Level::memory : Level::l2;
   const bool stream = goes_past_caches(channel * static_cast<double>(ends.m));
   const int stage_threads = all ? threads : 1;
-  plan->whole = stages(*plan, ends, plan->strip, stage_threads, fetch, stream, plan->buffer);
-  plan->last = stages(*plan, ends, size - (plan->strips - 1) * plan->strip, stage_threads, fetch, stream, plan->buffer);
+  plan->whole = stages(*plan, ends, plan->strip, stage_threads, source, stream, plan->buffer);
+  plan->last =
+      stages(*plan, ends, size - (plan->strips - 1) * plan->strip, stage_threads, source, stream, plan->buffer);
   for (int64_t& bytes : plan->buffer) bytes = allocation_sum(round_up(bytes, 64), 64);
   double cycles = 0;
   for (const Plan& stage : plan->whole) {

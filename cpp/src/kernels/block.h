@@ -20,7 +20,8 @@ void store_transposed(const typename V::Number* buffer, int width, int rows, int
       V v[V::lanes];
       POINTWISE_UNROLL
       for (int i = 0; i < V::lanes; ++i)
-        v[i] = i < Most ? V::load(reinterpret_cast<const char*>(buffer + (r + i) * width + c)) : V::fill(0);
+        v[i] = i < Most ? V::load(reinterpret_cast<const char*>(buffer + (r + smaller(i, used - 1)) * width + c))
+                        : V::fill(0);
       V::transpose(v);
       V sums[V::lanes][1];
       POINTWISE_UNROLL
@@ -33,6 +34,85 @@ void store_transposed(const typename V::Number* buffer, int width, int rows, int
       else
         finish<false>(epilogue, sums, Straight<V, 1>{layout, y + at, nullptr, filled});
     }
+  }
+}
+
+// Returns true if the pixels of y, and of the residual if there is one, are contiguous.
+inline bool has_contiguous_pixels(const Block& b, ptrdiff_t item) {
+  return !b.y_offsets && b.y_pixel == item && (!b.residual || b.residual_pixel == item);
+}
+// Returns true if the output channels of y, and of the residual if there is one, are contiguous.
+inline bool has_contiguous_channels(const Block& b, ptrdiff_t item) {
+  return !b.y_offsets && b.y_channel == item && (!b.residual || b.residual_channel == item);
+}
+
+// Applies the activation of an epilogue to contiguous vectors, in place.
+template <class V>
+void finish_row(const Epilogue& epilogue, char* numbers, int64_t vectors) {
+  if (epilogue.activate != nullptr) {
+    epilogue.activate(epilogue.parameters, numbers, vectors, numbers, vectors, 0);
+    return;
+  }
+  const V floor = V::broadcast(epilogue.floor.address());
+  for (int64_t i = 0; i < vectors; ++i) {
+    char* const at = numbers + i * static_cast<ptrdiff_t>(sizeof(V));
+    after(V::load(at), floor).store(at);
+  }
+}
+
+// Calls f(i, p) for `count` numbers that are `step` bytes apart from `p` on; or, if `offsets` is not null, offsets[i]
+// bytes behind `p`.
+template <class Pointer, class F>
+POINTWISE_INLINE void for_each_number(Pointer p, int count, ptrdiff_t step, const ptrdiff_t* offsets, const F& f) {
+  if (offsets != nullptr) {
+    for (int i = 0; i < count; ++i) f(i, p + offsets[i]);
+  } else {
+    for (int i = 0; i < count; ++i, p += step) f(i, p);
+  }
+}
+
+// Finishes the sums in `rows` and stores them to y, if the lanes of a row are not contiguous there. Rows of sums are
+// `width` numbers apart. A row holds `pixels` pixels of one output channel, or `channels` output channels of one pixel;
+// they begin at `pixel` and `channel` of the block. Overwrites the sums. Reads whole squares of sums, or a quarter of a
+// square.
+template <class V, Rows R>
+void store_rows(const Block& b, typename V::Number* rows, int width, int64_t pixel, int pixels, int64_t channel,
+                int channels) {
+  using T = typename V::Number;
+  constexpr ptrdiff_t item = sizeof(T);
+  constexpr int lanes = V::lanes;
+  const ptrdiff_t y_lane = R == Rows::pixels ? b.y_pixel : b.y_channel;
+  const ptrdiff_t residual_lane = R == Rows::pixels ? b.residual_pixel : b.residual_channel;
+  // Adding another step to a null pointer is undefined.
+  const auto residual_step = [&](ptrdiff_t step) { return b.residual ? step : 0; };
+  if (!b.y_offsets && y_lane == item && (!b.residual || residual_lane == item)) {
+    const bool rows_are_pixels = R == Rows::pixels;
+    const int count = rows_are_pixels ? pixels : channels;
+    const auto store = count <= lanes / 4 ? store_transposed<V, lanes / 4> : store_transposed<V>;
+    store(rows, width, count, rows_are_pixels ? channels : pixels, b.y + pixel * b.y_pixel + channel * b.y_channel,
+          rows_are_pixels ? b.y_channel : b.y_pixel,
+          b.residual ? b.residual + pixel * b.residual_pixel + channel * b.residual_channel : nullptr,
+          residual_step(rows_are_pixels ? b.residual_channel : b.residual_pixel), b.epilogue);
+    return;
+  }
+  const int count = R == Rows::pixels ? pixels : channels, used = R == Rows::pixels ? channels : pixels;
+  for (int r = 0; r < count; ++r) {
+    T* const row = rows + r * width;
+    const int64_t p = R == Rows::pixels ? pixel + r : pixel, c = R == Rows::pixels ? channel : channel + r;
+    // Pixel rows hold numbers of one pixel, channel rows numbers of several pixels.
+    const auto each = [&](auto* array, ptrdiff_t pixel_step, ptrdiff_t channel_step, const ptrdiff_t* offsets,
+                          const auto& f) __attribute__((always_inline)) {
+      auto* const from = array + c * channel_step;
+      if (R == Rows::pixels)
+        for_each_number(from + (offsets ? offsets[p] : p * pixel_step), used, channel_step, nullptr, f);
+      else
+        for_each_number(from + (offsets ? 0 : p * pixel_step), used, pixel_step, offsets ? offsets + p : nullptr, f);
+    };
+    if (b.residual)
+      each(b.residual, b.residual_pixel, b.residual_channel, b.residual_offsets,
+           [&](int i, const char* at) { row[i] += read<T>(at); });
+    finish_row<V>(b.epilogue, reinterpret_cast<char*>(row), ceil_div(used, lanes));
+    each(b.y, b.y_pixel, b.y_channel, b.y_offsets, [&](int i, char* at) { __builtin_memcpy(at, row + i, sizeof(T)); });
   }
 }
 
@@ -53,10 +133,7 @@ struct BlockRunner {
   alignas(64) T buffer[buffer_rows * width];
 
   explicit BlockRunner(const Block& block)
-      : b(block),
-        direct(R == Rows::channels
-                   ? !b.y_offsets && b.y_pixel == item && (!b.residual || b.residual_pixel == item)
-                   : !b.y_offsets && b.y_channel == item && (!b.residual || b.residual_channel == item)) {
+      : b(block), direct(R == Rows::channels ? has_contiguous_pixels(b, item) : has_contiguous_channels(b, item)) {
     if (direct) return;
     // flush() reads whole squares, or a quarter of a square. So numbers that no tile writes must be initialized.
     const int64_t used = R == Rows::channels ? b.channels : b.pixels;
@@ -64,11 +141,6 @@ struct BlockRunner {
     const int64_t columns = smaller(ceil_div(R == Rows::channels ? b.pixels : b.channels, lanes) * lanes, width);
     for (int64_t r = 0; r < rows; ++r)
       for (int64_t i = 0; i < columns; i += lanes) V::fill(0).store(reinterpret_cast<char*>(buffer + r * width + i));
-  }
-
-  ptrdiff_t y_at(int64_t pixel) const { return b.y_offsets ? b.y_offsets[pixel] : pixel * b.y_pixel; }
-  ptrdiff_t residual_at(int64_t pixel) const {
-    return b.residual_offsets ? b.residual_offsets[pixel] : pixel * b.residual_pixel;
   }
 
   // Returns 0 if there is no residual, because adding another step to a null pointer is undefined.
@@ -93,7 +165,8 @@ struct BlockRunner {
                                    : b.sums + pixel * b.sums_row + channel * item;
     t.sums_row = b.sums_row;
     t.copy = nullptr;
-    const bool fetch = b.fetch && sizeof(V) == 64;  // prefetching slows down tiles of narrower vectors
+    const bool fetch =
+        b.source == Level::memory && sizeof(V) == 64;  // prefetching slows down tiles of narrower vectors
     t.fetch = 0;
     if (fetch && R == Rows::channels) t.fetch = width * item;
     if (fetch && R == Rows::pixels && b.x_channel == item && b.input_channels * item <= most_fetched)
@@ -118,33 +191,8 @@ struct BlockRunner {
   }
 
   // Finishes the tiles in the buffer and stores them to y.
-  void flush(int64_t pixel, int pixels, int64_t channel, int channels) const {
-    const bool even = !b.y_offsets;
-    const ptrdiff_t y_lane = R == Rows::pixels ? b.y_pixel : b.y_channel;
-    const ptrdiff_t residual_lane = R == Rows::pixels ? b.residual_pixel : b.residual_channel;
-    if (even && y_lane == item && (!b.residual || residual_lane == item)) {
-      const bool rows_are_pixels = R == Rows::pixels;
-      const int rows = rows_are_pixels ? pixels : channels;
-      const auto store = rows <= lanes / 4 ? store_transposed<V, lanes / 4> : store_transposed<V>;
-      store(buffer, width, rows, rows_are_pixels ? channels : pixels, b.y + pixel * b.y_pixel + channel * b.y_channel,
-            rows_are_pixels ? b.y_channel : b.y_pixel,
-            b.residual ? b.residual + pixel * b.residual_pixel + channel * b.residual_channel : nullptr,
-            residual_step(rows_are_pixels ? b.residual_channel : b.residual_pixel), b.epilogue);
-      return;
-    }
-    constexpr int most_channels = R == Rows::pixels ? width : buffer_rows;
-    alignas(64) V row[most_channels / lanes];  // the sums of one pixel
-    T* const numbers = reinterpret_cast<T*>(row);
-    const int vectors = static_cast<int>(ceil_div(channels, lanes));
-    const RowLayout layout = {b.y_channel, residual_step(b.residual_channel), channels - (vectors - 1) * lanes, false};
-    for (int i = 0; i < vectors; ++i) row[i] = V::fill(0);
-    for (int p = 0; p < pixels; ++p) {
-      for (int c = 0; c < channels; ++c) numbers[c] = R == Rows::pixels ? buffer[p * width + c] : buffer[c * width + p];
-      char* const y = b.y + y_at(pixel + p) + channel * b.y_channel;
-      const char* const residual =
-          b.residual ? b.residual + residual_at(pixel + p) + channel * b.residual_channel : nullptr;
-      finish_in_memory<V, 1, Scattered<V>>(b.epilogue, row, layout, y, residual, vectors);
-    }
+  void flush(int64_t pixel, int pixels, int64_t channel, int channels) {
+    store_rows<V, R>(b, buffer, width, pixel, pixels, channel, channels);
   }
 };
 

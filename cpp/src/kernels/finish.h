@@ -191,47 +191,5 @@ struct Straight {
   }
 };
 
-// A row of a `Scattered`. The row is one vector, and its numbers are layout.y_row bytes apart in y.
-template <class V>
-struct ScatteredRow {
-  using T = typename V::Number;
-  const RowLayout& layout;
-  char* y;
-  const char* residual;
-  int left;  // number of remaining vectors, including this row
-
-  int used() const { return left > 1 ? V::lanes : layout.last; }
-  V residual_at(int) const {
-    alignas(64) T numbers[V::lanes] = {};
-    for (int i = 0; i < used(); ++i) numbers[i] = read<T>(residual + i * layout.residual_row);
-    return V::load(reinterpret_cast<const char*>(numbers));
-  }
-  void store(int, V v) const {
-    alignas(64) T numbers[V::lanes];
-    v.store(reinterpret_cast<char*>(numbers));
-    for (int i = 0; i < used(); ++i) __builtin_memcpy(y + i * layout.y_row, &numbers[i], sizeof(T));
-  }
-  void next() {
-    y += V::lanes * layout.y_row;
-    residual += V::lanes * layout.residual_row;
-    --left;
-  }
-};
-
-// A place whose numbers are evenly spaced but not contiguous. Each of its rows is one vector.
-template <class V>
-struct Scattered {
-  const RowLayout& layout;
-  char* y;
-  const char* residual;
-  int rows;
-
-  char* own_rows() const { return nullptr; }
-  template <class F>
-  void with_rows(bool, const F& f) const {
-    f(ScatteredRow<V>{layout, y, residual, rows});
-  }
-};
-
 }  // namespace
 }  // namespace pointwise

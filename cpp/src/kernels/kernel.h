@@ -102,6 +102,9 @@ struct Epilogue {
   Number parameters[2];  // parameters of the function
 };
 
+// A level of the memory hierarchy.
+enum class Level { l2, l3, memory };
+
 // The arguments of one kernel call. A kernel reads x (src), weights, bias and residual, and writes y (dst).
 //
 // All strides are in bytes. x, y and residual need no alignment. x has `input_channels` x `pixels` numbers, y and
@@ -130,8 +133,11 @@ struct Block {
   // Memory for input_channels * NR vectors, 64-byte aligned. The first tile of channel rows copies its pixels to this
   // memory, and the tiles of other output channels read the copy. Null if tiles must not copy.
   char* copy;
-  // True if x comes from memory, not from a cache. Tiles of 64-byte vectors may then prefetch x.
-  bool fetch;
+  // Memory for the kernel row, of room_bytes bytes, 64-byte aligned. It has at least KernelRow::room() bytes.
+  char* room;
+  int64_t room_bytes;
+  // The lowest cache that holds x. Tiles may prefetch x if it comes from memory; some also if it comes from L3.
+  Level source;
   // True if tiles of 64-byte vectors may use non-temporal stores. Tiles with unused rows or lanes never use them. If
   // `stream` is true, y and the distance between rows of a tile must be multiples of 64 bytes.
   bool stream;
@@ -139,10 +145,14 @@ struct Block {
 
 // The orientation of a tile: its rows are output channels, or pixels.
 enum class Rows { channels, pixels };
+// The numbers of x that must be contiguous: any, those of an input channel, or those of a pixel.
+enum class Reads { any, pixels, channels };
 
 // The argument of KernelRow::refuses and KernelRow::cycles: the product of one image and one group, or a part of it.
 struct Problem {
   int64_t m, n, k;  // output channels, pixels, input channels
+  int item, lanes;  // bytes of a number of dst, lanes of a vector
+  double indirect;  // additional cycles of each vector of results that is not stored directly
   bool direct;      // vectors of results are contiguous in dst
   const Machine& machine;
   // Returns the cycles of a tile of `rows` rows and `vectors` whole vectors. Its first argument must be the field
@@ -156,6 +166,7 @@ struct KernelRow {
   const char* name;  // gemm_<type>_<MR>x<lanes in use>_<kind>_<isa>; halves and pairs use 1.5 vectors
   Types types;
   Rows rows;
+  Reads reads;
   int mr, nr, lanes;          // rows and vectors of a tile, lanes of a vector
   void (*run)(const Block&);  // computes a block
   int unit = 1;               // for pixel rows: a piece begins at a multiple of `unit` pixels
@@ -165,6 +176,9 @@ struct KernelRow {
   // Returns the predicted cycles of a product. For a kernel row without this function, the cost model adds up the
   // cycles of tiles (product/cycle_model.h).
   double (*cycles)(const Problem&) = nullptr;
+  // Returns the number of bytes of Block::room, at most a share of L2. Without this function, the kernel row needs
+  // none.
+  int64_t (*room)(const Problem&, int64_t l2) = nullptr;
 };
 
 // The kernel rows of a table.

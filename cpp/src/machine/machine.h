@@ -62,6 +62,14 @@ struct Machine {
   // joining two pixels in a vector takes time from multiply-adds.
   double pair_vectors;
 
+  // Few output channels (kernels/few_outputs.cpp).
+
+  double quad_pixel_cycles,  // loading a quad of a pixel and transposing it
+      quad_vector_cycles,    // each vector of pixels in quads
+      strip_vector_cycles,   // each vector of results of quads and long rows
+      long_call_cycles,      // a pass of long rows over a strip
+      long_pass_cycles;      // loading and storing a vector of sums in long rows
+
   // Operands that do not fit L1 or L2.
 
   // If the pixels of a wide tile of channel rows fill more than the share `l1_of_pixels` of L1, they come from L2. The
@@ -90,6 +98,9 @@ struct Machine {
   // Rate of weights from L2, if the weights of a column of pixel rows fill more than half of L1. (Zen 5, tiles of 2
   // rows x 8 vectors: 54 bytes per cycle with 64 input channels, 43 with 256.)
   double l2_bytes_per_cycle;
+  // Rate of src from beyond L2, if a kernel reads short runs of many input channels. (Zen 4, 200 input channels at
+  // 1024x1024: 9 to 11 GB/s, long runs 23 GB/s.)
+  double short_run_bytes_per_cycle;
   // Rate of weights from L3, if the weights fill more than half of L2. The weights come from L3 once per image, and the
   // CPU prefetches most of them.
   double l3_bytes_per_cycle;
@@ -165,6 +176,11 @@ inline constexpr MachineConstant machine_constants[] = {
     {"half_vector", &Machine::half_vector},
     {"half_vector_alone", &Machine::half_vector_alone},
     {"pair_vectors", &Machine::pair_vectors},
+    {"quad_pixel_cycles", &Machine::quad_pixel_cycles},
+    {"quad_vector_cycles", &Machine::quad_vector_cycles},
+    {"strip_vector_cycles", &Machine::strip_vector_cycles},
+    {"long_call_cycles", &Machine::long_call_cycles},
+    {"long_pass_cycles", &Machine::long_pass_cycles},
     {"l1_of_pixels", &Machine::l1_of_pixels},
     {"l2_pixel_bytes_per_cycle", &Machine::l2_pixel_bytes_per_cycle},
     {"l1_of_weights", &Machine::l1_of_weights},
@@ -180,6 +196,7 @@ inline constexpr MachineConstant machine_constants[] = {
     {"apart_factor", &Machine::apart_factor},
     {"packed_apart_factor", &Machine::packed_apart_factor},
     {"l2_bytes_per_cycle", &Machine::l2_bytes_per_cycle},
+    {"short_run_bytes_per_cycle", &Machine::short_run_bytes_per_cycle},
     {"l3_bytes_per_cycle", &Machine::l3_bytes_per_cycle},
     {"call_cycles", &Machine::call_cycles},
     {"transpose_cycles", &Machine::transpose_cycles},

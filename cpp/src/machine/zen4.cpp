@@ -10,6 +10,11 @@ Machine zen4() {
   m.hidden_by_channel_tiles = 28;
   m.half_vector = 0.5;
   m.pair_vectors = 1.9;
+  m.quad_pixel_cycles = 0.5;
+  m.quad_vector_cycles = 6;
+  m.strip_vector_cycles = 3;
+  m.long_call_cycles = 40;
+  m.long_pass_cycles = 1;
   m.wide_copies = 0.65;
   return m;
 }

@@ -29,6 +29,11 @@ Machine zen5() {
   m.half_vector = 1;
   m.half_vector_alone = 1.15;
   m.pair_vectors = 1.5;
+  m.quad_pixel_cycles = 0.5;
+  m.quad_vector_cycles = 6;
+  m.strip_vector_cycles = 3;
+  m.long_call_cycles = 40;
+  m.long_pass_cycles = 1;
   m.l1_of_pixels = 1.0 / 3;
   m.l2_pixel_bytes_per_cycle = 20;
   m.l1_of_weights = 2.0 / 3;
@@ -44,6 +49,7 @@ Machine zen5() {
   m.apart_factor = 1.02;
   m.packed_apart_factor = 1.04;
   m.l2_bytes_per_cycle = 45;
+  m.short_run_bytes_per_cycle = 3;
   m.l3_bytes_per_cycle = 150;
   m.call_cycles = 30;
   m.transpose_cycles = 6;

@@ -60,10 +60,10 @@ std::vector<Alternative> ways_to_run(const Layer& layer, const Shape& src_shape)
   const auto add = [&](const Blocking& b) {
     std::array<Blocking, max_boxes> blocking = chosen.blocking;
     blocking[main] = b;
-    ways.push_back({words_of(product.box[main], b, rows), b.cycles, plan_of(product, blocking, 1)});
+    ways.push_back({words_of(chosen.product.box[main], b, rows), b.cycles, plan_of(chosen.product, blocking, 1)});
   };
   add(chosen.blocking[main]);
-  for (const Candidate& c : candidates(work_of(product, product.box[main], 1), rows))
+  for (const Candidate& c : candidates(work_of(chosen.product, chosen.product.box[main], 1), rows))
     if (c.refused == nullptr && !same_way(c.blocking, chosen.blocking[main])) add(c.blocking);
   return ways;
 }

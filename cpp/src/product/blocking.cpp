@@ -109,6 +109,11 @@ void size_blocks(const Work& work, const KernelRow& row, Blocking* b) {
     b->packed_step = padded_row(k * work.item);
     b->packed = allocation_size(b->packed_step, b->n_block);
   }
+  if (row.room != nullptr) {
+    const bool direct = true;
+    b->room =
+        row.room({work.m, b->n_block, k, work.item, row.lanes, 0, direct, *work.machine, nullptr, nullptr}, work.l2);
+  }
   if (copies_pixels(work, row, b->k_block))
     b->copy = allocation_size(b->k_block, int64_t{row.nr} * row.lanes * work.item);
   if (split_inputs) {  // room for whole tiles
@@ -160,12 +165,16 @@ Candidate consider(const Work& work, const KernelRow& row, int index, int n_axes
     if (work.types.x != row.types.x) candidate.refused = "the source must be packed, which converts its dtype";
     if (work.scaled) candidate.refused = "the source must be packed, which applies input_scale";
     if (!even_src) candidate.refused = "pixels of the source are not evenly spaced";
-    if (channel_rows && inner.src != work.x_item && b.n > 1)
+    if (row.reads == Reads::pixels && inner.src != work.x_item && b.n > 1)
       candidate.refused = "pixels of the source are not contiguous";
+    if (row.reads == Reads::channels && work.src_k != work.x_item && work.k > 1)
+      candidate.refused = "channels of the source are not contiguous";
   }
   const bool transposes = work.src_k != work.x_item;  // Packing::pixels, if channels are not contiguous
-  if (packing == Packing::pixels && channel_rows)
+  if (packing == Packing::pixels && row.reads == Reads::pixels)
     candidate.refused = "its pixels must be contiguous";
+  else if (packing == Packing::channels && row.reads == Reads::channels)
+    candidate.refused = "its channels must be contiguous";
   else if (packing == Packing::pixels && transposes && (inner.src != work.x_item || !even_src))
     candidate.refused = "neither channels nor pixels of the source are contiguous";
   if (packing != Packing::none && !reads) candidate.refused = "there are no input channels to pack";
@@ -178,7 +187,8 @@ Candidate consider(const Work& work, const KernelRow& row, int index, int n_axes
                                  (!work.residual || work.residual_m == work.item || work.m == 1) && b.even;
   const bool direct = channel_rows ? pixels_adjacent : channels_adjacent;
   const bool transposed = channel_rows ? channels_adjacent : pixels_adjacent;
-  if (row.refuses != nullptr) candidate.refused = row.refuses({work.m, b.n, work.k, direct, cpu, nullptr, nullptr});
+  if (row.refuses != nullptr)
+    candidate.refused = row.refuses({work.m, b.n, work.k, work.item, row.lanes, 0, direct, cpu, nullptr, nullptr});
   if (candidate.refused != nullptr) return candidate;
   // A transposed square takes its full time even if few channels fill less than half of it (Zen 4, 1 -> 2 channels at
   // 11x12 in NHWC: 0.37 us transposed, 0.23 otherwise).
@@ -202,6 +212,13 @@ Candidate consider(const Work& work, const KernelRow& row, int index, int n_axes
                         : std::max(vectors * cpu.copy_cycles, n * cpu.copied_pixel_cycles);
   }
   if (work.scaled) b.pack += vectors * cpu.scale_cycles;
+  const bool short_runs = inner.src == work.x_item && work.src_k != work.x_item && row.room == nullptr;
+  const double bytes = k * n * work.x_item;
+  if (short_runs && bytes * b.images * work.groups > work.l2) {
+    const double read = bytes / cpu.short_run_bytes_per_cycle;
+    // The smaller part decides between alternatives that all wait for memory.
+    if (read > cycles + b.pack) cycles = read - b.pack + (cycles + b.pack) / 8;
+  }
   b.cycles = b.makespan = (cycles + b.pack) * b.images * work.groups;
   return candidate;
 }

@@ -81,6 +81,7 @@ struct Blocking {
   int64_t packed;         // bytes of packed src per thread
   int64_t sums;           // bytes of sums per thread
   int64_t copy;           // bytes for the copied src of a tile, per thread; 0 if tiles do not copy it
+  int64_t room;           // bytes of Block::room per thread
   int64_t weights;        // bytes of borrowed weights that a thread packs at a time
   double indirect;        // additional cycles for each vector of results that is not stored directly
   double pack;            // cycles to pack src of one image and group; each part of the output channels packs it again

@@ -108,7 +108,7 @@ double compute_cycles(const Work& work, const KernelRow& row, int64_t n, int64_t
     const auto call = [](const void* model, int64_t rows, int64_t vectors) {
       return (*static_cast<decltype(tile)*>(model))(rows, vectors, 0.0);
     };
-    return row.cycles({m, n, work.k, indirect == 0, cpu, call, &tile});
+    return row.cycles({m, n, work.k, work.item, row.lanes, indirect, indirect == 0, cpu, call, &tile});
   }
   const Spread lanes = spread(ceil_div(channel_rows ? n : m, row.lanes), row.nr);
   const int64_t tail = channel_rows && m % row.mr ? power_of_two_above(m % row.mr) : 0;

@@ -97,7 +97,7 @@ class Run {
     block.residual_pixel = b.n == 1 ? item_ : inner.residual;
     block.y_channel = product.m == 1 ? item_ : product.dst_m;
     block.residual_channel = product.m == 1 ? item_ : product.residual_m;
-    block.fetch = plan_.fetch && b.packing == Packing::none;
+    block.source = b.packing == Packing::none ? plan_.source : Level::l2;
     block.panel = panel_bytes * product.k;
     const bool packs = weights_.borrowed && box.k > 0;
     const char* weights =
@@ -109,6 +109,8 @@ class Run {
     char* const sums = workspace.at(scratch, Region::sums);
     char* const panels = workspace.at(scratch, Region::panels);
     block.copy = b.copy > 0 ? workspace.at(scratch, Region::copy) : nullptr;
+    block.room = b.room > 0 ? workspace.at(scratch, Region::room) : nullptr;
+    block.room_bytes = b.room;
     ptrdiff_t* src_offsets = reinterpret_cast<ptrdiff_t*>(workspace.at(scratch, Region::offsets));
     const int64_t most_offsets = b.packing != Packing::none || !b.even ? b.n_block : 0;  // else scratch may be null
     ptrdiff_t* dst_offsets = src_offsets + most_offsets;

@@ -75,23 +75,43 @@ Plan plan_of(const Product& product, const std::array<Blocking, max_boxes>& bloc
     plan.workspace.reserve(Region::packed, b.packed);
     plan.workspace.reserve(Region::sums, b.sums);
     plan.workspace.reserve(Region::copy, b.copy);
+    plan.workspace.reserve(Region::room, b.room);
     plan.workspace.reserve(Region::panels, b.weights);
     if (b.packing != Packing::none || !b.even)
       plan.workspace.reserve(Region::offsets, offsets_of_a_pixel * b.n_block * sizeof(ptrdiff_t));
   }
   plan.team = team_size(machine(), cycles, plan.pieces, threads);
-  plan.fetch = memory.fetch.value_or(goes_past_caches(sources));
+  plan.source = memory.source.value_or(goes_past_caches(sources)                        ? Level::memory
+                                       : sources > static_cast<double>(l2_cache_size()) ? Level::l3
+                                                                                        : Level::l2);
   plan.stream = memory.stream.value_or(goes_past_caches(results));
   return plan;
 }
 
 namespace {
 
-std::array<Blocking, max_boxes> choose(const Product& product, int threads, bool borrowed) {
+// Chooses the blocking of each box. The axes of a box are in the order of dst. If another order makes the pixels of src
+// contiguous, as in a Fortran-order cube, chooses the better order.
+std::array<Blocking, max_boxes> choose(Product* product, int threads, bool borrowed) {
   const FloatEnvironment environment;  // the cost model needs the default state
   std::array<Blocking, max_boxes> blocking{};
-  for (int i = 0; i < product.boxes; ++i)
-    blocking[i] = choose_blocking(work_of(product, product.box[i], threads, borrowed), kernels(product.types.sum).rows);
+  const auto best = [&](const Box& box) {
+    return choose_blocking(work_of(*product, box, threads, borrowed), kernels(product->types.sum).rows);
+  };
+  const int64_t x_item = item_size(product->types.x);
+  for (int i = 0; i < product->boxes; ++i) {
+    Box& box = product->box[i];
+    blocking[i] = best(box);
+    if (box.k == 0 || std::abs(product->src_k) == x_item || std::abs(box.axis[box.axes - 1].src) == x_item) continue;
+    Box turned = box;
+    merge_axes(&turned, &Axis::src);
+    if (std::abs(turned.axis[turned.axes - 1].src) != x_item) continue;
+    const Blocking other = best(turned);
+    if (other.makespan < blocking[i].makespan) {
+      box = turned;
+      blocking[i] = other;
+    }
+  }
   return blocking;
 }
 
@@ -130,7 +150,9 @@ double cut_price(const Product& product) {
 }  // namespace
 
 Plan make_uncut_plan(const Product& product, int threads) {
-  return plan_of(product, choose(product, threads, false), threads);
+  Product ordered = product;
+  const std::array<Blocking, max_boxes> blocking = choose(&ordered, threads, false);
+  return plan_of(ordered, blocking, threads);
 }
 
 // If pixels are contiguous, but not a whole number of vectors, a cut of the first box in two may save time. Channel
@@ -139,7 +161,7 @@ Plan make_uncut_plan(const Product& product, int threads) {
 Plan make_plan(const Product& product, int threads, const Memory& memory) {
   const FloatEnvironment environment;  // the cost model needs the default state
   Product best = product;
-  std::array<Blocking, max_boxes> blocking = choose(product, threads, false);
+  std::array<Blocking, max_boxes> blocking = choose(&best, threads, false);
   const Box& box = product.box[0];
   const int64_t item = item_size(product.types.sum), x_item = item_size(product.types.x);
   if (product.boxes > 0 && box.k > 0 && blocking[0].cycles > least_cycles_to_cut) {
@@ -149,8 +171,8 @@ Plan make_plan(const Product& product, int threads, const Memory& memory) {
     for (const KernelRow& row : kernels(product.types.sum).rows) lanes = std::max(lanes, row.lanes);
     for (const int64_t tail : {inner.size % lanes, inner.size % lanes + lanes}) {
       if (inner.src != x_item || inner.dst != item || inner.size % lanes == 0 || tail >= inner.size) break;
-      const Product parts = cut(product, tail);
-      const std::array<Blocking, max_boxes> ways = choose(parts, threads, false);
+      Product parts = cut(product, tail);
+      const std::array<Blocking, max_boxes> ways = choose(&parts, threads, false);
       if (makespan_of(ways, parts.boxes) + price < makespan_of(blocking, best.boxes)) {
         best = parts;
         blocking = ways;
@@ -161,12 +183,13 @@ Plan make_plan(const Product& product, int threads, const Memory& memory) {
 }
 
 std::optional<Plan> make_borrowing_plan(const Product& product, int threads) {
-  const std::array<Blocking, max_boxes> blocking = choose(product, threads, true);
+  Product ordered = product;
+  const std::array<Blocking, max_boxes> blocking = choose(&ordered, threads, true);
   for (int i = 0; i < product.boxes; ++i) {
     const Blocking& b = blocking[i];
     if (product.box[i].k > 0 && (b.images > 1 || b.n_block < b.n)) return std::nullopt;
   }
-  return plan_of(product, blocking, threads);
+  return plan_of(ordered, blocking, threads);
 }
 
 }  // namespace pointwise

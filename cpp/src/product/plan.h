@@ -17,7 +17,7 @@ struct Plan {
   int64_t pieces;                               // number of pieces of all boxes
   std::array<int64_t, max_boxes> piece_cycles;  // predicted cycles of a piece of each box
   int team;                                     // number of threads that are useful
-  bool fetch;                                   // src comes from memory, so kernels prefetch it
+  Level source;                                 // the lowest cache that holds src, or memory
   bool stream;                                  // non-temporal stores, if dst is aligned for them
   Workspace workspace;                          // the workspace of one thread
 
@@ -28,9 +28,10 @@ struct Plan {
 // Returns the inputs of the cost model for a box.
 Work work_of(const Product& product, const Box& box, int threads, bool borrowed = false);
 
-// Overrides Plan::fetch and Plan::stream. A chain uses this, because it knows which arrays stay in the caches.
+// Overrides Plan::source and Plan::stream. A chain uses this, because it knows which arrays stay in the caches.
 struct Memory {
-  std::optional<bool> fetch, stream;  // if empty, the sizes of the arrays decide
+  std::optional<Level> source;  // if empty, the size of the array decides
+  std::optional<bool> stream;   // likewise
 };
 
 // Returns true if an array of this many bytes fills more than half of L3. Then non-temporal stores to dst, and

@@ -4,14 +4,14 @@
 
 namespace pointwise {
 
-void merge_axes(Box* box) {
+void merge_axes(Box* box, ptrdiff_t Axis::* order) {
   auto& axis = box->axis;
   int kept = 0;
   for (int i = 0; i < box->axes; ++i) {
     if (axis[i].size == 1) continue;
     const Axis moved = axis[i];
     int at = kept++;
-    for (; at > 0 && std::abs(axis[at - 1].dst) < std::abs(moved.dst); --at) axis[at] = axis[at - 1];
+    for (; at > 0 && std::abs(axis[at - 1].*order) < std::abs(moved.*order); --at) axis[at] = axis[at - 1];
     axis[at] = moved;
   }
   if (kept == 0) axis[kept++] = {1, 0, 0, 0, 0};

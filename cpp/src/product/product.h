@@ -40,7 +40,8 @@ struct Product {
   std::array<Box, max_boxes> box;  // no box is empty
 };
 
-// Drops axes of size 1, sorts the others by their stride in dst, the longest first, and merges neighbours (see Box).
-void merge_axes(Box* box);
+// Drops axes of size 1, sorts the others by their stride in one of the arrays, the longest first, and merges neighbours
+// (see Box).
+void merge_axes(Box* box, ptrdiff_t Axis::* order = &Axis::dst);
 
 }  // namespace pointwise

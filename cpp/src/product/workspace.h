@@ -14,6 +14,7 @@ enum class Region {
   packed,   // packed src
   sums,     // sums between the kernel calls of a split sum
   copy,     // the copied src of a tile
+  room,     // Block::room
   panels,   // panels of borrowed weights
   offsets,  // of the pixels of a block, in src, dst, residual and input_scale
 };

@@ -8,8 +8,8 @@ namespace {
 using Vec = PortableVec<float>;
 
 constexpr KernelRow rows[] = {
-    {"gemm_f32_4x8_channels_portable", all_f32, Rows::channels, 4, 2, 4, run_channel_rows<Vec, 4, 2>},
-    {"gemm_f32_4x8_pixels_portable", all_f32, Rows::pixels, 4, 2, 4, run_pixel_rows<Vec, 4, 2>},
+    {"gemm_f32_4x8_channels_portable", all_f32, Rows::channels, Reads::pixels, 4, 2, 4, run_channel_rows<Vec, 4, 2>},
+    {"gemm_f32_4x8_pixels_portable", all_f32, Rows::pixels, Reads::any, 4, 2, 4, run_pixel_rows<Vec, 4, 2>},
 };
 
 }  // namespace

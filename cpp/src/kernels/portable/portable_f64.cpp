@@ -8,8 +8,8 @@ namespace {
 using Vec = PortableVec<double>;
 
 constexpr KernelRow rows[] = {
-    {"gemm_f64_4x4_channels_portable", all_f64, Rows::channels, 4, 2, 2, run_channel_rows<Vec, 4, 2>},
-    {"gemm_f64_4x4_pixels_portable", all_f64, Rows::pixels, 4, 2, 2, run_pixel_rows<Vec, 4, 2>},
+    {"gemm_f64_4x4_channels_portable", all_f64, Rows::channels, Reads::pixels, 4, 2, 2, run_channel_rows<Vec, 4, 2>},
+    {"gemm_f64_4x4_pixels_portable", all_f64, Rows::pixels, Reads::any, 4, 2, 2, run_pixel_rows<Vec, 4, 2>},
 };
 
 }  // namespace

@@ -4,7 +4,9 @@
 #include "kernels/activation_table.h"
 #include "kernels/block.h"
 #include "kernels/fma_loop.h"
+#include "kernels/long_rows.h"
 #include "kernels/pack.h"
+#include "kernels/quads.h"
 #include "kernels/unpacked.h"
 
 namespace pointwise {
@@ -28,6 +30,7 @@ struct Vec {
   void store(char* p, Mask mask) const { _mm256_maskstore_ps(reinterpret_cast<float*>(p), mask, v); }
   void stream(char* p) const { _mm256_stream_ps(reinterpret_cast<float*>(p), v); }
   static void fence() { _mm_sfence(); }
+  void keep_in_register() { asm("" : "+x"(v)); }
   static Vec fma(Vec a, Vec b, Vec c) { return {_mm256_fmadd_ps(a.v, b.v, c.v)}; }
   static Vec add(Vec a, Vec b) { return {_mm256_add_ps(a.v, b.v)}; }
   static Vec max(Vec a, Vec b) { return {_mm256_max_ps(a.v, b.v)}; }
@@ -84,13 +87,40 @@ struct Vec {
       }
     }
   }
+
+  // Loads the quads of 8 pixels. Register i first holds the quads of pixels i and i + 4. Then squares of 4 x 4 numbers
+  // are transposed.
+  static void load_quads(const char* const (&first)[2], ptrdiff_t step, Vec (&m)[4]) {
+    __m256 a[4], b[4];
+    POINTWISE_UNROLL
+    for (int i = 0; i < 4; ++i) {
+      const auto quad = [&](int group) {
+        return _mm_loadu_ps(reinterpret_cast<const float*>(first[group] + i * step));
+      };
+      a[i] = _mm256_insertf128_ps(_mm256_castps128_ps256(quad(0)), quad(1), 1);
+    }
+    b[0] = _mm256_unpacklo_ps(a[0], a[1]);
+    b[1] = _mm256_unpackhi_ps(a[0], a[1]);
+    b[2] = _mm256_unpacklo_ps(a[2], a[3]);
+    b[3] = _mm256_unpackhi_ps(a[2], a[3]);
+    POINTWISE_UNROLL
+    for (int k = 0; k < 2; ++k) {
+      const __m256d lower = _mm256_castps_pd(b[k]), upper = _mm256_castps_pd(b[k + 2]);
+      m[2 * k].v = _mm256_castpd_ps(_mm256_unpacklo_pd(lower, upper));
+      m[2 * k + 1].v = _mm256_castpd_ps(_mm256_unpackhi_pd(lower, upper));
+    }
+  }
 };
 
 constexpr KernelRow rows[] = {
-    {"gemm_f32_4x24_channels_avx2", all_f32, Rows::channels, 4, 3, 8, run_channel_rows<Vec, 4, 3>},
-    {"gemm_f32_6x16_pixels_avx2", all_f32, Rows::pixels, 6, 2, 8, run_pixel_rows<Vec, 6, 2>},
-    {"gemm_f32_12x8_pixels_avx2", all_f32, Rows::pixels, 12, 1, 8, run_pixel_rows<Vec, 12, 1>},
-    {"gemm_f32_1x64_pixels_avx2", all_f32, Rows::pixels, 1, 8, 8, run_pixel_rows<Vec, 1, 8>},
+    {"gemm_f32_4x24_channels_avx2", all_f32, Rows::channels, Reads::pixels, 4, 3, 8, run_channel_rows<Vec, 4, 3>},
+    {"gemm_f32_6x16_pixels_avx2", all_f32, Rows::pixels, Reads::any, 6, 2, 8, run_pixel_rows<Vec, 6, 2>},
+    {"gemm_f32_12x8_pixels_avx2", all_f32, Rows::pixels, Reads::any, 12, 1, 8, run_pixel_rows<Vec, 12, 1>},
+    {"gemm_f32_1x64_pixels_avx2", all_f32, Rows::pixels, Reads::any, 1, 8, 8, run_pixel_rows<Vec, 1, 8>},
+    {"gemm_f32_8x8_quads_avx2", all_f32, Rows::channels, Reads::channels, 8, 1, 8, run_quads<Vec>, 1, quads_refuse,
+     quads_cycles},
+    {"gemm_f32_6x16_long_avx2", all_f32, Rows::channels, Reads::pixels, 6, 2, 8, run_long_rows<Vec, 6, 12>, 1,
+     long_rows_refuse, long_rows_cycles, long_rows_room},
 };
 
 }  // namespace

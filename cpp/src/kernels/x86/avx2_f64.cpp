@@ -4,7 +4,9 @@
 #include "kernels/activation_table.h"
 #include "kernels/block.h"
 #include "kernels/fma_loop.h"
+#include "kernels/long_rows.h"
 #include "kernels/pack.h"
+#include "kernels/quads.h"
 #include "kernels/unpacked.h"
 
 namespace pointwise {
@@ -26,6 +28,7 @@ struct Vec {
   void store(char* p, Mask mask) const { _mm256_maskstore_pd(reinterpret_cast<double*>(p), mask, v); }
   void stream(char* p) const { _mm256_stream_pd(reinterpret_cast<double*>(p), v); }
   static void fence() { _mm_sfence(); }
+  void keep_in_register() { asm("" : "+x"(v)); }
   static Vec fma(Vec a, Vec b, Vec c) { return {_mm256_fmadd_pd(a.v, b.v, c.v)}; }
   static Vec add(Vec a, Vec b) { return {_mm256_add_pd(a.v, b.v)}; }
   static Vec max(Vec a, Vec b) { return {_mm256_max_pd(a.v, b.v)}; }
@@ -52,13 +55,32 @@ struct Vec {
     m[3].v = _mm256_permute2f128_pd(b, d, 0x31);
   }
   static void load_square(const char* p, ptrdiff_t step, Vec (&m)[lanes]) { load_and_transpose(p, step, m); }
+
+  // Loads the quads of 4 pixels. Register i first holds the quads of pixels i and i + 2. Then squares of 2 x 2 numbers
+  // are transposed.
+  static void load_quads(const char* const (&first)[2], ptrdiff_t step, Vec (&m)[2]) {
+    __m256d a[2];
+    POINTWISE_UNROLL
+    for (int i = 0; i < 2; ++i) {
+      const auto quad = [&](int group) {
+        return _mm_loadu_pd(reinterpret_cast<const double*>(first[group] + i * step));
+      };
+      a[i] = _mm256_insertf128_pd(_mm256_castpd128_pd256(quad(0)), quad(1), 1);
+    }
+    m[0].v = _mm256_unpacklo_pd(a[0], a[1]);
+    m[1].v = _mm256_unpackhi_pd(a[0], a[1]);
+  }
 };
 
 constexpr KernelRow rows[] = {
-    {"gemm_f64_4x12_channels_avx2", all_f64, Rows::channels, 4, 3, 4, run_channel_rows<Vec, 4, 3>},
-    {"gemm_f64_6x8_pixels_avx2", all_f64, Rows::pixels, 6, 2, 4, run_pixel_rows<Vec, 6, 2>},
-    {"gemm_f64_12x4_pixels_avx2", all_f64, Rows::pixels, 12, 1, 4, run_pixel_rows<Vec, 12, 1>},
-    {"gemm_f64_1x32_pixels_avx2", all_f64, Rows::pixels, 1, 8, 4, run_pixel_rows<Vec, 1, 8>},
+    {"gemm_f64_4x12_channels_avx2", all_f64, Rows::channels, Reads::pixels, 4, 3, 4, run_channel_rows<Vec, 4, 3>},
+    {"gemm_f64_6x8_pixels_avx2", all_f64, Rows::pixels, Reads::any, 6, 2, 4, run_pixel_rows<Vec, 6, 2>},
+    {"gemm_f64_12x4_pixels_avx2", all_f64, Rows::pixels, Reads::any, 12, 1, 4, run_pixel_rows<Vec, 12, 1>},
+    {"gemm_f64_1x32_pixels_avx2", all_f64, Rows::pixels, Reads::any, 1, 8, 4, run_pixel_rows<Vec, 1, 8>},
+    {"gemm_f64_8x4_quads_avx2", all_f64, Rows::channels, Reads::channels, 8, 1, 4, run_quads<Vec>, 1, quads_refuse,
+     quads_cycles},
+    {"gemm_f64_6x8_long_avx2", all_f64, Rows::channels, Reads::pixels, 6, 2, 4, run_long_rows<Vec, 6, 12>, 1,
+     long_rows_refuse, long_rows_cycles, long_rows_room},
 };
 
 }  // namespace

@@ -4,8 +4,10 @@
 #include "kernels/activation_table.h"
 #include "kernels/fma_loop.h"
 #include "kernels/halves.h"
+#include "kernels/long_rows.h"
 #include "kernels/pack.h"
 #include "kernels/pairs.h"
+#include "kernels/quads.h"
 #include "kernels/unpacked.h"
 
 namespace pointwise {
@@ -26,6 +28,7 @@ struct Vec {
   void store(char* p, Mask mask) const { _mm512_mask_storeu_ps(p, mask, v); }
   void stream(char* p) const { _mm512_stream_ps(reinterpret_cast<float*>(p), v); }
   static void fence() { _mm_sfence(); }
+  void keep_in_register() { asm("" : "+v"(v)); }
   static Vec fma(Vec a, Vec b, Vec c) { return {_mm512_fmadd_ps(a.v, b.v, c.v)}; }
   static constexpr bool has_halves = true;
   // Returns the fma of the lower half vectors, with the number at p as the first factor. The upper half is undefined.
@@ -144,24 +147,54 @@ struct Vec {
       }
     }
   }
+
+  // Loads the quads of 16 pixels. Register i first holds the quads of pixels i, i + 4, i + 8 and i + 12. Then squares
+  // of 4 x 4 numbers are transposed.
+  static void load_quads(const char* const (&first)[4], ptrdiff_t step, Vec (&m)[4]) {
+    __m512 a[4], b[4];
+    POINTWISE_UNROLL
+    for (int i = 0; i < 4; ++i) {
+      const auto quad = [&](int group) {
+        return _mm_loadu_ps(reinterpret_cast<const float*>(first[group] + i * step));
+      };
+      a[i] = _mm512_castps128_ps512(quad(0));
+      a[i] = _mm512_mask_broadcast_f32x4(a[i], 0x00f0, quad(1));
+      a[i] = _mm512_mask_broadcast_f32x4(a[i], 0x0f00, quad(2));
+      a[i] = _mm512_mask_broadcast_f32x4(a[i], 0xf000, quad(3));
+    }
+    b[0] = _mm512_unpacklo_ps(a[0], a[1]);
+    b[1] = _mm512_unpackhi_ps(a[0], a[1]);
+    b[2] = _mm512_unpacklo_ps(a[2], a[3]);
+    b[3] = _mm512_unpackhi_ps(a[2], a[3]);
+    POINTWISE_UNROLL
+    for (int k = 0; k < 2; ++k) {
+      const __m512d lower = _mm512_castps_pd(b[k]), upper = _mm512_castps_pd(b[k + 2]);
+      m[2 * k].v = _mm512_castpd_ps(_mm512_unpacklo_pd(lower, upper));
+      m[2 * k + 1].v = _mm512_castpd_ps(_mm512_unpackhi_pd(lower, upper));
+    }
+  }
 };
 
 // Most tiles have 24 accumulators. A tile with 28 accumulators loads less for each multiply-add. But it overlaps less
 // with the next tile, so it is slower below 200 input channels. A tile with 16 accumulators overlaps more, which suits
 // short sums. docs/design/kernels.md has the measurements.
 constexpr KernelRow rows[] = {
-    {"gemm_f32_8x48_channels_avx512", all_f32, Rows::channels, 8, 3, 16, run_channel_rows<Vec, 8, 3>},
-    {"gemm_f32_4x64_channels_avx512", all_f32, Rows::channels, 4, 4, 16, run_channel_rows<Vec, 4, 4>},
-    {"gemm_f32_6x64_pixels_avx512", all_f32, Rows::pixels, 6, 4, 16, run_pixel_rows<Vec, 6, 4>},
-    {"gemm_f32_4x64_pixels_avx512", all_f32, Rows::pixels, 4, 4, 16, run_pixel_rows<Vec, 4, 4>},
-    {"gemm_f32_8x48_pixels_avx512", all_f32, Rows::pixels, 8, 3, 16, run_pixel_rows<Vec, 8, 3>},
-    {"gemm_f32_12x32_pixels_avx512", all_f32, Rows::pixels, 12, 2, 16, run_pixel_rows<Vec, 12, 2>},
-    {"gemm_f32_16x24_pairs_avx512", all_f32, Rows::pixels, 16, 2, 16, run_pair_rows<Vec, pair_row_pixels / 2>,
-     pair_row_pixels, pairs_refuse, pairs_cycles},
-    {"gemm_f32_12x24_halves_avx512", all_f32, Rows::pixels, 12, 2, 16, run_half_rows<Vec>, 1, halves_refuse,
+    {"gemm_f32_8x48_channels_avx512", all_f32, Rows::channels, Reads::pixels, 8, 3, 16, run_channel_rows<Vec, 8, 3>},
+    {"gemm_f32_4x64_channels_avx512", all_f32, Rows::channels, Reads::pixels, 4, 4, 16, run_channel_rows<Vec, 4, 4>},
+    {"gemm_f32_6x64_pixels_avx512", all_f32, Rows::pixels, Reads::any, 6, 4, 16, run_pixel_rows<Vec, 6, 4>},
+    {"gemm_f32_4x64_pixels_avx512", all_f32, Rows::pixels, Reads::any, 4, 4, 16, run_pixel_rows<Vec, 4, 4>},
+    {"gemm_f32_8x48_pixels_avx512", all_f32, Rows::pixels, Reads::any, 8, 3, 16, run_pixel_rows<Vec, 8, 3>},
+    {"gemm_f32_12x32_pixels_avx512", all_f32, Rows::pixels, Reads::any, 12, 2, 16, run_pixel_rows<Vec, 12, 2>},
+    {"gemm_f32_16x24_pairs_avx512", all_f32, Rows::pixels, Reads::any, 16, 2, 16,
+     run_pair_rows<Vec, pair_row_pixels / 2>, pair_row_pixels, pairs_refuse, pairs_cycles},
+    {"gemm_f32_12x24_halves_avx512", all_f32, Rows::pixels, Reads::any, 12, 2, 16, run_half_rows<Vec>, 1, halves_refuse,
      halves_cycles},
-    {"gemm_f32_28x16_pixels_avx512", all_f32, Rows::pixels, 28, 1, 16, run_pixel_rows<Vec, 28, 1>},
-    {"gemm_f32_2x128_pixels_avx512", all_f32, Rows::pixels, 2, 8, 16, run_pixel_rows<Vec, 2, 8>},
+    {"gemm_f32_28x16_pixels_avx512", all_f32, Rows::pixels, Reads::any, 28, 1, 16, run_pixel_rows<Vec, 28, 1>},
+    {"gemm_f32_2x128_pixels_avx512", all_f32, Rows::pixels, Reads::any, 2, 8, 16, run_pixel_rows<Vec, 2, 8>},
+    {"gemm_f32_8x16_quads_avx512", all_f32, Rows::channels, Reads::channels, 8, 1, 16, run_quads<Vec>, 1, quads_refuse,
+     quads_cycles},
+    {"gemm_f32_8x48_long_avx512", all_f32, Rows::channels, Reads::pixels, 8, 3, 16, run_long_rows<Vec, 8, 24>, 1,
+     long_rows_refuse, long_rows_cycles, long_rows_room},
 };
 
 }  // namespace

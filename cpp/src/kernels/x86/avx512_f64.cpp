@@ -4,7 +4,9 @@
 #include "kernels/activation_table.h"
 #include "kernels/block.h"
 #include "kernels/fma_loop.h"
+#include "kernels/long_rows.h"
 #include "kernels/pack.h"
+#include "kernels/quads.h"
 #include "kernels/unpacked.h"
 
 namespace pointwise {
@@ -25,6 +27,7 @@ struct Vec {
   void store(char* p, Mask mask) const { _mm512_mask_storeu_pd(p, mask, v); }
   void stream(char* p) const { _mm512_stream_pd(reinterpret_cast<double*>(p), v); }
   static void fence() { _mm_sfence(); }
+  void keep_in_register() { asm("" : "+v"(v)); }
   static Vec fma(Vec a, Vec b, Vec c) { return {_mm512_fmadd_pd(a.v, b.v, c.v)}; }
   static constexpr bool has_halves = true;
   // Implements fma_half() as in avx512_f32.cpp, which explains the asm statement.
@@ -66,15 +69,37 @@ struct Vec {
     }
   }
   static void load_square(const char* p, ptrdiff_t step, Vec (&m)[lanes]) { load_and_transpose(p, step, m); }
+
+  // Loads the quads of 8 pixels. Register i first holds the quads of pixels i, i + 2, i + 4 and i + 6. Then squares of
+  // 2 x 2 numbers are transposed.
+  static void load_quads(const char* const (&first)[4], ptrdiff_t step, Vec (&m)[2]) {
+    __m512d a[2];
+    POINTWISE_UNROLL
+    for (int i = 0; i < 2; ++i) {
+      const auto quad = [&](int group) {
+        return _mm_loadu_pd(reinterpret_cast<const double*>(first[group] + i * step));
+      };
+      a[i] = _mm512_castpd128_pd512(quad(0));
+      a[i] = _mm512_mask_broadcast_f64x2(a[i], 0x0c, quad(1));
+      a[i] = _mm512_mask_broadcast_f64x2(a[i], 0x30, quad(2));
+      a[i] = _mm512_mask_broadcast_f64x2(a[i], 0xc0, quad(3));
+    }
+    m[0].v = _mm512_unpacklo_pd(a[0], a[1]);
+    m[1].v = _mm512_unpackhi_pd(a[0], a[1]);
+  }
 };
 
 constexpr KernelRow rows[] = {
-    {"gemm_f64_8x24_channels_avx512", all_f64, Rows::channels, 8, 3, 8, run_channel_rows<Vec, 8, 3>},
-    {"gemm_f64_6x32_pixels_avx512", all_f64, Rows::pixels, 6, 4, 8, run_pixel_rows<Vec, 6, 4>},
-    {"gemm_f64_8x24_pixels_avx512", all_f64, Rows::pixels, 8, 3, 8, run_pixel_rows<Vec, 8, 3>},
-    {"gemm_f64_12x16_pixels_avx512", all_f64, Rows::pixels, 12, 2, 8, run_pixel_rows<Vec, 12, 2>},
-    {"gemm_f64_28x8_pixels_avx512", all_f64, Rows::pixels, 28, 1, 8, run_pixel_rows<Vec, 28, 1>},
-    {"gemm_f64_2x64_pixels_avx512", all_f64, Rows::pixels, 2, 8, 8, run_pixel_rows<Vec, 2, 8>},
+    {"gemm_f64_8x24_channels_avx512", all_f64, Rows::channels, Reads::pixels, 8, 3, 8, run_channel_rows<Vec, 8, 3>},
+    {"gemm_f64_6x32_pixels_avx512", all_f64, Rows::pixels, Reads::any, 6, 4, 8, run_pixel_rows<Vec, 6, 4>},
+    {"gemm_f64_8x24_pixels_avx512", all_f64, Rows::pixels, Reads::any, 8, 3, 8, run_pixel_rows<Vec, 8, 3>},
+    {"gemm_f64_12x16_pixels_avx512", all_f64, Rows::pixels, Reads::any, 12, 2, 8, run_pixel_rows<Vec, 12, 2>},
+    {"gemm_f64_28x8_pixels_avx512", all_f64, Rows::pixels, Reads::any, 28, 1, 8, run_pixel_rows<Vec, 28, 1>},
+    {"gemm_f64_2x64_pixels_avx512", all_f64, Rows::pixels, Reads::any, 2, 8, 8, run_pixel_rows<Vec, 2, 8>},
+    {"gemm_f64_8x8_quads_avx512", all_f64, Rows::channels, Reads::channels, 8, 1, 8, run_quads<Vec>, 1, quads_refuse,
+     quads_cycles},
+    {"gemm_f64_8x24_long_avx512", all_f64, Rows::channels, Reads::pixels, 8, 3, 8, run_long_rows<Vec, 8, 24>, 1,
+     long_rows_refuse, long_rows_cycles, long_rows_room},
 };
 
 }  // namespace

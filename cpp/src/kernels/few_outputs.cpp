@@ -1,0 +1,46 @@
+#include "kernels/few_outputs.h"
+
+#include <algorithm>
+
+#include "base/checked.h"
+
+namespace pointwise {
+
+const char* quads_refuse(const Problem& problem) {
+  if (problem.k < 1) return "there are no input channels";
+  if (problem.m > most_quad_rows) return "there are more than 8 output channels";
+  return problem.n < problem.lanes ? "there are fewer pixels than lanes" : nullptr;
+}
+
+double quads_cycles(const Problem& p) {
+  const Machine& cpu = p.machine;
+  const double quad = 16.0 / p.item, m = static_cast<double>(p.m);
+  const double vectors = static_cast<double>(ceil_div(p.n, p.lanes));
+  const double quads = static_cast<double>(ceil_div(p.k * p.item, 16));
+  const double step = cpu.quad_pixel_cycles * p.lanes + quad * m / cpu.fma_per_cycle;
+  return vectors * (quads * step + cpu.quad_vector_cycles + m * (cpu.strip_vector_cycles + p.indirect));
+}
+
+const char* long_rows_refuse(const Problem& problem) {
+  if (problem.k < 1) return "there are no input channels";
+  if (problem.m > long_rows_outputs) return "there are more than 16 output channels";
+  return nullptr;
+}
+
+double long_rows_cycles(const Problem& p) {
+  const Machine& cpu = p.machine;
+  const double m = static_cast<double>(p.m), k = static_cast<double>(p.k);
+  const double vectors = static_cast<double>(ceil_div(p.n, p.lanes));
+  const double passes = static_cast<double>(ceil_div(p.k, long_pass_inputs));
+  const double step = std::max(m / cpu.fma_per_cycle, (1.5 + m / 4) / cpu.loads_per_cycle);
+  return passes * cpu.long_call_cycles + vectors * (k * step + passes * m * cpu.long_pass_cycles +
+                                                    m * (p.direct ? 1 : cpu.strip_vector_cycles + p.indirect));
+}
+
+int64_t long_rows_room(const Problem& p, int64_t l2) {
+  const int64_t panel = panel_bytes / p.item, rows = std::min(p.m, panel) * (p.k > chunk_channels ? 2 : 1);
+  const int64_t vector = p.lanes * p.item, needed = rows * (ceil_div(p.n, p.lanes) + 1) * vector;
+  return std::min(needed, std::max(l2 / 8, rows * 2 * vector));
+}
+
+}  // namespace pointwise

@@ -1,0 +1,25 @@
+// Refusals and cycles of the kernels for few output channels (quads.h, long_rows.h).
+//
+// The planner calls these functions, so they are compiled without the flags of an instruction set.
+#pragma once
+
+#include "kernels/kernel.h"
+
+namespace pointwise {
+
+constexpr int most_quad_rows = 8;  // maximum number of output channels of a tile of quads
+
+constexpr int long_pass_inputs = 12;   // maximum number of input channels of a pass of long rows
+constexpr int long_rows_outputs = 16;  // maximum number of output channels of long rows
+
+// Return the reason why the kernel row cannot compute a product, or null if it can.
+const char* quads_refuse(const Problem& problem);
+const char* long_rows_refuse(const Problem& problem);
+// Return the predicted cycles of a product.
+double quads_cycles(const Problem& problem);
+double long_rows_cycles(const Problem& problem);
+
+// Returns the number of bytes for the sums of a strip.
+int64_t long_rows_room(const Problem& problem, int64_t l2);
+
+}  // namespace pointwise
