@@ -320,6 +320,10 @@ Work random_work(Random& random) {
   work.l1 = random.one_in(2) ? 32 << 10 : 48 << 10;
   work.machine = random.one_in(2) ? &half_width : &full_width;
   work.l2 = random.one_in(2) ? 256 << 10 : 2 << 20;
+  if (random.one_in(20)) {  // a diagonal product
+    work.m = work.k = 1;
+    work.groups = random.integer(2, 500);
+  }
   return work;
 }
 
@@ -358,13 +362,19 @@ TEST(Blocking, FewestParts) {
 TEST(Blocking, KeepsItsInvariants) {
   Random random(80);
   for (int round = 0; round < 20000; ++round) {
-    const Work work = random_work(random);
+    const Work given = random_work(random);
     const KernelRows& rows = random.one_in(2) ? wide : narrow;
     SCOPED_TRACE("round " + std::to_string(round));
-    const std::vector<Candidate> all = candidates(work, rows);
+    const std::vector<Candidate> all = candidates(given, rows);
     int can_run = 0;
     for (const Candidate& c : all) {
       const Blocking& b = c.blocking;
+      Work work = given;
+      if (b.kernel_row == rows.diagonal) {
+        ASSERT_TRUE(work.m == 1 && work.k == 1 && work.groups > 1);
+        work.m = work.groups;
+        work.groups = 1;
+      }
       int64_t pixels = 1, images = 1;
       for (int i = 0; i < work.axes; ++i) (i < work.axes - b.n_axes ? images : pixels) *= work.axis[i].size;
       ASSERT_EQ(b.images, images);
@@ -440,11 +450,11 @@ TEST(Blocking, KeepsItsInvariants) {
       }
     }
     ASSERT_GT(can_run, 0);
-    const Blocking chosen = choose_blocking(work, rows);
+    const Blocking chosen = choose_blocking(given, rows);
     double least = chosen.cycles;
     for (const Candidate& c : all)
       if (!c.refused) least = std::min(least, c.blocking.cycles);
-    ASSERT_LE(chosen.cycles, (work.threads == 1 ? 1 : 1.1) * least);
+    ASSERT_LE(chosen.cycles, (given.threads == 1 ? 1 : 1.1) * least);
     for (const Candidate& c : all)
       if (!c.refused && c.blocking.cycles <= least) {
         ASSERT_LE(chosen.makespan, c.blocking.makespan);

@@ -145,6 +145,11 @@ Problem problem_of(Random& random, pointwise::DType dtype) {
     p.inputs = random.integer(200, 420);  // narrow rows copy the pixels of a tile
     p.c_out = std::max<int64_t>(p.c_out, 34 * o.groups);
   }
+  if (random.one_in(8)) {  // a diagonal product
+    p.c_out = o.groups = random.integer(2, 150);
+    p.inputs = 1;
+    p.scaled = p.scaled && random.one_in(2);
+  }
   for (int i = 0; i < p.src.rank; ++i)
     if (o.layout[i] == 'C') p.src[i] = p.inputs * o.groups;
   return p;
@@ -227,6 +232,7 @@ TYPED_TEST(Bounds, NothingOutsideIsTouched) {
     if (row.reads != pointwise::Reads::pixels) all.insert(Packing::pixels);
     EXPECT_EQ(ran[row.name], all) << row.name;
   }
+  if (rows.diagonal >= 0) EXPECT_EQ(ran[rows[rows.diagonal].name], std::set<Packing>{Packing::none});
   EXPECT_TRUE(parts.count("sums") && parts.count("borrowed weights"));
   EXPECT_EQ(parts.count("copy") > 0, pointwise::isa() != "avx512") << "rows of narrow vectors copy";
 }

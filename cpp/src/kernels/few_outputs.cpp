@@ -37,6 +37,11 @@ double long_rows_cycles(const Problem& p) {
                                                     m * (p.direct ? 1 : cpu.strip_vector_cycles + p.indirect));
 }
 
+double diagonal_cycles(const Problem& p) {
+  const double vectors = static_cast<double>(ceil_div(p.m, p.lanes)) * static_cast<double>(p.n);
+  return vectors * (2 + p.machine.strip_vector_cycles + p.indirect);
+}
+
 int64_t long_rows_room(const Problem& p, int64_t l2) {
   const int64_t panel = panel_bytes / p.item, rows = std::min(p.m, panel) * (p.k > chunk_channels ? 2 : 1);
   const int64_t vector = p.lanes * p.item, needed = rows * (ceil_div(p.n, p.lanes) + 1) * vector;

@@ -1,4 +1,4 @@
-// Refusals and cycles of the kernels for few output channels (quads.h, long_rows.h).
+// Refusals and cycles of the kernels for few output channels (quads.h, long_rows.h, diagonal.h).
 //
 // The planner calls these functions, so they are compiled without the flags of an instruction set.
 #pragma once
@@ -18,6 +18,7 @@ const char* long_rows_refuse(const Problem& problem);
 // Return the predicted cycles of a product.
 double quads_cycles(const Problem& problem);
 double long_rows_cycles(const Problem& problem);
+double diagonal_cycles(const Problem& problem);
 
 // Returns the number of bytes for the sums of a strip.
 int64_t long_rows_room(const Problem& problem, int64_t l2);

@@ -185,10 +185,19 @@ struct KernelRow {
 struct KernelRows {
   const KernelRow* first;
   int count;
+  // Index of the kernel row for diagonal products, behind the others; -1 if there is none. In a diagonal product, each
+  // group has one input channel and one output channel. This kernel row takes the groups as channels (diagonal.h).
+  int diagonal = -1;
   const KernelRow* begin() const { return first; }
   const KernelRow* end() const { return first + count; }
   const KernelRow& operator[](int index) const { return first[index]; }
 };
+
+// Returns the kernel rows of an array whose last row is for diagonal products.
+template <int N>
+constexpr KernelRows with_diagonal(const KernelRow (&rows)[N]) {
+  return {rows, N - 1, N - 1};
+}
 
 // Functions that pack src of one type. Packed numbers have the type of the sums.
 struct Pack {

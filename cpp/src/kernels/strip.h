@@ -1,7 +1,4 @@
-// The last step of the kernels for few output channels (quads.h, long_rows.h).
-//
-// These kernels compute the sums of a strip of pixels first: one contiguous row of sums for each output channel. Then
-// finish_strip() finishes the rows and stores them to y.
+// The last step of the kernels that store sums in contiguous rows first (quads.h, long_rows.h, diagonal.h).
 #pragma once
 
 #include "kernels/block.h"
@@ -9,22 +6,31 @@
 namespace pointwise {
 namespace {
 
-// Finishes and stores the sums of a strip of a block: `pixels` pixels from `pixel` on, and `channels` output channels
-// from `channel` on. Rows of sums are `width` numbers apart. Overwrites the sums. Reads whole vectors of sums.
-template <class V>
+// Returns true if the lanes of the rows are contiguous in y, and in the residual if there is one.
+template <Rows R>
+bool is_direct(const Block& b, ptrdiff_t item) {
+  return R == Rows::channels ? has_contiguous_pixels(b, item) : has_contiguous_channels(b, item);
+}
+
+// Finishes and stores sums of a block: `pixels` pixels from `pixel` on, and `channels` output channels from `channel`
+// on. Each row of sums belongs to one output channel or, if R is Rows::pixels, to one pixel. Rows are `width` numbers
+// apart. Overwrites the sums. Reads whole vectors of sums.
+template <class V, Rows R = Rows::channels>
 void finish_strip(const Block& b, typename V::Number* sums, int width, int64_t pixel, int pixels, int64_t channel,
                   int channels) {
   constexpr ptrdiff_t item = sizeof(typename V::Number);
-  if (!has_contiguous_pixels(b, item)) {
-    store_rows<V, Rows::channels>(b, sums, width, pixel, pixels, channel, channels);
+  if (!is_direct<R>(b, item)) {
+    store_rows<V, R>(b, sums, width, pixel, pixels, channel, channels);
     return;
   }
-  const int whole = pixels / V::lanes, last = pixels % V::lanes;
-  for (int c = 0; c < channels; ++c) {
-    V* const from = reinterpret_cast<V*>(sums + c * width);
-    const ptrdiff_t row = channel + c;
-    char* const y = b.y + pixel * item + row * b.y_channel;
-    const char* const residual = b.residual ? b.residual + pixel * item + row * b.residual_channel : nullptr;
+  const bool of_channels = R == Rows::channels;
+  const int rows = of_channels ? channels : pixels, numbers = of_channels ? pixels : channels;
+  const int whole = numbers / V::lanes, last = numbers % V::lanes;
+  for (int r = 0; r < rows; ++r) {
+    V* const from = reinterpret_cast<V*>(sums + r * width);
+    const int64_t p = pixel + (of_channels ? 0 : r), c = channel + (of_channels ? r : 0);
+    char* const y = b.y + p * b.y_pixel + c * b.y_channel;
+    const char* const residual = b.residual ? b.residual + p * b.residual_pixel + c * b.residual_channel : nullptr;
     // To finish_in_memory, each vector is a row.
     RowLayout layout = {sizeof(V), residual ? ptrdiff_t{sizeof(V)} : 0, V::lanes, b.stream && sizeof(V) == 64};
     finish_in_memory<V, 1, Straight<V, 1>>(b.epilogue, from, layout, y, residual, whole);

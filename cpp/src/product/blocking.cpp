@@ -223,9 +223,26 @@ Candidate consider(const Work& work, const KernelRow& row, int index, int n_axes
   return candidate;
 }
 
+// Returns the work as a kernel row sees it. A kernel row for diagonal products takes groups as output channels.
+Work work_for(const Work& work, const KernelRows& rows, int index) {
+  Work seen = work;
+  if (index == rows.diagonal) {
+    seen.m = work.groups;
+    seen.groups = 1;
+  }
+  return seen;
+}
+
+bool is_diagonal(const Work& work) { return work.m == 1 && work.k == 1 && work.groups > 1; }
+
 // Calls `take` with every candidate, before it is cut into pieces.
 template <class Take>
 void consider_all(const Work& work, const KernelRows& rows, const Take& take) {
+  if (rows.diagonal >= 0 && is_diagonal(work))
+    for (const int n_axes : {1, work.axes}) {
+      take(consider(work_for(work, rows, rows.diagonal), rows[rows.diagonal], rows.diagonal, n_axes, Packing::none));
+      if (work.axes == 1) break;
+    }
   for (int index = 0; index < rows.count; ++index)
     for (const int n_axes : {1, work.axes}) {
       for (const Packing packing : {Packing::none, Packing::channels, Packing::pixels})
@@ -234,7 +251,9 @@ void consider_all(const Work& work, const KernelRows& rows, const Take& take) {
     }
 }
 
-void cut_up(const Work& work, const KernelRow& row, Blocking* b) {
+void cut_up(const Work& given, const KernelRows& rows, Blocking* b) {
+  const Work work = work_for(given, rows, b->kernel_row);
+  const KernelRow& row = rows[b->kernel_row];
   split(work, row, b);
   size_blocks(work, row, b);
 }
@@ -244,7 +263,7 @@ void cut_up(const Work& work, const KernelRow& row, Blocking* b) {
 std::vector<Candidate> candidates(const Work& work, const KernelRows& rows) {
   std::vector<Candidate> all;
   consider_all(work, rows, [&](Candidate candidate) {
-    if (candidate.refused == nullptr) cut_up(work, rows[candidate.blocking.kernel_row], &candidate.blocking);
+    if (candidate.refused == nullptr) cut_up(work, rows, &candidate.blocking);
     all.push_back(candidate);
   });
   return all;
@@ -260,13 +279,13 @@ Blocking choose_blocking(const Work& work, const KernelRows& rows) {
   });
   assert(any);
   const double cycles = best.cycles;
-  cut_up(work, rows[best.kernel_row], &best);
+  cut_up(work, rows, &best);
   if (work.threads == 1) return best;
   // A candidate that is slightly slower on one thread may divide more evenly among several.
   consider_all(work, rows, [&](Candidate candidate) {
     const Blocking& b = candidate.blocking;
     if (candidate.refused != nullptr || b.cycles > 1.1 * cycles || b.cycles >= best.makespan * work.threads) return;
-    cut_up(work, rows[candidate.blocking.kernel_row], &candidate.blocking);
+    cut_up(work, rows, &candidate.blocking);
     if (candidate.blocking.makespan < best.makespan) best = candidate.blocking;
   });
   return best;

@@ -24,7 +24,8 @@
 
 namespace pointwise {
 
-// The inputs of the choice.
+// The inputs of the choice. If a kernel row for diagonal products computes the box, m counts its groups, and groups
+// is 1.
 struct Work {
   Types types;
   int x_item, item;  // bytes of a number of src, and of a number of weights, sums or dst

@@ -61,18 +61,23 @@ class Run {
     index /= b.m_parts.count;
     const int64_t pixel_part = index % b.n_parts.count;
     index /= b.n_parts.count;
+    const int64_t groups = is_diagonal(b) ? 1 : plan_.product.groups;
     const int64_t pixel = b.n_parts.begin(pixel_part), channel = b.m_parts.begin(channel_part);
-    run_piece(box, b, index / plan_.product.groups, index % plan_.product.groups, pixel,
-              b.n_parts.begin(pixel_part + 1) - pixel, channel, b.m_parts.begin(channel_part + 1) - channel,
-              scratch_ + thread * plan_.workspace.bytes());
+    run_piece(box, b, index / groups, index % groups, pixel, b.n_parts.begin(pixel_part + 1) - pixel, channel,
+              b.m_parts.begin(channel_part + 1) - channel, scratch_ + thread * plan_.workspace.bytes());
   }
 
  private:
+  // Returns true if the kernel row takes the groups of the product as channels.
+  bool is_diagonal(const Blocking& b) const { return b.kernel_row == table_.rows.diagonal; }
+
   void run_piece(const Box& box, const Blocking& b, int64_t image, int64_t group, int64_t pixel, int64_t pixels,
                  int64_t channel, int64_t channels, char* scratch) const {
     const Product& product = plan_.product;
     const int image_axes = box.axes - b.n_axes;
-    const int64_t group_input = group * product.k, first = group * product.m + channel;
+    const bool diagonal = is_diagonal(b);
+    const int64_t m = diagonal ? product.groups : product.m;
+    const int64_t group_input = diagonal ? channel : group * product.k, first = group * m + channel;
     const char* src = arrays_.src + box.src + group_input * product.src_k;
     char* dst = arrays_.dst + box.dst + first * product.dst_m;
     const char* residual = arrays_.residual ? arrays_.residual + box.residual + first * product.residual_m : nullptr;
@@ -95,14 +100,22 @@ class Run {
     // A single pixel, or a single channel, counts as contiguous.
     block.y_pixel = b.n == 1 ? item_ : inner.dst;
     block.residual_pixel = b.n == 1 ? item_ : inner.residual;
-    block.y_channel = product.m == 1 ? item_ : product.dst_m;
-    block.residual_channel = product.m == 1 ? item_ : product.residual_m;
+    block.y_channel = m == 1 ? item_ : product.dst_m;
+    block.residual_channel = m == 1 ? item_ : product.residual_m;
     block.source = b.packing == Packing::none ? plan_.source : Level::l2;
     block.panel = panel_bytes * product.k;
-    const bool packs = weights_.borrowed && box.k > 0;
+    const bool packs = weights_.borrowed && box.k > 0 && !diagonal;
     const char* weights =
         weights_.borrowed ? nullptr : weights_.weights(group) + channel * item_ / panel_bytes * block.panel;
     const char* bias = weights_.bias(group) + channel * item_;
+    if (diagonal) {
+      weights = weights_.borrowed ? given_weights(channel) : weights_.weights(channel);
+      bias = weights_.bias(channel);
+      if (weights_.borrowed) block.panel = weights_.given.strides[0];
+    }
+    // Bytes from the weight or bias of a channel to that of the next.
+    const ptrdiff_t weight_step = diagonal ? block.panel : item_ * product.k,
+                    bias_step = diagonal ? panel_bytes : item_;
 
     const Workspace& workspace = plan_.workspace;
     char* const packed = workspace.at(scratch, Region::packed);
@@ -137,11 +150,13 @@ class Run {
       const ptrdiff_t dst_at = b.even ? begin * inner.dst : 0, residual_at = b.even ? begin * inner.residual : 0;
       block.y_offsets = b.even ? nullptr : dst_offsets;
       block.residual_offsets = b.even ? nullptr : residual_offsets;
+      const char* const x = block.x;
       for (int64_t k = 0; k < m_blocks.count; ++k) {
         const int64_t from = m_blocks.begin(k);
         block.channels = m_blocks.begin(k + 1) - from;
-        block.bias = bias + from * item_;
-        block.weights = weights_.borrowed ? panels : weights + from * item_ * product.k;
+        block.bias = bias + from * bias_step;
+        block.weights = weights_.borrowed && !diagonal ? panels : weights + from * weight_step;
+        if (diagonal) block.x = x + from * block.x_channel;
         block.y = dst + dst_at + from * product.dst_m;
         block.residual = residual ? residual + residual_at + from * product.residual_m : nullptr;
         const ptrdiff_t row = table_.rows[b.kernel_row].rows == Rows::channels ? block.y_channel : block.y_pixel;
@@ -157,6 +172,11 @@ class Run {
     }
   }
 
+  // Returns the borrowed weights of an output channel.
+  const char* given_weights(int64_t channel) const {
+    return static_cast<const char*>(weights_.given.data) + channel * weights_.given.strides[0];
+  }
+
   // Returns true if borrowed weights are multiplied without packing. This is faster if each weight is used only once.
   bool multiplies_unpacked(const Blocking& b, const Block& block) const {
     return block.pixels == 1 && table_.rows[b.kernel_row].rows == Rows::pixels &&
@@ -168,8 +188,8 @@ class Run {
   // channels, which only finishes the sums.
   void run_unpacked(const Blocking& b, Block block, int64_t channel, char* sums) const {
     const View& given = weights_.given;
-    table_.multiply_unpacked(static_cast<const char*>(given.data) + channel * given.strides[0], given.strides[0],
-                             block.channels, block.input_channels, block.x, block.x_channel, block.bias, sums);
+    table_.multiply_unpacked(given_weights(channel), given.strides[0], block.channels, block.input_channels, block.x,
+                             block.x_channel, block.bias, sums);
     block.input_channels = 0;
     block.sums = sums;
     block.sums_row = 0;
