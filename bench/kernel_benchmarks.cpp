@@ -1,5 +1,5 @@
-// Benchmarks kernel/<row>/k:<input channels>: one kernel call on a block that stays in L1, without packing, plan or
-// threads.
+// Registers the benchmarks kernel/<row>/k:<input channels>. Each times one kernel call on a block that stays in L1,
+// without packing, plan or threads.
 #include <cstring>
 #include <vector>
 

@@ -1,4 +1,5 @@
-// Benchmarks layer/<network>/<layer>/<layout>: float32 with bias and relu, on the same arrays in every call.
+// Registers the benchmarks layer/<network>/<layer>/<layout>. Each times a float32 layer with bias and relu, on the same
+// arrays in every call.
 #include <cmath>
 #include <limits>
 #include <memory>

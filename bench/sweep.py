@@ -2,7 +2,8 @@
 
     python bench/sweep.py [--quick] [--random 300] [--json sweep.json] [--plot sweep.png]
 
-A point is C_in x C_out x pixels, in both layouts, with and without bias and ReLU. A run measures one of these sets:
+A point is a choice of C_in, C_out and the number of pixels. Each point is measured in NCHW and in NHWC, with and
+without bias and ReLU. A run measures one of these sets of points:
 
 - by default, a fine grid of small sizes, for which overhead and remainders take most of the time, and a coarse grid of
   larger sizes (takes a quarter of an hour)
@@ -10,9 +11,10 @@ A point is C_in x C_out x pixels, in both layouts, with and without bias and ReL
 - --random N: N random points, with a log-uniform distribution
 - --full: every point up to 65 channels and 200 pixels (takes hours)
 
-Points above 1.5 GFLOP, 300 MB or 34 MB of results are left out. The ratio is the time of NumPy in its fastest form
-divided by the time of a `pw.Conv` created beforehand. Both return a new array and take turns in one process with one
-BLAS thread. The best of several short blocks counts. A point with a ratio below 1.05 is measured again in more blocks.
+Points above 1.5 GFLOP are left out. So are points with more than 34 MB of results, or with more than 300 MB of x and
+results together. The ratio is the time of NumPy in its fastest form divided by the time of a `pw.Conv` created
+beforehand. Both return a new array and take turns in one process with one BLAS thread. Only the fastest of several
+short timing blocks is used. A point with a ratio below 1.05 is measured again in more timing blocks.
 """
 
 import argparse
@@ -150,7 +152,7 @@ def report(found, summary):
     for part, s in summary.items():
         print(
             f"{part}: {s['geometric_mean_ratio']:.2f} times as fast as NumPy (geometric mean of {s['points']} points), "
-            f"at least {s['minimum_ratio']:.2f}, below 1: {s['below_1']}"
+            f"lowest ratio {s['minimum_ratio']:.2f}, slower than NumPy on {s['below_1']} points"
         )
     print("the worst:")
     for row in sorted(found, key=lambda row: row["ratio"])[:10]:
@@ -162,7 +164,11 @@ def report(found, summary):
 
 
 def save_plot(file, found):
-    """Draw, for each layout, the least ratio over all pixels and the least ratio over all C_in."""
+    """Draw two heat maps for each layout.
+
+    One has the axes C_out and C_in, and shows the least ratio over all numbers of pixels. The other has the axes C_out
+    and pixels, and shows the least ratio over all C_in.
+    """
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.colors import TwoSlopeNorm
     from matplotlib.figure import Figure
@@ -199,7 +205,7 @@ def main():
     which.add_argument("--quick", action="store_true", help="measure fewer points, over the same range of sizes")
     which.add_argument("--full", action="store_true", help="measure every point up to 65 channels and 200 pixels")
     which.add_argument("--random", type=positive, metavar="N", help="measure N random points")
-    parser.add_argument("--seed", type=positive, default=1, help="of random points (default: 1)")
+    parser.add_argument("--seed", type=positive, default=1, help="seed of the random points (default: 1)")
     parser.add_argument("--layout", choices=(*LAYOUTS, "both"), default="both")
     parser.add_argument("--epilogue", choices=("plain", "bias-relu", "both"), default="both")
     parser.add_argument("--json", metavar="FILE", help="write every figure as JSON")

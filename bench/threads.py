@@ -1,9 +1,10 @@
-"""Measure how much faster several threads are than one, layer by layer, in one process and in turn.
+"""Measure the speedup of several threads over one thread, for each layer.
 
     python bench/threads.py [--threads 2] [--above 20]
 
-Layers have bias and ReLU, each call returns a new array, and the best of several blocks counts. The run measures the
-layers above --above MFLOP of the tables that `pointwise bench` measures by default, in both layouts.
+One process measures one thread and several threads alternately. The time of a layer is its fastest timing block. Layers
+have bias and ReLU, and each call returns a new array. The layers come from the tables that `pointwise bench` measures
+by default. Only layers with more than --above MFLOP are measured, in both layouts.
 """
 
 import argparse

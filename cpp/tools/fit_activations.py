@@ -11,8 +11,8 @@ the constant term. After each rounding, the remaining coefficients are fitted ag
 Some polynomials have adapted form (Knuth, The Art of Computer Programming 4.6.4). First the roots in this form are
 rounded. Then the other coefficients are fitted again, because the polynomial is linear in these coefficients.
 
-A comment after // is the largest error on a fine grid, as a power of two. The error is relative to the function that
-uses the polynomial.
+A comment after // is an error, as a power of two. Let F be the mathematical function that a polynomial helps to
+compute, such as e^x. The comment is the largest relative error of F that the fit causes on a fine grid.
 """
 
 from collections.abc import Callable, Sequence

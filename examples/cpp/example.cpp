@@ -1,5 +1,5 @@
-// Maps three channels to two at both pixels of a 1x2 image. The first result is relu(sum of the channels + 10). The
-// second result is relu(-first channel).
+// Maps three input channels to two output channels, for each pixel of a 1x2 image. If a, b and c are the input
+// channels, the output channels are relu(a + b + c + 10) and relu(-a).
 #include <pointwise/pointwise.h>
 
 #include <cstdio>
@@ -18,7 +18,7 @@ int main() {
   const pointwise::Layer layer(pointwise::View(weights.data(), DType::f32, {2, 3}), &bias_view, options);
   layer(pointwise::View(src.data(), DType::f32, {1, 3, 1, 2}), pointwise::View(dst.data(), DType::f32, {1, 2, 1, 2}));
 
-  // The first pixel gives 10 + 0 + 1 + 1 and max(-0, 0), the second 10 + 2 + 4 + 8 and max(-2, 0).
+  // The first pixel gives 10 + 0 + 1 + 1 and max(-0, 0). The second pixel gives 10 + 2 + 4 + 8 and max(-2, 0).
   std::printf("%g %g %g %g\n", dst[0], dst[2], dst[1], dst[3]);
   std::printf("pointwise %s, %s\n", pointwise::version(), pointwise::isa().c_str());
 }

@@ -1,11 +1,14 @@
-# Reads `objdump -d --insn-width=16` of an archive or a linked file. Prints for each member the number of instructions
-# that not every x86-64 CPU has, as "member count", and the first three as "# member function: instruction".
+# Reads the output of `objdump -d --insn-width=16` for an archive or a linked file. For each member, counts the
+# instructions that not every x86-64 CPU has. Prints one line "MEMBER COUNT" for each member. Before this line, prints a
+# line "# MEMBER FUNCTION: INSTRUCTION" for each of the first three such instructions of the member.
 #
-# Recognizes such instructions by their bytes, because names follow no rule: shlx has a VEX encoding, verr does not.
-# After prefixes come:
-#     c4, c5, 62              VEX and EVEX: AVX, AVX-512, FMA, BMI; in 64-bit mode nothing else begins with them
+# Recognizes such instructions by their bytes. Their names are no guide: the names of most VEX instructions begin with
+# "v". But shlx is a VEX instruction, and verr is not. After its prefixes, such an instruction begins with one of these
+# byte sequences:
+#     c4, c5, 62              VEX and EVEX: AVX, AVX-512, FMA, BMI; no other instruction of 64-bit mode begins with them
 #     0f 38, 0f 3a            SSSE3, SSE4, AES, MOVBE
-#     f2 or f3 and 0f 12, 0f 16, 0f b8, 0f bd, 0f f0; 66 or f2 and 0f 7c, 0f 7d, 0f d0    SSE3, POPCNT, LZCNT
+#     0f 12, 0f 16, 0f b8, 0f bd, 0f f0, if f2 or f3 is among the prefixes: SSE3, POPCNT, LZCNT
+#     0f 7c, 0f 7d, 0f d0, if 66 or f2 is among the prefixes: SSE3
 BEGIN { FS = "\t" }
 /file format/ {
   if (member != "") print member, count

@@ -7,7 +7,7 @@
 namespace pointwise {
 
 double read_number(DType dtype, const void* from);
-// Writes a value, rounded to nearest in the default floating-point state. Integers must be in range.
+// Writes a value. Rounds it to nearest, if the caller has the default floating-point state. Integers must be in range.
 void write_number(DType dtype, void* to, double value);
 double smallest_normal(DType dtype);  // 0 for integers
 

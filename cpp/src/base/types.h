@@ -21,7 +21,8 @@ constexpr TypeInfo type_table[] = {
 };
 constexpr int type_count = sizeof(type_table) / sizeof(type_table[0]);
 
-// Returns true if a number is a DType. With the pragma, a DType that has no case below is an error, not only a warning.
+// Returns true if a number is a DType. Because of the pragma, the compiler reports an error if a DType has no case
+// below.
 #pragma GCC diagnostic push
 #pragma GCC diagnostic error "-Wswitch"
 constexpr bool is_dtype(int number) {
@@ -41,7 +42,7 @@ static_assert(is_dtype(type_count - 1) && !is_dtype(type_count), "type_table has
 constexpr const TypeInfo& info(DType dtype) { return type_table[static_cast<int>(dtype)]; }
 constexpr int item_size(DType dtype) { return info(dtype).item; }
 
-// The dtypes of a product: x of src, w of the weights, sum of the sums, y of dst.
+// The dtypes of a product. `x` is the dtype of src, `w` of the weights, `sum` of the accumulators and `y` of dst.
 struct Types {
   DType x, w, sum, y;
 };

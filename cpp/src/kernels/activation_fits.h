@@ -18,15 +18,17 @@ struct alignas(64) Constant {
   }
 };
 
-// A polynomial in adapted form, see two_degrees() in activations.h. The evaluation begins with the polynomial `start`,
-// then applies two_degrees() once for each of the steps. `low` holds the coefficients of the lowest terms.
+// A polynomial, rearranged so that one multiply-add adds two degrees. The comment on two_degrees() in activations.h
+// explains this adapted form. The evaluation begins with the polynomial `start`, then calls two_degrees() for each
+// element of `steps`. `low` holds the coefficients of the lowest terms.
 template <class T, int Start, int Steps, int Low>
 struct Adapted {
   Constant<T> start[Start], steps[Steps][2], low[Low];
 };
 
-// The constants of one number type. cpp/tools/fit_activations.py prints their digits. The comment behind a polynomial
-// gives the largest error of the fit, relative to the function that uses the polynomial.
+// The constants of one number type. cpp/tools/fit_activations.py prints their digits. Let F be the mathematical
+// function that a polynomial helps to compute, such as e^x. The comment behind the polynomial is the largest relative
+// error of F that the fit causes.
 template <class T>
 struct Fit;
 
@@ -35,7 +37,7 @@ struct Fit<float> {
   using C = Constant<float>;
   C one = 1.0f;
   C magic = 12582912.0f + 127;         // 1.5 * 2^23 + the exponent's bias
-  C phi_magic = 12582912.0f + 126;     // like magic, but gives half of the power
+  C phi_magic = 12582912.0f + 126;     // with it, V::exponent() gives half of the power of two
   C lowest = -87.3f, highest = 88.0f;  // if lowest <= x <= highest, e^x is a normal number
   C log2e = 1.44269502f, minus_ln2_hi = -0.693145752f, minus_ln2_lo = -1.42860677e-6f;
   C exp[5] = {0.5f, 0.166665763f, 0.0416665524f, 0.00836323295f, 0.00139262504f};                             // 2^-25.3
@@ -47,7 +49,7 @@ struct Fit<float> {
   C exp2[6] = {0.693147302f, 0.240226462f, 0.0555018969f, 0.00961839594f, 0.00134411384f, 1.54120426e-4f};  // 2^-26.1
   C cube_1_hi = 1.59576988f, cube_1_lo = -7.60596436e-7f;
   C cube_3_hi = 0.0713548139f, cube_3_lo = 2.39883247e-9f;
-  C minus_phi_end = -13.2f;                   // gelu is 0 at this v: phi_bend v^2 + phi_slope |v| rounds to 126
+  C minus_phi_end = -13.2f;                   // from here down gelu(v) is -0: see the end of the comment on gelu()
   C cube_end = 9.9f, minus_cube_end = -9.9f;  // from here on gelu_tanh(-v) is 0
   C mish_end = 20.0f;                         // from here on mish(v) is v
 };

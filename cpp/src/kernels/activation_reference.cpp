@@ -4,7 +4,7 @@
 
 namespace pointwise {
 
-// Evaluates the formulas of pointwise.h, rewritten so that no difference loses digits.
+// Evaluates the formulas of pointwise.h. The formulas are rewritten so that no subtraction cancels digits.
 template <class Wide>
 Wide reference_activation(const Activation& activation, Wide v) {
   const Wide a = static_cast<Wide>(activation.a), b = static_cast<Wide>(activation.b);

@@ -8,8 +8,8 @@ namespace pointwise {
 namespace {
 
 // Transposes, finishes and stores the rows of `buffer`, which are `width` numbers apart. Number c of row r is stored at
-// y + c * y_column + r * sizeof(T). Pixel rows store NCHW results this way, for example. If Most is less than the
-// number of lanes, `rows` must be at most Most. Then the compiler omits the work for further rows.
+// y + c * y_column + r * sizeof(T). For example, pixel rows store NCHW results with this function. If `Most` is less
+// than the number of lanes, `rows` must not exceed `Most`, and the compiler omits the work for further rows.
 template <class V, int Most = V::lanes>
 void store_transposed(const typename V::Number* buffer, int width, int rows, int columns, char* y, ptrdiff_t y_column,
                       const char* residual, ptrdiff_t residual_column, const Epilogue& epilogue) {
@@ -37,11 +37,12 @@ void store_transposed(const typename V::Number* buffer, int width, int rows, int
   }
 }
 
-// Returns true if the pixels of y, and of the residual if there is one, are contiguous.
+// Returns true if the pixels of y are contiguous. If there is a residual, its pixels must be contiguous, too.
 inline bool has_contiguous_pixels(const Block& b, ptrdiff_t item) {
   return !b.y_offsets && b.y_pixel == item && (!b.residual || b.residual_pixel == item);
 }
-// Returns true if the output channels of y, and of the residual if there is one, are contiguous.
+// Returns true if the output channels of y are contiguous. If there is a residual, its channels must be contiguous,
+// too.
 inline bool has_contiguous_channels(const Block& b, ptrdiff_t item) {
   return !b.y_offsets && b.y_channel == item && (!b.residual || b.residual_channel == item);
 }
@@ -60,8 +61,8 @@ void finish_row(const Epilogue& epilogue, char* numbers, int64_t vectors) {
   }
 }
 
-// Calls f(i, p) for `count` numbers that are `step` bytes apart from `p` on; or, if `offsets` is not null, offsets[i]
-// bytes behind `p`.
+// Calls f(i, address of number i) for `count` numbers. Number i is at p + i * `step`. If `offsets` is not null, number
+// i is at p + offsets[i].
 template <class Pointer, class F>
 POINTWISE_INLINE void for_each_number(Pointer p, int count, ptrdiff_t step, const ptrdiff_t* offsets, const F& f) {
   if (offsets != nullptr) {
@@ -72,9 +73,9 @@ POINTWISE_INLINE void for_each_number(Pointer p, int count, ptrdiff_t step, cons
 }
 
 // Finishes the sums in `rows` and stores them to y, if the lanes of a row are not contiguous there. Rows of sums are
-// `width` numbers apart. A row holds `pixels` pixels of one output channel, or `channels` output channels of one pixel;
-// they begin at `pixel` and `channel` of the block. Overwrites the sums. Reads whole squares of sums, or a quarter of a
-// square.
+// `width` numbers apart. A row holds `pixels` pixels of one output channel, or `channels` output channels of one pixel.
+// The first sum belongs to `pixel` and `channel` of the block. Overwrites the sums. Reads whole squares of sums, or a
+// quarter of a square.
 template <class V, Rows R>
 void store_rows(const Block& b, typename V::Number* rows, int width, int64_t pixel, int pixels, int64_t channel,
                 int channels) {
@@ -83,7 +84,7 @@ void store_rows(const Block& b, typename V::Number* rows, int width, int64_t pix
   constexpr int lanes = V::lanes;
   const ptrdiff_t y_lane = R == Rows::pixels ? b.y_pixel : b.y_channel;
   const ptrdiff_t residual_lane = R == Rows::pixels ? b.residual_pixel : b.residual_channel;
-  // Adding another step to a null pointer is undefined.
+  // Returns 0 if there is no residual, because adding a nonzero step to a null pointer is undefined.
   const auto residual_step = [&](ptrdiff_t step) { return b.residual ? step : 0; };
   if (!b.y_offsets && y_lane == item && (!b.residual || residual_lane == item)) {
     const bool rows_are_pixels = R == Rows::pixels;
@@ -99,7 +100,8 @@ void store_rows(const Block& b, typename V::Number* rows, int width, int64_t pix
   for (int r = 0; r < count; ++r) {
     T* const row = rows + r * width;
     const int64_t p = R == Rows::pixels ? pixel + r : pixel, c = R == Rows::pixels ? channel : channel + r;
-    // Pixel rows hold numbers of one pixel, channel rows numbers of several pixels.
+    // Calls `f` for each number of a row. Pixel rows hold numbers of one pixel. Channel rows hold numbers of several
+    // pixels.
     const auto each = [&](auto* array, ptrdiff_t pixel_step, ptrdiff_t channel_step, const ptrdiff_t* offsets,
                           const auto& f) __attribute__((always_inline)) {
       auto* const from = array + c * channel_step;
@@ -126,7 +128,7 @@ struct BlockRunner {
   static constexpr int buffer_tiles = MR < 64 ? 64 / MR : 1;
   static constexpr int buffer_rows = (buffer_tiles * MR + lanes - 1) / lanes * lanes;
   static constexpr T lowest = -__builtin_huge_val();
-  static constexpr int64_t most_fetched = 512;  // bytes of a pixel; the CPU itself prefetches longer pixels
+  static constexpr int64_t most_fetched = 512;  // bytes of a pixel; longer pixels are left to the prefetcher of the CPU
 
   const Block& b;
   const bool direct;
@@ -135,7 +137,8 @@ struct BlockRunner {
   explicit BlockRunner(const Block& block)
       : b(block), direct(R == Rows::channels ? has_contiguous_pixels(b, item) : has_contiguous_channels(b, item)) {
     if (direct) return;
-    // flush() reads whole squares, or a quarter of a square. So numbers that no tile writes must be initialized.
+    // flush() reads whole squares, or a quarter of a square. So the numbers that no tile writes must be initialized,
+    // too.
     const int64_t used = R == Rows::channels ? b.channels : b.pixels;
     const int64_t rows = used <= lanes / 4 ? lanes / 4 : smaller(ceil_div(used, lanes) * lanes, buffer_rows);
     const int64_t columns = smaller(ceil_div(R == Rows::channels ? b.pixels : b.channels, lanes) * lanes, width);
@@ -146,9 +149,9 @@ struct BlockRunner {
   // Returns 0 if there is no residual, because adding another step to a null pointer is undefined.
   ptrdiff_t residual_step(ptrdiff_t step) const { return b.residual ? step : 0; }
 
-  // Returns a column of `tiles` tiles that begins at (pixel, channel). The last tile has `rows` rows, and the last
-  // vector of each row has `last` lanes in use. If results are stored to the buffer, they begin at its row
-  // `buffer_row`.
+  // Returns a column of `tiles` tiles that begins at (pixel, channel). The last tile has `rows` rows. The last vector
+  // of each row has `last` lanes in use. If results are stored to the buffer, the first row of results is row
+  // `buffer_row` of the buffer.
   Column column(int64_t pixel, int64_t channel, int64_t tiles, int rows, int last, int64_t buffer_row) {
     constexpr int w = panel_width<T>();
     Column t;
@@ -198,8 +201,9 @@ struct BlockRunner {
 
 using ColumnFunction = void (*)(const Column&);
 
-// The functions of channel rows, f[vectors - 1][rows - 1]. They are compiled only for powers of two: for other numbers
-// of rows, a tile computes unused rows and does not store them. Tiles that copy have MR rows.
+// The functions of channel rows. f[vectors - 1][rows - 1] is for tiles of `rows` rows and `vectors` vectors. Functions
+// are compiled only for powers of two. For other numbers of rows, a tile computes unused rows and does not store them.
+// Tiles that copy have MR rows.
 template <class V, int MR, int NR, bool Residual, Last L, bool Copy>
 struct ChannelRowColumns {
   ColumnFunction f[NR][MR];
@@ -216,7 +220,7 @@ struct ChannelRowColumns {
   }
 };
 
-// The functions of channel rows for one kind of last vector.
+// The functions of channel rows for the kind L of the last vector.
 template <class V, int MR, int NR, Last L>
 struct ChannelRowTables {
   ChannelRowColumns<V, MR, NR, false, L, false> plain;
@@ -225,8 +229,8 @@ struct ChannelRowTables {
   ChannelRowColumns<V, MR, NR, true, L, may_copy(sizeof(V))> copy_residual;
 };
 
-// The functions of pixel rows, f[vectors - 1][rows - 1]. They are compiled for every number of rows, because pixels are
-// spread evenly over tiles.
+// The functions of pixel rows. f[vectors - 1][rows - 1] is for tiles of `rows` rows and `vectors` vectors. Functions
+// are compiled for every number of rows, because pixels are spread evenly over tiles.
 template <class V, int MR, int NR, bool Residual>
 struct PixelRowColumns {
   ColumnFunction f[NR][MR];

@@ -1,9 +1,9 @@
-// Products whose groups have one input channel and one output channel: y = act(weight * x + bias + residual), with a
-// weight for each channel. A kernel call takes the groups as channels, so channel c of y depends only on channel c of
-// x.
+// Computes diagonal products: y = act(weight * x + bias + residual), with one weight for each channel. Each group of
+// such a product has one input channel and one output channel. A kernel call takes the groups as channels, so channel c
+// of y depends only on channel c of x.
 //
-// Block::panel is the distance between the weights of neighbouring channels. The biases of neighbouring channels are
-// panel_bytes apart, as in panels of one output channel.
+// Each panel holds a single output channel. So the weights of neighbouring channels are Block::panel bytes apart, and
+// their biases are panel_bytes apart.
 #pragma once
 
 #include "kernels/few_outputs.h"
@@ -12,12 +12,12 @@
 namespace pointwise {
 namespace {
 
-// The sums of a part of a block: diagonal_rows rows of diagonal_lanes numbers.
+// The size of a part of a block: at most `diagonal_rows` rows of `diagonal_lanes` lanes.
 constexpr int diagonal_rows = 16, diagonal_lanes = 128;
 
-// Computes `rows` rows of `lanes` sums and stores them in the buffer. The weights and biases change from lane to lane
-// or, if R is Rows::channels, from row to row. Numbers of x are x_row apart from row to row, and x_lane from lane to
-// lane.
+// Computes `rows` rows of `lanes` sums and stores them in `sums`. If R is Rows::channels, each row has its own weight
+// and bias. If R is Rows::pixels, each lane has its own weight and bias. In x, rows are x_row bytes apart and lanes are
+// x_lane bytes apart.
 template <class V, Rows R>
 void diagonal_sums(const char* x, ptrdiff_t x_row, ptrdiff_t x_lane, int rows, int lanes,
                    const typename V::Number* weights, const typename V::Number* biases, typename V::Number* sums) {

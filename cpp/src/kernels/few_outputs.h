@@ -1,6 +1,6 @@
-// Refusals and cycles of the kernels for few output channels (quads.h, long_rows.h, diagonal.h).
+// Functions for the planner: they return refusals and predict cycles of quads, long rows and diagonal products.
 //
-// The planner calls these functions, so they are compiled without the flags of an instruction set.
+// The planner runs on every CPU, so these functions are compiled without the flags of an instruction set.
 #pragma once
 
 #include "kernels/kernel.h"

@@ -2,8 +2,8 @@
 //
 //     sum -> before(): add the residual -> activation -> after(): max(floor, value) -> store() of the place
 //
-// The bias is not a step, because every sum begins with the bias. New steps belong in these functions: a multiplier per
-// channel in before(), a zero point in after(), a conversion to another type in store().
+// The bias is not a step, because every sum begins with the bias. If you add a step, add it to one of these functions.
+// For example, a conversion to another dtype belongs in store().
 //
 // A place is the destination of the rows of a tile. A place consists of a RowLayout, y, residual and rows, and has
 //     own_rows()         returns y if an activation may store the rows itself, else null
@@ -131,7 +131,7 @@ POINTWISE_INLINE void finish(const Epilogue& epilogue, V (&sums)[MR][NR], const 
 // `part` stores only some lanes of the last vector.
 enum class Stored { whole, streamed, part };
 
-// A row of a `Straight`. Only Stored::part needs branches.
+// A row of the place `Straight` (below). Only Stored::part needs branches.
 template <class V, int NR, Stored S>
 struct StraightRow {
   static constexpr ptrdiff_t vector = sizeof(V);

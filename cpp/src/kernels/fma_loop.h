@@ -8,10 +8,10 @@ namespace {
 
 // Implements KernelTable::fma_loop.
 //
-// Twelve independent accumulators hide the latency of a multiply-add (two units x 4 to 6 cycles). The accumulators and
-// the two operands `factor` and `term` fit 16 registers. Each multiplication needs the previous result, so the compiler
-// cannot move multiplications out of the loop. The compiler does not know the numbers, so it can neither merge
-// accumulators nor compute their final values.
+// A CPU with two FMA units and a latency of 4 to 6 cycles needs 8 to 12 independent accumulators to keep both units
+// busy. The loop has twelve. The accumulators and the two operands `factor` and `term` fit 16 registers. Each
+// multiplication needs the previous result, so the compiler cannot move multiplications out of the loop. The compiler
+// does not know the numbers, so it can neither merge accumulators nor compute their final values.
 template <class V>
 double fma_loop(int64_t steps) {
   using T = typename V::Number;

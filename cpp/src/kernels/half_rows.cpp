@@ -25,9 +25,9 @@ double alone_cycles(const Problem& p) {
          pixels * cpu.single_row_cycles;
 }
 
-// Returns the cycles of a product. Special tiles of `height` pixels compute the half vector of output channels and the
-// whole vectors beside this half vector. `beside` is the number of these whole vectors. For each input channel, special
-// tiles take as long as pixels * vectors multiply-adds. Ordinary tiles compute all earlier channels.
+// Returns the cycles of a product. Special tiles of `height` pixels compute the half vector of output channels,
+// together with `beside` whole vectors before it. For each input channel, a special tile takes as long as `pixels` *
+// `vectors` multiply-adds. Ordinary tiles compute all earlier channels.
 double last_and_before(const Problem& p, int64_t beside, int64_t height, double pixels, double vectors) {
   const Machine& cpu = p.machine;
   const double tiles = static_cast<double>(ceil_div(p.n, height));

@@ -2,8 +2,8 @@
 // cycles of halves and pairs.
 //
 // Halves and pairs are two kinds of kernel rows, for products whose last vector of output channels is at most half
-// full. Halves (halves.h) compute a half vector, alone or beside one or two whole vectors. In pairs (pairs.h) two
-// pixels share a whole vector. Both kinds compute all earlier whole vectors in ordinary tiles.
+// full. A tile of halves (halves.h) has a half vector and at most two whole vectors. In a tile of pairs (pairs.h), two
+// pixels share a whole vector. Both kinds of kernel rows compute all earlier whole vectors in ordinary tiles.
 //
 // The planner runs on every CPU, so these functions are compiled without the flags of an instruction set.
 #pragma once
@@ -12,11 +12,10 @@
 
 namespace pointwise {
 
-// Returns how many whole vectors share a tile with the half vector that follows them. `vectors` is the number of all
-// whole vectors.
+// Returns the number of whole vectors in the tiles with the half vector. `vectors` is the number of all whole vectors.
 constexpr int64_t vectors_beside_half(int64_t vectors) { return vectors == 0 ? 0 : vectors % 2 == 0 ? 2 : 1; }
-// Returns the maximum number of pixels in a tile with a half vector. `vectors_beside` is the number of whole vectors in
-// the tile. A tile has at most 24 accumulators.
+// Returns the maximum number of pixels in a tile that has a half vector and `vectors_beside` whole vectors. The limit
+// is 24 accumulators.
 constexpr int half_tile_height(int64_t vectors_beside) { return static_cast<int>(24 / (vectors_beside + 1)); }
 
 constexpr int half_row_lanes = 16;   // lanes of a whole vector, in halves and in pairs

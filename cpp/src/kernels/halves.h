@@ -1,5 +1,5 @@
-// Pixel rows for products whose last vector of output channels is at most half full. With 16 lanes, examples are 1 to
-// 8, 24, 40 and 72 output channels.
+// Computes products whose last vector of output channels is at most half full, with pixel rows. If a vector has 16
+// lanes, such products have 1 to 8, 17 to 24 or 33 to 40 output channels, for example.
 //
 // For each of its pixels, a tile computes one half vector and at most two whole vectors of output channels. For 24
 // channels:
@@ -33,7 +33,8 @@ bool leaves_half(const Block& b) {
   return rest > 0 && rest <= V::lanes / 2;
 }
 
-// Returns a rectangle of the block. The first channel of the rectangle must be the first channel of a panel.
+// Returns the block of a rectangle within a block. The first channel of the rectangle must be the first channel of a
+// panel.
 template <class V>
 Block part_of(const Block& b, int64_t pixel, int64_t pixels, int64_t channel, int64_t channels) {
   constexpr ptrdiff_t item = sizeof(typename V::Number);
@@ -48,8 +49,8 @@ Block part_of(const Block& b, int64_t pixel, int64_t pixels, int64_t channel, in
   return part;
 }
 
-// Computes the first whole vectors of output channels with ordinary pixel rows. `vectors` is the number of these
-// vectors. Returns the number of computed channels.
+// Computes the first `vectors` whole vectors of output channels with ordinary pixel rows. Returns the number of
+// computed channels.
 template <class V>
 int64_t run_first_vectors(const Block& b, int64_t vectors) {
   const int64_t channels = vectors * V::lanes;
@@ -60,14 +61,14 @@ int64_t run_first_vectors(const Block& b, int64_t vectors) {
   return channels;
 }
 
-// Computes a column of tiles of MR pixels. `Whole` (0 to 2) is the number of whole vectors of output channels in a
-// tile. A half vector with t.layout.last further channels follows them.
+// Computes a column of tiles of MR pixels. A tile has `Whole` whole vectors of output channels, 0 to 2. A half vector
+// with t.layout.last further channels follows these vectors.
 template <class V, int MR, int Whole, bool Residual>
 __attribute__((noinline)) void half_rows_column(const Column& t) {
   using Half = typename V::Half;
   constexpr ptrdiff_t vector = sizeof(V), panel_row = 64;
   constexpr int sharing = MR > 20 ? 4 : 3, pointers = (MR + sharing - 1) / sharing;  // as in pixel_rows_column
-  static_assert(panel_width<typename V::Number>() == V::lanes, "a vector is a panel");
+  static_assert(panel_width<typename V::Number>() == V::lanes, "a panel is one vector wide");
   const int64_t input_channels = t.input_channels;
   const ptrdiff_t x_pixel = t.x_pixel, x_channel = t.x_channel, panel = t.panel;
   const char *from = t.x, *residual = t.residual, *const weights = t.weights, *const bias = t.bias;
@@ -101,7 +102,7 @@ __attribute__((noinline)) void half_rows_column(const Column& t) {
           const char* const from_x = x[r / sharing] + (r % sharing == 3 ? third : r % sharing * x_pixel);
           POINTWISE_UNROLL
           for (int j = 0; j < Whole; ++j) acc[r][j] = V::fma(V::broadcast(from_x), channels[j], acc[r][j]);
-          asm volatile("" ::: "memory");  // loads the pixel a second time: see V::fma_half
+          asm volatile("" ::: "memory");  // makes the next line load the pixel again: see fma_half() in avx512_f32.cpp
           half[r][0] = Half::fma(Half::broadcast(from_x), rest, half[r][0]);
         }
         w += panel_row;
@@ -124,7 +125,7 @@ __attribute__((noinline)) void half_rows_column(const Column& t) {
         sums[r][Whole] = V::widen(half[r][0]);
       }
       finish<Residual>(t.epilogue, sums, Straight<V, Whole + 1>{t.layout, y, residual, MR});
-    } else {  // a mask for a half vector stores faster than a mask for a whole vector
+    } else {  // a store with a mask for a half vector is faster
       const RowLayout whole = {t.layout.y_row, 0, V::lanes, false}, last = {t.layout.y_row, 0, t.layout.last, false};
       if constexpr (Whole > 0) store_tile<false>(t.epilogue, acc, Straight<V, Whole>{whole, y, nullptr, MR});
       store_tile<false>(t.epilogue, half, Straight<Half, 1>{last, y + Whole * vector, nullptr, MR});
@@ -135,7 +136,7 @@ __attribute__((noinline)) void half_rows_column(const Column& t) {
   }
 }
 
-// The functions of columns with half vectors, f[rows - 1].
+// The functions of columns with half vectors. f[rows - 1] is the function for tiles of `rows` pixels.
 template <class V, int MR, int Whole, bool Residual>
 struct HalfRowColumns {
   ColumnFunction f[MR];
@@ -147,7 +148,7 @@ struct HalfRowColumns {
   }
 };
 
-// The functions of columns, for each number of whole vectors in a tile.
+// The functions of columns for 0, 1 and 2 whole vectors in a tile.
 template <class V, bool Residual>
 struct HalfRowTables {
   HalfRowColumns<V, half_tile_height(0), 0, Residual> alone;

@@ -15,15 +15,16 @@
 // Users rely on this order: the bits of a result do not depend on the tile. So a kernel must not split or reorder a sum
 // in another way. (Portable kernels round each product before they add it to the sum.)
 //
-// Weights are packed into panels. A panel holds W = panel_width<T>() output channels, which are 64 bytes of numbers:
+// Weights are packed into panels. A panel holds W = panel_width<T>() output channels. For each input channel it has W
+// numbers (64 bytes):
 //
 //     weights, packed: panel 0            panel 1
 //       input channel 0 [o0 o1 .. oW-1]   [oW .. o2W-1]            a panel is input_channels * W numbers,
 //       input channel 1 [o0 o1 .. oW-1]   [oW .. o2W-1]            64-byte aligned; the last panel is padded with zeros
 //       ...
 //
-// A block is computed tile by tile. A tile holds the sums of MR rows of NR vectors in registers. It has one of two
-// orientations, and both read the same panels:
+// A block is computed tile by tile. A tile holds its sums in registers, as MR rows of NR vectors. A tile has one of two
+// orientations. Both orientations read the same panels:
 //
 //     channel rows                              pixel rows
 //              NR vectors of pixels                      NR vectors of output channels
@@ -34,8 +35,8 @@
 //     needs x_pixel == sizeof(T)                any strides of x
 //
 // A kernel row (KernelRow) is one tile shape of one instruction set. A kernel table (KernelTable) holds the kernel rows
-// and other functions of one instruction set for one type of sums. registry.h chooses the instruction set.
-// product/blocking.cpp chooses the kernel row.
+// and other functions of one instruction set for one dtype of sums (float or double). registry.h chooses the
+// instruction set. product/blocking.cpp chooses the kernel row.
 #pragma once
 
 #include <cstddef>
@@ -58,8 +59,8 @@ constexpr int panel_width() {
   return panel_bytes / static_cast<int>(sizeof(T));
 }
 
-// One number of the type of the sums, float or double. The number is stored as bytes, so that tables and blocks need no
-// template parameter.
+// A float or double, the dtype of the sums. The number is stored as bytes, so that tables and blocks need no template
+// parameter.
 struct Number {
   alignas(8) unsigned char bytes[8];
 
@@ -86,19 +87,19 @@ using Activate = void (*)(const Number* parameters, const char* from, int64_t ve
 // The activations that are cheap enough for tiles to apply them in registers.
 enum class Inline { no, clip, leaky_relu, hardswish };
 
-// Returns true if channel rows with vectors of this size may copy the pixels of a tile (Block::copy). Copying makes
-// channel rows with 64-byte vectors 1 to 10% slower (Zen 5). Such tiles wait less for L2, so copies save little, and
-// the tile that copies is a larger share of the work. So no copying functions are compiled for 64-byte vectors.
+// Returns true if channel rows with vectors of this size may copy the pixels of a tile (Block::copy). With 64-byte
+// vectors, copying makes channel rows slower by 1 to 10% (Zen 5). So no copying functions are compiled for 64-byte
+// vectors.
 constexpr bool may_copy(int64_t vector_bytes) { return vector_bytes < 64; }
 
 // Number of activation kinds. registry.cpp checks that it equals Activation::kinds.
 constexpr int activation_kinds = 15;
 
-// The activation of a block: max(floor, v) for none and relu, a function for all others.
+// The activation of a block: max(floor, v) for the kinds `none` and `relu`, a function for every other kind.
 struct Epilogue {
   Number floor;          // 0 for relu, else -infinity
   Activate activate;     // the function, or null if only the floor applies
-  Inline in_registers;   // the activation if tiles apply it in registers, else Inline::no
+  Inline in_registers;   // the activation, if tiles apply it in registers; else Inline::no
   Number parameters[2];  // parameters of the function
 };
 
@@ -125,9 +126,9 @@ struct Block {
   const ptrdiff_t* y_offsets;
   const ptrdiff_t* residual_offsets;
   Epilogue epilogue;
-  // Sums from which this call starts, in place of the bias. Null to start from the bias. An earlier call of a split sum
-  // or KernelTable::multiply_unpacked stored these sums. The vectors of a row of a tile are contiguous, and rows are
-  // `sums_row` bytes apart. Kernels read whole tiles of sums.
+  // Sums from which this call starts, in place of the bias. Null to start from the bias. The sums come from an earlier
+  // kernel call of a split sum, or from KernelTable::multiply_unpacked. The vectors of a row of a tile are contiguous,
+  // and rows are `sums_row` bytes apart. Kernels read whole tiles of sums.
   const char* sums;
   ptrdiff_t sums_row;
   // Memory for input_channels * NR vectors, 64-byte aligned. The first tile of channel rows copies its pixels to this
@@ -136,34 +137,37 @@ struct Block {
   // Memory for the kernel row, of room_bytes bytes, 64-byte aligned. It has at least KernelRow::room() bytes.
   char* room;
   int64_t room_bytes;
-  // The lowest cache that holds x. Tiles may prefetch x if it comes from memory; some also if it comes from L3.
+  // The level that holds x, as the planner assumes. Tiles may prefetch x from memory. Some kernels also prefetch x from
+  // L3.
   Level source;
-  // True if tiles of 64-byte vectors may use non-temporal stores. Tiles with unused rows or lanes never use them. If
-  // `stream` is true, y and the distance between rows of a tile must be multiples of 64 bytes.
+  // True if tiles of 64-byte vectors may use non-temporal stores. Tiles with unused rows or lanes never use such
+  // stores. If `stream` is true, y must be 64-byte aligned, and rows of a tile must be a multiple of 64 bytes apart.
   bool stream;
 };
 
-// The orientation of a tile: its rows are output channels, or pixels.
+// The orientation of a tile. Its rows are output channels or pixels.
 enum class Rows { channels, pixels };
-// The numbers of x that must be contiguous: any, those of an input channel, or those of a pixel.
+// The condition of a kernel row on the strides of x. `any`: no condition. `pixels`: the pixels of an input channel are
+// contiguous. `channels`: the input channels of a pixel are contiguous.
 enum class Reads { any, pixels, channels };
 
-// The argument of KernelRow::refuses and KernelRow::cycles: the product of one image and one group, or a part of it.
+// The argument of KernelRow::refuses, `cycles` and `room`: the product for one group of one image, or a part of this
+// product.
 struct Problem {
   int64_t m, n, k;  // output channels, pixels, input channels
   int item, lanes;  // bytes of a number of dst, lanes of a vector
   double indirect;  // additional cycles of each vector of results that is not stored directly
   bool direct;      // vectors of results are contiguous in dst
   const Machine& machine;
-  // Returns the cycles of a tile of `rows` rows and `vectors` whole vectors. Its first argument must be the field
-  // `model` below. Both fields are null in calls of KernelRow::refuses.
+  // Returns the cycles of a tile of `rows` rows and `vectors` whole vectors. The first argument must be the field
+  // `model`. The fields `tile_cycles` and `model` are null in calls of KernelRow::refuses and KernelRow::room.
   double (*tile_cycles)(const void* model, int64_t rows, int64_t vectors);
   const void* model;
 };
 
-// One tile shape of one instruction set, as the cost model and the driver see it.
+// One tile shape of one instruction set, with the functions that the cost model and the driver call.
 struct KernelRow {
-  const char* name;  // gemm_<type>_<MR>x<lanes in use>_<kind>_<isa>; halves and pairs use 1.5 vectors
+  const char* name;  // gemm_<type>_<MR>x<lanes in use>_<kind>_<isa>
   Types types;
   Rows rows;
   Reads reads;
@@ -176,8 +180,8 @@ struct KernelRow {
   // Returns the predicted cycles of a product. For a kernel row without this function, the cost model adds up the
   // cycles of tiles (product/cycle_model.h).
   double (*cycles)(const Problem&) = nullptr;
-  // Returns the number of bytes of Block::room, at most a share of L2. Without this function, the kernel row needs
-  // none.
+  // Returns the number of bytes of Block::room. `l2` is the size of L2 in bytes. A kernel row without this function
+  // needs no room.
   int64_t (*room)(const Problem&, int64_t l2) = nullptr;
 };
 
@@ -185,8 +189,8 @@ struct KernelRow {
 struct KernelRows {
   const KernelRow* first;
   int count;
-  // Index of the kernel row for diagonal products, behind the others; -1 if there is none. In a diagonal product, each
-  // group has one input channel and one output channel. This kernel row takes the groups as channels (diagonal.h).
+  // Index of the kernel row for diagonal products, which is the last one; -1 if there is none. In a diagonal product,
+  // each group has one input channel and one output channel. This kernel row takes the groups as channels (diagonal.h).
   int diagonal = -1;
   const KernelRow* begin() const { return first; }
   const KernelRow* end() const { return first + count; }
@@ -199,7 +203,7 @@ constexpr KernelRows with_diagonal(const KernelRow (&rows)[N]) {
   return {rows, N - 1, N - 1};
 }
 
-// Functions that pack src of one type. Packed numbers have the type of the sums.
+// Functions that pack src of one dtype. Packed numbers have the dtype of the sums.
 struct Pack {
   // Copies pixels: to[c * to_channel + i * item] = x[c * x_channel + offsets[i]] for each input channel c and pixel i.
   // All distances are in bytes. `item` is the size of a packed number.
@@ -209,19 +213,19 @@ struct Pack {
   void (*run)(const char* from, int64_t count, char* to);
 };
 
-// The packing functions for each type of src. Null for types that the kernels do not accept.
+// The packing functions for each dtype of src. Null for dtypes that the kernels do not accept.
 struct PackTable {
   Pack by_type[type_count];
   const Pack& operator[](DType x) const { return by_type[static_cast<int>(x)]; }
 };
 
-// The functions of one instruction set for one type of sums. A kernel file exports this table and nothing else.
+// The functions of one instruction set for one dtype of sums. A kernel file exports this table and nothing else.
 struct KernelTable {
   KernelRows rows;
   PackTable pack;
-  // Multiplies packed pixels by contiguous factors, in place. The pixels are in `rows` lines of `count` numbers, and
-  // lines are `row` bytes apart. Factor i multiplies line i. If `by_column` is true, factor i multiplies number i of
-  // every line.
+  // Multiplies packed pixels by contiguous factors, in place. The pixels are in `rows` rows of `count` numbers. `row`
+  // is the distance between two rows in bytes. If `by_column` is false, factor i multiplies row i. If `by_column` is
+  // true, factor i multiplies number i of every row.
   void (*scale)(char* numbers, ptrdiff_t row, int64_t rows, int64_t count, const char* factors, bool by_column);
   // Packs `channels` output channels into one panel, and pads the panel with zeros. The weights of an output channel
   // are contiguous, and output channels are `step` bytes apart.
@@ -230,7 +234,7 @@ struct KernelTable {
   // reads. sums[o] begins with bias[o]. Reads whole vectors of bias and writes whole vectors of sums.
   void (*multiply_unpacked)(const char* weights, ptrdiff_t step, int64_t channels, int64_t input_channels,
                             const char* x, ptrdiff_t x_channel, const char* bias, char* sums);
-  // The function of each Activation::Kind. Null for none and relu, which use Epilogue::floor.
+  // The function of each Activation::Kind. Null for the kinds `none` and `relu`, which use Epilogue::floor.
   const Activate* activations;
   // Measures the FMA peak: executes multiply-adds on registers in a loop of `steps` steps. Returns the number of
   // floating-point operations, two for each multiply-add.

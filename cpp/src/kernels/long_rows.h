@@ -1,12 +1,12 @@
 // Channel rows for few output channels, if the pixels of src are contiguous (NCHW) and an image has many input
 // channels.
 //
-// Ordinary channel rows read all input channels of a few vectors of pixels, then the next vectors. If src is in memory,
-// such reads are slow: hundreds of short runs, which the CPU does not prefetch. Long rows read a few input channels of
-// a long strip of pixels, and keep the sums of the strip in the workspace:
+// Ordinary channel rows read all input channels of a few vectors of pixels. Then they do the same for the next vectors.
+// If src is in memory, this is slow, because the CPU does not prefetch hundreds of short runs. Long rows read a few
+// input channels of a long strip of pixels. They keep the sums of the strip in the workspace:
 //
 //     for each strip of pixels:
-//       for each group of 12 input channels:    sums += weights * 12 long runs of src
+//       for every 12 input channels:            sums += weights * 12 long runs of src
 //       finish_strip()
 //
 // At the end of a chunk, the sums are added to the totals of the strip (kernel.h).
@@ -18,23 +18,24 @@
 namespace pointwise {
 namespace {
 
-// One pass over the pixels of a strip. All rows are contiguous. Strides are in bytes.
+// The arguments of one pass over the pixels of a strip. A row holds contiguous numbers of one output channel. Strides
+// are in bytes.
 struct LongPass {
   int64_t tiles;
   const char* x;
   ptrdiff_t x_channel;
   int64_t input_channels;
-  const char* weights;  // of the first output channel, in its panel
-  const char* bias;     // where sums start, one number for each row, if `from` is null
+  const char* weights;  // weights of the first output channel, in its panel
+  const char* bias;     // used if `from` is null: sums start from these numbers, one for each row
   const char* from;     // sums to continue, or null
   const char* totals;   // sums to add at the end, or null
   char* to;
-  ptrdiff_t row, to_row;  // bytes from row to row: of `from` and `totals`, of `to`
-  const char* floor;      // applied to the sums before they are stored, or null
-  int last;               // number of pixels in the part of a vector
+  ptrdiff_t row, to_row;  // `row` is the distance of rows in `from` and `totals`, `to_row` in `to`
+  const char* floor;      // the floor, to apply to the sums before they are stored; or null
+  int last;               // number of pixels in the last vector, if Part is true
 };
 
-// Adds the products of a few input channels to MR rows of sums, NR vectors at a time.
+// Adds the products of a few input channels to MR rows of sums. Computes NR vectors of each row at a time.
 template <class V, int MR, int NR, bool Part>
 __attribute__((noinline)) void long_pass(const LongPass& t) {
   using T = typename V::Number;
@@ -104,12 +105,12 @@ __attribute__((noinline)) void long_pass(const LongPass& t) {
   }
 }
 
-// The functions for each number of output channels from 1 to MR. A tile has at most `accumulators` sums.
+// The instances of long_pass() for 1 to MR output channels. A tile has at most `accumulators` vectors of sums.
 template <class V, int MR, int accumulators>
 struct LongPasses {
   using Function = void (*)(const LongPass&);
-  Function wide[MR], one[MR], part[MR];  // several vectors, one vector, one part of a vector
-  int vectors[MR];                       // of `wide`
+  Function wide[MR], one[MR], part[MR];  // for tiles of several vectors, of one vector, of a part of a vector
+  int vectors[MR];                       // number of vectors in the tiles of `wide`
   constexpr LongPasses() : wide(), one(), part(), vectors() { fill<1>(); }
   template <int M>
   constexpr void fill() {
@@ -122,7 +123,7 @@ struct LongPasses {
   }
 };
 
-// Computes a block. Each pass over a strip computes at most MR output channels.
+// Computes a block. A pass over a strip computes at most MR output channels.
 template <class V, int MR, int accumulators>
 void run_long_rows(const Block& b) {
   using T = typename V::Number;
@@ -132,12 +133,12 @@ void run_long_rows(const Block& b) {
   alignas(64) static constexpr T zeros[width] = {};
   const int64_t most_channels = smaller(width, b.channels);
   const bool has_totals = b.input_channels > chunk_channels || b.sums;
-  // Sums and totals have a row for each output channel. Rows end with a vector that is not used, so that they are not a
-  // power of two apart.
+  // Sums and totals have a row for each output channel. Each row ends with an unused vector, so that the distance of
+  // rows is not a power of two.
   const int64_t row = b.room_bytes / (item * most_channels * (has_totals ? 2 : 1)) / V::lanes * V::lanes;
   const int64_t strip = row - V::lanes;
   T *const sums = reinterpret_cast<T*>(b.room), *const totals = sums + most_channels * row;
-  // If there is only the floor to apply, the last pass over a strip stores to y.
+  // If the floor is the only step after the sums, the last pass over a strip stores the results to y.
   const bool finishes = has_contiguous_pixels(b, item) && !b.residual && !b.epilogue.activate && !b.stream &&
                         (b.input_channels > 0 || !b.sums);
   const int64_t vectors = ceil_div(b.pixels, V::lanes), strips = ceil_div(vectors, strip / V::lanes);

@@ -6,7 +6,8 @@
 namespace pointwise {
 namespace {
 
-// Loads `count` contiguous numbers of type X, at most one vector, and converts them. Sets the other lanes to zero.
+// Loads `count` contiguous numbers of type X and converts them to one vector. `count` is at most V::lanes. Sets the
+// other lanes to zero.
 template <class V, class X>
 inline V load_converted(const char* p, int count) {
   using T = typename V::Number;
@@ -19,7 +20,8 @@ inline V load_converted(const char* p, int count) {
   }
 }
 
-// Packs a square: `lanes` pixels x `lanes` channels. `even` must be true only if the offsets are evenly spaced.
+// Packs a square: `lanes` pixels x `lanes` channels. `even` may be true only if the offsets are evenly spaced. False is
+// always correct.
 template <class V, class X>
 inline void pack_square(const char* x, const ptrdiff_t* offsets, bool even, char* to, ptrdiff_t to_channel) {
   V v[V::lanes];
@@ -34,8 +36,8 @@ inline void pack_square(const char* x, const ptrdiff_t* offsets, bool even, char
   for (int k = 0; k < V::lanes; ++k) v[k].store(to + k * to_channel);
 }
 
-// Packs pixels whose channels are contiguous: transposes squares of lanes x lanes numbers in registers. With at least
-// `lanes` pixels and `lanes` channels, the last squares overlap earlier squares, so that all squares are full.
+// Packs pixels whose channels are contiguous: transposes squares of lanes x lanes numbers in registers. If there are
+// enough pixels and channels for a full square, the last squares overlap earlier squares. So all squares are full.
 template <class V, class X>
 void pack_channels_last(const char* x, const ptrdiff_t* offsets, int64_t pixels, int64_t channels, char* to,
                         ptrdiff_t to_channel) {
@@ -86,7 +88,7 @@ void scale_numbers(char* numbers, ptrdiff_t row, int64_t rows, int64_t count, co
   }
 }
 
-// Copies `count` numbers that are `step` bytes apart to contiguous memory, and converts them.
+// Converts `count` numbers and stores them contiguously. The numbers are `step` bytes apart at `from`.
 template <class T, class X>
 inline void copy_converted(const char* from, ptrdiff_t step, int64_t count, char* to) {
   for (int64_t i = 0; i < count; ++i) {
@@ -105,7 +107,7 @@ void pack_run(const char* from, int64_t count, char* to) {
     copy_converted<T, X>(from, sizeof(X), count, to);
 }
 
-// Implements Pack::pixels. Finds the ranges of evenly spaced pixels one time, and then uses them for every channel.
+// Implements Pack::pixels. Finds the ranges of evenly spaced pixels once, and uses them for every channel.
 template <class V, class X>
 void pack_pixels(const char* x, ptrdiff_t x_channel, const ptrdiff_t* offsets, int64_t pixels, int64_t channels,
                  char* to, ptrdiff_t to_channel) {

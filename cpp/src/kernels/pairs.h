@@ -1,5 +1,5 @@
-// Pixel rows for products whose last vector of output channels is at most half full and follows a whole vector. With 16
-// lanes, examples are 24, 40 and 72 output channels.
+// Computes products whose last vector of output channels is at most half full and follows a whole vector, with pixel
+// rows. If a vector has 16 lanes, such products have 17 to 24 or 33 to 40 output channels, for example.
 //
 // With 24 channels, a half-empty vector wastes a quarter of the multiply-adds. In the tiles of this file, two pixels
 // share the last vector. Two such pixels are a pair. A pair has one and a half vectors of output channels for each
@@ -11,8 +11,8 @@
 //
 // For each input channel, join() puts the numbers of both pixels into one vector. A half-width CPU computes a 64-byte
 // vector in two halves, as Zen 4 does. On such CPUs pairs save no time, because join() takes as long as one and a half
-// multiply-adds. (Zen 4, 96 -> 24 channels at 56x56 in NHWC: only 79% of the peak.) Halves (halves.h) save time on such
-// CPUs.
+// multiply-adds. (Zen 4, 96 -> 24 channels at 56x56 in NHWC: pairs reach only 79% of the peak.) Halves (halves.h) save
+// time on such CPUs.
 //
 // V needs these functions in addition to those in common.h and halves.h:
 //     twice(p)                                     loads a half vector into both halves
@@ -29,7 +29,8 @@
 namespace pointwise {
 namespace {
 
-// A row of a `Paired`. It has three vectors: one of pixel A, one of pixel B, and one that both pixels share.
+// A row of the place `Paired` (below). A row has three vectors: one of pixel A, one of pixel B, and one that both
+// pixels share.
 template <class V>
 struct PairedRow {
   static constexpr ptrdiff_t vector = sizeof(V);
@@ -76,8 +77,8 @@ struct Paired {
   }
 };
 
-// Computes a column of tiles. The template argument `Pairs` is the number of pairs in a tile. All channels of the first
-// panel are in use. In the second panel t.layout.last channels are in use, at most a half vector.
+// Computes a column of tiles. A tile has `Pairs` pairs. All channels of the first panel are in use. In the second panel
+// t.layout.last channels are in use, at most half a vector.
 template <class V, int Pairs, bool Residual>
 __attribute__((noinline)) void pair_rows_column(const Column& t) {
   using T = typename V::Number;

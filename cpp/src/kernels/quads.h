@@ -10,8 +10,8 @@
 //
 // So src needs no packing, and lanes are not wasted on output channels that do not exist.
 //
-// V must have load_quads(first, step, V (&)[quad]): loads a quad of each of V::lanes pixels and transposes them. Pixel
-// group * quad + i is at first[group] + i * step.
+// V must have a function load_quads(first, step, V (&)[quad]), which loads one quad of each of V::lanes pixels and
+// transposes the quads. Pixel `group` * `quad` + i is at `first[group]` + i * `step`.
 #pragma once
 
 #include "kernels/few_outputs.h"
@@ -20,34 +20,34 @@
 namespace pointwise {
 namespace {
 
-// Maximum number of input channels for which there are functions of their own.
+// Maximum number of input channels that is a template argument of quads_column().
 constexpr int few_inputs = 3;
-// Number of pixels whose sums wait for finish_strip().
+// Number of pixels in a strip: their sums are stored before finish_strip() finishes them.
 constexpr int quad_strip = 256;
 
-// Returns the number of vectors of pixels of a tile. The multiply-adds of a single narrow vector would wait for each
-// other.
+// Returns the number of vectors of pixels in a tile. A tile with a single narrow vector would have too few independent
+// multiply-adds.
 template <class V>
 constexpr int quad_tile_vectors(int rows) {
   return rows == 1 && sizeof(V) < 64 ? 2 : 1;
 }
 
-// The arguments of a column of tiles. The sums of tile i are behind those of tile i - 1. Strides are in bytes.
+// The arguments of a column of tiles. Tiles store their sums one after the other. Strides are in bytes.
 struct QuadColumn {
   int64_t input_channels, tiles;
   const char* x;
   ptrdiff_t x_pixel;
-  const char* weights;  // of the first output channel, in its panel
+  const char* weights;  // weights of the first output channel, in its panel
   const char* bias;
-  const char* start;  // sums to start from, in place of the bias; or null
+  const char* start;  // sums to start from, in place of the bias, or null
   ptrdiff_t start_row;
   char* sums;
   ptrdiff_t sums_row;
   bool fetch;  // prefetch the pixels of the next tile; they may be beyond the end of x
 };
 
-// Computes a column of tiles of MR output channels. K is the number of input channels if it is at most few_inputs, else
-// 0. If K is no multiple of a quad, the last quad of each pixel ends beyond the pixel.
+// Computes a column of tiles of MR output channels. K is the number of input channels, or 0 if there are more than
+// `few_inputs`. If K is not a multiple of a quad, the tile reads beyond the end of each pixel.
 template <class V, int MR, int K>
 __attribute__((noinline)) void quads_column(const QuadColumn& t) {
   using T = typename V::Number;
@@ -77,8 +77,8 @@ __attribute__((noinline)) void quads_column(const QuadColumn& t) {
       start += NR * vector;
       if (input_channels > 0) totals.end_chunk(acc);
     }
-    // Loads the quads at x. Adds the products of their numbers from `begin` to before `end`, in order. w is at the
-    // weights of the first of these numbers.
+    // Loads the quads at `x`. Adds the products of numbers `begin` to `end` - 1 of each quad, in order. `w` points to
+    // the weights of number `begin`.
     const auto add = [&](int begin, int end) __attribute__((always_inline)) {
       V pixels[NR][quad];
       POINTWISE_UNROLL
@@ -115,7 +115,7 @@ __attribute__((noinline)) void quads_column(const QuadColumn& t) {
     } else {
       for (int64_t left = input_channels;;) {
         for (int64_t i = smaller(left, chunk_channels) / quad; i > 0; --i) {
-          if (fetch) {  // as many bytes as the quads of a tile have
+          if (fetch) {  // 16 bytes for each pixel of a tile
             POINTWISE_UNROLL
             for (int l = 0; l < tile_pixels / 4; ++l) {
               if (to_l1)
@@ -132,7 +132,7 @@ __attribute__((noinline)) void quads_column(const QuadColumn& t) {
         if (left <= 0) break;
         totals.end_chunk(acc);
       }
-      if (rest > 0) {  // the last numbers of a pixel, in the last quad that lies within the pixel
+      if (rest > 0) {  // loads the last quad that lies within the pixel; uses only its last numbers
         move((rest - quad) * item);
         add(quad - rest, quad);
       }
@@ -148,8 +148,8 @@ __attribute__((noinline)) void quads_column(const QuadColumn& t) {
   }
 }
 
-// The functions for each number of input channels up to few_inputs, or 0 for all other numbers, and for each number of
-// output channels from 1 on.
+// The instances of quads_column(). f[K][M - 1] is for M output channels, and for K input channels. f[0] is for more
+// than `few_inputs` input channels.
 template <class V>
 struct QuadColumns {
   void (*f[few_inputs + 1][most_quad_rows])(const QuadColumn&);
@@ -175,9 +175,9 @@ void run_quads(const Block& b) {
   alignas(64) char padded[quad_strip * padded_pixel];
   const ptrdiff_t pixel_bytes = b.input_channels * item;
   const int few = b.input_channels <= few_inputs ? static_cast<int>(b.input_channels) : 0;
-  const ptrdiff_t beyond = few > 0 ? -pixel_bytes & 15 : 0;  // bytes that a tile reads beyond a pixel
-  // These bytes belong to the next pixels, except at the end of the block. Pixels from this one on, or all pixels if
-  // they are not contiguous, are copied to `padded` first.
+  const ptrdiff_t beyond = few > 0 ? -pixel_bytes & 15 : 0;  // number of bytes that a tile reads beyond a pixel
+  // These bytes belong to the next pixels, except at the end of the block. So the last pixels are copied to `padded`
+  // first, from pixel `not_padded` on. Pixels that are not contiguous are all copied.
   const int64_t not_padded = beyond == 0                ? b.pixels
                              : b.x_pixel != pixel_bytes ? 0
                                                         : b.pixels - ceil_div(beyond, pixel_bytes);
@@ -204,7 +204,7 @@ void run_quads(const Block& b) {
       t.sums_row = quad_strip * item;
       t.fetch = b.source > Level::l2;
       const char* const start = b.sums ? b.sums + c * b.sums_row + pixel * item : nullptr;
-      // Computes `tiles` tiles, from pixel `from` of the strip on.
+      // Computes `tiles` tiles. The first tile begins at pixel `from` of the strip.
       const auto run = [&](int64_t tiles, int64_t from) {
         t.tiles = tiles;
         t.x = x + from * x_pixel;
@@ -218,11 +218,11 @@ void run_quads(const Block& b) {
       if (pixels % tile > 0) {
         for (int r = 0; r < rows; ++r)  // finish_strip() reads whole vectors
           __builtin_memset(sums + r * quad_strip + whole * tile, 0, tile * sizeof(T));
-        if (whole > 0) {  // computes the last pixels of the tiles before again
+        if (whole > 0) {  // the last tile overlaps the tile before it, and computes some pixels again
           const int from = pixels - tile;
           if (start) t.start = start + from * item;
           run(1, from);
-        } else {  // computes each pixel in all lanes
+        } else {  // one pixel at a time, in all lanes
           t.x_pixel = 0;
           for (int p = 0; p < pixels; ++p) {
             alignas(64) T first[most_quad_rows * 2 * V::lanes] = {};

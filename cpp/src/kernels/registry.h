@@ -1,4 +1,4 @@
-// The instruction sets of this build, and the choice of the instruction set that calls use.
+// The instruction sets of this build, and the choice of one of them for all calls.
 #pragma once
 
 #include <string>
@@ -20,9 +20,9 @@ struct Isa {
 // Returns all instruction sets of this build, the best first.
 const std::vector<Isa>& all_isas();
 
-// Returns the instruction set in use. The environment variable POINTWISE_ISA selects the instruction set. Without the
-// variable, the best one that the CPU supports is in use. Throws std::runtime_error if POINTWISE_ISA has an unknown
-// value, or if the CPU does not support the instruction set.
+// Returns the instruction set in use. The environment variable POINTWISE_ISA selects it. Without the variable, the best
+// instruction set of the CPU is in use. Throws std::runtime_error if POINTWISE_ISA has an unknown value, or if the CPU
+// does not support the instruction set.
 const Isa& selected_isa();
 
 // Returns the kernels in use for sums of a type.

@@ -1,4 +1,4 @@
-// The last step of the kernels that store sums in contiguous rows first (quads.h, long_rows.h, diagonal.h).
+// Finishes the sums of quads.h, long_rows.h and diagonal.h. These kernels first store their sums in contiguous rows.
 #pragma once
 
 #include "kernels/block.h"
@@ -6,15 +6,16 @@
 namespace pointwise {
 namespace {
 
-// Returns true if the lanes of the rows are contiguous in y, and in the residual if there is one.
+// Returns true if the lanes of a row are contiguous in y. If there is a residual, they must be contiguous there, too.
 template <Rows R>
 bool is_direct(const Block& b, ptrdiff_t item) {
   return R == Rows::channels ? has_contiguous_pixels(b, item) : has_contiguous_channels(b, item);
 }
 
-// Finishes and stores sums of a block: `pixels` pixels from `pixel` on, and `channels` output channels from `channel`
-// on. Each row of sums belongs to one output channel or, if R is Rows::pixels, to one pixel. Rows are `width` numbers
-// apart. Overwrites the sums. Reads whole vectors of sums.
+// Finishes and stores the sums of a part of a block. The part has `pixels` pixels, the first of which is `pixel`. It
+// has `channels` output channels, the first of which is `channel`. Each row of sums belongs to one output channel or,
+// if R is Rows::pixels, to one pixel. Rows are `width` numbers apart. Overwrites the sums. Also reads and overwrites
+// the numbers after the last sum of a row, up to a whole vector. So each row needs room for whole vectors.
 template <class V, Rows R = Rows::channels>
 void finish_strip(const Block& b, typename V::Number* sums, int width, int64_t pixel, int pixels, int64_t channel,
                   int channels) {
@@ -31,7 +32,7 @@ void finish_strip(const Block& b, typename V::Number* sums, int width, int64_t p
     const int64_t p = pixel + (of_channels ? 0 : r), c = channel + (of_channels ? r : 0);
     char* const y = b.y + p * b.y_pixel + c * b.y_channel;
     const char* const residual = b.residual ? b.residual + p * b.residual_pixel + c * b.residual_channel : nullptr;
-    // To finish_in_memory, each vector is a row.
+    // Each vector is passed to finish_in_memory() as a row.
     RowLayout layout = {sizeof(V), residual ? ptrdiff_t{sizeof(V)} : 0, V::lanes, b.stream && sizeof(V) == 64};
     finish_in_memory<V, 1, Straight<V, 1>>(b.epilogue, from, layout, y, residual, whole);
     if (last == 0) continue;

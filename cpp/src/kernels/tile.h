@@ -1,7 +1,7 @@
 // The register tile, as templates for any vector type V (common.h).
 //
-// A tile holds the sums of MR rows x NR vectors in registers, acc[MR][NR]. The sums begin with the bias, or with the
-// sums of an earlier call. Then each input channel adds its products:
+// A tile holds its sums in registers: acc[MR][NR], MR rows of NR vectors. The sums begin with the bias, or with the
+// sums of an earlier call. Then the products of each input channel are added:
 //
 //     channel rows:  acc[r][j] += broadcast(weight of output channel r) * x of the pixels of vector j
 //     pixel rows:    acc[r][j] += broadcast(x of pixel r) * weights of the output channels of vector j
@@ -9,13 +9,13 @@
 // At the end finish() adds the residual, applies the activation and stores the tile (finish.h).
 //
 // One function call computes a column, which is a sequence of tiles. With a call for each tile, the CPU would not
-// overlap the stores of a tile with the multiply-adds of the next tile. (Zen 5, 16 input channels: 90% of the peak with
-// a call for each column, 83% with a call for each tile.)
+// overlap the stores of a tile with the multiply-adds of the next tile. (Zen 5, 16 input channels: a call for each
+// column reaches 90% of the peak, a call for each tile 83%.)
 //
-// The loop over input channels must not spill. This loop needs almost all registers: vector registers for the tile,
-// general registers for addresses. So its operands are local variables. From some values the compiler would compute
-// more addresses and keep them in registers. Empty asm statements hide these values from the compiler. Count spills
-// before and after each change, as docs/design/kernels.md shows.
+// The loop over input channels must not spill. The tile needs almost all vector registers, and the addresses need
+// almost all general registers. So the operands of the loop are local variables. From some values the compiler would
+// compute more addresses and keep them in registers. Empty asm statements hide these values from the compiler. Count
+// spills before and after each change, as docs/design/kernels.md shows.
 #pragma once
 
 #include "kernels/chunks.h"
@@ -32,16 +32,16 @@ struct Column {
   const char* weights;
   ptrdiff_t panel;  // from panel to panel
   const char* bias;
-  const char* sums;  // sums to start from, in place of the bias; or null
+  const char* sums;  // sums to start from, in place of the bias, or null
   ptrdiff_t sums_row;
   char* y;
   const char* residual;  // or null
   RowLayout layout;
-  char* copy;  // for channel rows: memory for a copy of x, NR vectors for each input channel; or null
-  int rows;    // for channel rows: number of rows of the last tile that are stored, at most MR
+  char* copy;  // for channel rows: null, or memory for a copy of x (NR vectors for each input channel)
+  int rows;    // for channel rows: number of rows to store of the last tile, at most MR
   // Number of bytes to prefetch, or 0. Prefetched addresses may be beyond the end of x. In pixel rows, tile k
-  // prefetches this number of bytes for each pixel of tile k + 2. In channel rows, a column prefetches this number of
-  // bytes of each input channel for the next column. Each tile of the column prefetches a part of the input channels.
+  // prefetches `fetch` bytes for each pixel of tile k + 2. In channel rows, a column prefetches `fetch` bytes of each
+  // input channel for the next column. Each tile of the column prefetches a part of the input channels.
   ptrdiff_t fetch;
   Epilogue epilogue;
 };
@@ -56,13 +56,13 @@ inline void load_sums(const char* sums, ptrdiff_t sums_row, V (&acc)[MR][NR]) {
   }
 }
 
-// The lanes in use in the last vector of a row: `whole` means all lanes, `half` means at most half of them if V has
-// half vectors. `part` means any other number. For `part` and `half`, the vector is loaded with a mask. On half-width
+// The lanes in use in the last vector of a row. `whole`: all lanes. `half`: at most half of the lanes, if V has half
+// vectors. `part`: any other number of lanes. For `part` and `half`, the vector is loaded with a mask. On half-width
 // CPUs the multiply-adds of `half` take half of the time.
 enum class Last { whole, part, half };
 
-// Computes a column of channel rows: rows are output channels, lanes are pixels. If `Copy` is true, also stores the
-// vectors of x contiguously at t.copy, for the tiles of other output channels.
+// Computes a column of channel rows, whose lanes are pixels. If `Copy` is true, also stores the vectors of x
+// contiguously at t.copy, for the tiles of other output channels.
 template <class V, int MR, int NR, bool Residual, Last L, bool Copy>
 __attribute__((noinline)) void channel_rows_column(const Column& t) {
   using T = typename V::Number;
@@ -137,12 +137,13 @@ __attribute__((noinline)) void channel_rows_column(const Column& t) {
   }
 }
 
-// Computes a column of pixel rows: rows are pixels, lanes are output channels.
+// Computes a column of pixel rows, whose lanes are output channels.
 //
 // Three rows share a pointer, because one x86 address can add 0, 1 or 2 times the stride to the pointer. With a pointer
 // for each row, pointers would spill. With one pointer for all rows, the compiler would compute the address of each row
 // with an integer multiplication. In tiles of more than 20 rows, even a pointer for three rows would be too many. So
-// four rows share a pointer, and `third` holds 3 * stride. (Zen 5, 28 rows: 84% of the peak instead of 80%.)
+// four rows share a pointer, and `third` holds 3 * stride. (Zen 5, tiles of 28 rows: with a pointer for four rows they
+// reach 84% of the peak, with a pointer for three rows 80%.)
 template <class V, int MR, int NR, bool Residual>
 __attribute__((noinline)) void pixel_rows_column(const Column& t) {
   using T = typename V::Number;

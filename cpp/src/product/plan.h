@@ -1,4 +1,5 @@
-// Plans: the lowering, the blocking of each box and the workspace of a call. A plan is made once for a shape.
+// Plans. A plan has the lowering of a call, the blocking of each box and the workspace. A plan is made once for a
+// shape.
 #pragma once
 
 #include <array>
@@ -9,7 +10,7 @@
 
 namespace pointwise {
 
-constexpr int offsets_of_a_pixel = 4;  // in src, dst, residual and input_scale
+constexpr int offsets_of_a_pixel = 4;  // one in each of src, dst, residual and input_scale
 
 struct Plan {
   Product product;
@@ -17,11 +18,11 @@ struct Plan {
   int64_t pieces;                               // number of pieces of all boxes
   std::array<int64_t, max_boxes> piece_cycles;  // predicted cycles of a piece of each box
   int team;                                     // number of threads that are useful
-  Level source;                                 // the lowest cache that holds src, or memory
-  bool stream;                                  // non-temporal stores, if dst is aligned for them
+  Level source;                                 // the level that holds src
+  bool stream;                                  // use non-temporal stores if dst is aligned for them
   Workspace workspace;                          // the workspace of one thread
 
-  // Returns the first piece of a part, if all pieces are divided into `parts` parts that take about the same time.
+  // Divides all pieces into `parts` parts that take about the same time. Returns the first piece of one part.
   int64_t first_piece(int part, int parts) const;
 };
 
@@ -34,20 +35,20 @@ struct Memory {
   std::optional<bool> stream;   // likewise
 };
 
-// Returns true if an array of this many bytes fills more than half of L3. Then non-temporal stores to dst, and
-// prefetching of src, save time.
+// Returns true if an array of this size fills more than half of L3. Then it saves time to use non-temporal stores for
+// dst, and to prefetch src.
 bool goes_past_caches(double bytes);
 
 // Returns the plan that computes each box with the given blocking.
 Plan plan_of(const Product& product, const std::array<Blocking, max_boxes>& blocking, int threads,
              const Memory& memory = {});
-// Returns the plan that the cost model predicts to be the fastest. It may cut the first box in two.
+// Returns the plan that the cost model predicts to be the fastest. The plan may cut the first box in two.
 Plan make_plan(const Product& product, int threads, const Memory& memory = {});
-// Returns the plan that the cost model predicts to be the fastest without a cut of a box.
+// Returns the fastest plan that does not cut a box, as the cost model predicts.
 Plan make_uncut_plan(const Product& product, int threads);
 
-// Returns the plan of a call that packs its borrowed weights. Returns nothing if the call would pack weights more than
-// once. Then it is faster to pack all weights before the plan runs.
+// Returns a plan that packs borrowed weights during the call. Returns nothing if this plan would pack weights more than
+// once. In this case it is faster to pack all weights before a plan runs.
 std::optional<Plan> make_borrowing_plan(const Product& product, int threads);
 
 }  // namespace pointwise
