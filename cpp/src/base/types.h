@@ -11,7 +11,7 @@ struct TypeInfo {
   const char* name;  // as NumPy writes it
   int item;          // bytes
   bool floating;
-  DType sum;  // dtype of the sums. Numbers are converted to it before the multiplication
+  DType sum;  // dtype of the sums; numbers are converted to this dtype before the multiplication
 };
 
 // One line for each DType, in the same order.
