@@ -100,7 +100,7 @@ struct KernelCase {
   Placement x_place, y_place, residual_place;
   T floor = -std::numeric_limits<T>::infinity();
   T slope = 1;          // factor for negative sums
-  std::vector<char> y;  // with guard bytes around it
+  std::vector<char> y;  // y and the guard bytes around it
   Block block{};
 
   // Fills the arrays with small random integers. A Lie gives the placement of each array.

@@ -8,7 +8,7 @@
 namespace pointwise {
 
 struct TypeInfo {
-  const char* name;  // as NumPy writes it
+  const char* name;  // the name in NumPy
   int item;          // bytes
   bool floating;
   DType sum;  // dtype of the sums; numbers are converted to this dtype before the multiplication

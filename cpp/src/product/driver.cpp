@@ -127,7 +127,7 @@ class Run {
     block.room = b.room > 0 ? workspace.at(scratch, Region::room) : nullptr;
     block.room_bytes = b.room;
     ptrdiff_t* src_offsets = reinterpret_cast<ptrdiff_t*>(workspace.at(scratch, Region::offsets));
-    const int64_t most_offsets = b.packing != Packing::none || !b.even ? b.n_block : 0;  // else scratch may be null
+    const int64_t most_offsets = b.packing != Packing::none || !b.even ? b.n_block : 0;  // if 0, `scratch` may be null
     ptrdiff_t* dst_offsets = src_offsets + most_offsets;
     ptrdiff_t* residual_offsets = dst_offsets + most_offsets;
     ptrdiff_t* scale_offsets = residual_offsets + most_offsets;

@@ -24,7 +24,7 @@ constexpr int max_axes = 1 + max_spatial;
 constexpr int max_boxes = 2 + 2 * max_spatial;  // the inside, which a plan may cut in two, and the padding around it
 
 // A box of output pixels. Axes are ordered from the outermost to the innermost. Neighbouring axes are merged if their
-// pixels are evenly spaced in all arrays. Axes of size 1 are dropped; if all axes have size 1, one remains.
+// pixels are evenly spaced in all arrays. Axes of size 1 are dropped, but one axis always remains.
 struct Box {
   int64_t k;  // input channels of a group; 0 if the box lies in the padding
   int axes;

@@ -37,9 +37,9 @@ class Neighbour {
   // the wait. In this case, the caller lost its CPU during its longest piece, to another process or to a worker.
   //
   // A wait is long if it takes at least 0.5 ms and at least as long as two pieces. A wait as long as one piece is
-  // normal, because another thread may begin its last piece when the caller is done. Long waits in the first 10 ms
-  // after a pause of more than 5 ms do not count, because the system may wake several threads on one CPU. Such threads
-  // share this CPU for some milliseconds.
+  // normal, because another thread may begin its last piece when the caller is done. After a pause of more than 5 ms,
+  // long waits do not count for 10 ms. At such a time the system may wake several threads on one CPU, which they share
+  // for some milliseconds.
   void note(int64_t start, int64_t done, int64_t now, int64_t piece, int64_t longest) {
     if (ignored_.load(std::memory_order_relaxed)) return;
     const int64_t before =

@@ -29,8 +29,9 @@ struct OpenMPRuntime {
 // process ends.
 const OpenMPRuntime* other_openmp();
 
-// Searches the loaded libraries, but only if a library was loaded or unloaded since the last search, and at most once
-// in 2 ms. Then returns other_openmp(). Never waits for another thread. `now` is monotonic_nanoseconds().
+// Searches the loaded libraries and returns the result, as other_openmp() does. Does not search again within 2 ms, or
+// if no library was loaded or unloaded since the last search. Never waits for another thread. `now` is
+// monotonic_nanoseconds().
 const OpenMPRuntime* find_other_openmp(int64_t now);
 
 }  // namespace pointwise

@@ -47,11 +47,12 @@
 // `state_` is a read-modify-write operation, which continues the release sequences of earlier changes. So the load that
 // ends 7 synchronizes with all workers that have left, not only with the last worker.
 //
-// Wake-ups: none is lost. A worker stores `asleep` in Worker::sleep, then loads `state_`. A caller opens a call in
-// `state_`, then loads Worker::sleep. These four operations are seq_cst, so they have a single total order. If the open
-// precedes the worker's load, the worker sees the call and does not sleep. Otherwise the worker's store precedes the
-// caller's load, so the caller sees `asleep` and wakes the worker. The caller may wake the worker before the worker has
-// blocked. Then FUTEX_WAIT returns at once, because the operating system first compares Worker::sleep with `asleep`.
+// Wake-ups: no wake-up is lost. A worker stores `asleep` in Worker::sleep, then loads `state_`. A caller opens a call
+// in `state_`, then loads Worker::sleep. These four operations are seq_cst, so they have a single total order. If the
+// open precedes the worker's load, the worker sees the call and does not sleep. Otherwise the worker's store precedes
+// the caller's load, so the caller sees `asleep` and wakes the worker. The caller may wake the worker before the worker
+// has blocked. Then FUTEX_WAIT returns at once, because the operating system first compares Worker::sleep with
+// `asleep`.
 //
 // Affinity: a sleep ends in one of two ways. The worker changes `asleep` to `awake`, or a caller changes it to
 // `being_woken`. Both use compare-exchange, so only one of these changes succeeds. After a change to `being_woken`, the
