@@ -88,8 +88,8 @@ using Stages = std::vector<Plan>;
 
 struct ChainPlan {
   Box box;  // all pixels of src and dst
-  // `cut` is the axis that is cut into strips. A strip contains all axes inside of it. `images` is the number of
-  // indices of the axes outside of it. Each image has `strips` strips, whose size along the cut axis is `strip`.
+  // `cut` is the axis that is cut into strips. A strip contains all inner axes. `images` is the number of indices of
+  // the outer axes. Each image has `strips` strips, whose size along the cut axis is `strip`.
   int cut;
   int64_t images, strips, strip;
   Stages whole, last;  // `last` is for the last strip of an image, `whole` for all other strips

@@ -13,7 +13,7 @@
 namespace pointwise {
 namespace {
 
-// The numbers of pieces per thread that split() compares. With several pieces per thread, a slow core can compute fewer
+// split() compares these numbers of pieces per thread. With several pieces per thread, a slow core can compute fewer
 // pieces than a fast core.
 constexpr int rounds_to_weigh[] = {1, 2, 3, 4, 8};
 constexpr int most_rounds = 8;

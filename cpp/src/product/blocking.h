@@ -100,8 +100,8 @@ std::vector<Candidate> candidates(const Work& work, const KernelRows& rows);
 // Returns the candidate with the shortest predicted time.
 Blocking choose_blocking(const Work& work, const KernelRows& rows);
 
-// Returns a distance between rows of `bytes` bytes. The distance is a multiple of 64, but not of 1024. Rows that are a
-// multiple of 1024 bytes apart would compete for few sets of L1.
+// Returns a distance in bytes for rows of `bytes` bytes. The distance is a multiple of 64, but not of 1024. Rows that
+// are a multiple of 1024 bytes apart would compete for few sets of L1.
 ptrdiff_t padded_row(int64_t bytes);
 
 // Returns how many of `threads` threads are useful for a number of cycles and pieces.

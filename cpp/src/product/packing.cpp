@@ -70,7 +70,7 @@ PackedWeights prepare(const View& weights, const View* bias, DType dtype, int64_
   packed.k = weights.shape[1];
   packed.panels = ceil_div(packed.m, packed.width);
   packed.borrowed = borrowed;
-  int64_t columns = borrowed ? 0 : packed.k;  // columns of weights and one column of bias
+  int64_t columns = borrowed ? 0 : packed.k;  // number of columns of weights; one more is the bias
   if (!checked_add(columns, 1, &columns)) throw std::bad_alloc();
   const int64_t rows = allocation_size(packed.panels, columns);
   packed.memory = allocate_aligned(allocation_size(allocation_size(rows, packed.groups), panel_bytes));

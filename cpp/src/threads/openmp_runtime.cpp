@@ -138,8 +138,8 @@ constexpr int64_t look_again = 2000000;  // nanoseconds between two calls of cou
 //   result. Acquire and release of `searching` order the accesses to `kept` and `looked_at`.
 // - `known` is stored with release after the object is complete, and loaded with acquire. So readers see a complete
 //   object. They need no lock, because objects are immutable and never deleted.
-// - `next_look` only saves time. A stale value causes one more call of count_changes(), or delays the next call. - A
-// thread of the parent may hold `searching` at a fork. Then the lock stays held in the child, and the child never
+// - `next_look` only saves time. A stale value causes one more call of count_changes(), or delays the next call.
+// - A thread of the parent may hold `searching` at a fork. Then the lock stays held in the child, and the child never
 //   searches. Calls in a child need no search, because they run on one thread (openmp_limit).
 std::atomic<const OpenMPRuntime*> known{nullptr};
 std::atomic<uint64_t> looked_at{0};  // count_changes() before the search for `known`

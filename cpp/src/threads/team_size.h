@@ -25,9 +25,9 @@ extern const int most_threads;
 // Returns the number of threads that an OpenMP runtime starts with on `cpus` CPUs.
 int openmp_threads_at_start(int cpus);
 
-// Returns how many threads the system can start for the calling thread, at most `team`. OpenMP ends the process if it
-// cannot start a thread. So before the first team of a runtime, and before each larger team, this function starts and
-// ends as many threads as a trial. `runtime` is null for the runtime that pointwise is linked with.
+// Returns how many of `team` threads the system can start for the calling thread. OpenMP ends the process if it cannot
+// start a thread. So before the first team of a runtime, and before each larger team, this function starts and ends as
+// many threads as a trial. `runtime` is null for the runtime that pointwise is linked with.
 int startable_team(int team, const OpenMPRuntime* runtime);
 
 // If `forced` is true, later plans use all requested threads, even for little work. Only tests call this function.
