@@ -59,8 +59,7 @@ constexpr int panel_width() {
   return panel_bytes / static_cast<int>(sizeof(T));
 }
 
-// A float or double, the dtype of the sums. The number is stored as bytes, so that tables and blocks need no template
-// parameter.
+// One number of the dtype of the sums, stored as bytes. So tables and blocks need no template parameter for the dtype.
 struct Number {
   alignas(8) unsigned char bytes[8];
 
@@ -151,8 +150,8 @@ enum class Rows { channels, pixels };
 // contiguous. `channels`: the input channels of a pixel are contiguous.
 enum class Reads { any, pixels, channels };
 
-// The argument of KernelRow::refuses, `cycles` and `room`: the product for one group of one image, or a part of this
-// product.
+// The product for one group of one image, or a part of this product. It is the argument of KernelRow::refuses,
+// KernelRow::cycles and KernelRow::room.
 struct Problem {
   int64_t m, n, k;  // output channels, pixels, input channels
   int item, lanes;  // bytes of a number of dst, lanes of a vector

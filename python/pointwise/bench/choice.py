@@ -59,7 +59,7 @@ class Choice:
     chosen, best : str
         `words` of the alternative that the cost model chooses, and of the fastest one in the search.
     regret : float
-        Time of the chosen alternative divided by the time of the best one, or 1 if the ratio is less. Both are timed
+        Time of the chosen alternative divided by the time of the best one. A ratio below 1 counts as 1. Both are timed
         again after the search. The times of the search are not used, because the lowest of many noisy times is too low.
     alternatives : list of Alternative
         All alternatives that were timed, the choice first.

@@ -1,4 +1,4 @@
-"""Lets contenders take turns: with one thread all in this process, with several threads each in its own process.
+"""Lets contenders take turns. They share this process if they have one thread. Otherwise each has its own process.
 
 Threads of a pool, such as the pool of OpenBLAS, spin for a while after their work. Such threads would keep CPUs busy
 during the turn of the next contender. So a contender with several threads has its own process, which is stopped outside
