@@ -3,9 +3,9 @@
 //     activation_errors [--sample N] [activation ...]
 //
 // Compares with libm in a wider type. Uses every instruction set of this CPU, or the instruction set that POINTWISE_ISA
-// names. With --sample, tries every Nth number. The exit status is 1 in three cases: an error exceeds a bound of
-// cpp/src/kernels/activations.h; an infinity, a NaN or a zero differs from the definition; the bits of AVX2 and AVX-512
-// differ.
+// names. With --sample, tries every Nth number. The exit status is 1 if an error exceeds a bound of
+// cpp/src/kernels/activations.h. It is also 1 if an infinity, a NaN or a zero differs from the definition, or if the
+// bits of AVX2 and AVX-512 differ.
 #include <algorithm>
 #include <cmath>
 #include <cstdint>
@@ -51,11 +51,11 @@ const Case cases[] = {
 
 template <class T>
 struct Found {
-  double ulps = 0;  // the largest error, without absolute errors up to 2^-2p |v|
+  double ulps = 0;  // the largest error; absolute errors up to 2^-2p |v| are ignored
   T at = 0;
-  int64_t wrong = 0;  // infinities, NaN, signs of zeros and saturated values that differ from the definition
+  int64_t wrong = 0;  // number of infinities, NaN, signs of zeros and saturated values that differ from the definition
   T wrong_at = 0;
-  int64_t differ = 0;  // count of results with other bits than on the first instruction set
+  int64_t differ = 0;  // number of results whose bits differ from the first instruction set
 
   void merge(const Found& other) {
     if (other.ulps > ulps) ulps = other.ulps, at = other.at;
@@ -92,8 +92,8 @@ float number(int64_t i, float) {
   return v;
 }
 
-// Returns named numbers first. Then returns numbers in [-40, 40] and numbers with random bits in turn. Random bits give
-// any exponent.
+// Returns number i of a sequence. The first numbers are named. The other numbers are in [-40, 40] if i is even. They
+// have random bits, and so any exponent, if i is odd.
 double number(int64_t i, double) {
   constexpr double infinity = std::numeric_limits<double>::infinity(), nan = std::numeric_limits<double>::quiet_NaN();
   constexpr double named[] = {0.0, -0.0, infinity, -infinity, nan, 1e308, -1e308, 5e-324, -5e-324, 3, -3, 6, -6};
@@ -109,7 +109,7 @@ double number(int64_t i, double) {
 }
 
 // Tries number(0), number(step), number(2 * step), ... below `count`. Prints a line for each instruction set. Returns
-// true if all keep the bounds.
+// true if no instruction set exceeds a bound.
 template <class T, class R>
 bool measure(const Case& c, const std::vector<pointwise::Isa>& isas, int64_t count, int64_t step) {
   std::vector<Found<T>> found(isas.size());
@@ -136,7 +136,7 @@ bool measure(const Case& c, const std::vector<pointwise::Isa>& isas, int64_t cou
         table.activations[static_cast<int>(c.kind)](parameters, bytes, vectors, bytes, vectors, 0);
         if (k == 0) std::copy(got, got + chunk, first);
         if (k > 0 && std::memcmp(first, got, sizeof got) == 0) {
-          mine[k].merge(mine[0]);  // the same results, so the same errors; counting some twice does no harm
+          mine[k].merge(mine[0]);  // the results are the same, so the errors are the same, too
           continue;
         }
         for (int64_t i = 0; i < chunk; ++i) {

@@ -14,10 +14,10 @@ struct Settings {
   int threads = 1;
 };
 
-// Registers a benchmark of each kernel row of each instruction set of the CPU, on a block in L1.
+// Registers a benchmark for each kernel row of each instruction set of the CPU. The block of the benchmark stays in L1.
 void register_kernels();
-// Registers a benchmark of each layer of the tables, in both layouts. Throws std::runtime_error if a table cannot be
-// read.
+// Registers a benchmark for each layer of the tables in each of the two layouts. Throws std::runtime_error if a table
+// cannot be read.
 void register_layers(const Settings& settings);
 
 // Pseudo-random numbers, the same in every run.
@@ -44,8 +44,8 @@ inline double seconds(int threads) {
   return static_cast<double>(t.tv_sec) + 1e-9 * static_cast<double>(t.tv_nsec);
 }
 
-// Runs the loop of the benchmark, and reports FLOP/s and their share of `peak` in percent. Google Benchmark's own rates
-// always use the CPU time of the calling thread, and cannot be percentages.
+// Runs the loop of the benchmark. Reports FLOP/s, also in percent of `peak`. Google Benchmark's own rates always use
+// the CPU time of the calling thread, and cannot be percentages.
 template <class Call>
 void time_flops(benchmark::State& state, int threads, double flops_per_call, double peak, const Call& call) {
   const double begin = seconds(threads);

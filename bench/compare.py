@@ -7,8 +7,8 @@
 A build is a folder that contains the package. Each build runs in its own process, and the two processes take turns.
 POINTWISE_ISA applies to both. A call computes a layer with bias and ReLU into a new array. Before a call is timed, its
 result is checked, and the bits of the two builds are compared. A ratio above 1 means that the second build is faster.
-If a ratio is below 0.97, the layer is measured again with four times as many rounds. Then only the second measurement
-counts.
+If a ratio is below 0.97, the layer is measured again with four times as many rounds, and the first measurement is
+discarded.
 """
 
 import argparse
@@ -23,7 +23,7 @@ import sys
 LAYERS = pathlib.Path(__file__).parent / "layers"
 BLOCK_SECONDS = 4e-3
 SLOWER = 0.97
-ON_REQUEST = ("images", "large")  # tables that --layers must name
+ON_REQUEST = ("images", "large")  # tables that are measured only if --layers names them
 INTEGERS = ("n", "cin", "cout", "h", "w", "stride", "groups")
 
 

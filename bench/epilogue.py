@@ -4,7 +4,7 @@
     python bench/epilogue.py concatenation
     python bench/epilogue.py chain [--threads 2]
 
-Every result is checked before it is timed. Contenders take turns, and the best block of each counts.
+Every result is checked before it is timed. Contenders take turns. The time of a contender is its fastest timing block.
 """
 
 import argparse
@@ -31,7 +31,7 @@ LAYOUTS = ("NCHW", "NHWC")
 def timed(calls, beside=None):
     """Return the seconds per call of each contender, by name.
 
-    `beside` is the name of a contender, and the peaks that are sampled after each of its blocks.
+    `beside` is a pair: the name of a contender, and the `Peaks` that take a sample after each of its timing blocks.
     """
     timers = {name: functools.partial(time_block, call) for name, call in calls.items()}
     if beside is not None:
@@ -88,7 +88,7 @@ def activations(args):
 
 
 def concatenation(args):
-    """Compare `out` as a slice of 256 channels with a contiguous `out`: the 1x1 layers of GoogLeNet's inception 3a."""
+    """Compare a slice of 256 channels as `out` with a contiguous `out`, for inception 3a of GoogLeNet."""
     rows = []
     for layout in LAYOUTS:
         x = normal(*shaped(layout, 8, 192, 28, 28))
@@ -120,7 +120,7 @@ CHAINS = {
 
 
 def chain(args):
-    """Compare chains with their layers one by one, and with the limits that peak and bandwidth set."""
+    """Compare each chain with its layers called one by one, and with the limits that peak and bandwidth set."""
     rows = []
     bandwidth = copy_bandwidth(args.threads)
     for name, (shape, channels) in CHAINS.items():

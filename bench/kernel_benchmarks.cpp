@@ -14,8 +14,8 @@ namespace {
 
 using namespace pointwise;
 
-// The arrays of two tiles of a kernel row. With two tiles, the time includes the loop over tiles. x and y are
-// contiguous along the lanes.
+// The arrays of a block of two tiles. With two tiles, the time includes the loop over tiles. x and y are contiguous
+// along the lanes.
 template <class T>
 struct KernelCase {
   int64_t pixels, channels, input_channels;

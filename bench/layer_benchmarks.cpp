@@ -78,20 +78,20 @@ struct LayerCase {
               magnitude.data());
     const double u = std::ldexp(1, -24), n = static_cast<double>(inputs + 2), gamma = n * u / (1 - n * u);
     const double tiny = n * std::numeric_limits<float>::denorm_min();
-    int64_t inner = 1;  // elements from one channel to the next
+    int64_t inner = 1;  // number of elements from one channel to the next
     for (int i = static_cast<int>(axis) + 1; i < shape.rank; ++i) inner *= shape[i];
     for (int64_t e = 0; e < static_cast<int64_t>(expected.size()); ++e) {
       const int64_t within = e % inner, channel = e / inner % channels, outer = e / inner / channels;
       const double got = dst[(outer * c_out + channel * step) * inner + within], want = expected[e];
-      // The reference is rounded once. The comparison is negated so that it fails for NaN.
+      // The reference is rounded once. The negated comparison is true for NaN, too.
       if (!(std::fabs(got - want) <= gamma * magnitude[e] + tiny + u * std::fabs(want))) return false;
     }
     return true;
   }
 };
 
-// Checks and times a layer. Google Benchmark calls this several times for each layer, so `verified` holds the layers
-// that were checked.
+// Checks and times a layer. Google Benchmark calls this function several times for each layer. `verified` holds the
+// layers that were already checked.
 void run_layer(benchmark::State& state, const TableRow& row, const std::string& layout, int threads, double peak,
                std::set<std::string>* verified) {
   LayerCase layer(row, layout);

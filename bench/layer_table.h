@@ -12,8 +12,8 @@ struct TableRow {
   int64_t n, c_in, c_out, height, width, stride, groups;
 };
 
-// Returns the rows of one table, or of every *.csv in a directory, in the order of file names. Throws
-// std::runtime_error, which names the file and line of an error in a table.
+// Returns the rows of one table, or of every *.csv in a directory in the order of file names. If a table has an error,
+// throws std::runtime_error with the file and line of the error.
 std::vector<TableRow> read_layer_tables(const std::string& path);
 
 }  // namespace pointwise_bench

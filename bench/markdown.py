@@ -1,4 +1,4 @@
-"""Write the tables of README.md and docs/performance.md from the JSON files in bench/results.
+"""Write the tables of README.md and docs/performance.md, which are generated from the JSON files in bench/results.
 
     python bench/markdown.py            # writes them
     python bench/markdown.py --check    # exits with 1 if a table differs from its JSON file
@@ -10,7 +10,7 @@ The text between two comments is generated. The first comment names the kind of 
     <!-- end -->
 
 - "speed": a table with a row for each network and layout. The comment names exactly one file.
-- "compare": such a table for each file, with the versions and the command.
+- "compare": a table like "speed" for each file, with the versions and the command.
 - "slower": a table of the layers on which a peer is faster, with a column for each file.
 - "layers": a table with a row for each layer. The comment names exactly one file.
 

@@ -1,10 +1,10 @@
-// Microbenchmarks of kernels and layers. Each benchmark checks its result before the timing.
+// Runs microbenchmarks of kernels and of layers. Each benchmark checks its result before the timing.
 //
 //     pointwise_bench [--layers=DIR|FILE.csv] [--threads=N] [Google Benchmark's flags]
 //     pointwise_bench --benchmark_filter=layer/resnet50
 //
 // POINTWISE_BENCH_LAYERS and POINTWISE_BENCH_THREADS do the same as the flags. POINTWISE_ISA selects the instruction
-// set of the layers. peak% is the speed in percent of the FMA peak. The FMA peak is measured in the same run.
+// set of the layers. The counter peak% is the speed in percent of the FMA peak, which is measured in the same run.
 #include <cstdlib>
 #include <cstring>
 #include <exception>

@@ -24,7 +24,7 @@ BLOCKS, BLOCK_SECONDS = 12, 4e-3
 
 
 def seconds(call, repetitions):
-    """Return the seconds per call of one block, after calls that warm up caches and threads."""
+    """Return the seconds per call of one timing block. Untimed calls before it warm up caches and threads."""
     for _ in range(1 + repetitions // 4):
         call()
     start = time.perf_counter()

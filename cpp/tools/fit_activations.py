@@ -88,7 +88,7 @@ def least_squares(
 def rounded_least_squares(
     terms: Sequence[Function], bits: int, at: Sequence[mp.mpf], values: Sequence[mp.mpf], weights: Sequence[mp.mpf]
 ) -> list[mp.mpf]:
-    """Return factors as least_squares does, but round each factor before the others are fitted again."""
+    """Return factors like least_squares(), but round each factor before the remaining factors are fitted again."""
     found: list[mp.mpf] = []
     left = list(values)
     for first, term in enumerate(terms):
@@ -116,7 +116,7 @@ Attempt = Callable[[list[mp.mpf]], tuple[list[mp.mpf], list[mp.mpf]]]
 
 
 def least_largest(attempt: Attempt, weights: Sequence[mp.mpf], rounds: int = 12) -> tuple[mp.mpf, list[mp.mpf]]:
-    """Return the least largest error and its fit. ``attempt(weights)`` gives the errors and fit of least squares.
+    """Return the least largest error and its fit. ``attempt(weights)`` returns the errors and the fit of least squares.
 
     Uses Lawson's iteration: the weight grows where the error is large.
     """
@@ -162,7 +162,7 @@ def shifted(coefficients: Sequence[mp.mpf], by: mp.mpf) -> list[mp.mpf]:
 
 
 class Adapted:
-    """A polynomial in adapted form: see two_degrees() in activations.h.
+    """A polynomial in adapted form, which two_degrees() in activations.h explains.
 
     The polynomial is one in x + shift, except for its ``low`` lowest terms.
     """
@@ -171,7 +171,7 @@ class Adapted:
         high = shifted(coefficients[low:], shift)
         roots = mp.polyroots(list(reversed(high[1::2])), maxsteps=1000, extraprec=600)
         assert all(abs(mp.im(root)) < mp.mpf(10) ** -30 for root in roots), "the odd part has complex roots"
-        # In this order, the last step divides by the smallest root, and sums cancel least.
+        # With this order, the last step divides by the smallest root, and the sums cancel the fewest digits.
         self.roots = [rounded(mp.re(root), bits) for root in sorted(roots, key=abs)]
         self.low, self.shift, self.bits = low, shift, bits
         self.start = len(high) - 2 * len(roots)
@@ -344,7 +344,7 @@ def constants(bits: int, hi: int, exp: int, others: Callable[[], None]) -> None:
 
 
 def float32_only() -> None:
-    """Print the fits that have another form in float64."""
+    """Print the fits whose form differs between float32 and float64."""
     tanh_near_zero(24, degree=5)
     log_near_one(24, degree=4)
     gelu_by_powers(24, degree=10, exp2=5)

@@ -4,13 +4,13 @@
     python cpp/tools/fit_cycle_model.py times.json                    # prints the error
     python cpp/tools/fit_cycle_model.py times.json --fit my_machine   # also fits: writes cpp/src/machine/my_machine.cpp
 
-`pointwise bench --explain` times the alternatives of a layer alternately. So these times can be compared with each
-other, although the CPU frequency changes. The error is the deviation of log(time / cycles) from its mean over the
-alternatives of a layer.
+`pointwise bench --explain` lets the alternatives of a layer take turns. So their times can be compared with each other,
+although the CPU frequency changes. The error is the deviation of log(time / cycles) from its mean over the alternatives
+of a layer.
 
-A fit reduces the squares of these deviations, averaged over layers. It changes one constant at a time, in smaller and
-smaller steps, and keeps each change that reduces the error. A fit uses every second layer. The error of the other
-layers shows if the constants describe the machine, or only the fitted layers.
+A fit reduces the mean square of these deviations. It changes one constant at a time, in smaller and smaller steps, and
+keeps each change that reduces the error. A fit uses every second layer. The error of the other layers shows if the
+constants describe the machine, or only the fitted layers.
 
 Two kinds of constants do not change. The first kind has no effect on one thread: the cost of pieces and the minimum
 work of a thread. The second kind is the multiply-adds and loads per cycle, because all other constants are relative to
@@ -68,10 +68,10 @@ class Error:
     within : float
         Root mean square of the deviations within layers.
     overall : float
-        Root mean square of the deviations from the mean over all layers. It includes changes of the CPU frequency.
+        Root mean square of the deviations from the mean of all layers. It includes changes of the CPU frequency.
     regret : float
-        Geometric mean over layers of this ratio: time of the alternative with the fewest predicted cycles, divided by
-        the time of the fastest alternative.
+        Geometric mean of a ratio over layers. The ratio is the time of the alternative with the fewest predicted
+        cycles, divided by the time of the fastest alternative.
     """
 
     within: float
@@ -86,7 +86,7 @@ class Error:
 
 
 def read(results: list[dict]) -> list[Layer]:
-    """Return the layers of a document of `pointwise bench --explain --json` that have more than one alternative."""
+    """Return the layers of `pointwise bench --explain --json` that have more than one alternative."""
     layers = []
     for result in results:
         case, layout = result["case"], result["layout"]
@@ -115,7 +115,7 @@ def error_of(layers: list[Layer]) -> Error:
 
 
 def fit(layers: list[Layer], names: list[str]) -> dict[str, float]:
-    """Fit the constants of these names to layers, and leave them in use. Return all constants."""
+    """Fit the constants with these names to layers. The fitted constants stay in use. Return all constants."""
     constants = dict(_testing.machine_constants())
     least = error_of(layers).within
     for step in STEPS:
@@ -136,7 +136,7 @@ def fit(layers: list[Layer], names: list[str]) -> dict[str, float]:
 
 
 def source(name: str, head: list[str], half_width: bool, constants: dict[str, float]) -> str:
-    """Return the C++ source of a machine's file."""
+    """Return the C++ source file of a machine."""
     lines = [*(f"// {line}" for line in head), '#include "machine/machine.h"', "", "namespace pointwise {", ""]
     lines += [f"Machine {name}() {{", "  Machine m{};", f'  m.name = "{name}";']
     lines += [f"  m.half_width = {str(half_width).lower()};"]

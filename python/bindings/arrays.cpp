@@ -83,8 +83,8 @@ void copy_axes(PyArrayObject* array, int rank, View* view) {
   }
 }
 
-// Sets the default floating-point environment while it lives. NumPy casts in the environment of the caller. In the
-// default environment, a cast rounds to nearest and flushes no subnormal number.
+// Sets the default floating-point environment for the lifetime of the object. NumPy casts in the environment of the
+// caller. In the default environment, a cast rounds to nearest and flushes no subnormal number.
 class DefaultFloatEnvironment {
  public:
   DefaultFloatEnvironment() {

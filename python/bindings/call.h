@@ -6,7 +6,7 @@
 
 namespace pointwise_python {
 
-// The arguments of a call. Null or None if an argument is not given.
+// The arguments of a call. An argument that is not given is null or None.
 struct CallArguments {
   PyObject *x = nullptr, *residual = nullptr, *out = nullptr, *input_scale = nullptr;
 };
@@ -16,8 +16,8 @@ struct CallArguments {
 bool parse_call(const char* who, bool takes_scale, PyObject* const* args, size_t nargsf, PyObject* names,
                 CallArguments* given);
 
-// The arrays of a call, with the right dtypes. Null if not given. The constructor is the last step that may run code of
-// the user, such as __array__. So it comes before any shape or address is read.
+// The arrays of a call, with the right dtypes. An array that is not given is null. The constructor is the last step
+// that may run code of the user, such as __array__. So it comes before any shape or address is read.
 struct Converted {
   PyArrayObject *x, *residual, *out;
   Ref input_scale;

@@ -13,8 +13,9 @@ PyObject* make_layer_type();
 // Returns the layer in an object of this type or of a subclass, or null for any other object.
 const pointwise::Layer* layer_of(PyObject* object, PyObject* type);
 
-// _core.inherit_vectorcall(type): if a subclass has no __call__ of its own, makes its calls use the vectorcall of the
-// layer. Python 3.12 and newer does the same without this function. Earlier versions build a tuple of arguments first.
+// Implements _core.inherit_vectorcall(type). If a subclass does not define `__call__`, its calls use the vectorcall of
+// the layer. Python 3.12 and newer does the same without this function. Earlier versions build a tuple of arguments
+// first.
 PyObject* inherit_vectorcall(PyObject* module, PyObject* type);
 
 // _core.conv(x, weight, bias, layout, stride, padding, groups, activation, residual, out, input_scale) -> array

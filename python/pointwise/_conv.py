@@ -48,7 +48,8 @@ def conv(
 
         y[n, o, p] = act(sum_i weight[o, i] * x[n, i, p*stride - padding] + bias[o] + residual[n, o, p])
 
-    For an output pixel in the padding, the sum is empty. The result of this pixel is ``act(bias + residual)``.
+    If an output pixel reads padding instead of a pixel of x, the sum is empty. The result of this pixel is ``act(bias +
+    residual)``.
 
     Parameters
     ----------
@@ -82,8 +83,8 @@ def conv(
     input_scale : array_like, shape (N, C_in), optional
         Factors for the channels of each image, such as the gate of a squeeze-and-excitation block. In NCHW, the result
         has the same bits as for ``x * input_scale[:, :, None, None]``, but this product is not stored. In layouts
-        without a batch axis, the shape is (C_in,). A shape like that of `x`, but with spatial axes of length 1, is
-        accepted, too. The factors are cast like `weight`.
+        without a batch axis, the shape is (C_in,). The shape of `x` with spatial axes of length 1 is accepted, too. The
+        factors are cast like `weight`.
 
     Returns
     -------
@@ -205,8 +206,8 @@ class Conv(_core.Layer):
     Here ``gamma(n) = n*u/(1 - n*u)`` and u is half of ``numpy.finfo(dtype).eps`` (Higham, "Accuracy and Stability of
     Numerical Algorithms", 2002, section 3.1). Without `flush_subnormals`, ``tiny`` is the smallest subnormal number.
     With `flush_subnormals`, ``tiny`` is the smallest normal number, ``numpy.finfo(dtype).tiny``, and the exact value is
-    that of the flushed inputs. With and without `flush_subnormals`, the bits of a result do not depend on threads,
-    batch size or layout.
+    computed from the flushed inputs. With and without `flush_subnormals`, the bits of a result do not depend on
+    threads, batch size or layout.
 
     Examples
     --------

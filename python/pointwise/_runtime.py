@@ -87,8 +87,9 @@ def get_num_threads() -> int:
     Returns
     -------
     int
-        The first of these that is set: `num_threads`, `set_num_threads`, the environment variable ``OMP_NUM_THREADS``.
-        If none is set, the number of CPUs that CPU affinity and container quota allow the process.
+        The first of these numbers that is set: `num_threads`, `set_num_threads`, the environment variable
+        ``OMP_NUM_THREADS``. If no number is set, the number of CPUs that CPU affinity and container quota allow the
+        process.
 
     See Also
     --------

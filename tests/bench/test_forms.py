@@ -82,7 +82,8 @@ def test_the_first_form_defines_the_sum():
 
 def test_the_fastest_form_is_chosen(monkeypatch):
     """A single call decides only which forms are timed in blocks."""
-    seconds = {"slow": (2.1e-5, 1e-9), "near": (1.9e-5, 1e-6), "fast": (1e-5, 2e-6)}  # of a single call, in blocks
+    # seconds of a single call, and seconds per call in timing blocks
+    seconds = {"slow": (2.1e-5, 1e-9), "near": (1.9e-5, 1e-6), "fast": (1e-5, 2e-6)}
     turns = []
 
     def time_block(call, repetitions):

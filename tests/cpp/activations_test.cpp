@@ -1,6 +1,6 @@
-// Compares the kernels' activations with their definitions in a wider type. The arguments are samples of all numbers,
-// numbers next to those at which a formula changes, NaN, infinities and zeros. bench/activation_errors.cpp tries all
-// float32 numbers.
+// Compares the activations of the kernels with their definitions in a wider type. The arguments are samples of all
+// numbers, numbers near a change of formula, NaN, infinities and zeros. bench/activation_errors.cpp tries all float32
+// numbers.
 #include <gtest/gtest.h>
 
 #include <algorithm>
@@ -105,7 +105,7 @@ TYPED_TEST(Activations, EveryKindHasAFunctionButNoneAndRelu) {
 TYPED_TEST(Activations, SampledErrors) {
   using T = TypeParam;
   std::vector<T> numbers;
-  for (uint64_t i = 0; i < uint64_t{1} << 32; i += 20011) {  // the upper half of a double
+  for (uint64_t i = 0; i < uint64_t{1} << 32; i += 20011) {  // i is the upper half of a double
     const uint32_t upper = static_cast<uint32_t>(i);
     const uint64_t bits = sizeof(T) == 4 ? upper : i << 32 | (upper * 2654435761u);
     T v;
@@ -118,7 +118,7 @@ TYPED_TEST(Activations, SampledErrors) {
   for (const Case& c : cases) expect_exact(c, numbers);
 }
 
-// Tries numbers next to the edges of formulas and clamps.
+// Tries numbers near the limits of formulas and clamps.
 TYPED_TEST(Activations, NeighboursOfTheEdges) {
   using T = TypeParam;
   std::vector<T> numbers;

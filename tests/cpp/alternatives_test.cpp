@@ -109,7 +109,7 @@ TEST(Alternatives, OfAnEmptyResultThereAreNone) {
   EXPECT_THROW(Alternatives(layer, {1, 5, 3, 3}), pointwise::Error);
 }
 
-// If src has no channels, it is not read. Every box has k = 0, like a box of padding.
+// If src has no channels, it is not read. Then every box has k = 0, like a box in the padding.
 TEST(Alternatives, OfNoInputChannels) {
   const std::vector<float> bias{1, -2};
   const View bias_view(bias.data(), pointwise::DType::f32, {2});

@@ -22,8 +22,8 @@ class Bits : public testing::Test {
 using Types = testing::Types<float, double>;
 TYPED_TEST_SUITE(Bits, Types, );
 
-// Compares all instruction sets of the CPU with the canonical order, not only the selected instruction set. So all
-// instruction sets also agree with each other.
+// Compares all instruction sets of the CPU with the canonical order, not only the selected one. So all instruction sets
+// also agree with each other.
 TYPED_TEST(Bits, EveryInstructionSetAgrees) {
   using T = TypeParam;
   Arena arena;
@@ -37,7 +37,7 @@ TYPED_TEST(Bits, EveryInstructionSetAgrees) {
       SCOPED_TRACE(row.name);
       for (const int64_t inputs : {1, 7, 100, 1500})
         for (int bits = 0; bits < 8; ++bits) {
-          Random random(bits);  // the same data for every row
+          Random random(bits);  // every row gets the same data
           const Lie x = lie_for(row);
           const Lie y = bits & 4 ? Lie::channel_major : Lie::pixel_major;
           KernelCase<T> k({37, 21, inputs}, x, y, y, (bits & 1) != 0, true, random);

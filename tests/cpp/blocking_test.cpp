@@ -1,5 +1,5 @@
-// Tests the choice of kernel row, packing, parts and blocks. It is a pure function of integers, so every CPU gives the
-// same results.
+// Tests the choice of kernel row, packing, parts and blocks. The choice is a pure function of its arguments, so the
+// tests give the same results on every CPU.
 #include "product/blocking.h"
 
 #include <gtest/gtest.h>
@@ -33,7 +33,7 @@ const KernelRows wide = pointwise::avx512_f32.rows, narrow = pointwise::avx2_f32
 // A machine that computes 64-byte vectors at once, and one that computes them in halves.
 const Machine full_width = pointwise::zen5(), half_width = pointwise::zen4();
 
-// Returns a list of one row: the first whose name contains `name`.
+// Returns a list with one row, the first row whose name contains `name`.
 KernelRows only(const KernelRows& rows, const std::string& name) {
   for (const KernelRow& row : rows)
     if (std::string(row.name).find(name) != std::string::npos) return {&row, 1};
@@ -41,7 +41,8 @@ KernelRows only(const KernelRows& rows, const std::string& name) {
   return {rows.first, 1};
 }
 
-// Returns the work of a convolution of `images` x `pixels` on contiguous arrays, channels last or first.
+// Returns the work of a convolution on contiguous arrays, with channels last or channels first. There are `images`
+// images of `pixels` pixels.
 Work work_of(bool channels_last, int64_t images, int64_t pixels, int64_t inputs, int64_t channels, int threads) {
   Work work{};
   work.types = pointwise::all_f32;
@@ -66,7 +67,7 @@ Work work_of(bool channels_last, int64_t images, int64_t pixels, int64_t inputs,
   return work;
 }
 
-// A constant is 0 if the file of a machine does not set it.
+// A constant would be 0 if the file of a machine did not set it.
 TEST(Machine, HasEveryConstant) {
   for (const Machine& machine : {pointwise::zen4(), pointwise::zen5(), pointwise::generic()})
     for (const pointwise::MachineConstant& constant : pointwise::machine_constants) {
@@ -119,8 +120,8 @@ TEST(Blocking, ChoosesTheOrientation) {
     }
 }
 
-// If src is contiguous along pixels, L1 cannot keep all lines of a small image until narrow pixel rows read them again.
-// So the pixels are packed, if there are enough output channels to pay for it.
+// If pixels of src are contiguous, L1 cannot keep all lines of a small image until narrow pixel rows read the lines
+// again. So the pixels are packed, if there are enough output channels to make packing worthwhile.
 TEST(Blocking, PacksThePixelsOfASmallImageForNarrowTiles) {
   for (const int64_t channels : {16, 256, 2048})
     for (const auto* rows : {&wide, &narrow}) {
@@ -132,8 +133,8 @@ TEST(Blocking, PacksThePixelsOfASmallImageForNarrowTiles) {
   EXPECT_EQ(few.packing, Packing::none) << "L1 holds all lines of a tile";
 }
 
-// Among rows of one orientation, two costs decide: remainders, and the part of set-up and stores that multiply-adds do
-// not hide.
+// Two costs decide between kernel rows of one orientation: remainders, and the part of set-up and stores that
+// multiply-adds do not hide.
 TEST(Blocking, ChoosesTheTile) {
   const auto name = [](bool channels_last, int64_t pixels, int64_t inputs, int64_t channels) {
     const Work work = work_of(channels_last, 1, pixels, inputs, channels, 1);
@@ -164,7 +165,7 @@ TEST(Blocking, RefusesWhatCannotRun) {
   for (const Candidate& c : candidates(work, wide)) {
     const KernelRow& row = wide[c.blocking.kernel_row];
     const std::string refused = c.refused ? c.refused : "";
-    if (row.refuses != nullptr) continue;  // pairs and halves have conditions of their own
+    if (row.refuses != nullptr) continue;  // pairs and halves cannot compute every product
     if (row.rows == Rows::channels && c.blocking.packing == Packing::none) {
       EXPECT_EQ(refused, "pixels of the source are not contiguous");
     }
@@ -209,8 +210,8 @@ TEST(Blocking, HalvesAVectorWhereThatSavesTime) {
   EXPECT_NE(name(), "gemm_f32_12x24_halves_avx512");
 }
 
-// On a half-width CPU, a remainder of at most half a vector takes half the time of a vector. A larger remainder takes
-// the time of a whole one. Here a vector has 16 multiply-adds per input channel.
+// On a half-width CPU, a remainder of at most half a vector takes half of the time of a whole vector. A larger
+// remainder takes the time of a whole vector. Here a vector has 16 multiply-adds per input channel.
 TEST(Blocking, HalfAVectorOfPixelsTakesHalfTheTime) {
   const auto cycles = [](int64_t pixels, bool halved) {
     Work work = work_of(false, 1, pixels, 100, 16, 1);
@@ -225,7 +226,7 @@ TEST(Blocking, HalfAVectorOfPixelsTakesHalfTheTime) {
 }
 
 // The work is 64 -> 128 channels at every second pixel. On half-width CPUs, copies take a smaller share of the time, so
-// packing pays there.
+// packing is worthwhile.
 TEST(Blocking, CopiesTakeLessBesideSlowMultiplyAdds) {
   Work work = work_of(false, 1, 3136, 64, 128, 1);
   work.axis[0].src = 8;
@@ -235,8 +236,8 @@ TEST(Blocking, CopiesTakeLessBesideSlowMultiplyAdds) {
   EXPECT_EQ(packing(), Packing::channels);
 }
 
-// Packing has a cost per stretch of contiguous pixels. Nine images of 2x2 have nine stretches of four pixels per
-// channel. One image of 36 pixels has one stretch.
+// Each run of contiguous pixels has a packing cost. Nine images of 2x2 have nine runs of four pixels per channel. One
+// image of 36 pixels has one run.
 TEST(Blocking, ShortRunsAreDearToPack) {
   const KernelRows rows = only(wide, "8x48_channels");
   const auto price = [&rows](int64_t images, int64_t pixels) {
@@ -253,7 +254,7 @@ TEST(Blocking, ShortRunsAreDearToPack) {
   EXPECT_EQ(choose_blocking(work, wide).packing, Packing::none);
 }
 
-// The first tile of a column reads its pixels from L2. If there are fewer channels than rows of a tile, a column has
+// The first tile of a column reads its pixels from L2. If a tile has more rows than there are channels, each column has
 // only one tile. So fewer and wider columns are better.
 TEST(Blocking, FewChannelsTakeTheWiderTile) {
   const Work work = work_of(false, 1, 9900, 2, 2, 1);
@@ -261,8 +262,8 @@ TEST(Blocking, FewChannelsTakeTheWiderTile) {
   EXPECT_EQ(std::string(ordinary[choose_blocking(work, ordinary).kernel_row].name), "gemm_f32_4x64_channels_avx512");
 }
 
-// Long rows read long runs of src, so they are best if src comes from memory. In L2 and with many outputs, ordinary
-// channel rows have less overhead.
+// Long rows read long runs of src, so they are best if src comes from memory. If src is in L2, or if there are many
+// output channels, ordinary channel rows have less overhead.
 TEST(Blocking, FewChannelsOfALargeImageTakeLongRows) {
   const auto name = [](int64_t pixels, int64_t inputs, int64_t channels) {
     Work work = work_of(false, 1, pixels, inputs, channels, 1);
@@ -395,7 +396,7 @@ TEST(Blocking, KeepsItsInvariants) {
       ASSERT_EQ(b.pieces, images * work.groups * b.n_parts.count * b.m_parts.count);
       // Only the last block of a part may have a remainder.
       ASSERT_TRUE(b.n_block == b.n_parts.largest() || b.n_block % tile_pixels == 0);
-      // Packed src fits a quarter of L2, or is one tile.
+      // Packed src fits a quarter of L2, or has only one tile.
       if (b.packing == Packing::none) {
         ASSERT_EQ(b.packed, 0);
       } else {
@@ -405,7 +406,7 @@ TEST(Blocking, KeepsItsInvariants) {
         ASSERT_GE(b.packed, b.n_block * inputs);
         ASSERT_LE(b.packed, std::max(work.l2 / 4, tile) + slack);
       }
-      // If input channels are split, there is room for the sums of whole tiles.
+      // If sums are split, the workspace can hold the sums of whole tiles.
       ASSERT_TRUE(1 <= b.k_block && b.k_block <= std::max<int64_t>(1, work.k));
       if (b.k_block >= work.k) {
         ASSERT_EQ(b.sums, 0);
@@ -424,7 +425,7 @@ TEST(Blocking, KeepsItsInvariants) {
         ASSERT_TRUE(row.rows == Rows::channels && row.lanes * work.item < 64);
         ASSERT_EQ(b.copy, b.k_block * row.nr * row.lanes * work.item);
       }
-      // The sums of long rows fit an eighth of L2, or are a single vector of each output channel.
+      // The sums of long rows fit an eighth of L2, or consist of a single vector for each output channel.
       if (row.room == nullptr) {
         ASSERT_EQ(b.room, 0);
       } else {
@@ -432,7 +433,7 @@ TEST(Blocking, KeepsItsInvariants) {
         ASSERT_GE(b.room, 2 * sums);
         ASSERT_LE(b.room, std::max(work.l2 / 8, 4 * sums));
       }
-      // Borrowed weights: the panels of a block fit half of L2, or are one panel.
+      // With borrowed weights, the panels of a block fit half of L2, or there is only one panel.
       if (work.borrowed) {
         ASSERT_GE(b.weights, b.m_block * work.k * work.item);
         ASSERT_LE(b.weights, std::max(work.l2 / 2, work.k * 64));
@@ -462,7 +463,8 @@ TEST(Blocking, KeepsItsInvariants) {
   }
 }
 
-// Narrow channel rows copy the pixels of a tile if L1 cannot hold them and enough channels read the copy.
+// Narrow channel rows copy the pixels of a tile if L1 cannot hold these pixels and the weights, and if enough channels
+// read the copy.
 TEST(Blocking, CopiesWhereL1IsCrowded) {
   const auto copy = [](const KernelRows& rows, int64_t inputs, int64_t channels) {
     return choose_blocking(work_of(false, 1, 3136, inputs, channels, 1), rows).copy;
@@ -473,8 +475,9 @@ TEST(Blocking, CopiesWhereL1IsCrowded) {
   EXPECT_EQ(copy(wide, 512, 128), 0) << "wide rows lose by it";
 }
 
-// With several threads, the makespan counts: the time until the last thread is done. So tiles of two panels can be
-// better than tiles of four: 160 channels are five tiles of two panels, but two and a half tiles of four.
+// With several threads, the choice has the shortest makespan, the time until the last thread is done. So tiles of two
+// panels can be better than tiles of four panels. For example, 160 channels are five tiles of two panels, but two and a
+// half tiles of four panels.
 TEST(Blocking, ComesOutEvenOnSeveralThreads) {
   const auto of = [](int threads) { return choose_blocking(work_of(true, 1, 196, 832, 160, threads), wide); };
   EXPECT_EQ(of(1).makespan, of(1).cycles);
@@ -482,8 +485,8 @@ TEST(Blocking, ComesOutEvenOnSeveralThreads) {
   EXPECT_LT(of(4).makespan, 0.35 * of(1).cycles);
 }
 
-// Large work has a piece for every thread, for any batch. Larger work has more pieces, so that other threads can take
-// pieces from a thread on a slow core.
+// Large work has at least one piece for every thread, for any batch size. Larger work has more pieces, so that other
+// threads can take pieces from a thread on a slow core.
 TEST(Blocking, HasPiecesForEveryThread) {
   for (const bool channels_last : {false, true})
     for (const int64_t images : {1, 3})
@@ -507,13 +510,13 @@ TEST(Blocking, CutsPixelsWhereChannelsShareLines) {
   EXPECT_EQ(choose_blocking(work_of(true, 1, 49, 512, 2048, 2), wide).n_parts.count, 1) << "where weights are large";
 }
 
-// Threads begin with runs of pieces of equal time, to within half a piece at either end.
+// Each thread begins with a run of pieces. The time of a run differs from an equal share by at most the longest piece.
 TEST(Plan, SharesPiecesByWhatTheyTake) {
   Random random(81);
   for (int round = 0; round < 2000; ++round) {
     pointwise::Plan plan{};
     plan.product.boxes = static_cast<int>(random.integer(1, pointwise::max_boxes));
-    std::vector<double> cycles;  // of each piece
+    std::vector<double> cycles;  // the cycles of each piece
     for (int i = 0; i < plan.product.boxes; ++i) {
       plan.blocking[i].pieces = random.integer(1, 20);
       plan.piece_cycles[i] = int64_t{1} << random.integer(0, 60);

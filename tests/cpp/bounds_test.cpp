@@ -1,6 +1,6 @@
-// Runs every kernel row in every way it can run. Each array, the packed weights and each region of the workspace lie
-// next to pages that fault, so an access outside them ends the process. Sums of small integers are exact, so all bytes
-// of dst are compared, also those between its elements.
+// Runs every kernel row with every blocking that it can run. Each array, the packed weights and each region of the
+// workspace lie next to pages that fault. So an access outside of them ends the process. Sums of small integers are
+// exact, so all bytes of dst are compared, also the bytes between its elements.
 #include <gtest/gtest.h>
 
 #include <cstring>
@@ -37,7 +37,7 @@ class Flush {
     std::memcpy(begin_, static_cast<char*>(array.view.data) + low_, size_);
     view.data = begin_ - low_;
   }
-  // Returns true if all bytes equal those of `array`, also between the elements.
+  // Returns true if all bytes equal the bytes of `array`, also between the elements.
   bool same_bytes(const Array<T>& array) const {
     return size_ == 0 || std::memcmp(begin_, static_cast<char*>(array.view.data) + low_, size_) == 0;
   }
@@ -119,8 +119,8 @@ class Bounds : public testing::Test {};
 using Types = testing::Types<float, double>;
 TYPED_TEST_SUITE(Bounds, Types, );
 
-// Returns a small random problem. Some problems have rows that begin and end with cache lines, so that non-temporal
-// stores are possible. Some have a remainder of half a vector of channels, or more input channels than a kernel call
+// Returns a small random problem. In some problems, rows begin and end at cache lines, so that non-temporal stores are
+// possible. Some problems have a remainder of half a vector of channels, or more input channels than a kernel call
 // takes.
 Problem problem_of(Random& random, pointwise::DType dtype) {
   Problem p = random_problem(random, dtype);
@@ -196,7 +196,7 @@ TYPED_TEST(Bounds, NothingOutsideIsTouched) {
     const Product lowered = lower(layout, window, p.options.groups, dtype, src_in.view, shape_only.view, residual_view,
                                   p.scaled ? &scale_in.view : nullptr);
     if (lowered.boxes == 0) continue;
-    std::vector<std::vector<Blocking>> ways(static_cast<size_t>(lowered.boxes));  // of each box
+    std::vector<std::vector<Blocking>> ways(static_cast<size_t>(lowered.boxes));  // the blockings of each box
     for (int i = 0; i < lowered.boxes; ++i)
       for (const Candidate& c : candidates(work_of(lowered, lowered.box[i], p.threads, borrowed), rows))
         if (c.refused == nullptr) ways[i].push_back(c.blocking);

@@ -118,7 +118,7 @@ TYPED_TEST(ChainOf, HasTheBitsOfItsLayers) {
     }
 }
 
-// Tries random sizes in views. A row of pixels is then a strip or a part of a strip.
+// Tries random sizes in views. In views, a strip has one or more rows of pixels.
 TYPED_TEST(ChainOf, HasThemInViews) {
   Random random(50 + sizeof(TypeParam));
   for (int round = 0; round < 12; ++round) {

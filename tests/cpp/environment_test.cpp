@@ -1,4 +1,4 @@
-// Tests the state of the process that affects calls: floating-point state, threads, forks and the selected instruction
+// Tests how calls depend on the state of the process: floating-point state, threads, forks and the selected instruction
 // set.
 #include <gtest/gtest.h>
 #include <omp.h>
@@ -30,7 +30,7 @@ namespace {
 using pointwise::DType;
 using pointwise::Layer;
 
-// A layer whose results are all rounded. Some of the results are subnormal.
+// A layer whose results are all inexact. Some of the results are subnormal.
 class Environment : public testing::Test {
  protected:
   Environment() : random_(60) {
@@ -130,7 +130,7 @@ TEST_F(Environment, EveryThreadsStateStays) {
   pointwise::force_teams(false);
 }
 
-// If the caller has enabled a floating-point trap, it does not fire in operations on layers, and stays enabled.
+// A floating-point trap that the caller has enabled does not fire in operations on layers, and stays enabled.
 TEST_F(Environment, TrapsDoNotFire) {
   src_[0] = std::numeric_limits<float>::infinity();
   weights_.assign(weights_.size(), 0.0f);

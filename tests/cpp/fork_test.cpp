@@ -17,7 +17,7 @@ namespace pointwise_tests {
 namespace {
 
 // Forks children while two threads call `work`. A child succeeds if `right` returns true in the child. Stops after
-// `forks` children or after the first failure. Returns the number of children that succeeded.
+// `forks` children, or after the first child that fails. Returns the number of children that succeeded.
 int good_children(int forks, const std::function<void()>& work, const std::function<bool()>& right) {
   std::atomic<bool> stop{false};
   std::vector<std::thread> threads;

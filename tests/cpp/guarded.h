@@ -1,4 +1,4 @@
-// Memory between two pages that fault, so that tests find accesses outside of the memory.
+// Allocates memory between two pages that fault, so that tests find accesses outside of the memory.
 #pragma once
 
 #include <sys/mman.h>

@@ -4,7 +4,8 @@
 # beyond SSE2, because the CPU is checked before these kernels run.
 #
 # LINKED is a program or library that is linked with the archive. It must have exactly as many wide instructions as the
-# kernel files. Then none came from its own code, from a library, or from an inline function that was compiled twice.
+# kernel files. Then no wide instruction comes from its own code, from a library, or from an inline function that was
+# compiled twice.
 if(NOT DEFINED AWK)
   set(AWK awk)
 endif()

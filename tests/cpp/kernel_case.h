@@ -43,11 +43,11 @@ inline Lie lie_for(const KernelRow& row) {
   return row.reads == pointwise::Reads::pixels ? Lie::channel_major : Lie::pixel_major;
 }
 
-// Byte offsets of the elements, relative to the lowest one.
+// Byte offsets of the elements, relative to the element with the lowest address.
 struct Placement {
   ptrdiff_t pixel = 0, channel = 0, first = 0;
-  std::vector<ptrdiff_t> offsets;  // of pixels, if they are not evenly spaced
-  ptrdiff_t extent = 0;            // bytes from the first byte of the lowest element to the last of the highest
+  std::vector<ptrdiff_t> offsets;  // offsets of pixels, if they are not evenly spaced
+  ptrdiff_t extent = 0;            // bytes from the start of the lowest element to the end of the highest element
 
   ptrdiff_t at(int64_t p, int64_t c) const {
     return first + (offsets.empty() ? p * pixel : offsets[static_cast<size_t>(p)]) + c * channel;
@@ -62,7 +62,7 @@ inline Placement place(Lie lie, int64_t pixels, int64_t channels, ptrdiff_t item
     case Lie::both_strided: a.pixel = 3 * item, a.channel = (3 * pixels + 2) * item; break;
     case Lie::negative: a.pixel = -item, a.channel = -(pixels + 1) * item; break;
     case Lie::misaligned: a.pixel = channels * item + 1, a.channel = item; break;
-    case Lie::uneven:  // stretches with gaps, as around a padded image; the last stretches come first
+    case Lie::uneven:  // ranges with gaps between them, as around a padded image; the last range comes first
       a.channel = item;
       for (int64_t p = 0; p < pixels; ++p)
         a.offsets.push_back(((p + pixels / 2) % pixels * channels + (p + pixels / 2) % pixels / 3 * 2) * item);
@@ -83,7 +83,7 @@ struct Shape3 {
   int64_t pixels, channels, inputs;
 };
 
-// The memory of a case, which the next case uses again.
+// The memory of a case. The next case uses the same memory again.
 struct Arena {
   GuardedMemory x{1 << 20}, weights{1 << 20}, bias{1 << 16}, residual{1 << 20}, copy{1 << 16}, room{1 << 20};
 };
@@ -95,12 +95,12 @@ struct KernelCase {
   static constexpr ptrdiff_t guard = 128;
 
   Shape3 shape;
-  bool at_end;                                // x ends at a page that faults; otherwise it begins after one
+  bool at_end;                                // x ends at a page that faults if true, and begins after one if false
   std::vector<T> x, weights, bias, residual;  // [pixel][input], [channel][input], [channel], [pixel][channel]
   Placement x_place, y_place, residual_place;
   T floor = -std::numeric_limits<T>::infinity();
   T slope = 1;          // factor for negative sums
-  std::vector<char> y;  // with guard bytes around it
+  std::vector<char> y;  // y and the guard bytes around it
   Block block{};
 
   // Fills the arrays with small random integers. A Lie gives the placement of each array.
@@ -170,7 +170,7 @@ struct KernelCase {
     }
   }
 
-  // Runs a kernel row on the block. Every second shape gets as little room as allowed.
+  // Runs a kernel row on the block. For every second shape, `room` is as small as allowed.
   void run(const KernelRow& row, Arena* arena) {
     if (row.room != nullptr) {
       const pointwise::Problem problem{shape.channels, shape.pixels,         shape.inputs, sizeof(T), row.lanes, 0,
@@ -182,8 +182,8 @@ struct KernelCase {
     row.run(block);
   }
 
-  // Returns an element of y, summed by fma in the canonical order. Sanitizers skip this function and expected(): both
-  // take most of the time of the kernel tests, and read only arrays of the tests.
+  // Returns an element of y, summed by fma in the canonical order. Sanitizers skip this function and expected(), which
+  // take most of the time of the kernel tests and read only arrays of the tests.
   __attribute__((no_sanitize("address", "undefined"))) T canonical(int64_t p, int64_t c) const {
     const T *from = x.data() + p * shape.inputs, *weight = weights.data() + c * shape.inputs;
     T acc = canonical_sum(bias.data()[c], shape.inputs,

@@ -1,7 +1,7 @@
 # cmake -DNM=nm -DOBJECTS=a.o|b.o -P kernel_symbols.cmake
 #
-# Checks that each kernel file defines one external symbol: its table. Any other symbol, such as that of an inline
-# function, is compiled with the -m flags of this file. The linker could keep that copy for the whole program.
+# Checks that each kernel file defines only one external symbol, which is its table. Any other symbol, such as an inline
+# function, would be compiled with the -m flags of the kernel file. The linker could use this copy in the whole program.
 string(REPLACE "|" ";" objects "${OBJECTS}")
 set(checked 0)
 foreach(object IN LISTS objects)

@@ -1,5 +1,5 @@
-// Calls every kernel row of the selected instruction set directly, on data that makes sums exact. Compares every bit of
-// y and of the memory around y. x, weights, bias and the residual lie next to pages that fault. The shapes depend on
+// Calls every kernel row of the selected instruction set directly, on data with exact sums. Compares every bit of y and
+// of the memory around y. The arrays x, weights, bias and residual lie next to pages that fault. The shapes depend on
 // the kernel row.
 #include <gtest/gtest.h>
 
@@ -42,10 +42,10 @@ void check_case(const KernelRow& row, KernelCase<T>* k, Arena* arena, ptrdiff_t 
                                       << to_string(residual) << ", shift " << shift;
 }
 
-// Returns a number of rows that the buffer for transposed or scattered results cannot hold at once.
+// Returns a number of rows that is too large for the buffer of transposed or scattered results.
 int64_t beyond_buffer(const KernelRow& row) { return 64 + row.mr + 1; }
 
-// Returns counts with every remainder of a tile, and counts beyond one tile.
+// Returns counts of pixels or channels: every remainder of a tile, and counts beyond one tile.
 template <class T>
 std::vector<int64_t> pixel_counts(const KernelRow& row) {
   std::vector<int64_t> counts;
@@ -67,8 +67,8 @@ std::vector<int64_t> channel_counts(const KernelRow& row) {
   return counts;
 }
 
-// Combines every count of pixels and of channels with every placement of y. The number of input channels is random:
-// EveryCombination combines it with everything but the counts.
+// Combines every count of pixels and of channels with every placement of y. The number of input channels is random
+// here. The test EveryCombination tries several numbers of input channels.
 TYPED_TEST(Kernel, EveryShapeAndStride) {
   using T = TypeParam;
   Arena arena;
@@ -138,7 +138,7 @@ TYPED_TEST(Kernel, ChannelRowsReadAnyRow) {
   });
 }
 
-// The residual may be y itself, because each element is read before it is written, and never after.
+// The residual may be y itself, because each element is read before it is written, and is not read again.
 TYPED_TEST(Kernel, ResidualInPlace) {
   using T = TypeParam;
   Arena arena;
@@ -168,7 +168,7 @@ TYPED_TEST(Kernel, PackCopiesPixels) {
   for (const ptrdiff_t step : {item, 2 * item, 3 * item, -item, ptrdiff_t{0}})
     for (const int64_t pixels : {1, 2, 7, 33})
       for (const int64_t channels : {0, 1, 5}) {
-        // Two stretches of pixels with a gap between them.
+        // Two ranges of pixels with a gap between them.
         std::vector<ptrdiff_t> offsets;
         for (int64_t p = 0; p < pixels; ++p) offsets.push_back(128 * item + p * step + (p > pixels / 2 ? 5 * item : 0));
         const ptrdiff_t x_channel = 256 * item, to_channel = (pixels + 2) * item;

@@ -85,8 +85,8 @@ TYPED_TEST(LayerOf, RealsKeepTheBound) {
   }
 }
 
-// Tests large problems. Only a few of the random problems are large enough for several blocks, many pieces and several
-// threads.
+// Tests problems that are large enough for several blocks, many pieces and several threads. Few of the random problems
+// are that large.
 TYPED_TEST(LayerOf, LargeProblems) {
   using T = TypeParam;
   struct Large {
@@ -130,7 +130,7 @@ TYPED_TEST(LayerOf, LargeProblems) {
       layer(a.src.view, dst.view, &a.residual.view, threads);
       ASSERT_TRUE(dst.memory == expected.memory) << p.text() << "\n" << layer.explain(p.src);
     }
-    // Runs again with an input scale, and with an activation that is not a floor.
+    // Runs again with an input scale, and with an activation that needs more than a floor.
     p.options.activation = pointwise::Activation::leaky_relu(0.5);
     const Layer leaky(a.weights.view, &a.bias.view, p.options);
     const Array<T> scaled = a.dst;
@@ -170,7 +170,7 @@ TYPED_TEST(LayerOf, KeepsWeightsAndBias) {
       }
 }
 
-// Tests that a call with the same shapes, but other strides or another residual, gets its own plan.
+// Tests that a call gets another plan if it has the same shapes, but other strides or another residual.
 TEST(Layer, PlansAreOfOneCall) {
   Random random(35);
   const auto number = [&] { return small_integer<float>(random); };

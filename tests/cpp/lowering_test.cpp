@@ -61,7 +61,7 @@ TEST(Lowering, BoxesCoverEveryPixelOnce) {
       bool inside;
       ptrdiff_t src, residual;
     };
-    std::map<ptrdiff_t, Pixel> expected;  // by the offset in dst
+    std::map<ptrdiff_t, Pixel> expected;  // the pixel at each offset in dst
     Shape pixels = output;
     pixels[layout.channels] = 1;
     for (int64_t e = 0; e < elements(pixels); ++e) {
@@ -151,7 +151,7 @@ TEST(Lowering, Edges) {
   }
 }
 
-// Tests that the strides of an image without channels are ignored, because they may have any values.
+// Tests that the strides of an image without channels are ignored, because such strides may have any values.
 TEST(Lowering, StridesOfAnImageWithoutElementsAreLeftOut) {
   View src(nullptr, pointwise::DType::f32, {2, 0, 5});
   src.strides = {int64_t{1} << 60, int64_t{1} << 60, int64_t{1} << 60};

@@ -19,8 +19,8 @@ using pointwise::Neighbour;
 
 constexpr int64_t us = 1000, ms = 1000 * us, s = 1000 * ms;
 
-// Notes consecutive regions of one millisecond, from the time `*now` on, for a time of `good`. Then notes a region in
-// which the caller waits at the end, for a time of `waited`. Advances `*now`.
+// Notes consecutive regions of one millisecond, for a time of `good`. Then notes a region in which the caller waits at
+// the end for a time of `waited`. The first region begins at the time `*now`, which the function advances.
 void wait(Neighbour* neighbour, int64_t* now, int64_t good, int64_t waited, int64_t piece = 10 * us) {
   for (const int64_t end = *now + good; *now < end; *now += ms) neighbour->note(*now, *now + ms, *now + ms, us, us);
   neighbour->note(*now, *now, *now + waited, piece, piece);
@@ -39,7 +39,7 @@ TEST(Neighbour, ShortWaitsAreNone) {
   EXPECT_TRUE(neighbour.quiet());
   EXPECT_FALSE(neighbour.busy(now));
   wait_after_pause(&neighbour, &now, 0, 499 * us);
-  wait_after_pause(&neighbour, &now, 0, 9 * ms, 5 * ms);  // less than two pieces: another thread's last piece
+  wait_after_pause(&neighbour, &now, 0, 9 * ms, 5 * ms);  // shorter than two pieces, so not a long wait
   EXPECT_TRUE(neighbour.quiet());
   EXPECT_FALSE(neighbour.busy(now));
 }
@@ -79,12 +79,13 @@ TEST(Neighbour, HoldsTheCaller) {
   wait_after_pause(&neighbour, &now, 0, 0);
   for (int i = 0; i < 5; ++i, now += 5 * ms) neighbour.note(now, now + 5 * ms, now + 5 * ms, 2 * ms, 3 * ms);
   EXPECT_TRUE(neighbour.quiet()) << "pieces differ";
-  wait(&neighbour, &now, 0, 4 * ms);  // sets the good time back to 0
+  wait(&neighbour, &now, 0, 4 * ms);  // sets the time without long waits back to 0
   neighbour.note(now, now + 5 * ms, now + 5 * ms, 10 * us, 4 * ms);
   EXPECT_TRUE(neighbour.busy(now + 5 * ms));
 }
 
-// Good time before a pause counts, too. Otherwise, callers with pauses between their calls would run alone forever.
+// Time without long waits before a pause counts, too. Otherwise, calls with pauses between them would run alone
+// forever.
 TEST(Neighbour, GoodStretchesAddUp) {
   Neighbour neighbour;
   int64_t now = 5 * s;
@@ -123,7 +124,7 @@ TEST(Neighbour, Ignored) {
   EXPECT_TRUE(neighbour.busy(now));
 }
 
-// If `neighbour` is busy, a loop over pieces runs on one thread. In each case, the loop computes every piece once.
+// If `neighbour` is busy, a loop over pieces runs on one thread. Busy or not, the loop computes every piece once.
 TEST(Neighbour, MakesTheLoopRunAlone) {
   const auto threads_of_loop = [] {
     std::array<std::atomic<int>, 64> done{};

@@ -62,9 +62,9 @@ constexpr pointwise::DType dtype_of() {
   return std::is_signed_v<T> ? DType::i16 : DType::u16;
 }
 
-// Returns a sum in the canonical order: in chunks of 256 input channels. The first chunk begins with the bias. add(i,
-// sum) adds the product of input channel i to `sum`. Sanitizers skip this function, because it takes most of the time
-// of the kernel tests.
+// Returns a sum in the canonical order, in chunks of 256 input channels. The first chunk begins with the bias. add(i,
+// sum) must return `sum` plus the product of input channel i. Sanitizers skip this function, because it takes most of
+// the time of the kernel tests.
 template <class T, class Add>
 __attribute__((no_sanitize("address", "undefined"))) T canonical_sum(T bias, int64_t inputs, const Add& add) {
   T total = bias;

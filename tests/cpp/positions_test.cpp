@@ -1,5 +1,5 @@
-// Puts special numbers at every position of every kernel row, also in remainders. Results that depend on a special
-// number must follow IEEE 754, and no other result may change.
+// Puts special numbers at every position of the tiles of every kernel row, also in remainders. Results that depend on a
+// special number must follow IEEE 754, and no other result may change.
 #include <gtest/gtest.h>
 
 #include "convolution/reference.h"
@@ -84,8 +84,8 @@ class Positions : public testing::Test {
 using Types = testing::Types<float, double>;
 TYPED_TEST_SUITE(Positions, Types, );
 
-// Tries each remainder of the lanes with every position, then each remainder of the rows. Alternates between three
-// kinds of stores and three epilogues.
+// Tries every position with each remainder of the lanes, then with each remainder of the rows. Alternates between three
+// kinds of stores and between three epilogues.
 TYPED_TEST(Positions, OneNaNTouchesWhatDependsOnIt) {
   using T = TypeParam;
   const KernelTable& table = pointwise::kernels(dtype_of<T>());
@@ -120,7 +120,7 @@ TYPED_TEST(Positions, AnythingAnywhere) {
     int64_t nans = 0, others = 0;
     for (int turn = 0; turn < 9; ++turn)
       for (const int64_t inputs : {0, 1, 2, 5})
-        for (const int odd : {12, 40}) {  // one of `odd` numbers is any special number, the others are 0, -0, 1 or -1
+        for (const int odd : {12, 40}) {  // one in `odd` numbers is any special number; the others are 0, -0, 1 or -1
           Random random(100 * turn + inputs);
           const bool channel_rows = row.rows == Rows::channels;
           const int64_t lanes = vectors + row.lanes / 2 + 1, rows = row.mr + row.mr / 2 + 1;
@@ -201,7 +201,7 @@ TYPED_TEST(Positions, ActivationsOfSpecialNumbers) {
   }
 }
 
-// Scales numbers at every position. Products are rounded, and no other number changes.
+// Multiplies special numbers by scales at every position. Products must be rounded, and no other number may change.
 TYPED_TEST(Positions, ScalesOfSpecialNumbers) {
   using T = TypeParam;
   const T special[] = {T{0}, -T{0}, 1, -1, this->infinity, -this->infinity, this->nan, this->tiny, -this->tiny, T{0.5}};

@@ -25,7 +25,7 @@ inline int64_t elements(const Shape& shape) {
   return n;
 }
 
-// An array and the memory around the array. All of the memory is filled.
+// An array in a larger piece of memory. All of this memory is filled.
 template <class T>
 struct Array {
   std::vector<char> memory;
@@ -68,7 +68,7 @@ struct Lies {
   bool gaps = false;        // strides that skip elements
   bool negative = false;    // some axes have negative strides
   bool misaligned = false;  // the address is odd
-  bool repeated = false;    // some axes have stride 0. Only for arrays that are not written
+  bool repeated = false;    // some axes have stride 0; only for arrays that are not written
 };
 
 inline Lies random_lies(Random& random, bool read_only) {
@@ -115,7 +115,7 @@ Array<T> make_array(const Shape& shape, const Lies& lies, Random& random, const 
 struct Problem {
   Options options;
   Shape src;
-  int64_t inputs, c_out;  // inputs: input channels of a group
+  int64_t inputs, c_out;  // `inputs` is the number of input channels of a group
   bool bias, residual, scaled;
   int threads;
 

@@ -116,7 +116,7 @@ TEST(Sizes, OfSources) {
   EXPECT_NE(layer.explain({int64_t{1} << 60, 1, 1}).find("kernel"), std::string::npos);
 }
 
-// explain() of any sizes throws an error, or describes a plan without negative counts.
+// For arrays of any size, explain() throws an error or describes a plan without negative counts.
 TEST(Sizes, OfPlans) {
   const std::vector<float> numbers(100 * 30);
   Random random(95);

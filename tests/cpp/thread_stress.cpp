@@ -40,7 +40,7 @@ Layer ones(int64_t c_in, int64_t c_out) {
 }
 
 constexpr int64_t channels = 48;
-constexpr int64_t sizes[] = {1, 3, 8, 17, 30, 41, 44, 47, 52, 56};  // more than a layer caches plans for
+constexpr int64_t sizes[] = {1, 3, 8, 17, 30, 41, 44, 47, 52, 56};  // a layer does not cache plans for all of these
 
 // Calls `run` with a src of ones of this size, and checks that it fills dst with `expected`.
 void call(int64_t size, float expected, const std::function<void(const View&, const View&)>& run, const char* what) {
@@ -74,7 +74,8 @@ int main(int argc, char** argv) {
   const int rounds = argc > 1 ? std::atoi(argv[1]) : 30;
   constexpr int threads = 6;
   pointwise::neighbour.ignore(true);  // so that teams have the requested size, even on a busy machine
-  // All threads make the first call of the process, so they race to compute values that are computed on first use.
+  // All threads call at the same time before any earlier call. So they race to compute values that are computed on
+  // first use.
   std::vector<std::unique_ptr<Layer>> first(threads);
   at_once(threads, 1, [&](int t, int) {
     first[static_cast<size_t>(t)] = std::make_unique<Layer>(ones(channels, channels));

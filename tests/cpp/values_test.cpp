@@ -16,8 +16,8 @@ class Values : public testing::Test {
 using Types = testing::Types<float, double>;
 TYPED_TEST_SUITE(Values, Types, );
 
-// Returns the results of layers in which all numbers are equal, in both layouts. Some results are in the middle of a
-// vector, and others are in a remainder.
+// Returns the results of layers in both layouts. In each layer all numbers are equal. Some results are in the middle of
+// a vector, and others are in a remainder.
 template <class T>
 std::vector<T> results(T weight, T number, T bias, bool relu) {
   std::vector<T> all;

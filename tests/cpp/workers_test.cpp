@@ -1,4 +1,4 @@
-// Tests which threads take part in a call, and with which index. No worker may be inside after the call.
+// Tests which threads take part in a call, and which index each thread gets. No worker may be inside after the call.
 #include "threads/workers.h"
 
 #include <gtest/gtest.h>
@@ -30,8 +30,8 @@ bool reaches(const std::atomic<int>& count, int wanted) {
   return count >= wanted;
 }
 
-// Makes a call in which each thread waits until all threads are inside. `threads` is the number of threads. Returns how
-// often each thread took part.
+// Makes a call on `threads` threads, in which each thread waits until all of them are inside. Returns how often each
+// thread took part.
 std::array<int, 8> gather(int threads) {
   std::array<std::atomic<int>, 8> parts{};
   std::atomic<int> inside{0};
@@ -89,7 +89,7 @@ TEST(Workers, AreOfOneCallAtATime) {
   EXPECT_EQ(gather(2)[1], 1) << "the workers must be free again";
 }
 
-// If a call finds the workers busy, it uses OpenMP. Workers enter and leave all other calls during the whole test.
+// If the workers are busy, a call uses OpenMP. Workers enter and leave all other calls during the whole test.
 TEST(Workers, ManyCallersDoTheirPiecesOnce) {
   std::atomic<int> wrong{0};
   std::vector<std::thread> callers;

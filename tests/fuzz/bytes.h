@@ -28,7 +28,7 @@ class Bytes {
     const int64_t count = high - low + 1, value = byte() | (count > 256 ? byte() << 8 : 0);
     return low + value % count;
   }
-  // Returns any int64. Most of the returned numbers are small or close to an overflow.
+  // Returns any int64. Most of these numbers are small, or so large that sums of them overflow.
   int64_t any() {
     constexpr int64_t most = std::numeric_limits<int64_t>::max();
     const int way = byte();

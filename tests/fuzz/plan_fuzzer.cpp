@@ -2,8 +2,8 @@
 // once, in a workspace of a valid size. Results must agree with the definition. Only Error and std::bad_alloc may be
 // thrown.
 //
-// The first byte selects one of four tests: arguments of any kind, which are mostly wrong; plans of large problems,
-// without arrays; results of small problems; results of chains.
+// The first byte selects one of four tests. Test 1 tries any arguments, most of which are wrong. Test 2 makes plans of
+// large problems without arrays. Test 3 checks the results of small problems, and test 4 checks the results of chains.
 #include <cmath>
 #include <cstring>
 #include <map>
@@ -54,7 +54,7 @@ void any_arguments(Bytes& bytes) {
   o.groups = bytes.flag() ? bytes.any() : 1;
   o.activation = {static_cast<Activation::Kind>(bytes.byte() % Activation::kinds), any_number(bytes),
                   any_number(bytes)};
-  // There are few weights, or more than any memory holds.
+  // The number of weights is small, or larger than any memory can hold.
   static const double one_number[1] = {};
   const auto axis = [&] {
     const int64_t most[] = {int64_t{1} << 50, int64_t{1} << 60, std::numeric_limits<int64_t>::max(), -1};
@@ -220,7 +220,7 @@ pointwise_tests::Problem problem_of(Bytes& bytes, int64_t most, int64_t most_cha
   return p;
 }
 
-// Returns a view with some strides that an array can have, but without memory.
+// Returns a view without memory. Its strides are strides that an array can have.
 View somewhere(const Shape& shape, DType dtype, bool read_only, Bytes& bytes) {
   View view;
   view.dtype = dtype;

@@ -1,5 +1,5 @@
-// Runs a fuzz target on inputs from text files, without a fuzzer. Each line is one input, in hexadecimal. # begins a
-// comment.
+// Runs a fuzz target on inputs from text files, without a fuzzer. Each line is one input, in hexadecimal. The character
+// # begins a comment.
 //
 //     replay inputs.hex ...              runs the inputs
 //     replay --unpack DIR inputs.hex     writes each input to a file in DIR, as libFuzzer reads them

@@ -255,7 +255,7 @@ class TestAnotherOpenMP:
         assert wait_until(joined), threading_now()
         x, before = np.ones(self.SHAPE, F), openmp.most()
         try:
-            openmp.set_most(5)  # as in the library's regions: then calls with fewer threads keep the team
+            openmp.set_most(5)  # regions of the library do the same, so that calls with fewer threads keep the team
             openmp.region(5, ctypes.CFUNCTYPE(None, ctypes.c_int)(lambda _: None))
             tasks = set(os.listdir("/proc/self/task"))
             for wanted in (4, 2, 5, 3):

@@ -4,7 +4,7 @@ import threading
 
 
 def together(work, count=8):
-    """Run work(0), work(1), ... at once, and raise the first exception of any of them."""
+    """Run work(0), work(1), ... at once. If one of them raises an exception, raise the first exception."""
     barrier, errors = threading.Barrier(count), []
 
     def run(i):

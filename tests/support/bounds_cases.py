@@ -184,8 +184,8 @@ def compare_rows(rng, note, ran, dtype, layout, size, c_in, c_out):
 def run_streams(note):
     """Check results that are too large for the cache. Only whole cache lines of them get non-temporal stores.
 
-    The last axis of `out` either has whole lines, or ends within a line and has a gap behind it. With a gap, the axis
-    begins at the start of a line if `out` is at one side of the memory, and within a line at the other side.
+    The last axis of `out` has whole lines, or it ends within a line and has a gap behind it. With a gap, the axis
+    begins at the start of a line on one side of the memory, and within a line on the other side.
     """
     rng = np.random.default_rng(3)
     try:
@@ -206,7 +206,7 @@ def run_streams(note):
         if layout == "NWC":
             x, expected = (np.ascontiguousarray(a.transpose(0, 2, 1)) for a in (x, expected))
         how = {}
-        if added:  # stored by another function
+        if added:  # another function stores these results
             how = {"residual": integers(rng, expected.shape, dtype), "activation": ("leaky_relu", 0.5)}
             expected = ACTIVATIONS["leaky_relu", 0.5](expected + how["residual"])
         note(layout, x.shape, weight.shape, dtype, side, "a gap behind rows" if rest else "whole lines", *how)

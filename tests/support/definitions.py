@@ -170,9 +170,9 @@ def points(rng, dtype, count=3000):
     return np.concatenate(parts).astype(dtype)
 
 
-# Bounds of the derivatives: an activation multiplies an error of its argument by at most this. The default is 1.
+# Bounds of the derivatives. An activation multiplies an error of its argument by at most this number. The default is 1.
 LIPSCHITZ = {"hardswish": 1.5, "gelu": 1.13, "gelu_tanh": 1.13, "silu": 1.1, "mish": 1.09}
-ULPS = {"gelu": 4, "gelu_tanh": 4, "mish": 4, "softplus": 4}  # in float32; the default is 2
+ULPS = {"gelu": 4, "gelu_tanh": 4, "mish": 4, "softplus": 4}  # bounds in float32; all other bounds are 2
 
 
 def errors(activation, v, y):

@@ -15,7 +15,7 @@ _libc = ctypes.CDLL(None, use_errno=True)
 
 
 def extent(array):
-    """Return the offset of the lowest byte from the first element, and the number of bytes up to the last one."""
+    """Return the offset of the lowest byte from the first element, and the bytes from the lowest to the highest."""
     if array.size == 0:
         return 0, 0
     steps = [(n - 1) * step for n, step in zip(array.shape, array.strides, strict=True)]

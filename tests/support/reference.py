@@ -131,7 +131,7 @@ def _fma_float64(a, b, c):
 def canonical(x, weight, bias=None, *, layout="NCHW", stride=1, padding=0, groups=1, activation=None, residual=None):
     """Compute in the canonical order, which defines the bits of a result.
 
-    Each chunk of channels has a sum, computed by acc = fma(w_i, x_i, acc). The first sum starts at bias or +0, later
+    Each chunk of channels has a sum, computed by acc = fma(w_i, x_i, acc). The first sum starts at bias or +0. Later
     sums start at +0. Each later sum is added to the total. The residual and the activation follow.
     """
     dtype, c_out, per_group = x.dtype, weight.shape[0], weight.shape[1]

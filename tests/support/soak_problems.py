@@ -151,7 +151,7 @@ class Arrays:
             reference.assert_within_bound(y, self.value, self.bound)
             return
         # The bound is the error of the sum times the Lipschitz constant, plus the rounding error of the activation.
-        # This rounding error grows with |v|, but it is no smaller than for |v| = 1.
+        # This rounding error grows with |v|. For |v| < 1 it is as large as for |v| = 1.
         name = self.activation if isinstance(self.activation, str) else self.activation[0]
         bound = 0 if self.exact else definitions.LIPSCHITZ.get(name, 1) * self.bound.astype(np.float64)
         rounded = 0 if name in PIECEWISE else np.maximum(abs(value) + bound, 1)

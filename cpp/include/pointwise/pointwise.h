@@ -179,7 +179,7 @@ struct Cost {
   int64_t params = 0;  // numbers in weights and bias
   int64_t macs = 0;    // output elements times the input channels of a group
   int64_t flops = 0;   // 2 * macs
-  int64_t bytes = 0;   // bytes of weights, bias, dst and the pixels of src that are read; each array counts once
+  int64_t bytes = 0;   // bytes of weights, bias, dst and the pixels of src that are read, each counted once
   Shape output_shape;
 };
 // Returns the cost of a convolution. Throws Error if the arguments do not fit each other.
@@ -224,8 +224,8 @@ class Layer {
   // the other kernels were not chosen.
   std::string explain(const Shape& src_shape) const;
 
-  // Copy the weights, or the bias, to contiguous memory. The weights are in the order of the constructor's argument. If
-  // there is no bias, zeros are copied. With flush_subnormals, subnormal numbers of the bias become zeros.
+  // Copy the weights, or the bias, to contiguous memory. The weights have the order of the argument of the constructor.
+  // If there is no bias, the copy has zeros. With flush_subnormals, subnormal numbers of the bias become zeros.
   void copy_weights(void* to) const;
   void copy_bias(void* to) const;
 
@@ -242,9 +242,9 @@ class Layer {
 // one by one.
 class Chain {
  public:
-  // Takes at least one layer. All layers have the layout and dtype of the first layer, and no padding. Only the first
-  // layer may have a stride other than 1. The layers must outlive the chain. Throws Error for layers that do not form a
-  // chain.
+  // Takes one or more layers. All layers must have the layout and dtype of the first layer, and no padding. Only the
+  // first layer may have a stride other than 1. The layers must outlive the chain. Throws Error for layers that do not
+  // form a chain.
   explicit Chain(std::vector<const Layer*> layers);
   ~Chain();
   Chain(Chain&&) noexcept;
@@ -261,15 +261,15 @@ class Chain {
 };
 
 // Returns the instruction set in use: "portable", "avx2" or "avx512". The environment variable POINTWISE_ISA can select
-// another one, in upper or lower case. The variable is read once. Throws std::runtime_error if its value is unknown, or
-// if this CPU does not support it.
+// another instruction set, in upper or lower case. The variable is read once. Throws std::runtime_error if its value is
+// unknown, or if this CPU does not support the instruction set.
 std::string isa();
 // Returns the instruction sets that this build has and this CPU supports, the best first.
 std::vector<std::string> supported_isas();
 
-// Returns the number of threads for calls with threads = 0. It is the setting of the calling thread, or else the
-// setting of the process, or else OMP_NUM_THREADS. If none of the three is set, it is the number of CPUs that CPU
-// affinity and container quota allow.
+// Returns the number of threads for calls with threads = 0. This is the first of these numbers that is set: the setting
+// of the calling thread, the setting of the process, OMP_NUM_THREADS. If no number is set, it is the number of CPUs
+// that CPU affinity and container quota allow.
 int thread_count();
 // Sets the number of threads for the process. 0 removes the setting.
 void set_thread_count(int threads);

@@ -38,9 +38,9 @@ inline int64_t allocation_sum(int64_t a, int64_t b) {
   return size;
 }
 
-// Returns a / b, rounded up. a must not be negative, and b must be positive.
+// Returns a / b, rounded up. `a` must not be negative, and `b` must be positive.
 inline int64_t ceil_div(int64_t a, int64_t b) { return a / b + (a % b != 0); }
-// Rounds a up to a multiple of b. Throws std::bad_alloc if the result exceeds int64.
+// Rounds `a` up to a multiple of `b`. Throws std::bad_alloc if the result exceeds int64.
 inline int64_t round_up(int64_t a, int64_t b) { return allocation_size(ceil_div(a, b), b); }
 
 }  // namespace pointwise

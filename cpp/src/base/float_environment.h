@@ -1,5 +1,5 @@
-// The floating-point state of a call: round to nearest, without traps. Subnormals are flushed only if the layer has
-// flush_subnormals. The caller's state has no effect.
+// Sets the floating-point state of a call: round to nearest, without traps. Subnormals are flushed only if the layer
+// has `flush_subnormals`. The caller's state has no effect.
 #pragma once
 
 #if defined(__SSE2__)

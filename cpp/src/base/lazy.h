@@ -1,8 +1,8 @@
 // A value computed on first use.
 //
 // Lazy never blocks. If two threads race, both may compute the value, and the first result is kept. A static variable
-// of a function would block. If a process forked while another thread initializes a static variable, the child would
-// wait forever, because the initializing thread does not exist in the child.
+// of a function would block. Suppose that a process forks while another thread initializes a static variable. The child
+// would wait forever, because it does not have the initializing thread.
 #pragma once
 
 #include <atomic>

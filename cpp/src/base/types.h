@@ -8,10 +8,10 @@
 namespace pointwise {
 
 struct TypeInfo {
-  const char* name;  // as NumPy writes it
+  const char* name;  // the name in NumPy
   int item;          // bytes
   bool floating;
-  DType sum;  // dtype of the sums. Numbers are converted to it before the multiplication
+  DType sum;  // dtype of the sums; numbers are converted to this dtype before the multiplication
 };
 
 // One line for each DType, in the same order.

@@ -24,11 +24,11 @@
 namespace pointwise {
 namespace {
 
-// Unit of strips along the innermost axis: whole tiles of all channel rows, except channel rows with 64 pixels.
+// Strips along the innermost axis are a multiple of this number of pixels. So strips consist of whole tiles of all
+// channel rows, except channel rows with 64 pixels.
 constexpr int64_t pixel_unit = 48;
-// Lower bounds for the number of pixels in a strip, except in short rows and last strips. The second bound is for
-// chains whose weights come from L3 for every strip. With smaller strips, the layers lose more time than the caches
-// save.
+// Minimum numbers of pixels in a strip, except in short rows and in last strips. The second minimum is for chains that
+// read their weights from L3 for every strip. With smaller strips, the layers lose more time than the caches save.
 constexpr int64_t least_pixels = 96, least_pixels_for_weights = 384;
 // Desired number of strips per thread. With several strips per thread, a slow thread can compute fewer strips.
 constexpr int64_t strips_a_thread = 4;
@@ -37,11 +37,12 @@ constexpr int64_t strips_a_thread = 4;
 // `channels_last_room` times L2 if three conditions hold: channels are contiguous, weights stay in L2, and a small
 // strip would have fewer than `few_multiply_adds` multiply-adds. Then larger strips are faster, because pixel rows read
 // their weights again for every strip. L3 holds a part of such a strip. The CPU prefetches this part, because the
-// kernels read it in order. (Zen 5, 16 -> 96 -> 24 channels at 112x112 in NHWC: 88% of the peak instead of 78%.)
+// kernels read it in order. (Zen 5, 16 -> 96 -> 24 channels at 112x112 in NHWC: 88% of the peak with large strips, 78%
+// with small strips.)
 constexpr double part_of_l2 = 9.0 / 16;
 constexpr int64_t channels_last_room = 2, few_multiply_adds = 15000000;
 
-// Returns true if channels are contiguous in dst. Then they are contiguous in the buffers, too.
+// Returns true if channels are contiguous in dst. In this case, channels are contiguous in the buffers, too.
 bool channels_last(const Product& ends, int64_t item) { return ends.m > 1 && std::abs(ends.dst_m) == item; }
 
 // Returns the layout of a strip: first the axes of its pixels, outermost first, then the channels.
@@ -87,14 +88,14 @@ using Stages = std::vector<Plan>;
 
 struct ChainPlan {
   Box box;  // all pixels of src and dst
-  // `cut` is the axis that is cut into strips. A strip has all inner axes. `images` is the number of indices of the
-  // outer axes. Each has `strips` strips, of size `strip` along the cut axis.
+  // `cut` is the axis that is cut into strips. A strip contains all inner axes. `images` is the number of indices of
+  // the outer axes. Each image has `strips` strips, whose size along the cut axis is `strip`.
   int cut;
   int64_t images, strips, strip;
   Stages whole, last;  // `last` is for the last strip of an image, `whole` for all other strips
   int64_t buffer[2];   // bytes of the two buffers, which layers use in turn
   int64_t scratch;     // bytes of the workspace of the layers
-  bool one_by_one;     // a single strip; all threads compute a layer together
+  bool one_by_one;     // true if there is one strip; then all threads compute a layer together
   int team;
 };
 
@@ -151,8 +152,8 @@ Shape Chain::output_shape(const Shape& src_shape) const {
   return shape;
 }
 
-// Returns the plans for strips of `size` along the cut axis, and enlarges `buffer` for them. `ends` is the chain,
-// lowered like a single layer.
+// Returns the plans of all layers for strips of `size` along the cut axis. Enlarges `buffer` for these strips. `ends`
+// is the chain, lowered like a single layer.
 Stages Chain::Impl::stages(const ChainPlan& plan, const Product& ends, int64_t size, int threads, Level source,
                            bool stream, int64_t (&buffer)[2]) const {
   const DType dtype = first().options.dtype;
@@ -236,8 +237,8 @@ std::shared_ptr<const ChainPlan> Chain::Impl::make_plan(const View& src, const V
   plan->images = 1;
   for (int a = 0; a < plan->cut; ++a) plan->images *= box.axis[a].size;
 
-  // In a chain, prefetching saves time even if src fits L3, because the buffers need the caches, too (Zen 4, 16 -> 96
-  // -> 24 channels at 112x112, 8 images in NCHW: 85% of the peak instead of 82%).
+  // In a chain, prefetching saves time even if src fits L3, because the buffers need the caches, too. (Zen 4, 16 -> 96
+  // -> 24 channels at 112x112, 8 images in NCHW: 85% of the peak with prefetching, 82% without.)
   const double channel = static_cast<double>(pixels) * static_cast<double>(item);
   const Level source =
       channel * static_cast<double>(box.k) > static_cast<double>(l2_cache_size()) ? Level::memory : Level::l2;
@@ -315,7 +316,7 @@ void Chain::operator()(const View& src, const View& dst, const View* residual, i
         continue;
       }
       const bool layer_flushes = chain.layer(i).options.flush_subnormals;
-      std::optional<FloatEnvironment> own;  // if the layer's setting differs from layer 0's
+      std::optional<FloatEnvironment> own;  // used if the setting of the layer differs from the setting of layer 0
       if (layer_flushes != flushes) own.emplace(layer_flushes);
       run_serially(stages[i], chain.layer(i).weights, arrays, buffer[1] + plan->buffer[1]);
     }

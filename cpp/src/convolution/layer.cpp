@@ -32,8 +32,8 @@ Layer::Impl::Impl(const View& weights_view, const View* bias, const Options& giv
 
 namespace {
 
-// Lowers a call, and checks the sizes in bytes. Only planning multiplies these sizes. So calls with a cached plan skip
-// the check.
+// Lowers a call, and checks that the sizes of the arrays in bytes are in range. Only planning multiplies these sizes.
+// So calls with a cached plan skip the check.
 Product lower_call(const Layer::Impl& layer, const View& src, const View& dst, const View* residual,
                    const View* input_scale) {
   validate_bytes(Argument::src, src.shape, src.dtype);
@@ -61,12 +61,12 @@ struct BorrowedKey {
   bool operator==(const BorrowedKey& o) const {
     const size_t used = offsetof(Product, box) + static_cast<size_t>(product.boxes) * sizeof(Box);
     return threads == o.threads && forced == o.forced &&
-           std::memcmp(&product, &o.product, used) == 0;  // if only padding bytes differ, a new plan is made
+           std::memcmp(&product, &o.product, used) == 0;  // different padding bytes only cause a new plan
   }
 };
 
 struct BorrowedPlan {
-  bool packs_first;  // all weights are packed before the plan runs
+  bool packs_first;  // true if all weights are packed before the plan runs
   Plan plan;
 };
 

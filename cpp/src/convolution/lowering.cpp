@@ -7,8 +7,8 @@ namespace pointwise {
 
 namespace {
 
-// Returns the stride of a single channel, or 0 if it is very large. After the last channel, kernels add the stride once
-// more. They do not read from the resulting pointer, but this pointer must not overflow.
+// Returns the stride, or 0 if the stride is very large. The axis has a single channel. After the last channel, kernels
+// add the stride once more. They do not read from the resulting pointer, but this pointer must not overflow.
 int64_t step_not_taken(int64_t stride) {
   constexpr int64_t most = int64_t{1} << 40;
   return -most < stride && stride < most ? stride : 0;
@@ -66,8 +66,8 @@ Product lower(const Layout& layout, const Window& window, int64_t groups, DType 
   };
 
   add_box(in, true);
-  // Adds the padding along each axis, before and after the inside. A box of an axis covers only the inside of all
-  // earlier axes, and the whole range of all later axes.
+  // Adds the boxes of the padding before and after the inside, along each axis. Such a box covers only the inside of
+  // all earlier axes, and the whole range of all later axes.
   std::array<Inside, max_spatial> range = in;
   for (int i = layout.spatial - 1; i >= 0; --i) {
     const int64_t output = dst.shape[layout.spatial_axis[i]], end = in[i].begin + in[i].count;

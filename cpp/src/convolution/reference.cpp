@@ -14,7 +14,7 @@ using Wide = long double;
 
 Wide read(const View& view, int64_t at) { return read_number(view.dtype, static_cast<const char*>(view.data) + at); }
 
-// Rounds a number to the nearest one of the dtype.
+// Rounds a number to the nearest number of the dtype.
 Wide rounded(DType dtype, double number) {
   char bytes[sizeof(double)];
   write_number(dtype, bytes, number);
@@ -60,7 +60,7 @@ void reference(const View& weights, const View* bias, const Options& options, co
     const int64_t first = o / (dst.shape[c] / options.groups) * group_inputs;
     for (int64_t i = 0; inside && i < group_inputs; ++i) {
       Wide x = read(src, src_at + (first + i) * src.strides[c]);
-      if (input_scale) {  // rounded, like the elements of an array x * input_scale
+      if (input_scale) {  // rounds the product to the dtype of x, as NumPy does for x * input_scale
         const int rank = input_scale->shape.rank;
         const int64_t at =
             (rank == 2 ? image * input_scale->strides[0] : 0) + (first + i) * input_scale->strides[rank - 1];

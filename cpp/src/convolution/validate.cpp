@@ -50,7 +50,8 @@ std::string tuple_text(const int64_t* values, size_t count) {
   return text + (count == 1 ? ",)" : ")");
 }
 
-// Returns one value per spatial axis, each at least `least`. Entries beyond the spatial axes are `otherwise`.
+// Returns one value for each spatial axis. Throws Error if a value is less than `least`. Entries beyond the spatial
+// axes are `otherwise`.
 std::array<int64_t, max_spatial> per_axis(Argument argument, const std::vector<int64_t>& values, int64_t least,
                                           int64_t otherwise, const Layout& layout) {
   const int count = static_cast<int>(values.size());
@@ -67,7 +68,7 @@ std::array<int64_t, max_spatial> per_axis(Argument argument, const std::vector<i
   return result;
 }
 
-// Describes the weights in the message about an array that does not fit them.
+// Describes the weights, for the message about an array that does not fit the weights.
 std::string weights_text(const Shape& weights, int64_t groups) {
   return " for weight shape " + to_string(weights) + (groups == 1 ? "" : " and groups " + std::to_string(groups));
 }

@@ -16,7 +16,7 @@ struct Layout {
   std::array<int, max_spatial> spatial_axis;
 };
 
-// Returns the layout of this name. Throws Error if there is none.
+// Returns the layout with this name. Throws Error if there is no such layout.
 const Layout& parse_layout(const std::string& name);
 std::string layout_names();
 
@@ -37,8 +37,8 @@ int64_t validate_weights(const Shape& weights, int64_t groups);
 // Returns the output size along one axis: floor((size + 2 padding - 1) / stride) + 1, or 0 if size + 2 padding is 0.
 int64_t output_size(int64_t size, int64_t stride, int64_t padding);
 
-// The output positions along one axis that read the image. There are `count` positions, from `begin` on. The first one
-// reads position `source` of the image. Each following one reads one stride further.
+// The output positions along one axis that read the image. There are `count` positions, the first of which is `begin`.
+// Position `begin` reads position `source` of the image. Each following position reads one stride further.
 struct Inside {
   int64_t begin, count, source;
 };

@@ -49,9 +49,9 @@ struct Fit<float> {
   C exp2[6] = {0.693147302f, 0.240226462f, 0.0555018969f, 0.00961839594f, 0.00134411384f, 1.54120426e-4f};  // 2^-26.1
   C cube_1_hi = 1.59576988f, cube_1_lo = -7.60596436e-7f;
   C cube_3_hi = 0.0713548139f, cube_3_lo = 2.39883247e-9f;
-  C minus_phi_end = -13.2f;                   // from here down gelu(v) is -0: see the end of the comment on gelu()
-  C cube_end = 9.9f, minus_cube_end = -9.9f;  // from here on gelu_tanh(-v) is 0
-  C mish_end = 20.0f;                         // from here on mish(v) is v
+  C minus_phi_end = -13.2f;                   // if v is below, gelu(v) is -0: see gelu()
+  C cube_end = 9.9f, minus_cube_end = -9.9f;  // if v is above, gelu_tanh(-v) is 0
+  C mish_end = 20.0f;                         // if v is above, mish(v) is v
 };
 
 template <>

@@ -1,12 +1,12 @@
-// The definition of the activations, for tests and benchmarks. The code shares nothing with the kernels.
+// Defines the activations, for tests and benchmarks. This code shares nothing with the kernels.
 #pragma once
 
 #include "pointwise/pointwise.h"
 
 namespace pointwise {
 
-// Returns the activation of v. Wide is double for tests of float, and long double for tests of double, so that its
-// rounding errors do not matter. The result may overflow if v is beyond the range of the tested type.
+// Returns the activation of v. `Wide` is double for tests of float, and long double for tests of double. So the
+// rounding errors of `Wide` do not matter. The result may overflow if v is beyond the range of the tested type.
 template <class Wide>
 Wide reference_activation(const Activation& activation, Wide v);
 

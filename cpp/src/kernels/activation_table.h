@@ -67,14 +67,15 @@ struct Fill<Bundle<V, K>> {
 };
 
 // Most activations compute bundles of four vectors. With the 16 registers of AVX2, some values of a bundle spill. But
-// spills cost less time than the latencies of smaller bundles. Only tanh in float32, which has two formulas, is faster
-// with two vectors.
+// the spills cost less time than the latencies that smaller bundles do not hide. Only tanh in float32, which has two
+// formulas, is faster with bundles of two vectors.
 template <class V>
 using BundleOf = Bundle<V, 4>;
 template <class V>
 using TanhBundleOf = Bundle<V, sizeof(V) == 32 && sizeof(typename V::Number) == 4 ? 2 : 4>;
 
-// Implements Activate (kernel.h) for one activation: `many` computes a bundle, and `one` each vector of the remainder.
+// Implements Activate (kernel.h) for one activation. `many` computes a bundle. `one` computes one vector of the
+// remainder.
 template <class V, class G, V (*one)(V, V, V), G (*many)(G, G, G)>
 void each(const Number* parameters, const char* from, int64_t vectors, char* to, int64_t row_vectors, ptrdiff_t row) {
   constexpr int together = sizeof(G) / sizeof(V);
@@ -82,7 +83,7 @@ void each(const Number* parameters, const char* from, int64_t vectors, char* to,
   const V a = V::broadcast(parameters[0].address()), b = V::broadcast(parameters[1].address());
   const G as = G::fill(parameters[0].as<typename V::Number>()), bs = G::fill(parameters[1].as<typename V::Number>());
   const ptrdiff_t next_row = row - row_vectors * vector;
-  int64_t left = row_vectors;  // vectors to the end of the row
+  int64_t left = row_vectors;  // number of vectors up to the end of the row
   const auto put = [&](const V& v) {
     v.store(to);
     to += vector;

@@ -1,4 +1,4 @@
-// The activations of a sum, as templates for any vector type V (common.h) of float or double.
+// Computes the activations of sums. Each activation is a template for any vector type V (common.h) of float or double.
 //
 // AVX2 and AVX-512 do the same IEEE operations in the same order, so they give the same bits. The code uses no
 // estimates and no library functions. The largest errors are 2 ULP in float32 (4 for gelu, gelu_tanh, softplus and
@@ -8,8 +8,8 @@
 //
 // Each activation of NaN is NaN, so each function below must keep NaN. max(a, b) and min(a, b) return b if a or b is
 // NaN, so the constant comes first. A comparison with NaN is false. For infinities and zeros, results follow the
-// formulas in pointwise.h literally: silu(-inf) is -inf * 0, which is NaN. For finite numbers far below zero, silu
-// gives -0.
+// formulas in pointwise.h literally. For example, silu(-inf) is -inf * 0, which is NaN. For finite numbers far below
+// zero, silu gives -0.
 //
 // V needs these functions in addition to those in common.h:
 //     sub(a, b)  mul(a, b)  div(a, b)        rounded once each
@@ -70,8 +70,8 @@ POINTWISE_INLINE V polynomial(V x, V square, const Constant<typename V::Number> 
   return V::fma(sum, x, fill<V>(c[0]));
 }
 
-// A power e^x = scale * (1 + rest), where scale is a power of two and |rest| < 0.42. The struct stores `rest`, not
-// 1 + rest, so that `rest` keeps all of its digits.
+// A power e^x = scale * (1 + rest), where scale is a power of two and |rest| < 0.42. The struct stores `rest` instead
+// of 1 + `rest`, so that `rest` keeps all of its digits.
 template <class V>
 struct Exponential {
   V scale, rest;
@@ -121,8 +121,8 @@ POINTWISE_INLINE V leaky_relu(V v, V a, V) {
   return V::select_less(v, V::fill(0), V::mul(a, v), v);
 }
 
-// Returns a (e^v - 1) if v < 0, else v. The power's scale is multiplied by the parameter `a` before the last addition,
-// so that only this addition rounds the result. If a is 0 and v is negative, the result is -0.
+// Returns a * (e^v - 1) if v < 0, else v. Multiplies the scale of the power by the parameter `a` before the last
+// addition, so that only this addition rounds the result. If `a` is 0 and v is negative, the result is -0.
 template <class V>
 POINTWISE_INLINE V elu(V v, V a, V) {
   const Exponential<V> e = exponential(V::max(fill<V>(fit_of<V>().lowest), V::min(V::fill(0), v)));
@@ -174,8 +174,8 @@ POINTWISE_INLINE V hardswish(V v, V a, V b) {
 
 // Adds two degrees to a polynomial in x by one multiply-add: returns sum * (square + c[0]) + c[1] with square = x^2.
 //
-// The polynomial must be in adapted form (Knuth, The Art of Computer Programming 4.6.4, after Eve). Let its odd part be
-// x g(x^2), and let r be a real root of g. Then c[0] is -r. Most CPUs execute the additions of c[0] in parallel with
+// The polynomial must be in adapted form (Knuth, The Art of Computer Programming, section 4.6.4). Let its odd part be x
+// g(x^2), and let r be a real root of g. Then c[0] is -r. Most CPUs execute the additions of c[0] in parallel with
 // multiply-adds. But adapted sums may cancel digits. So the lowest terms, which matter most, are not adapted.
 template <class V>
 POINTWISE_INLINE V two_degrees(V sum, V square, const Constant<typename V::Number> (&c)[2]) {
@@ -230,9 +230,9 @@ POINTWISE_INLINE V exp2_rest(V f) {
 
 // Computes relu(v) - |v| Phi(-|v|). Phi(x) = 2^y with y = -1 + u x + x p(x), x = -|v| and u = slope - bend x.
 //
-// |x p(x)| < 0.3, so x p(x) may be rounded to one float or double. But u x is larger, and needs more digits. The
-// rounding error of u is known, because `slope` has few digits and u - slope is exact. This error is added to p. The
-// power is computed from two numbers:
+// |x p(x)| < 0.3, so one float or double can hold x p(x). But u x is larger, and needs more digits. The rounding error
+// of u is known, because `slope` has few digits and u - slope is exact. This error is added to p. The power is computed
+// from two numbers:
 //
 //     n                u x, rounded to an integer
 //     f = y + 1 - n    |f| < 0.8
@@ -250,7 +250,7 @@ POINTWISE_INLINE V gelu(V v, V, V) {
   const V u = V::fma(minus_bend, x, slope), cut = V::rest(minus_bend, x, V::sub(u, slope));
   const V magic = fill<V>(c.phi_magic), z = V::fma(u, x, magic), n = V::sub(z, magic);
   const V f = V::fma(near, V::add(rest, cut), V::rest(u, x, n));
-  const V factor = V::min(v, x);  // -|v|, but at least -phi_end if v is positive
+  const V factor = V::min(v, x);  // v if v is negative, else x
   const V power = V::fma(f, exp2_rest(f), fill<V>(c.one));
   return V::fma(V::mul(factor, V::exponent(z)), power, V::max(V::fill(-0.0f), v));
 }
@@ -274,8 +274,8 @@ POINTWISE_INLINE V gelu_tanh(V v, V, V) {
   return V::div(v, V::select_less(v, minus_end, infinity<V>(), below));
 }
 
-// Returns (log((1 + z) / (1 - z)) - 2 z) / z^3 for y = z^2 <= 1/9. Uses a polynomial in float32, and a quotient of two
-// polynomials in float64. The multiply-adds of other vectors hide most of the division.
+// Returns (log((1 + z) / (1 - z)) - 2 z) / z^3, where y = z^2 is at most 1/9. Computes a polynomial in float32, and a
+// quotient of two polynomials in float64. The multiply-adds of other vectors hide most of the division.
 template <class V>
 POINTWISE_INLINE V log_rest(V y) {
   const auto& c = fit_of<V>();
@@ -306,8 +306,8 @@ POINTWISE_INLINE V softplus(V v, V, V) {
 // Computes v tanh(log(1 + e)) = v n / (n + 2) with e = exp(v) and n = (1 + e)^2 - 1 = e (e + 2).
 //
 // For v > 0 the result is v - v q with q = 2 / (n + 2). For v < 0 the result is v e (1 - q) with q = e (e + 1) / (n +
-// 2) and e = scale (1 + rest). In both cases q < 0.41. So a relative error of q makes a smaller relative error of the
-// result: at most 0.7 times as large.
+// 2) and e = scale (1 + rest). In both cases q < 0.41. So the relative error of the result is at most 0.7 times the
+// relative error of q.
 template <class V>
 POINTWISE_INLINE V mish(V v, V, V) {
   const auto& c = fit_of<V>();

@@ -8,19 +8,19 @@
 // V is a vector of `lanes` numbers of type V::Number. Pointers are char* and need no alignment, except in stream():
 //
 // clang-format off
-//     fill(number)  broadcast(p)             all lanes are the number, or the number at p
+//     fill(number)  broadcast(p)             sets all lanes to the number, or to the number at p
 //     load(p)  store(p)                      all lanes
-//     load(p, mask)  store(p, mask)          the first n lanes, mask = first(n); load() sets the others to 0
+//     load(p, mask)  store(p, mask)          the first n lanes, mask = first(n); load() zeroes other lanes
 //     stream(p)                              non-temporal store; p is a multiple of 64. Call fence() after the last one
 //     add(a, b)  fma(a, b, c) = a * b + c
 //     max(a, b) = a > b ? a : b              so the result is b if a or b is NaN
 //     transpose(V (&)[lanes])                transposes lanes x lanes numbers in place
 //     load_square(p, step, V (&)[lanes])     loads `lanes` rows, `step` bytes apart, and transposes them
 //     has_halves                             true if V has fma_half()
-//     fma_half(p, b, c)                      number at p * b + c in the lower half; the upper half is undefined
+//     fma_half(p, b, c)                      a * b + c in the lower half, a = number at p; upper half undefined
 // clang-format on
 //
-// activations.h, halves.h and pairs.h list the further functions of V that they need.
+// activations.h, halves.h, pairs.h and quads.h need further functions of V, and list them.
 #pragma once
 
 #include "kernels/kernel.h"

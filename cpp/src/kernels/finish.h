@@ -5,10 +5,11 @@
 // The bias is not a step, because every sum begins with the bias. If you add a step, add it to one of these functions.
 // For example, a conversion to another dtype belongs in store().
 //
-// A place is the destination of the rows of a tile. A place consists of a RowLayout, y, residual and rows, and has
+// A place is the destination of the rows of a tile. A place has the members `layout`, `y`, `residual` and `rows`, and
+// two functions:
 //     own_rows()         returns y if an activation may store the rows itself, else null
 //     with_rows(all, f)  calls f with the first row; `all` is true if all rows of the tile are stored
-// A row of a place has
+// A row of a place has four functions:
 //     has(r)             returns true if row r of the tile is stored
 //     residual_at(j)     loads vector j of the residual
 //     store(j, v)        stores vector j
@@ -22,7 +23,7 @@ namespace {
 
 // The strides of the rows of a tile in y and in the residual.
 struct RowLayout {
-  ptrdiff_t y_row, residual_row;  // bytes from one row to the next
+  ptrdiff_t y_row, residual_row;  // bytes from a row to the next row
   int last;                       // lanes in use in the last vector of a row
   bool stream;                    // use non-temporal stores if all rows and lanes are stored; needs 64-byte vectors
 };
@@ -52,8 +53,8 @@ inline void map_tile(V a, V b, V (&sums)[MR][NR]) {
   }
 }
 
-// Finishes `rows` rows of NR vectors. The rows are contiguous in memory, at `sums`. Overwrites `sums`. One function
-// serves tiles of every height. The members of the place are separate arguments, because g++ would build a struct in a
+// Finishes `rows` rows of NR vectors, which are contiguous in memory at `sums`. Overwrites `sums`. Tiles of every
+// height call the same function. The members of the place are separate arguments, because g++ would build a struct in a
 // vector register, and tiles have no free vector register.
 template <class V, int NR, class Place>
 __attribute__((noinline)) void finish_in_memory(const Epilogue& epilogue, V* sums, const RowLayout& layout, char* y,
@@ -101,8 +102,8 @@ POINTWISE_INLINE void store_tile(const Epilogue& epilogue, V (&sums)[MR][NR], co
   });
 }
 
-// Finishes a tile in registers. An expensive activation works on a copy of the tile in memory. If there is a residual,
-// every activation works on a copy.
+// Finishes a tile in registers. Applies an expensive activation to a copy of the tile in memory. If there is a
+// residual, every activation is applied to such a copy.
 template <bool Residual, class V, int MR, int NR, class Place>
 POINTWISE_INLINE void finish(const Epilogue& epilogue, V (&sums)[MR][NR], const Place& place) {
   if (epilogue.activate != nullptr) {

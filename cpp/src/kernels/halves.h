@@ -9,8 +9,8 @@
 //     pixel B     [ b0 ......... b15 ]   [ b16 .. b23 ]
 //     ...
 //
-// Half-width CPUs compute the half vector in half of the time. On other CPUs, halves save no time, but pairs (pairs.h)
-// do.
+// Half-width CPUs compute the half vector in half of the time. On other CPUs, halves save no time. There, pairs
+// (pairs.h) save time.
 //
 // In addition to the functions in common.h, V needs a type Half with half of the lanes. V::widen(half) returns a V
 // whose upper lanes are zeros. Half has lanes, fill(number), broadcast(p), load(p), store(p), first(n), store(p, mask),

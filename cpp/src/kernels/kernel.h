@@ -59,8 +59,7 @@ constexpr int panel_width() {
   return panel_bytes / static_cast<int>(sizeof(T));
 }
 
-// A float or double, the dtype of the sums. The number is stored as bytes, so that tables and blocks need no template
-// parameter.
+// One number of the dtype of the sums, stored as bytes. So tables and blocks need no template parameter for the dtype.
 struct Number {
   alignas(8) unsigned char bytes[8];
 
@@ -108,21 +107,21 @@ enum class Level { l2, l3, memory };
 
 // The arguments of one kernel call. A kernel reads x (src), weights, bias and residual, and writes y (dst).
 //
-// All strides are in bytes. x, y and residual need no alignment. x has `input_channels` x `pixels` numbers, y and
-// residual have `channels` x `pixels` numbers. A kernel accesses no memory of x, y and residual beyond these numbers.
+// All strides are in bytes. x, y and residual need no alignment. x has `input_channels` x `pixels` numbers. y and
+// residual have `channels` x `pixels` numbers. A kernel does not access x, y and residual beyond these numbers.
 struct Block {
   int64_t pixels, channels, input_channels;  // `channels` are output channels
   const char* x;                             // src, or packed src
-  ptrdiff_t x_pixel, x_channel;              // from pixel to pixel, and from input channel to input channel
+  ptrdiff_t x_pixel, x_channel;              // strides between pixels, and between input channels
   const char* weights;                       // the first panel
-  ptrdiff_t panel;                           // from panel to panel
-  const char* bias;                          // padded with zeros to whole panels; 64-byte aligned
+  ptrdiff_t panel;                           // stride between panels
+  const char* bias;                          // zeros follow, up to a whole panel; 64-byte aligned
   char* y;                                   // dst, or sums for the next call of a split sum
   ptrdiff_t y_pixel, y_channel;
-  const char* residual;  // null if there is no residual
+  const char* residual;  // may be null
   ptrdiff_t residual_pixel, residual_channel;
-  // The bytes from y (or residual) to each pixel, if pixels are not evenly spaced. They replace y_pixel (or
-  // residual_pixel). Null if pixels are evenly spaced.
+  // Offsets of the pixels from y and from residual, in bytes. They are null if pixels are evenly spaced. Otherwise they
+  // replace y_pixel and residual_pixel.
   const ptrdiff_t* y_offsets;
   const ptrdiff_t* residual_offsets;
   Epilogue epilogue;
@@ -134,7 +133,7 @@ struct Block {
   // Memory for input_channels * NR vectors, 64-byte aligned. The first tile of channel rows copies its pixels to this
   // memory, and the tiles of other output channels read the copy. Null if tiles must not copy.
   char* copy;
-  // Memory for the kernel row, of room_bytes bytes, 64-byte aligned. It has at least KernelRow::room() bytes.
+  // Memory that the kernel row may use, 64-byte aligned. `room_bytes` is not less than the result of KernelRow::room().
   char* room;
   int64_t room_bytes;
   // The level that holds x, as the planner assumes. Tiles may prefetch x from memory. Some kernels also prefetch x from
@@ -151,8 +150,8 @@ enum class Rows { channels, pixels };
 // contiguous. `channels`: the input channels of a pixel are contiguous.
 enum class Reads { any, pixels, channels };
 
-// The argument of KernelRow::refuses, `cycles` and `room`: the product for one group of one image, or a part of this
-// product.
+// The product for one group of one image, or a part of this product. It is the argument of KernelRow::refuses,
+// KernelRow::cycles and KernelRow::room.
 struct Problem {
   int64_t m, n, k;  // output channels, pixels, input channels
   int item, lanes;  // bytes of a number of dst, lanes of a vector

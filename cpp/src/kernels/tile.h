@@ -30,7 +30,7 @@ struct Column {
   const char* x;
   ptrdiff_t x_pixel, x_channel;
   const char* weights;
-  ptrdiff_t panel;  // from panel to panel
+  ptrdiff_t panel;  // stride between panels
   const char* bias;
   const char* sums;  // sums to start from, in place of the bias, or null
   ptrdiff_t sums_row;

@@ -36,7 +36,7 @@ unsigned amd_family() { return 0; }
 
 namespace {
 
-// Returns the size that the system reports. If the system reports no size, returns `otherwise`.
+// Returns the size that the system reports, or `otherwise` if the system reports no size.
 int64_t cache_size(int name, int64_t otherwise) {
   const int64_t bytes = name >= 0 ? sysconf(name) : 0;
   return bytes > 0 ? bytes : otherwise;
@@ -63,8 +63,8 @@ int64_t l2_cache_size() {
 int64_t l3_cache_size() {
   static Lazy<int64_t> size;
   return size.get([] {
-    // Reads the size of the L3 cache of CPU 0. sysconf may add up all L3 caches of the package: 402 MB instead of 32
-    // MiB on an EPYC (Zen 5).
+    // Reads the size of the L3 cache of CPU 0. sysconf() may return the sum of all L3 caches of the package. (On an
+    // EPYC with Zen 5 it returned 402 MB. The L3 cache of CPU 0 has 32 MiB.)
     std::ifstream file("/sys/devices/system/cpu/cpu0/cache/index3/size");
     int64_t number = 0;
     char unit = 0;

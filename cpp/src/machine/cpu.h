@@ -12,7 +12,8 @@ bool cpu_has_avx512();
 // Returns the family of an AMD CPU, or 0 for other CPUs.
 unsigned amd_family();
 
-// Return the size in bytes of a core's L1 data cache, of its L2 cache, and of the L3 cache that cores share.
+// Return the sizes in bytes of three caches: the L1 data cache and the L2 cache of a core, and the L3 cache that cores
+// share.
 int64_t l1_cache_size();
 int64_t l2_cache_size();
 int64_t l3_cache_size();

@@ -1,4 +1,4 @@
-// The constants for all CPUs without a file of their own. The values are the constants of Zen 5.
+// The constants for all CPUs that have no other file. The values are the constants of Zen 5.
 #include "machine/machine.h"
 
 namespace pointwise {

@@ -1,4 +1,4 @@
-// The constants of the cost model (product/cycle_model.cpp), for each machine.
+// The constants of the cost model (product/cycle_model.cpp) for each machine.
 //
 // Each machine has a file: zen4.cpp, zen5.cpp, and generic.cpp for all remaining CPUs. cpp/tools/fit_cycle_model.py
 // prints the error of the model on a machine, fits the constants and writes the file. The constants of Zen 4 and Zen 5
@@ -15,8 +15,9 @@ struct Machine {
   // stands for two CPU cycles if vectors have 64 bytes.
   bool half_width;
 
-  // Multiply-adds. Half-width units, or a single AVX-512 unit, slow down all whole 64-byte vectors by the same factor.
-  // So the number and width of the units do not change the choice among kernel rows with whole 64-byte vectors.
+  // Multiply-adds. If a CPU has half-width units or a single AVX-512 unit, all whole 64-byte vectors slow down by the
+  // same factor. So the number and width of the units do not change the choice among kernel rows with whole 64-byte
+  // vectors.
 
   double fma_per_cycle,  // multiply-adds of vectors per cycle
       loads_per_cycle,   // loads of vectors per cycle
@@ -26,37 +27,37 @@ struct Machine {
   double broadcast_load;
 
   // Overhead of a tile: its set-up and its stores. The CPU hides a part of this overhead behind multiply-adds. In wide
-  // channel rows, Zen 4 hides more than Zen 5. (Overhead on Zen 5, with 16 to 64 input channels: 9 to 45 cycles in a
-  // narrow tile, 22 to 48 in a wide tile with 24 accumulators, 5 to 20 in a wide tile with 16 accumulators.)
+  // channel rows, Zen 4 hides more than Zen 5. (Zen 5, 16 to 64 input channels: a narrow tile has an overhead of 9 to
+  // 45 cycles. A wide tile has 22 to 48 cycles with 24 accumulators, and 5 to 20 cycles with 16 accumulators.)
 
   double channel_tile_cycles,      // a narrow tile of channel rows
       pixel_tile_cycles,           // a narrow tile of pixel rows, or a tile with a half vector or pairs
       tile_vector_cycles,          // each accumulator of a narrow tile, or of a tile with a half vector or pairs
-      tile_row_cycles;             // each row of such a tile
+      tile_row_cycles;             // each row of a tile as in the line above
   double wide_accumulator_cycles,  // each accumulator of a wide tile
       wide_row_cycles,             // each row of a wide tile
-      hidden_by_channel_tiles,     // part of these cycles that multiply-adds hide, in a wide tile of channel rows
-      hidden_by_pixel_tiles;       // part of these cycles that multiply-adds hide, in a wide tile of pixel rows
+      hidden_by_channel_tiles,     // cycles that multiply-adds hide in a wide tile of channel rows
+      hidden_by_pixel_tiles;       // cycles that multiply-adds hide in a wide tile of pixel rows
   double least_wide_tile_cycles,   // minimum for all accumulators of a wide tile, after the hidden part
       vector_beyond_4_cycles;      // each vector beyond the fourth in the rows of a wide tile
-  // The next four constants apply to wide pixel rows if all output channels fit one vector and `half_width` is true.
-  // Then a cycle of the model is two CPU cycles, so the latency of a multiply-add is about half as many cycles. So
-  // tiles with few rows are better. Tiles of 4, 6, 8 and 12 rows take 3, 5, 8 and 17 cycles more than their
-  // multiply-adds (Zen 4). The overhead of a tile is the larger of two figures: single_row_cycles * rows, and
-  // single_row_beyond_cycles * rows - hidden_by_single_tiles. With these constants, layers of 8 to 70 input channels
-  // and 1 to 16 output channels in NHWC are up to 13% faster (Zen 4).
+  // The next four constants apply to wide pixel rows if all output channels fit one vector and `half_width` is true. In
+  // this case a cycle of the model is two CPU cycles, so the latency of a multiply-add is about half as many cycles. So
+  // tiles with few rows are better. The overhead of a tile grows from 3 cycles for 4 rows to 17 cycles for 12 rows (Zen
+  // 4). The model takes the larger of two figures: `single_row_cycles` * rows, and `single_row_beyond_cycles` * rows -
+  // `hidden_by_single_tiles`. With these constants, NHWC layers of 8 to 70 input channels and 1 to 16 output channels
+  // are up to 13% faster (Zen 4).
   double single_latency,         // latency of a multiply-add, in cycles
-      single_row_cycles,         // minimum for a row; also a row of a half vector alone
-      single_row_beyond_cycles,  // a row, before the hidden part is subtracted
-      hidden_by_single_tiles;    // the part of a tile's cycles that multiply-adds hide
+      single_row_cycles,         // minimum for a row; also each row of a tile that has only a half vector
+      single_row_beyond_cycles,  // each row, before `hidden_by_single_tiles` is subtracted
+      hidden_by_single_tiles;    // cycles that multiply-adds hide in a tile
 
   // Half vectors and pairs.
 
   // Cost of a half vector. The unit is one whole vector.
   double half_vector;
-  // Factor for the cycles of a half vector alone. Each of its multiply-adds needs a separate load. (Zen 4, NHWC: with
-  // this constant the planner chooses faster kernel rows. 64 -> 8 channels on 200 pixels take 2.1 us instead of 3.7 us.
-  // 256 -> 8 channels at 56x56 take 137 us instead of 201 us.)
+  // Factor for the cycles of tiles that have only a half vector. Each multiply-add of such a tile needs a separate
+  // load. (Zen 4, NHWC: with this constant the planner chooses faster kernel rows. 256 -> 8 channels at 56x56 take 137
+  // us, without it 201 us.)
   double half_vector_alone;
   // Cost of a pixel in pairs, with one and a half vectors of output channels. The unit is one whole vector. On Zen 4,
   // joining two pixels in a vector takes time from multiply-adds.
@@ -72,31 +73,32 @@ struct Machine {
 
   // Operands that do not fit L1 or L2.
 
-  // If the pixels of a wide tile of channel rows fill more than the share `l1_of_pixels` of L1, they come from L2. The
-  // second constant is the rate. (Zen 5, 256 -> 128 channels at 28x28, tiles of 4 rows x 4 vectors: 64% of the peak.)
+  // If the pixels of a wide tile of channel rows fill more than the share `l1_of_pixels` of L1, the tile reads them
+  // from L2. `l2_pixel_bytes_per_cycle` is the rate. (Zen 5, 256 -> 128 channels at 28x28: tiles of 4 rows x 4 vectors
+  // reach only 64% of the peak.)
   double l1_of_pixels, l2_pixel_bytes_per_cycle;
   // The same two constants for the weights of a column of wide pixel rows. (Zen 5, 320 to 2048 input channels: tiles of
   // 4 rows x 4 vectors are 5 to 15% slower than tiles of 6 rows x 4 vectors.)
   double l1_of_weights, l2_wide_bytes_per_cycle;
   // Minimum number of output channels for copies. Narrow channel rows copy the pixels of a tile if L1 cannot hold the
   // pixels and weights of a tile. (Zen 5, 256 -> 128 channels at 28x28, AVX2: 96% of the peak with copies, 86% without.
-  // Copies make 32 output channels 8% faster and 24 output channels 1% slower.)
+  // With copies, a layer with 32 output channels is 8% faster, and a layer with 24 output channels is 1% slower.)
   double least_channels_to_copy;
   double copied_vector_cycles,  // a vector that is copied
-      crowded_factor;           // factor for tiles that do not copy although L1 cannot hold their pixels and weights
+      crowded_factor;           // factor for tiles that do not copy, although L1 cannot hold their pixels and weights
   double l1_ways,               // ways of L1 that the rows of a tile can use at a time; CPUs have at least 8
       thrash_cycles;            // factor (not cycles) for a tile of one vector if its rows need more ways than l1_ways
   // Slowdown of narrow pixel rows if pixels are contiguous in src. A tile uses a few numbers of each cache line, and L1
   // may not keep all lines until the next tile. Wide pixel rows do not slow down. (Zen 4, tiles of 6 rows x 2 vectors
-  // of 32 bytes, 64 to 832 input channels. Most images of 4x4 to 28x28 are 0 to 3% slower. Images with 1 KiB or more
-  // per channel are 8% slower, 6x6 9%, 7x7 12 to 20%. Images that are packed by channels are 2 to 6% slower.)
+  // of 32 bytes, 64 to 832 input channels. Most images of 4x4 to 28x28 are 0 to 3% slower. Images of 7x7 are 12 to 20%
+  // slower, and images with 1 KiB or more per channel 8%. Images that are packed by channels are 2 to 6% slower.)
   double l1_of_scattered,   // share of L1; the factors apply if the lines fill more than this share
       far_apart_factor,     // factor if channels are 1 KiB apart or more
-      three_lines_factor,   // factor if channels are 2 to 4 lines apart, but not a multiple of a line: 7x7
+      three_lines_factor,   // factor if channels are 2 to 4 lines apart, but not a whole number of lines, as in 7x7
       apart_factor,         // factor for other distances of a line or more
       packed_apart_factor;  // factor if src is packed by channels
   // Rate of weights from L2, if the weights of a column of pixel rows fill more than half of L1. (Zen 5, tiles of 2
-  // rows x 8 vectors: 54 bytes per cycle with 64 input channels, 43 with 256.)
+  // rows x 8 vectors: 54 bytes per cycle with 64 input channels, 43 bytes per cycle with 256 input channels.)
   double l2_bytes_per_cycle;
   // Rate of src from beyond L2, if a kernel reads short runs of many input channels. (Zen 4, 200 input channels at
   // 1024x1024: 9 to 11 GB/s, long runs 23 GB/s.)
@@ -119,25 +121,23 @@ struct Machine {
   double scale_cycles;           // 32 packed bytes that are multiplied by input_scale
   double second_cycles;          // a packed number if the pixels of src are two numbers apart
   // Factor for transposed_cycles, part_of_square_cycles and second_cycles in wide kernel rows. On Zen 4, multiply-adds
-  // hide a part of packing. (Zen 4, with this constant: 64 -> 128 channels at 112x112 with stride 2 in NCHW reach 88%
-  // of the peak instead of 82%. For generated NHWC layers, chosen blockings take 1.034 times as long as the best
-  // alternative, instead of 1.049 times.)
+  // hide a part of packing. (Zen 4, 64 -> 128 channels at 112x112 with stride 2 in NCHW: 88% of the peak with this
+  // constant, 82% without.)
   double wide_copies;
 
   // Threads and pieces.
 
   // Minimum work of each thread, in cycles: about 3 us.
   double least_cycles_a_thread;
-  // The cost of pieces. The next five constants were fitted to times of two threads, for all layers of bench/layers
-  // above 5 MFLOP. Chosen cuts take 1.018 times as long as the best cuts (Zen 5).
+  // The cost of pieces. The next five constants were fitted on Zen 5 to times of two threads, for all layers of
+  // bench/layers above 5 MFLOP.
   double piece_cycles,       // each piece
-      late_piece,            // the model adds this share of the largest piece, because the last piece starts late
+      late_piece,            // share of the largest piece that the model adds, because the last piece starts late
       cut_across;            // factor if a cut divides the columns of tiles
   double long_piece_cycles,  // a piece that takes more cycles than this is long
-      late_long_piece;       // the model adds this share of the cycles above long_piece_cycles for slow cores
-  // Additional cycles of each pixel if two threads write different output channels of one cache line of dst. (Zen 5,
-  // 16 -> 96 channels at 112x112 in NHWC: 84 us if cut by pixels, 291 us if cut by channels. Without this constant,
-  // chosen cuts take 1.056 times as long as the best cuts.)
+      late_long_piece;       // share of the cycles above `long_piece_cycles` that the model adds for slow cores
+  // Additional cycles of each pixel if two threads write different output channels of one cache line of dst. (Zen 5, 16
+  // -> 96 channels at 112x112 in NHWC: 84 us if cut by pixels, 291 us if cut by channels.)
   double shared_line_cycles;
 };
 

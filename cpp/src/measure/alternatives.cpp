@@ -13,7 +13,7 @@
 namespace pointwise {
 namespace {
 
-// Packs the weights of a layer again, because its packed weights are private.
+// Packs the weights of a layer again, because the packed weights in the layer are private.
 PackedWeights weights_of(const Layer& layer) {
   const Options& options = layer.options();
   const int64_t inputs = layer.c_in() / options.groups, item = item_size(options.dtype);
@@ -35,7 +35,7 @@ bool same_way(const Blocking& a, const Blocking& b) {
   return a.kernel_row == b.kernel_row && a.packing == b.packing && a.n_axes == b.n_axes;
 }
 
-// Returns the first box that reads src, or box 0 if none does.
+// Returns the index of the first box that reads src, or 0 if no box reads src.
 int main_box(const Product& product) {
   for (int i = 0; i < product.boxes; ++i)
     if (product.box[i].k > 0) return i;

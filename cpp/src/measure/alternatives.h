@@ -1,5 +1,5 @@
-// Runs the alternatives for the product of a layer. Measurements and tests use this file to compare the alternatives
-// with the choice of the cost model.
+// Runs the alternatives for the product of a layer. Measurements and tests compare them with the choice of the cost
+// model.
 #pragma once
 
 #include <string>
@@ -11,13 +11,14 @@
 namespace pointwise {
 
 struct Alternative {
-  std::string words;  // kernel row and packing. If the box has several axes, also images x pixels
-  double cycles;      // predicted for the product
+  std::string words;  // kernel row and packing; also "images x pixels" if the box has several axes
+  double cycles;      // predicted cycles of the product
   Plan plan;
 };
 
-// Returns the choice, then the other alternatives in the order of candidates(). Returns an empty vector if dst has no
-// elements. All alternatives are for C-contiguous arrays, one thread and no residual.
+// Returns all alternatives. The first one is the choice of the cost model, and the others are in the order of
+// candidates(). Returns an empty vector if dst has no elements. All alternatives are for C-contiguous arrays, one
+// thread and no residual.
 std::vector<Alternative> ways_to_run(const Layer& layer, const Shape& src_shape);
 
 // Runs the alternatives of a layer.

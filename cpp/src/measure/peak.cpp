@@ -20,8 +20,7 @@ struct Round {
 };
 
 // Times all threads together, so that a late thread reduces the result. Each thread has several pieces, as in a call.
-// If one core is delayed, the others compute its pieces. Otherwise a layer could be faster than the peak that was
-// measured next to it.
+// If one core is delayed, the other cores compute its pieces. Otherwise a layer could be faster than the measured peak.
 Round run_round(double (*loop)(int64_t), int64_t steps, int threads) {
   constexpr int pieces = 8;
   std::atomic<int64_t> flops{0};
@@ -32,7 +31,8 @@ Round run_round(double (*loop)(int64_t), int64_t steps, int threads) {
   return {static_cast<double>(flops), elapsed.count()};
 }
 
-// Copies with non-temporal stores, except for the bytes before the first whole line of `to` and after the last one.
+// Copies bytes with non-temporal stores. Uses plain stores for the bytes before the first whole line of `to` and after
+// the last whole line.
 void stream(char* to, const char* from, int64_t bytes) {
 #if defined(__SSE2__)
   constexpr int64_t line = 64;
@@ -56,8 +56,8 @@ void stream(char* to, const char* from, int64_t bytes) {
 
 double fma_peak(double (*fma_loop)(int64_t), int threads, int blocks, double block) {
   const int team = openmp_limit(std::max(threads, 1));
-  // Derives the steps of a run from the fastest of a few short runs on this thread alone. On a busy machine, all short
-  // runs of a team may be delayed. Then too few steps would be chosen.
+  // Chooses the number of steps of a run from the fastest of a few short runs on this thread alone. On a busy machine,
+  // all short runs of a team may be delayed, which would give too few steps.
   constexpr int64_t probe = 1 << 14;
   double fastest = run_round(fma_loop, probe, 1).seconds;
   for (int i = 0; i < 8; ++i) fastest = std::min(fastest, run_round(fma_loop, probe, 1).seconds);

@@ -1,4 +1,4 @@
-// Memory that begins at a cache line.
+// Allocates memory that begins at a cache line.
 #pragma once
 
 #include <cstdint>
@@ -11,7 +11,7 @@ struct FreeAligned {
 };
 using AlignedBytes = std::unique_ptr<char, FreeAligned>;
 
-// Returns 64-byte aligned memory. If the system has no memory, gives the idle buffers of the result pool back to the
+// Returns 64-byte aligned memory. If the system has no memory, returns the idle buffers of the result pool to the
 // system and tries again. Throws std::bad_alloc if the second attempt fails, too.
 AlignedBytes allocate_aligned(int64_t bytes);
 

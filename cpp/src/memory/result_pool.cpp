@@ -15,12 +15,12 @@ namespace {
 
 constexpr int64_t huge_page = int64_t{2} << 20, page = 4096;
 
-// Returns true if a buffer has its own mapping. The mapping is aligned, so that the system can use huge pages. If a
-// mapping is freed, its memory always goes back to the system. But an allocator may keep freed memory.
+// Returns true if a buffer has its own mapping. The mapping is aligned, so that the system can use huge pages. A freed
+// mapping always goes back to the system, but an allocator may keep freed memory.
 bool is_mapped(int64_t capacity) { return capacity >= huge_page; }
 
-// Maps memory that begins at a huge page: maps a huge page more than needed, then unmaps both ends. Returns null on
-// failure.
+// Maps memory that begins at a huge page. To do so, maps one huge page more than needed, then unmaps the unused memory
+// at both ends. Returns null on failure.
 char* map(int64_t capacity) {
   int64_t padded;
   if (!checked_add(capacity, huge_page, &padded)) return nullptr;
@@ -111,8 +111,8 @@ class Pool {
     for (int i = 0; i < overs; ++i) system_free(over[i]);
   }
 
-  // Frees buffers, those that have been idle longest first, until no more than `limit` bytes are idle. Tries the lock
-  // long enough for another thread to release it. Gives up if the lock was held at a fork.
+  // Frees buffers until the idle buffers have no more than `limit` bytes. Frees the buffers first that have been idle
+  // longest. Tries the lock long enough for another thread to release it. Gives up if the lock was held at a fork.
   void shrink(int64_t limit) {
     std::array<Buffer, most_idle> over;
     int overs = 0;
@@ -142,7 +142,7 @@ class Pool {
     for (--count_; i < count_; ++i) idle_[i] = idle_[i + 1];
   }
 
-  std::atomic<bool> locked_{false};     // guards idle_, count_ and changes of bytes_
+  std::atomic<bool> locked_{false};     // guards `idle_`, `count_` and changes of `bytes_`
   std::array<Buffer, most_idle> idle_;  // longest idle first
   int count_ = 0;
   std::atomic<int64_t> bytes_{0}, limit_{int64_t{128} << 20};

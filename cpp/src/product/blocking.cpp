@@ -13,19 +13,20 @@
 namespace pointwise {
 namespace {
 
-// Numbers of pieces per thread that are compared, and the largest of these numbers. With several pieces per thread, a
-// slow core can compute fewer pieces.
+// split() compares these numbers of pieces per thread. With several pieces per thread, a slow core can compute fewer
+// pieces than a fast core.
 constexpr int rounds_to_weigh[] = {1, 2, 3, 4, 8};
 constexpr int most_rounds = 8;
-// A sum over more than most_input_channels is split. Otherwise the pixels of a tile leave L1 and the TLB before the
-// next tile reads them (Zen 5 at 28x28 in NCHW: 8192 -> 64 channels reach 162 GFLOP/s if split and 50 GFLOP/s if not).
+// A sum over more than `most_input_channels` input channels is split. Otherwise the pixels of a tile leave L1 and the
+// TLB before the next tile reads them. (Zen 5, 8192 -> 64 channels at 28x28 in NCHW: 162 GFLOP/s with split sums, 50
+// GFLOP/s without.)
 constexpr int64_t most_input_channels = 1536, input_channels_a_call = 1024;
-// Maximum number of pixels, or of output channels, in a kernel call. Kernels compute products of such numbers, which
-// must not overflow.
+// Maximum number of pixels and maximum number of output channels in a kernel call. Kernels multiply these numbers, and
+// the products must not overflow.
 constexpr int64_t most_of_a_call = int64_t{1} << 30;
 
 // Cuts each image and group into pieces: by pixels, by output channels, or by both. Chooses the cut with the shortest
-// makespan. All pieces are assumed to take as long as the largest piece. With borrowed weights, cuts only by output
+// makespan, and assumes that all pieces take as long as the largest piece. With borrowed weights, cuts only by output
 // channels, so that each weight is packed once.
 void split(const Work& work, const KernelRow& row, Blocking* b) {
   const Machine& cpu = *work.machine;
@@ -46,7 +47,7 @@ void split(const Work& work, const KernelRow& row, Blocking* b) {
       n.count = work.borrowed ? 1 : std::min(pixel_parts, n.units());
       m.count = std::min(channel_parts, m.units());
       const bool across = (channel_rows ? m : n).count > 1;
-      // Every piece packs its pixels, even if other pieces pack the same ones.
+      // Every piece packs its pixels, even if other pieces pack the same pixels.
       const double largest =
           scale * compute_cycles(work, row, n.largest(), m.largest(), b->indirect) * (across ? cpu.cut_across : 1) +
           (shares_lines && m.count > 1 ? cpu.shared_line_cycles : 0) * static_cast<double>(n.largest()) +
@@ -74,8 +75,8 @@ void split(const Work& work, const KernelRow& row, Blocking* b) {
   b->pieces = units * b->n_parts.count * b->m_parts.count;
 }
 
-// Chooses the sizes of blocks and of their workspace regions. Blocks limit the workspace, and keep in L2 the operand
-// that tiles read many times. The order of the loops over blocks has almost no effect on time.
+// Chooses the sizes of blocks and of their workspace regions. Blocks limit the workspace. They also keep the operand
+// that tiles read many times in L2. The order of the loops over blocks has almost no effect on time.
 void size_blocks(const Work& work, const KernelRow& row, Blocking* b) {
   const bool channel_rows = row.rows == Rows::channels;
   const int64_t unit = channel_rows ? int64_t{row.nr} * row.lanes : row.mr, panel = 64 / work.item;
@@ -96,7 +97,7 @@ void size_blocks(const Work& work, const KernelRow& row, Blocking* b) {
   most_pixels(most_of_a_call);
   if (!channel_rows) most_pixels(work.l2 / 4 / bytes);
   // If one tile has all output channels, packed pixels are read once and stay in L1 (Zen 5, 64 -> 1 channels, 200
-  // pixels in NHWC: 1.5 us instead of 1.8).
+  // pixels in NHWC: 1.5 us if they stay in L1, 1.8 us if not).
   const bool once = b->packing == Packing::channels && work.m <= row.mr;
   if (b->packing != Packing::none) most_pixels((once ? work.l1 : work.l2) / 4 / (k * work.item));
   if (split_inputs) most_pixels(work.l2 / 4 / (b->m_block * work.item));
@@ -116,7 +117,7 @@ void size_blocks(const Work& work, const KernelRow& row, Blocking* b) {
   }
   if (copies_pixels(work, row, b->k_block))
     b->copy = allocation_size(b->k_block, int64_t{row.nr} * row.lanes * work.item);
-  if (split_inputs) {  // room for whole tiles
+  if (split_inputs) {  // allocates sums of whole tiles
     const int64_t tile = std::max<int64_t>(panel, channel_rows ? row.mr : row.nr * row.lanes);
     const int64_t n = round_up(b->n_block, unit), m = round_up(b->m_block, tile);
     b->sums_row = padded_row((channel_rows ? n : m) * work.item);
@@ -129,8 +130,8 @@ double copies_share(const Work& work, const KernelRow& row) {
   return row.lanes * work.item == 64 ? work.machine->wide_copies : 1;
 }
 
-// Returns the cycles to pack a pixel with `count` contiguous channels, transposed in squares of lanes x lanes. The same
-// holds for a channel with `count` contiguous pixels.
+// Returns the cycles to pack a pixel with `count` contiguous channels, or a channel with `count` contiguous pixels.
+// Packing transposes squares of lanes x lanes numbers.
 double transpose_pixel_cycles(const Work& work, const KernelRow& row, int64_t count) {
   const Machine& cpu = *work.machine;
   const int64_t rest = count % row.lanes;
@@ -151,7 +152,7 @@ Candidate consider(const Work& work, const KernelRow& row, int index, int n_axes
   const Axis& inner = work.axis[work.axes - 1];
   b.even = true;
   bool even_src = true;
-  int64_t runs = 1, outside = 1;  // ranges of evenly spaced pixels; product of the outer axes
+  int64_t runs = 1, outside = 1;  // number of ranges of evenly spaced pixels; product of the sizes of the outer axes
   for (int i = work.axes - n_axes; i + 1 < work.axes; ++i) {
     const Axis &outer = work.axis[i], &next = work.axis[i + 1];
     const bool even = outer.src == next.size * next.src;
@@ -170,7 +171,7 @@ Candidate consider(const Work& work, const KernelRow& row, int index, int n_axes
     if (row.reads == Reads::channels && work.src_k != work.x_item && work.k > 1)
       candidate.refused = "channels of the source are not contiguous";
   }
-  const bool transposes = work.src_k != work.x_item;  // Packing::pixels, if channels are not contiguous
+  const bool transposes = work.src_k != work.x_item;  // true if Packing::pixels transposes src
   if (packing == Packing::pixels && row.reads == Reads::pixels)
     candidate.refused = "its pixels must be contiguous";
   else if (packing == Packing::channels && row.reads == Reads::channels)
@@ -190,8 +191,8 @@ Candidate consider(const Work& work, const KernelRow& row, int index, int n_axes
   if (row.refuses != nullptr)
     candidate.refused = row.refuses({work.m, b.n, work.k, work.item, row.lanes, 0, direct, cpu, nullptr, nullptr});
   if (candidate.refused != nullptr) return candidate;
-  // A transposed square takes its full time even if few channels fill less than half of it (Zen 4, 1 -> 2 channels at
-  // 11x12 in NHWC: 0.37 us transposed, 0.23 otherwise).
+  // A transposed square takes its full time, even if channels fill less than half of the square. (Zen 4, 1 -> 2
+  // channels at 11x12 in NHWC: 0.37 us with transposed results, 0.23 us with direct results.)
   const double squares = channel_rows ? std::max(1.0, row.lanes / 2.0 / static_cast<double>(work.m)) : 1;
   b.indirect = direct ? 0 : transposed ? squares * cpu.transpose_cycles : cpu.scatter_cycles * row.lanes;
 
@@ -216,14 +217,14 @@ Candidate consider(const Work& work, const KernelRow& row, int index, int n_axes
   const double bytes = k * n * work.x_item;
   if (short_runs && bytes * b.images * work.groups > work.l2) {
     const double read = bytes / cpu.short_run_bytes_per_cycle;
-    // The smaller part decides between alternatives that all wait for memory.
+    // If all alternatives wait for memory, the second term decides between them.
     if (read > cycles + b.pack) cycles = read - b.pack + (cycles + b.pack) / 8;
   }
   b.cycles = b.makespan = (cycles + b.pack) * b.images * work.groups;
   return candidate;
 }
 
-// Returns the work as a kernel row sees it. A kernel row for diagonal products takes groups as output channels.
+// Returns the work for one kernel row. The kernel row for diagonal products takes groups as output channels.
 Work work_for(const Work& work, const KernelRows& rows, int index) {
   Work seen = work;
   if (index == rows.diagonal) {

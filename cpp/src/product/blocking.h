@@ -8,8 +8,8 @@
 //             kernel(n_block x m_block x k_block)            loops over tiles
 // clang-format on
 //
-// The tiles of a kernel call read one operand many times: channel rows read the weights, pixel rows read src. Blocks
-// are so small that this operand fits L2.
+// The tiles of a kernel call read one operand many times. For channel rows this operand is the weights, for pixel rows
+// it is src. Blocks are so small that this operand fits L2.
 #pragma once
 
 #include <array>
@@ -24,31 +24,31 @@
 
 namespace pointwise {
 
-// The inputs of the choice. If a kernel row for diagonal products computes the box, m counts its groups, and groups
-// is 1.
+// The inputs of the choice. If the kernel row for diagonal products computes the box, `m` is the number of groups of
+// the product, and `groups` is 1.
 struct Work {
   Types types;
-  int x_item, item;  // bytes of a number of src, and of a number of weights, sums or dst
+  int x_item, item;  // bytes of a number: `x_item` in src, `item` in weights, sums and dst
   int64_t groups, m, k;
   int axes;
-  std::array<Axis, max_axes> axis;  // as in Box
+  std::array<Axis, max_axes> axis;  // the axes of the box, as in Box
   ptrdiff_t src_k, dst_m, residual_m;
   bool residual;
   bool scaled;    // packing multiplies input channels by input_scale
   bool borrowed;  // weights are packed during the call
   int threads;
-  int64_t l1, l2;  // bytes of a core's caches
+  int64_t l1, l2;  // bytes of the L1 and L2 caches of a core
   const Machine* machine;
 };
 
 enum class Packing {
   none,      // the kernel reads src in place
-  channels,  // as [input channel][pixel]
-  pixels,    // as [pixel][input channel]
+  channels,  // packs src as [input channel][pixel]
+  pixels,    // packs src as [pixel][input channel]
 };
 
-// A range of `total` numbers, divided into `count` parts of whole units. The parts are as equal as possible, so that no
-// thread gets a short last part. Only the last unit may be incomplete.
+// A range of `total` numbers, divided into `count` parts. Each part is a whole number of units, but the last unit may
+// be incomplete. The parts are as equal as possible, so that no thread gets a short last part.
 struct Parts {
   int64_t total, unit, count;
 
@@ -61,8 +61,8 @@ struct Parts {
   int64_t largest() const { return count == 1 ? total : ceil_div(units(), count) * unit; }
 };
 
-// Divides `total` numbers into the fewest parts of at most `most` numbers. `most` is a multiple of `unit`, or at least
-// `total`.
+// Divides `total` numbers into the fewest parts of at most `most` numbers each. `most` must be a multiple of `unit`, or
+// not less than `total`.
 inline Parts fewest_parts(int64_t total, int64_t unit, int64_t most) {
   return {total, unit, total <= most ? 1 : ceil_div(ceil_div(total, unit), most / unit)};
 }
@@ -72,22 +72,22 @@ struct Blocking {
   int n_axes;      // number of innermost axes that count as pixels; the others count as images
   bool even;       // pixels are evenly spaced in dst and residual
   Packing packing;
-  int64_t images, n;         // numbers of images and of pixels per image
+  int64_t images, n;         // number of images, number of pixels per image
   Parts n_parts, m_parts;    // a piece is one part of the pixels and one part of the output channels
   int64_t n_block, m_block;  // maximum numbers of pixels and of output channels in a kernel call
   int64_t k_block;           // maximum number of input channels in a kernel call
   int64_t pieces;
-  ptrdiff_t packed_step;  // bytes from one channel (or pixel) of packed src to the next
-  ptrdiff_t sums_row;     // bytes from one row of sums to the next, if sums are split
+  ptrdiff_t packed_step;  // bytes from a channel (or pixel) of packed src to the next one
+  ptrdiff_t sums_row;     // bytes from a row of sums to the next row, if sums are split
   int64_t packed;         // bytes of packed src per thread
   int64_t sums;           // bytes of sums per thread
-  int64_t copy;           // bytes for the copied src of a tile, per thread; 0 if tiles do not copy it
+  int64_t copy;           // bytes per thread for the copied pixels of a tile; 0 if tiles do not copy pixels
   int64_t room;           // bytes of Block::room per thread
   int64_t weights;        // bytes of borrowed weights that a thread packs at a time
   double indirect;        // additional cycles for each vector of results that is not stored directly
-  double pack;            // cycles to pack src of one image and group; each part of the output channels packs it again
-  double cycles;          // predicted on one thread
-  double makespan;        // predicted until the last of all threads is done
+  double pack;            // cycles to pack src of one image and group once
+  double cycles;          // predicted cycles on one thread
+  double makespan;        // predicted cycles until the last thread is done
 };
 
 struct Candidate {
@@ -100,10 +100,10 @@ std::vector<Candidate> candidates(const Work& work, const KernelRows& rows);
 // Returns the candidate with the shortest predicted time.
 Blocking choose_blocking(const Work& work, const KernelRows& rows);
 
-// Returns a distance between rows: at least `bytes`, a multiple of 64 but not of 1024. Rows that are a multiple of 1024
-// bytes apart would compete for few sets of L1.
+// Returns a distance in bytes for rows of `bytes` bytes. The distance is a multiple of 64, but not of 1024. Rows that
+// are a multiple of 1024 bytes apart would compete for few sets of L1.
 ptrdiff_t padded_row(int64_t bytes);
 
-// Returns the number of threads that are useful for this many cycles and pieces, at most `threads`.
+// Returns how many of `threads` threads are useful for a number of cycles and pieces.
 int team_size(const Machine& machine, double cycles, int64_t pieces, int threads);
 }  // namespace pointwise

@@ -9,8 +9,8 @@
 namespace pointwise {
 namespace {
 
-// Returns true if L1 cannot hold the pixels and weights of a tile of channel rows with vectors below 64 bytes. Counts
-// for each input channel the vectors, one more line because vectors are not aligned, and one line of weights.
+// Returns true for channel rows with vectors below 64 bytes, if L1 cannot hold the pixels and weights of a tile. For
+// each input channel, counts the vectors and two lines: one because vectors are not aligned, and one of weights.
 bool crowded(const Work& work, const KernelRow& row, int64_t k) {
   const double vectors = row.nr * row.lanes * work.item;
   return row.rows == Rows::channels && may_copy(row.lanes * work.item) &&
@@ -19,9 +19,9 @@ bool crowded(const Work& work, const KernelRow& row, int64_t k) {
 
 bool wide(const Work& work, const KernelRow& row) { return row.lanes * work.item == 64; }
 
-// Returns the cycles of one step (one input channel) of a tile. The tiles of a column share their weights (pixel rows)
-// or their pixels (channel rows). If these numbers do not fit L1, each tile loads them from L2. `idle` is the number of
-// vectors without multiply-adds. If `in_l1` is true, the pixels are in L1.
+// Returns the cycles that a tile takes for one step, which is one input channel. The tiles of a column share their
+// weights (pixel rows) or their pixels (channel rows). If these weights or pixels do not fit L1, each tile loads them
+// from L2. `idle` is the number of vectors without multiply-adds. If `in_l1` is true, the pixels are in L1.
 double step_cycles(const Work& work, const KernelRow& row, int64_t rows, int64_t vectors, double idle = 0,
                    bool in_l1 = false) {
   const Machine& cpu = *work.machine;
@@ -40,8 +40,8 @@ double step_cycles(const Work& work, const KernelRow& row, int64_t rows, int64_t
   return std::max({rows * (vectors - idle) / cpu.fma_per_cycle, loads / cpu.loads_per_cycle, cpu.fma_latency, from_l2});
 }
 
-// Returns the additional cycles of a step in the first tile of a column of 64-byte channel rows: its pixels come from
-// L2.
+// Returns the additional cycles of a step in the first tile of a column, for channel rows with 64-byte vectors. The
+// pixels of the first tile come from L2.
 double first_step_cycles(const Work& work, const KernelRow& row, int64_t rows, int64_t vectors) {
   return std::max(0.0, static_cast<double>(vectors * 64) / work.machine->l2_pixel_bytes_per_cycle -
                            step_cycles(work, row, rows, vectors));
@@ -59,7 +59,7 @@ double tile_overhead(const Work& work, const KernelRow& row, int64_t rows, int64
          rows * cpu.wide_row_cycles + std::max<int64_t>(0, vectors - 4) * cpu.vector_beyond_4_cycles;
 }
 
-// Returns the cycles of a tile of pixel rows, if all output channels fit one vector.
+// Returns the cycles of a tile of pixel rows whose output channels fit one vector.
 double single_vector_tile(const Machine& machine, double steps, int64_t rows, double indirect) {
   const double height = static_cast<double>(rows);
   return steps * std::max(machine.single_latency, height / machine.fma_per_cycle) +
@@ -68,7 +68,7 @@ double single_vector_tile(const Machine& machine, double steps, int64_t rows, do
          height * indirect;
 }
 
-// `count` divided into the fewest parts of at most `most`, as equal as possible: parts[i] parts have size[i].
+// The result of spread(): parts[i] parts have the size size[i].
 struct Spread {
   int64_t size[2], parts[2];
 };

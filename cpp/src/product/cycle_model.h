@@ -1,14 +1,17 @@
-// The cost model of kernels: predicts their cycles on one thread from the constants of the machine (machine/machine.h).
+// The cost model of kernels. Predicts the cycles of a kernel on one thread from the constants of the machine
+// (machine/machine.h).
 #pragma once
 
 #include "product/blocking.h"
 
 namespace pointwise {
 
-// Returns the cycles of the tiles of n pixels and m output channels. `indirect` is added for each vector of results.
+// Returns the cycles of all tiles for n pixels and m output channels. Adds `indirect` cycles for each vector of
+// results.
 double compute_cycles(const Work& work, const KernelRow& row, int64_t n, int64_t m, double indirect);
 
-// Returns the slowdown factor for pixels that are a large power of two bytes apart. Such pixels share sets of L1.
+// Returns the slowdown factor for n pixels that are x_pixel bytes apart. Pixels that are a large power of two bytes
+// apart share sets of L1.
 double thrash_factor(const Machine& machine, const KernelRow& row, ptrdiff_t x_pixel, int64_t n);
 
 // Returns the slowdown factor of pixel rows for src that is channels first or packed by channels.

@@ -1,10 +1,11 @@
-// The loop nest, as drawn in blocking.h. It computes for every image, group, output channel o and pixel p:
+// Runs the loop nest of blocking.h. For every image, group, output channel o and pixel p, the loops compute:
 //
 //     acc = bias[o]
 //     for i in input channels:  acc = fma(weights[o][i], src[i][p], acc)      in chunks, see kernels/kernel.h
 //     dst[o][p] = activation(acc + residual[o][p])
 //
-// The plan cuts the loop nest into pieces. Each element of dst is in one piece, and one thread computes a piece.
+// The plan cuts the loop nest into pieces. Each element of dst belongs to one piece, and each piece is computed by one
+// thread.
 #include "product/driver.h"
 
 #include <algorithm>
@@ -17,7 +18,8 @@
 namespace pointwise {
 namespace {
 
-// Computes the byte offsets of `count` pixels, from pixel `begin` on, in one of the arrays. `step` selects the array.
+// Computes the byte offsets of `count` pixels in one of the arrays. The first pixel is `begin`. `step` selects the
+// array.
 void pixel_offsets(const Axis* axis, int axes, int64_t begin, int64_t count, ptrdiff_t Axis::* step, ptrdiff_t* to) {
   std::array<int64_t, max_axes> at{};
   ptrdiff_t offset = 0;
@@ -27,7 +29,7 @@ void pixel_offsets(const Axis* axis, int axes, int64_t begin, int64_t count, ptr
     offset += at[i] * axis[i].*step;
   }
   const Axis& inner = axis[axes - 1];
-  for (int64_t k = 0, run; k < count; k += run) {  // to the end of the innermost axis
+  for (int64_t k = 0, run; k < count; k += run) {  // from k to the end of the innermost axis
     run = std::min(count - k, inner.size - at[axes - 1]);
     for (int64_t j = 0; j < run; ++j) to[k + j] = offset + j * inner.*step;
     offset += run * inner.*step;
@@ -113,7 +115,7 @@ class Run {
       bias = weights_.bias(channel);
       if (weights_.borrowed) block.panel = weights_.given.strides[0];
     }
-    // Bytes from the weight or bias of a channel to that of the next.
+    // Distance in bytes between the weights of neighbouring channels, and between their biases.
     const ptrdiff_t weight_step = diagonal ? block.panel : item_ * product.k,
                     bias_step = diagonal ? panel_bytes : item_;
 
@@ -125,7 +127,7 @@ class Run {
     block.room = b.room > 0 ? workspace.at(scratch, Region::room) : nullptr;
     block.room_bytes = b.room;
     ptrdiff_t* src_offsets = reinterpret_cast<ptrdiff_t*>(workspace.at(scratch, Region::offsets));
-    const int64_t most_offsets = b.packing != Packing::none || !b.even ? b.n_block : 0;  // else scratch may be null
+    const int64_t most_offsets = b.packing != Packing::none || !b.even ? b.n_block : 0;  // if 0, `scratch` may be null
     ptrdiff_t* dst_offsets = src_offsets + most_offsets;
     ptrdiff_t* residual_offsets = dst_offsets + most_offsets;
     ptrdiff_t* scale_offsets = residual_offsets + most_offsets;
@@ -180,12 +182,12 @@ class Run {
   // Returns true if borrowed weights are multiplied without packing. This is faster if each weight is used only once.
   bool multiplies_unpacked(const Blocking& b, const Block& block) const {
     return block.pixels == 1 && table_.rows[b.kernel_row].rows == Rows::pixels &&
-           block.input_channels >= weights_.width &&  // so the panels' region has room for the sums of whole tiles
+           block.input_channels >= weights_.width &&  // so Region::panels can hold the sums of whole tiles
            weights_.given.strides[1] == item_;
   }
 
-  // Computes sums from unpacked weights, from output channel `channel` on. Then calls the kernel without input
-  // channels, which only finishes the sums.
+  // Computes sums from unpacked weights. The first output channel is `channel`. Then calls the kernel with no input
+  // channels, so that the kernel only finishes the sums.
   void run_unpacked(const Blocking& b, Block block, int64_t channel, char* sums) const {
     const View& given = weights_.given;
     table_.multiply_unpacked(given_weights(channel), given.strides[0], block.channels, block.input_channels, block.x,
@@ -227,7 +229,7 @@ class Run {
     }
   }
 
-  // Points the block at its pixels of src. Packs the pixels first if the plan packs src.
+  // Sets the fields of the block for src. If the plan packs src, packs the pixels first.
   void set_source(const Blocking& b, const Product& product, const Axis& inner, const char* src, int64_t begin,
                   const ptrdiff_t* offsets, char* packed, Block* block) const {
     switch (b.packing) {
@@ -255,8 +257,8 @@ class Run {
     }
   }
 
-  // Packs contiguous pixels so that their channels become contiguous. Calls pack_.pixels with the roles of pixels and
-  // channels exchanged.
+  // Packs src with contiguous pixels so that the channels become contiguous. Calls pack_.pixels with the roles of
+  // pixels and channels exchanged.
   void transpose_source(const char* src, ptrdiff_t src_k, const Block& block, char* packed,
                         ptrdiff_t packed_step) const {
     constexpr int64_t together = 64;
@@ -288,7 +290,7 @@ class Run {
   char* scratch_;
   const KernelTable& table_;
   const Pack& pack_;
-  const ptrdiff_t item_, x_item_;  // bytes of a number: of weights, sums and dst; of src
+  const ptrdiff_t item_, x_item_;  // bytes of a number: `item_` in weights, sums and dst, `x_item_` in src
 };
 
 }  // namespace

@@ -14,12 +14,12 @@ struct Arrays {
   const char* scale = nullptr;     // input_scale; null if there is none
 };
 
-// Runs a plan on at most `team` threads. The threads flush subnormals if weights.flush_subnormals is true. Throws
-// std::bad_alloc before anything is written.
+// Runs a plan on at most `team` threads. The threads flush subnormals if weights.flush_subnormals is true. May throw
+// std::bad_alloc, but only before the first write to dst.
 void run_plan(const Plan& plan, const PackedWeights& weights, const Arrays& arrays, int team);
 
-// Runs a plan on the calling thread. `scratch` has plan.workspace.bytes() bytes and is 64-byte aligned. The caller has
-// set the floating-point state. Does not throw.
+// Runs a plan on the calling thread. `scratch` must have plan.workspace.bytes() bytes and be 64-byte aligned. The
+// caller must have set the floating-point state. Does not throw.
 void run_serially(const Plan& plan, const PackedWeights& weights, const Arrays& arrays, char* scratch);
 
 }  // namespace pointwise

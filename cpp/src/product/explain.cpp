@@ -40,7 +40,7 @@ void explain_box(std::ostream& out, const Plan& plan, int index, int threads) {
   if (b.sums > 0)
     out << "  sums of " << b.k_block << " input channels at a time, kept in " << size_words(b.sums) << " per thread\n";
 
-  // For each other kernel row: its best candidate, or why it cannot run.
+  // Describes the best candidate of each other kernel row, or the reason why the kernel row cannot run.
   const std::vector<Candidate> all = candidates(work_of(product, box, threads), rows);
   for (int row = 0; row < rows.count; ++row) {
     if (row == b.kernel_row) continue;

@@ -25,18 +25,18 @@ void copy_number(char* to, const void* from, int item) {
   item == 4 ? std::memcpy(to, from, 4) : std::memcpy(to, from, 8);
 }
 
-// Packs one panel: `used` output channels from `first` on.
+// Packs one panel with `used` output channels. The first one is `first`.
 void pack_panel(const View& weights, DType dtype, int64_t first, int64_t used, char* to) {
   const int item = item_size(dtype);
   const int64_t width = panel_bytes / item, input_channels = weights.shape[1];
-  if (input_channels == 0) return;  // an array without elements may have any strides
+  if (input_channels == 0) return;  // returns early, because an array without elements may have any strides
   const char* from = static_cast<const char*>(weights.data) + first * weights.strides[0];
   if (weights.strides[1] == item) {
     kernels(dtype).pack_weights(from, weights.strides[0], used, input_channels, to);
     return;
   }
-  // Takes `width` input channels at a time, to read whole lines of weights. With one input channel at a time, channels
-  // that are a power of two bytes apart would evict each other from L1.
+  // Packs `width` input channels at a time, to read whole lines of weights. With one input channel at a time, output
+  // channels that are a power of two bytes apart would evict each other from L1.
   for (int64_t first_input = 0; first_input < input_channels; first_input += width) {
     const int64_t inputs = std::min(width, input_channels - first_input);
     if (used < width) std::memset(to, 0, static_cast<size_t>(inputs * panel_bytes));
@@ -49,8 +49,8 @@ void pack_panel(const View& weights, DType dtype, int64_t first, int64_t used, c
   }
 }
 
-// Turns the subnormals of a bias into zeros. The floating-point state does not suffice: without input channels, the
-// bias becomes the result without any arithmetic.
+// Replaces the subnormals of a bias by zeros. The floating-point state does not suffice, because without input channels
+// the bias is the result, and there is no arithmetic.
 void flush_subnormals(char* numbers, int64_t count, DType dtype) {
   if (!FloatEnvironment::can_flush) return;
   for (char* const end = numbers + count * item_size(dtype); numbers < end; numbers += item_size(dtype)) {
@@ -70,7 +70,7 @@ PackedWeights prepare(const View& weights, const View* bias, DType dtype, int64_
   packed.k = weights.shape[1];
   packed.panels = ceil_div(packed.m, packed.width);
   packed.borrowed = borrowed;
-  int64_t columns = borrowed ? 0 : packed.k;  // of weights, plus one of bias
+  int64_t columns = borrowed ? 0 : packed.k;  // number of columns of weights; one more is the bias
   if (!checked_add(columns, 1, &columns)) throw std::bad_alloc();
   const int64_t rows = allocation_size(packed.panels, columns);
   packed.memory = allocate_aligned(allocation_size(allocation_size(rows, packed.groups), panel_bytes));

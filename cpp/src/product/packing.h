@@ -10,23 +10,23 @@
 namespace pointwise {
 
 // The weights and bias of a layer. Each group has panels, and a bias that is padded with zeros to whole panels.
-// Borrowed weights are packed only during a call. Their panels are not stored here, but their bias is.
+// Borrowed weights are packed only during a call. For borrowed weights, this struct stores the bias, but no panels.
 struct PackedWeights {
-  DType dtype = DType::f32;  // of weights, bias and sums
-  int item = 0, width = 0;   // bytes of a number; output channels of a panel
+  DType dtype = DType::f32;  // dtype of weights, bias and sums
+  int item = 0, width = 0;   // `item`: bytes of a number; `width`: output channels of a panel
   int64_t groups, m, k;      // m output channels and k input channels of one group
   int64_t panels;            // panels of one group
   bool borrowed;
-  View given;  // borrowed weights, of shape (groups * m, k); null data if they are packed
+  View given;  // borrowed weights of shape (groups * m, k), or null data if the weights are packed
   AlignedBytes memory;
-  Epilogue epilogue;                   // of the layer
+  Epilogue epilogue;                   // epilogue of the layer
   bool flush_subnormals;               // true if calls of the layer flush subnormals
   char* weights(int64_t group) const;  // first panel of a group; not for borrowed weights
   char* bias(int64_t group) const;
 };
 
-// Packs, or borrows, weights of shape (groups * m, k) and any strides. bias may be null. Rounds the parameters of the
-// activation to the dtype.
+// Packs or borrows weights of shape (groups * m, k). The weights may have any strides, and `bias` may be null. Rounds
+// the parameters of the activation to the dtype of the weights.
 PackedWeights pack_weights(const View& weights, const View* bias, const Options& options);
 PackedWeights borrow_weights(const View& weights, const View* bias, const Options& options);
 
@@ -42,8 +42,8 @@ Epilogue epilogue_of(const Activation& activation, DType dtype);
 // Returns the epilogue that stores sums unchanged.
 Epilogue no_epilogue(DType dtype);
 
-// Unpacks the original weights, or the bias, to a C-contiguous array. If the layer flushes subnormals, subnormals of
-// the bias are zeros.
+// Unpacks the original weights, or the bias, to a C-contiguous array. If the layer flushes subnormals, the array has
+// zeros in place of subnormals of the bias.
 void unpack_weights(const PackedWeights& packed, void* to);
 void unpack_bias(const PackedWeights& packed, void* to);
 

@@ -12,7 +12,7 @@
 #include "product/cycle_model.h"
 
 namespace pointwise {
-// Computes in integers, because the floating-point state of the caller may be in force.
+// Computes in integers, because the floating-point state may be the caller's.
 int64_t Plan::first_piece(int part, int parts) const {
   if (product.boxes == 1 || part == parts) return pieces * part / parts;
   __int128 before = 0;
@@ -51,8 +51,8 @@ Work work_of(const Product& product, const Box& box, int threads, bool borrowed)
   return work;
 }
 
-// Smaller results stay partly in L3, so plain stores save time for the code that reads them next. Smaller sources are
-// in L2 or L3, and prefetching them costs 1 to 5% (Zen 4).
+// A part of a smaller dst stays in L3, so plain stores save time for the code that reads dst next. A smaller src is in
+// L2 or L3, and prefetching it makes calls slower by 1 to 5% (Zen 4).
 bool goes_past_caches(double bytes) { return bytes > static_cast<double>(l3_cache_size()) / 2; }
 
 Plan plan_of(const Product& product, const std::array<Blocking, max_boxes>& blocking, int threads,
@@ -90,8 +90,8 @@ Plan plan_of(const Product& product, const std::array<Blocking, max_boxes>& bloc
 
 namespace {
 
-// Chooses the blocking of each box. The axes of a box are in the order of dst. If another order makes the pixels of src
-// contiguous, as in a Fortran-order cube, chooses the better order.
+// Chooses the blocking of each box. The axes of a box are in the order of dst. If another order of the axes makes the
+// pixels of src contiguous, as in an array in Fortran order, chooses the better order.
 std::array<Blocking, max_boxes> choose(Product* product, int threads, bool borrowed) {
   const FloatEnvironment environment;  // the cost model needs the default state
   std::array<Blocking, max_boxes> blocking{};
@@ -115,7 +115,8 @@ std::array<Blocking, max_boxes> choose(Product* product, int threads, bool borro
   return blocking;
 }
 
-// Returns the product with the last `tail` pixels of the first box, along its innermost axis, in a separate box.
+// Cuts the first box along its innermost axis. Returns the product with the last `tail` pixels of this axis in a
+// separate box.
 Product cut(const Product& product, int64_t tail) {
   Product result = product;
   Box& body = result.box[0];
@@ -140,8 +141,8 @@ double makespan_of(const std::array<Blocking, max_boxes>& blocking, int boxes) {
 
 // Minimum cycles of a box that may be cut. For smaller boxes, the search for a cut takes more time than it saves.
 constexpr double least_cycles_to_cut = 2e4;
-// Returns the cycles that a cut costs, because the second box reads all weights again (Zen 4 with AVX2, 832 -> 256
-// channels at 7x7: 4% slower if cut).
+// Returns the cycles that a cut costs, because the second box reads all weights again. (Zen 4 with AVX2, 832 -> 256
+// channels at 7x7: a cut is 4% slower.)
 double cut_price(const Product& product) {
   return static_cast<double>(product.groups * product.m) * static_cast<double>(product.box[0].k) *
          item_size(product.types.w) / machine().l2_bytes_per_cycle;
@@ -155,9 +156,9 @@ Plan make_uncut_plan(const Product& product, int threads) {
   return plan_of(ordered, blocking, threads);
 }
 
-// If pixels are contiguous, but not a whole number of vectors, a cut of the first box in two may save time. Channel
+// If pixels are contiguous, but do not fill the last vector, it may save time to cut the first box in two. Then channel
 // rows compute the whole vectors, without unused lanes. Pixel rows compute the last few pixels, and transpose their
-// results. (Zen 5, 512 -> 128 channels at 14x14: 98% of the peak instead of 96%.)
+// results. (Zen 5, 512 -> 128 channels at 14x14: 98% of the peak with a cut, 96% without.)
 Plan make_plan(const Product& product, int threads, const Memory& memory) {
   const FloatEnvironment environment;  // the cost model needs the default state
   Product best = product;

@@ -31,8 +31,8 @@ Work work_of(const Product& product, const Box& box, int threads, bool borrowed 
 
 // Overrides Plan::source and Plan::stream. A chain uses this, because it knows which arrays stay in the caches.
 struct Memory {
-  std::optional<Level> source;  // if empty, the size of the array decides
-  std::optional<bool> stream;   // likewise
+  std::optional<Level> source;  // if empty, depends on the size of src
+  std::optional<bool> stream;   // if empty, depends on the size of dst
 };
 
 // Returns true if an array of this size fills more than half of L3. Then it saves time to use non-temporal stores for

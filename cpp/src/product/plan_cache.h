@@ -1,4 +1,4 @@
-// A cache of the newest plans of a layer or a chain. It is bounded and thread-safe.
+// A cache of the newest plans of a layer or a chain. The cache is bounded and thread-safe.
 //
 // A thread never waits for the lock. If a process forks while another thread holds the lock, the lock stays held in the
 // child forever. A thread that does not get the lock makes the plan again, which is cheap.
@@ -45,7 +45,7 @@ inline PlanKey key_of(const View& src, const View& dst, const View* residual, co
   return key;
 }
 
-// P is Plan, ChainPlan or BorrowedPlan.
+// A cache of plans. P is Plan, ChainPlan or BorrowedPlan.
 template <class P, class Key = PlanKey>
 class PlanCache {
  public:

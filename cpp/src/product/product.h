@@ -1,6 +1,8 @@
-// A product of matrices over strided arrays: dst[m, n] = weights[m, k] * src[k, n], for each group and each box.
+// Products of matrices over strided arrays. For each group and each box, a product is dst[m, n] = weights[m, k] *
+// src[k, n].
 //
-// m counts output channels, n pixels and k input channels. A box is a rectangle of output pixels over several axes.
+// m counts output channels, n counts pixels and k counts input channels. A box is a rectangle of output pixels over
+// several axes.
 #pragma once
 
 #include <array>
@@ -11,18 +13,18 @@
 
 namespace pointwise {
 
-// One axis of pixels, or the batch axis: its size, and the bytes from one pixel to the next in each array.
+// An axis of pixels, or the batch axis: its size, and its stride in bytes in each array.
 struct Axis {
   int64_t size;
   ptrdiff_t src, dst, residual;
-  ptrdiff_t scale = 0;  // bytes to the next input_scale; 0 except for the batch axis
+  ptrdiff_t scale = 0;  // stride of input_scale; 0 except for the batch axis
 };
 
 constexpr int max_axes = 1 + max_spatial;
-constexpr int max_boxes = 2 + 2 * max_spatial;  // the inside, which a plan may cut in two, and its padding
+constexpr int max_boxes = 2 + 2 * max_spatial;  // the inside, which a plan may cut in two, and the padding around it
 
 // A box of output pixels. Axes are ordered from the outermost to the innermost. Neighbouring axes are merged if their
-// pixels are evenly spaced in all arrays. Axes of size 1 are dropped; if all axes have size 1, one remains.
+// pixels are evenly spaced in all arrays. Axes of size 1 are dropped, but one axis always remains.
 struct Box {
   int64_t k;  // input channels of a group; 0 if the box lies in the padding
   int axes;
@@ -40,8 +42,8 @@ struct Product {
   std::array<Box, max_boxes> box;  // no box is empty
 };
 
-// Drops axes of size 1, sorts the others by their stride in one of the arrays, the longest first, and merges neighbours
-// (see Box).
+// Drops axes of size 1 and sorts the others by their stride in one of the arrays, the longest stride first. Then merges
+// neighbouring axes (see Box).
 void merge_axes(Box* box, ptrdiff_t Axis::* order = &Axis::dst);
 
 }  // namespace pointwise

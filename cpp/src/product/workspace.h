@@ -16,7 +16,7 @@ enum class Region {
   copy,     // the copied src of a tile
   room,     // Block::room
   panels,   // panels of borrowed weights
-  offsets,  // of the pixels of a block, in src, dst, residual and input_scale
+  offsets,  // offsets of the pixels of a block in src, dst, residual and input_scale
 };
 constexpr int regions = static_cast<int>(Region::offsets) + 1;
 

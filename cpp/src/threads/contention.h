@@ -1,11 +1,11 @@
-// Contention: decides when calls run on one thread, because other processes keep CPUs of the team busy.
+// Decides when calls run on one thread because of contention: other processes keep CPUs of the team busy.
 //
 // When another process uses a CPU of the team, a thread of the team waits for that CPU for whole time slices. The
-// barrier of an OpenMP region waits for that thread. On average, two threads then take two to three times as long as
-// one. (Zen 5, with one of 2 CPUs busy, for layers of 100 to 500 us.) A worker that comes late does not delay a call
+// barrier of an OpenMP region waits for that thread. (Zen 5, one of 2 CPUs busy, layers of 100 to 500 us: on average,
+// two threads take two to three times as long as one thread.) A worker that comes late does not delay a call
 // (workers.h). But a worker that loses its CPU during a piece delays the call.
 //
-// So calls run alone, on the calling thread, when long waits follow each other closely:
+// So calls run alone (on the calling thread) when long waits follow each other closely:
 //
 // - After a long wait, calls run alone for four times as long as the wait.
 // - If another long wait follows, calls run alone for at least twice as long as the last time, up to one second.
@@ -19,7 +19,7 @@
 
 namespace pointwise {
 
-// Record of the waits of calls, which decides when calls run alone. Times are in nanoseconds on one clock.
+// Records the waits of calls, and decides when calls run alone. Times are in nanoseconds of one monotonic clock.
 //
 // All fields are hints. No other memory is published through them, so relaxed order suffices. Two threads may note a
 // wait at the same time, and any mix of their values is acceptable.
@@ -33,13 +33,13 @@ class Neighbour {
   // Records a region that began at `start`. The caller finished its pieces at `done`, and the last thread finished at
   // `now`. `longest` and `piece` are the times of the longest and the second longest piece of the caller.
   //
-  // The wait is the time from `done` to `now`. If `longest` exceeds three times `piece`, their difference is added: the
-  // caller lost its CPU during that piece, to another process or to a worker.
+  // The wait is the time from `done` to `now`. If `longest` exceeds three times `piece`, their difference is added to
+  // the wait. In this case, the caller lost its CPU during its longest piece, to another process or to a worker.
   //
-  // A wait is long if it takes at least 0.5 ms and is not shorter than two pieces. A wait as long as one piece means
-  // little, because another thread may begin its last piece when the caller is done. Long waits in the first 10 ms
-  // after a pause of more than 5 ms do not count, because the system may wake several threads on one CPU. Such threads
-  // share this CPU for some milliseconds.
+  // A wait is long if it takes at least 0.5 ms and at least as long as two pieces. A wait as long as one piece is
+  // normal, because another thread may begin its last piece when the caller is done. After a pause of more than 5 ms,
+  // long waits do not count for 10 ms. At such a time the system may wake several threads on one CPU, which they share
+  // for some milliseconds.
   void note(int64_t start, int64_t done, int64_t now, int64_t piece, int64_t longest) {
     if (ignored_.load(std::memory_order_relaxed)) return;
     const int64_t before =
@@ -74,8 +74,8 @@ class Neighbour {
   static constexpr int64_t millisecond = 1000000;
   static constexpr int64_t long_wait = millisecond / 2, longest_alone = 1000 * millisecond;
   static constexpr int64_t pause = 5 * millisecond, waking = 10 * millisecond;
-  std::atomic<int64_t> until_{0}, alone_{0};        // end and length of the last time alone
-  std::atomic<int64_t> last_region_{0}, awake_{0};  // end of the last region; time from which waits count
+  std::atomic<int64_t> until_{0}, alone_{0};        // end and length of the last period in which calls run alone
+  std::atomic<int64_t> last_region_{0}, awake_{0};  // end of the last region; time after which waits count
   std::atomic<int64_t> good_{0};                    // time that teams have worked since the last long wait
   std::atomic<bool> ignored_{false};
 };

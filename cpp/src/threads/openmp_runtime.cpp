@@ -20,7 +20,7 @@ namespace {
 struct Library {
   std::string path, name;           // path that was loaded; SONAME, or the file name if there is no SONAME
   std::vector<std::string> needed;  // SONAMEs of the libraries that the library needs
-  bool own = false;                 // true for the library or program that contains this code
+  bool own = false;                 // true if the library (or program) contains this code
 };
 
 std::string file_name(const std::string& path) { return path.substr(path.find_last_of('/') + 1); }
@@ -98,8 +98,8 @@ bool open_runtime(OpenMPRuntime* runtime) {
   return false;
 }
 
-// Paths of runtimes that open_runtime keeps loaded, even after the libraries that use them are unloaded. Guarded by
-// `searching`. Never destroyed.
+// Paths of runtimes that open_runtime() keeps loaded, even if the libraries that use these runtimes are unloaded.
+// Guarded by `searching`. Never destroyed.
 std::vector<std::string>& kept = *new std::vector<std::string>;
 
 // Finds the runtimes that other libraries use, and returns the one that was loaded last, or null. The caller must hold
@@ -118,8 +118,8 @@ std::unique_ptr<const OpenMPRuntime> search() {
       else
         found.user = file_name(library.path);
     }
-    // Some libraries, such as MKL, load their runtime by name, so no library names the runtime as needed. But a kept
-    // runtime may be loaded only because of open_runtime. So a kept runtime without a user does not count.
+    // Some libraries, such as MKL, load their runtime at run time, so no library lists the runtime as needed. But a
+    // kept runtime may be loaded only because of open_runtime(). So a kept runtime without a user does not count.
     const bool is_kept = std::find(kept.begin(), kept.end(), runtime->path) != kept.end();
     if (found.user.empty() && (own || is_kept)) continue;
     found.path = runtime->path;
@@ -138,7 +138,7 @@ constexpr int64_t look_again = 2000000;  // nanoseconds between two calls of cou
 //   result. Acquire and release of `searching` order the accesses to `kept` and `looked_at`.
 // - `known` is stored with release after the object is complete, and loaded with acquire. So readers see a complete
 //   object. They need no lock, because objects are immutable and never deleted.
-// - `next_look` only saves time. A stale value costs one more call of count_changes(), or delays a call.
+// - `next_look` only saves time. A stale value causes one more call of count_changes(), or delays the next call.
 // - A thread of the parent may hold `searching` at a fork. Then the lock stays held in the child, and the child never
 //   searches. Calls in a child need no search, because they run on one thread (openmp_limit).
 std::atomic<const OpenMPRuntime*> known{nullptr};
@@ -146,13 +146,13 @@ std::atomic<uint64_t> looked_at{0};  // count_changes() before the search for `k
 std::atomic<int64_t> next_look{0};
 std::atomic<bool> searching{false};
 
-// Returns how many libraries the process has loaded and unloaded.
+// Returns how many times the process has loaded or unloaded a library.
 uint64_t count_changes() {
   uint64_t count = 0;
   dl_iterate_phdr(
       [](dl_phdr_info* info, size_t, void* result) {
         *static_cast<uint64_t*>(result) = info->dlpi_adds + info->dlpi_subs;
-        return 1;  // stops: each object reports the same counts
+        return 1;  // stops the iteration, because each object reports the same counts
       },
       &count);
   return count;

@@ -15,13 +15,13 @@
 
 namespace pointwise {
 
-// Calls take_part(context, thread) on threads 0 to team - 1 of an OpenMP region. If the system starts fewer threads,
-// only these threads call it. `runtime` is null for the runtime that pointwise is linked with.
+// Calls take_part(context, thread) on threads 0 to `team` - 1 of an OpenMP region. If the system starts fewer threads,
+// fewer threads call take_part(). `runtime` is null for the runtime that pointwise is linked with.
 //
 // A region of another library's runtime has at least as many threads as the regions of that library. Threads with
 // number `team` or a higher number return at once. GNU's runtime ends and starts threads when the size of a team
-// changes: two regions of 4 and 2 threads take 900 us, and two regions of 4 threads take 43 us (Emerald Rapids, 2 CPUs,
-// libgomp 12).
+// changes. (Emerald Rapids, 2 CPUs, libgomp 12: a region of 4 threads and a region of 2 threads take 900 us together.
+// Two regions of 4 threads take 43 us.)
 void with_openmp(const OpenMPRuntime* runtime, int team, void (*take_part)(const void* context, int thread),
                  const void* context);
 
@@ -31,14 +31,14 @@ enum class Threading { workers, openmp };
 struct ThreadingChoice {
   Threading threading;
   bool forced;                   // true if POINTWISE_THREADING decided
-  const OpenMPRuntime* runtime;  // runtime that other libraries use, or null
+  const OpenMPRuntime* runtime;  // the runtime that other libraries use, or null
 };
 
 // Chooses OpenMP if another library of the process uses it, and workers otherwise. POINTWISE_THREADING overrides the
 // choice. Throws std::runtime_error if that variable has an unknown value. `now` is monotonic_nanoseconds().
 ThreadingChoice threading(int64_t now);
 
-// Measures the two longest pieces of a thread. Reads the time stamp counter of the CPU after every piece.
+// Measures the times of the two longest pieces of a thread. Reads the time stamp counter of the CPU after every piece.
 class Longest {
  public:
   void end_of_one() {
@@ -48,8 +48,8 @@ class Longest {
     longest_ = std::max(longest_, took);
     ++count_;
   }
-  // Returns nanoseconds. `all` is the time of all pieces together, in nanoseconds. Computes in integers, because the
-  // caller's floating-point state is in force here.
+  // Returns the time of the longest piece in nanoseconds. `all` is the time of all pieces together, in nanoseconds.
+  // Computes in integers, because the floating-point state is the caller's here.
   int64_t longest(int64_t all) const { return nanoseconds(longest_, all); }
   int64_t second(int64_t all) const { return nanoseconds(count_ < 2 ? longest_ : second_, all); }
 
@@ -69,15 +69,15 @@ class Longest {
 
 extern Neighbour neighbour;
 
-// The `first` of parallel() for pieces that all take the same time.
+// The argument `first` of parallel() for pieces that all take the same time.
 struct EvenRuns {
   int64_t pieces;
   int64_t operator()(int run, int runs) const { return pieces * run / runs; }
 };
 
-// Calls work(piece, thread) once for every piece below `pieces`, on at most `team` threads, with thread < team. `work`
-// must not throw. With `runs` runs, first(run, runs) is the first piece of run number `run`, and first(runs, runs) is
-// `pieces`. Each thread computes in its own FloatEnvironment.
+// Calls work(piece, thread) once for every piece from 0 to `pieces` - 1. `thread` is a number from 0 to `team` - 1.
+// `work` must not throw. If there are `runs` runs, first(run, runs) must return the first piece of run number `run`,
+// and first(runs, runs) must return `pieces`. Each thread computes in its own FloatEnvironment.
 //
 // Each thread begins with its own run of consecutive pieces. When that run is done, the thread takes pieces of other
 // runs, so a slow core computes fewer pieces. A repeated call finds the same pixels and weights in the cache of the

@@ -26,9 +26,9 @@ namespace {
 // Returns true if there is no text, or only blanks.
 bool is_blank(const char* text) { return text == nullptr || text[std::strspn(text, " \t")] == '\0'; }
 
-// OMP_NUM_THREADS, and the number of threads that OpenMP starts with. The variable is read when the library is loaded,
-// because OpenMP reads it then, too. If OpenMP's limit later differs from the number of threads at the start, the
-// program has set the limit. A limit that equals this number looks like no limit.
+// The value of OMP_NUM_THREADS, and the number of threads that OpenMP starts with. Both are read when the library is
+// loaded, because OpenMP reads the variable then, too. If the limit of OpenMP later differs from this number of
+// threads, the program has set the limit. A limit that equals this number looks like no limit.
 const bool variable_is_blank = is_blank(std::getenv("OMP_NUM_THREADS"));
 const int variable_at_start = first_thread_count(std::getenv("OMP_NUM_THREADS"));
 const int openmp_at_start = openmp_threads_at_start(omp_get_num_procs());
@@ -42,7 +42,7 @@ int affinity_count() {
 // Returns the number of CPUs that the quota of the container allows, rounded up, or 0 if there is no quota.
 int cgroup_quota() {
   double quota = 0, period = 0;
-  std::string path;  // of this process in the version 2 hierarchy, from the line "0::/path"
+  std::string path;  // path of this process in the version 2 hierarchy, from the line "0::/path"
   std::ifstream cgroup("/proc/self/cgroup");
   for (std::string line; std::getline(cgroup, line);)
     if (line.compare(0, 3, "0::") == 0) path = line.substr(3);
@@ -83,7 +83,8 @@ thread_local int thread_setting = 0;
 std::atomic<bool> forked{false};
 const int fork_handler = pthread_atfork(nullptr, nullptr, [] { forked.store(true, std::memory_order_relaxed); });
 
-// Starts `wanted` threads, which all exist at the same time, and ends them. Returns how many the system started.
+// Starts `wanted` threads, which all exist at the same time, and ends them. Returns how many threads the system
+// started.
 int try_threads(int wanted) {
   pthread_mutex_t all_started = PTHREAD_MUTEX_INITIALIZER;
   const auto wait = [](void* mutex) -> void* {

@@ -47,11 +47,12 @@
 // `state_` is a read-modify-write operation, which continues the release sequences of earlier changes. So the load that
 // ends 7 synchronizes with all workers that have left, not only with the last worker.
 //
-// Wake-ups: none is lost. A worker stores `asleep` in Worker::sleep, then loads `state_`. A caller opens a call in
-// `state_`, then loads Worker::sleep. All four operations are seq_cst, so they have a single total order. If the open
-// precedes the worker's load, the worker sees the call and does not sleep. Otherwise the worker's store precedes the
-// caller's load, so the caller sees `asleep` and wakes the worker. The caller may wake the worker before the worker has
-// blocked. Then FUTEX_WAIT returns at once, because the operating system first compares Worker::sleep with `asleep`.
+// Wake-ups: no wake-up is lost. A worker stores `asleep` in Worker::sleep, then loads `state_`. A caller opens a call
+// in `state_`, then loads Worker::sleep. These four operations are seq_cst, so they have a single total order. If the
+// open precedes the worker's load, the worker sees the call and does not sleep. Otherwise the worker's store precedes
+// the caller's load, so the caller sees `asleep` and wakes the worker. The caller may wake the worker before the worker
+// has blocked. Then FUTEX_WAIT returns at once, because the operating system first compares Worker::sleep with
+// `asleep`.
 //
 // Affinity: a sleep ends in one of two ways. The worker changes `asleep` to `awake`, or a caller changes it to
 // `being_woken`. Both use compare-exchange, so only one of these changes succeeds. After a change to `being_woken`, the
@@ -81,11 +82,11 @@ constexpr size_t stack_bytes = size_t{1} << 20;
 // - check_every: how often a worker yields its CPU while it watches.
 // - caller_patience: how long a caller spins for its workers. Then the caller yields, because workers may wait for its
 //   CPU.
-// - retry_after: how long no thread is requested after the system has refused a thread.
+// - retry_after: how long the caller requests no thread after the system has refused one.
 constexpr int64_t worker_patience = 3000000, check_every = 2000, caller_patience = 50000, retry_after = 1000000000;
 // A yield that takes `long_yield` or longer gave the CPU to another thread for a whole time slice. If that thread
-// belongs to another process, further yields gain nothing. Then the worker does not yield for some time, which is
-// `without_yields` times the time of the long yield. docs/design/threads.md has measurements.
+// belongs to another process, further yields gain nothing. Then the worker does not yield for `without_yields` times as
+// long as the long yield took. docs/design/threads.md has measurements.
 constexpr int64_t long_yield = 2000000, without_yields = 10;
 
 void pause() {
@@ -123,16 +124,17 @@ class Crew {
 
   struct alignas(64) Worker {
     Crew* crew;
-    int thread;                   // number in a team
-    std::atomic<uint32_t> sleep;  // one of Sleep
+    int thread;                   // number of this thread in a team
+    std::atomic<uint32_t> sleep;  // a value of Sleep
     std::atomic<pid_t> id;        // thread id of the system, set when the worker starts
-    // Written by the caller that wakes the worker: true if keep_off succeeded, and the CPUs to restore.
+    // The caller that wakes the worker writes both members. `kept_off` is true if keep_off() succeeded. `allowed` has
+    // the CPUs to restore.
     bool kept_off;
     cpu_set_t allowed;
   };
 
-  // Starts workers until there are `wanted` workers, or until the system refuses a thread. Returns how many workers a
-  // call may use.
+  // Starts workers until there are `wanted` workers, or until the system refuses a thread. Returns the number of
+  // workers that a call may use.
   int grow(int wanted) {
     if (wanted <= workers_) return wanted;
     if (refused_at_ != 0 && monotonic_nanoseconds() - refused_at_ < retry_after) return workers_;
@@ -252,14 +254,14 @@ class Crew {
     if (!wants(state_.load(std::memory_order_seq_cst), *worker, last))
       syscall(SYS_futex, &worker->sleep, FUTEX_WAIT_PRIVATE, asleep, nullptr, nullptr, 0);
     uint32_t expected = asleep;
-    if (worker->sleep.compare_exchange_strong(expected, awake, std::memory_order_acq_rel)) return;  // without a caller
+    if (worker->sleep.compare_exchange_strong(expected, awake, std::memory_order_acq_rel)) return;  // no caller woke it
     while (worker->sleep.load(std::memory_order_acquire) != awake) sched_yield();
     if (worker->kept_off) sched_setaffinity(0, sizeof worker->allowed, &worker->allowed);
   }
 
-  // Wakes the worker if it sleeps. Linux tends to wake a thread on the CPU of the thread that wakes it. On that CPU the
-  // worker would wait for some milliseconds, because the caller computes there. So the worker may not use that CPU
-  // until it runs.
+  // Wakes the worker if it sleeps. Linux tends to wake a thread on the CPU of the thread that wakes it. On the CPU of
+  // the caller, the worker would wait for some milliseconds, because the caller computes there. So the worker may not
+  // use this CPU until it runs on another one.
   void wake(Worker* worker) {
     if (worker->sleep.load(std::memory_order_seq_cst) == awake) return;
     uint32_t expected = asleep;
@@ -270,8 +272,8 @@ class Crew {
     syscall(SYS_futex, &worker->sleep, FUTEX_WAKE_PRIVATE, 1, nullptr, nullptr, 0);
   }
 
-  // Forbids a thread (id 0: this thread) to use one CPU. Stores in `allowed` the CPUs that the thread could use before.
-  // Returns false if the thread may use no other CPU, or if the system call fails.
+  // Forbids a thread to use one CPU. If `id` is 0, this is the calling thread. Stores in `allowed` the CPUs that the
+  // thread could use before. Returns false if the thread may use no other CPU, or if the system call fails.
   static bool keep_off(pid_t id, int cpu, cpu_set_t* allowed) {
     if (cpu < 0 || sched_getaffinity(id, sizeof *allowed, allowed) != 0) return false;  // fails above 1024 CPUs
     cpu_set_t others = *allowed;
@@ -292,7 +294,7 @@ class Crew {
   }
 
   alignas(64) std::atomic<State> state_{closed};
-  // Written by a caller while the state is closed, read by workers that entered an open call.
+  // A caller writes these members while the state is closed. Workers that entered an open call read them.
   alignas(64) void (*take_part_)(const void*, int) = nullptr;
   const void* context_ = nullptr;
   std::atomic<int> caller_cpu_{-1};

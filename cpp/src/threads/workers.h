@@ -5,8 +5,8 @@
 //     worker:  ...... enter | take pieces ............. | leave
 // clang-format on
 //
-// A call never waits for a worker that comes late. If no worker comes, the caller computes all pieces itself. At the
-// end the caller waits only for workers that still compute a piece. But an OpenMP region begins and ends with all of
+// A call never waits for a worker that comes late. If no worker comes, the caller computes all pieces. At the end the
+// caller waits only for workers that still compute a piece. In contrast, an OpenMP region begins and ends with all of
 // its threads. If another process uses the CPU of one of these threads, the region waits for a whole time slice.
 //
 // A worker that has no call watches for the next call for 3 ms, then sleeps. While it watches, it yields its CPU every
@@ -16,12 +16,12 @@
 
 namespace pointwise {
 
-// Calls take_part(context, thread) on the calling thread as thread 0, and on at most team - 1 workers as threads 1 to
-// team - 1. take_part must return when no piece is left. Returns true after every take_part has returned. The caller
-// then sees all that the workers wrote.
+// Calls take_part(context, 0) on the calling thread, and take_part(context, thread) on workers, with thread numbers
+// from 1 to `team` - 1. take_part() must return when no piece is left. Returns true after every take_part() has
+// returned. Then the caller sees everything that the workers wrote.
 //
-// Returns false, and calls nothing, while the workers are busy with another call. Starts missing workers, as far as the
-// system allows.
+// If the workers are busy with another call, returns false and calls nothing. If there are too few workers, starts more
+// workers, as far as the system allows.
 //
 // Must not be called in a forked child, which has no workers. parallel() never calls this function in a child, because
 // openmp_limit() returns 1 in a child.

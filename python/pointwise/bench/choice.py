@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from .timing import Timer
 
-WITHIN = 2.0  # alternatives above this multiple of the lowest predicted cycles are not timed
+WITHIN = 2.0  # alternatives with more predicted cycles than this multiple of the minimum are not timed
 # Timing blocks are short, so that a disturbance spoils only one block. The search takes half of `seconds`.
 QUICK = Effort(seconds=0.09, block=0.0005, rounds=3)
 FULL = Effort(seconds=1.0, block=0.002, rounds=8)
@@ -38,7 +38,7 @@ class Alternative:
     Attributes
     ----------
     words : str
-        Description: kernel row, packing and, if these can differ, images x pixels.
+        Description: kernel row and packing; also "images x pixels" if the layer allows more than one choice.
     cycles : float
         Cycles that the cost model predicts.
     seconds : float
@@ -59,8 +59,8 @@ class Choice:
     chosen, best : str
         `words` of the alternative that the cost model chooses, and of the fastest one in the search.
     regret : float
-        Time of the choice divided by the time of the best, at least 1. Both are timed again after the search. The times
-        of the search are not used, because the lowest of many noisy times is too low.
+        Time of the chosen alternative divided by the time of the best one. A ratio below 1 counts as 1. Both are timed
+        again after the search. The times of the search are not used, because the lowest of many noisy times is too low.
     alternatives : list of Alternative
         All alternatives that were timed, the choice first.
     """
@@ -121,7 +121,7 @@ def _sizes(case: Case) -> Case:
 def measure_choices(
     work: Sequence[tuple[Case, str]], effort: Effort, progress: Callable[[str], None] = lambda text: None
 ) -> Iterator[Choice]:
-    """Time the choice of the cost model and its alternatives in turn, on one thread.
+    """Time all alternatives of each layer in turn, on one thread, and compare them with the choice of the cost model.
 
     Parameters
     ----------
@@ -139,7 +139,7 @@ def measure_choices(
     Raises
     ------
     WrongResult
-        If the result of a choice is wrong, or the result of an alternative has other bits.
+        If the result of a choice is wrong, or if another alternative gives other bits.
     """
     end = time.perf_counter() + len(work) * effort.seconds
     for done, (case, layout) in enumerate(work):

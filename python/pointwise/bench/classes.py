@@ -1,4 +1,4 @@
-"""Classifies layers: compute-bound layers, which should reach the FMA peak, and other large layers."""
+"""Classifies layers as compute-bound layers, which should reach the FMA peak, and other large layers."""
 
 from __future__ import annotations
 
@@ -10,11 +10,12 @@ if TYPE_CHECKING:
 
     from .measure import Result
 
-LARGE = 1_000_000  # FLOP; a smaller call is mostly overhead, so its fraction of the peak means little
-# Minimum FLOP/byte of compute-bound layers. In float32 the intensity is at most half of the number of pixels, of input
-# channels of a group, and of output channels of a group. So each number is at least 24, enough for register tiles.
+LARGE = 1_000_000  # FLOP; a smaller call is mostly overhead
+# Minimum FLOP/byte of compute-bound layers. In float32, the intensity is at most half of each of three numbers: pixels,
+# input channels of a group, and output channels of a group. So each of these numbers is at least 24, which is enough
+# for register tiles.
 INTENSITY = 12.0
-PEAK_TARGET, BANDWIDTH_TARGET = 0.80, 0.85  # other large layers should reach at least one target
+PEAK_TARGET, BANDWIDTH_TARGET = 0.80, 0.85  # other large layers should reach one of them
 
 
 def geometric_mean(values: Iterable[float]) -> float | None:
@@ -39,7 +40,7 @@ def class_summary(results: Sequence[Result], bandwidth: float) -> dict[str, Any]
     other = [result for result in results if is_large(result) and not is_compute_bound(result)]
 
     def share(result: Result) -> float:
-        """Return the larger of two fractions: of the peak target and of the bandwidth target."""
+        """Return the fraction of the peak target or the fraction of the bandwidth target, whichever is larger."""
         of_bandwidth = result.bytes_per_second / bandwidth
         return max(result.peak_fraction / PEAK_TARGET, of_bandwidth / BANDWIDTH_TARGET)
 

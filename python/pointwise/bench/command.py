@@ -135,7 +135,7 @@ def run(args: argparse.Namespace) -> int:
     ]
     modules += ["scipy"] if epilogue.activation.name == "gelu" and "numpy" in contenders else []
     versions = {US: _core.version, "python": platform.python_version(), **{m: version(m) or "unknown" for m in modules}}
-    versions |= blas_kernels()  # comparisons with NumPy depend most on these kernels
+    versions |= blas_kernels()  # the times of NumPy depend most on these kernels
     machine = Machine(cpu_name(), caches(), _core.isa, args.threads, peak, bandwidth, versions)
     _report(args, epilogue, results, contenders, machine)
     return 0
@@ -231,7 +231,7 @@ def blas_threads(threads: int, owns_process: bool) -> Iterator[None]:
 def _measure(
     args: argparse.Namespace, cases: Sequence[Case], layouts: Sequence[str], contenders: Sequence[str]
 ) -> tuple[list[Any], float]:
-    """Return the results and the copy bandwidth, which is the best of several measurements during the run."""
+    """Return the results and the copy bandwidth. The bandwidth is the best of several measurements during the run."""
     effort = QUICK if args.quick else FULL
     bandwidths: list[float] = []
     layers = itertools.count()
@@ -263,11 +263,11 @@ def _company_schedule(args: argparse.Namespace) -> company.Schedule:
 
 @contextlib.contextmanager
 def _progress_bar(total: int) -> Iterator[Callable[[str], None]]:
-    """Show a bar on standard error if that is a terminal. Yield a function to call before each of `total` steps."""
+    """Show a progress bar if standard error is a terminal. Yield a function to call before each of `total` steps."""
     console = require("rich.console", "bench").Console(stderr=True, markup=False, highlight=False)
     module = require("rich.progress", "bench")
     columns = (module.BarColumn(), module.MofNCompleteColumn(), module.TimeElapsedColumn(), "{task.description}")
-    # refreshed between layers only: a thread that draws would disturb the measurement
+    # the bar is drawn only between layers, because a thread that draws would disturb the measurement
     bar = module.Progress(
         *columns, console=console, auto_refresh=False, transient=True, disable=not console.is_terminal
     )
@@ -284,7 +284,7 @@ def _progress_bar(total: int) -> Iterator[Callable[[str], None]]:
 
 
 def _origin() -> dict[str, str]:
-    """Return the date, the command with the environment variables that select kernels, and the build."""
+    """Return the date, the build and the command, with the environment variables that select kernels."""
     variables = [f"{name}={os.environ[name]}" for name in KERNEL_VARIABLES if name in os.environ]
     command = ["pointwise", *sys.argv[1:]]
     return {

@@ -1,7 +1,7 @@
 """``pointwise bench --company``: times pointwise in one process with another library that has threads.
 
-NumPy: times a matrix product of NumPy and a convolution of pointwise, each alone and both in turn. PyTorch: times
-MobileNetV2 computed by PyTorch alone, and MobileNetV2 with its 1x1 convolutions computed by pointwise.
+With NumPy, it times a matrix product of NumPy and a convolution of pointwise: each alone, and both in turn. With
+PyTorch, it times MobileNetV2 in two versions: PyTorch computes all layers, or pointwise computes the 1x1 convolutions.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
 PRODUCT = 384  # m, n and k of the matrix product
-CHANNELS, PIXELS = 64, 56  # of the convolution: 64 -> 64 at 56x56
+CHANNELS, PIXELS = 64, 56  # the convolution has 64 -> 64 channels at 56x56
 # Inverted residuals of MobileNetV2 (Sandler et al. 2018): expansion, output channels, number of blocks, stride of the
 # first block.
 BLOCKS = ((1, 16, 1, 1), (6, 24, 2, 2), (6, 32, 3, 2), (6, 64, 4, 2), (6, 96, 3, 1), (6, 160, 3, 2), (6, 320, 1, 1))
@@ -39,9 +39,9 @@ class Schedule:
     Attributes
     ----------
     rounds, calls : int
-        Number of rounds, and calls of each contender in a round.
+        Number of rounds, and number of calls of each contender in a round.
     images : sequence of (int, int)
-        Inputs of the PyTorch network: number of images, and height and width of each.
+        Inputs of the PyTorch network: number of images, then height and width of each image.
     """
 
     rounds: int
@@ -64,9 +64,9 @@ class Company:
     layout : str
         "NCHW" or "NHWC".
     without, together : float
-        Median times in seconds. NumPy: `without` is the sum of the times of product and convolution, each alone, and
-        `together` is the time of both in turn. PyTorch: `without` is the time of the network computed by PyTorch alone,
-        and `together` is the time with layers of pointwise.
+        Median times in seconds. For NumPy, `without` adds the time of the product alone and the time of the convolution
+        alone. `together` is the time of both in turn. For PyTorch, `without` is the time of the network computed by
+        PyTorch alone. `together` is its time with layers of pointwise.
     threading : str
         Threads that pointwise used: "workers" or "openmp".
     """
@@ -138,7 +138,7 @@ def _threading() -> str:
 
 
 def _each(call: Callable[[], object], calls: int) -> list[float]:
-    """Return the seconds of each of several calls. Two earlier calls are not timed."""
+    """Return the seconds of each of several calls. Two calls before them are not timed."""
     found = []
     for i in range(calls + 2):
         start = time.perf_counter()
@@ -149,7 +149,7 @@ def _each(call: Callable[[], object], calls: int) -> list[float]:
 
 
 def _medians(contenders: Sequence[Callable[[], object]], schedule: Schedule, calls: int) -> list[float]:
-    """Return the median seconds of a call of each contender. Contenders take turns of several calls."""
+    """Return the median seconds per call of each contender. In its turn, a contender makes several calls."""
     seconds: list[list[float]] = [[] for _ in contenders]
     for _ in range(schedule.rounds):
         for found, contender in zip(seconds, contenders, strict=True):

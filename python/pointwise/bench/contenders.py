@@ -27,19 +27,19 @@ def _pointwise(case: Case, layout: str, arrays: Operands, threads: int) -> Call:
         groups=case.groups,
         activation=case.epilogue.activation.argument(),
     )
-    # a residual of None is not passed, because parsing the argument would slow down the smallest layers
+    # Does not pass a residual of None, because parsing this argument would slow down the smallest layers.
     return functools.partial(layer, arrays.x, *(() if arrays.residual is None else (arrays.residual,)))
 
 
 def left_out(name: str, activation: Activation) -> str | None:
-    """Return why a contender cannot compute an activation, as the end of a message. Return None if it can."""
+    """Return the end of a message: the reason why a contender cannot compute an activation. Return None if it can."""
     if name == "numpy":
         return numpy_activations.lacking(activation)
     return "" if name == "xnnpack" and frameworks.xnnpack_lacking(activation) else None
 
 
 def _one_form(build: Callable[[Case, str, Operands, int], Call | None]) -> Builder:
-    """Return a builder of the only form of a contender, whose name is empty."""
+    """Return a builder for a contender that has only one form. The name of the form is empty."""
 
     def forms(case: Case, layout: str, arrays: Operands, threads: int) -> Forms:
         call = build(case, layout, arrays, threads)

@@ -66,7 +66,7 @@ class Schedule:
     Attributes
     ----------
     warm_up : float
-        Seconds of untimed calls with the neighbour, before the first round.
+        Seconds of calls before the first round. The neighbour runs, but the calls are not timed.
     turn : Slice
         Turn of a setting in each round.
     rounds, quiet_rounds : int
@@ -92,7 +92,7 @@ FULL = Schedule(warm_up=0.2, turn=TURN, rounds=3, quiet_rounds=1, calls=200, mos
 
 @dataclasses.dataclass(frozen=True)
 class Calls:
-    """Statistics of single calls: their number, and mean and 99th percentile of their times in seconds."""
+    """Statistics of single calls: the number of calls, and the mean and 99th percentile of their times in seconds."""
 
     calls: int
     mean: float
@@ -108,11 +108,11 @@ class NeighbourResult:
     case, layout
         The layer and its layout.
     one, many : dict of Calls
-        Calls with the neighbour, on one thread and on several, by contender.
+        Calls of each contender with the neighbour: `one` on one thread, `many` on several threads.
     quiet : dict of Calls
-        Calls without the neighbour, on several threads, by contender.
+        Calls of each contender on several threads, without the neighbour.
     forms : dict of str
-        Form of each setting. It is empty if the contender has only one form.
+        Name of the form of each setting. The name is empty if the contender has only one form.
     """
 
     case: Case
@@ -128,11 +128,11 @@ class NeighbourResult:
         return f"{self.case.network} {self.case.layer}"
 
     def mean_ratio(self, contender: str) -> float:
-        """Return mean with several threads / mean with one. Above 1, threads make calls slower."""
+        """Return the mean with several threads, divided by the mean with one. Above 1, threads make calls slower."""
         return self.many[contender].mean / self.one[contender].mean
 
     def p99_ratio(self, contender: str) -> float:
-        """Return 99th percentile with several threads / mean with one."""
+        """Return the 99th percentile with several threads, divided by the mean with one."""
         return self.many[contender].p99 / self.one[contender].mean
 
 
@@ -143,7 +143,7 @@ def statistics(seconds: Sequence[NDArray[np.float64]]) -> Calls:
 
 
 def check_arguments(threads: int | None, plot: str | None) -> None:
-    """Raise a `CommandError` for options that cannot be combined with ``--neighbour``. None means not given."""
+    """Raise a `CommandError` for options that cannot be combined with ``--neighbour``. None means: option not given."""
     if threads == 1:
         raise CommandError("--threads must be at least 2 with --neighbour, which compares with 1 thread, got 1")
     if plot is not None:
@@ -153,7 +153,7 @@ def check_arguments(threads: int | None, plot: str | None) -> None:
 
 
 def default_cases(quick: bool) -> list[Case]:
-    """Return the default layers, or every second one if `quick`."""
+    """Return the default layers, or every second one of them if `quick` is true."""
     installed = {(case.network, case.layer): case for name in networks() for case in read_network(name)}
     chosen = DEFAULT[1::2] if quick else DEFAULT
     return [installed[network, layer].with_batch(n) for network, layer, n in chosen if (network, layer) in installed]
@@ -161,7 +161,7 @@ def default_cases(quick: bool) -> list[Case]:
 
 @contextlib.contextmanager
 def stopped_neighbour() -> Iterator[Process]:
-    """Start the neighbour, stopped, and end it after the ``with`` block. The scheduler chooses its CPU."""
+    """Start the neighbour and stop it at once. End it after the ``with`` block. The scheduler chooses its CPU."""
     nowhere = subprocess.DEVNULL  # no output, even at Ctrl-C
     argv = [sys.executable, "-I", "-S", "-c", SPIN, str(os.getpid())]
     process = subprocess.Popen(argv, stdin=nowhere, stdout=nowhere, stderr=nowhere)
@@ -180,7 +180,7 @@ def busy(neighbour: Process) -> Iterator[None]:
     Raises
     ------
     CommandError
-        If the neighbour has ended: then the calls were not timed under contention.
+        If the neighbour has ended, because the calls were not timed under contention.
     """
     neighbour.send_signal(signal.SIGCONT)
     try:
@@ -200,7 +200,7 @@ def measure(
     schedule: Schedule,
     progress: Callable[[str], None] = lambda text: None,
 ) -> Iterator[NeighbourResult]:
-    """Check the results of contenders, then time their calls on one thread and on several with a busy neighbour.
+    """Check the results of contenders, then time their calls with a busy neighbour, on one and on several threads.
 
     Parameters
     ----------

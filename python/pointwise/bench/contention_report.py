@@ -76,7 +76,7 @@ def _row(result: NeighbourResult, contenders: Sequence[str]) -> dict[str, Any]:
 def neighbour_tables(
     results: Sequence[NeighbourResult], contenders: Sequence[str], machine: Machine, found: dict[str, Any]
 ) -> list[Grid]:
-    """Return tables: one for each layout, then the summary of the document `found`."""
+    """Return a table for each layout, then a table with the summary of the document `found`."""
     by_layout = _by_layout(results)
     tables = [_layer_table(layout, rows, contenders, machine.threads) for layout, rows in by_layout.items()]
     return [*tables, _summary_table(found["summary"], machine.threads)]

@@ -17,8 +17,8 @@ if TYPE_CHECKING:
 
     Array: TypeAlias = NDArray[np.float64]
 
-# Relative error that a float32 implementation of an activation may add: 16 roundings. Different activations differ by
-# much more: gelu and gelu_tanh by up to 4.7e-4, which is 180 times the tolerance at that v.
+# Relative error that a float32 implementation of an activation may add: 16 roundings. Two different activations differ
+# by much more. For example, gelu and gelu_tanh differ by up to 4.7e-4, which is 180 times the tolerance there.
 APPROXIMATION = 2.0**-20
 
 _ERF_STEP, _ERF_END = 2.0**-6, 6.0
@@ -26,7 +26,7 @@ _ERF_STEP, _ERF_END = 2.0**-6, 6.0
 
 @functools.cache
 def _erf_table() -> tuple[Array, Array]:
-    """Return nodes and the coefficients of the Taylor polynomials of erf at each node, lowest order first."""
+    """Return nodes, and the coefficients of the Taylor polynomial of erf at each node, lowest order first."""
     nodes = np.arange(-_ERF_END, _ERF_END + _ERF_STEP, _ERF_STEP)
     values = np.array([math.erf(node) for node in nodes])
     slope = 2 / math.sqrt(math.pi) * np.exp(-(nodes**2))
@@ -86,8 +86,8 @@ class Definition(NamedTuple):
     lipschitz : float
         Lipschitz constant: a bound of the absolute value of the derivative.
     size : callable
-        Takes an upper bound of |v| and the result. Returns the magnitude of the numbers that a float32 implementation
-        rounds, or 0 if it rounds none.
+        Takes two arguments: an upper bound of |v|, and the result. Returns the magnitude of the numbers that a float32
+        implementation rounds, or 0 if it rounds no number.
     """
 
     function: Callable[[Array], Array]
@@ -104,7 +104,7 @@ def _one(most: Array, result: Array) -> float:
 
 
 def _product(most: Array, result: Array) -> Array:
-    """Return the magnitude for v times a factor. The factor is at most 1, and is rounded like a number near 1."""
+    """Return the magnitude for v * factor. The factor is at most 1, and is rounded like a number near 1."""
     return most
 
 
@@ -122,7 +122,7 @@ def _leaky_relu(slope: float) -> Definition:
 
 
 def _elu(alpha: float) -> Definition:
-    # exp(v) - 1 loses small results, expm1 does not
+    # expm1(v) keeps the digits of small results, which exp(v) - 1 loses
     return Definition(
         lambda v: np.where(v < 0, alpha * np.expm1(np.minimum(v, 0)), v),
         max(1.0, abs(alpha)),
@@ -146,7 +146,7 @@ _DEFINITIONS: dict[str, Callable[..., Definition]] = {
     "hardswish": lambda: Definition(lambda v: v * _hardsigmoid(v), 1.5, _product),
     "gelu": lambda: Definition(lambda v: v / 2 * (1 + erf(v / math.sqrt(2))), 1.13, _product),
     "gelu_tanh": lambda: Definition(_gelu_tanh, 1.13, _product),
-    # log(1 + exp(v)) rounds a number of at least 1
+    # log(1 + exp(v)) rounds 1 + exp(v), which is at least 1
     "softplus": lambda: Definition(_softplus, 1, lambda most, result: np.maximum(result, 1)),
     "mish": lambda: Definition(lambda v: v * np.tanh(_softplus(v)), 1.09, _product),
 }

@@ -9,12 +9,12 @@ if TYPE_CHECKING:
 
     from .timing import Block
 
-SLOWER = 0.85  # a peak below this fraction of the peaks beside earlier layers disturbs a layer
-EARLIER = 8  # number of earlier layers; few, because a CPU that has become hot stays slower
+SLOWER = 0.85  # a layer is disturbed if its peak is below this fraction of earlier peaks
+EARLIER = 8  # number of earlier peaks to compare with; small, because a CPU that has become hot stays slower
 
 
 def disturbance(blocks: Mapping[str, Sequence[Block]], peak: float, earlier: Sequence[float]) -> str | None:
-    """Return how the measurement of a layer was disturbed, as a text, or None if it was not.
+    """Return a text that describes how the measurement of a layer was disturbed. Return None if it was not disturbed.
 
     Parameters
     ----------
@@ -23,7 +23,7 @@ def disturbance(blocks: Mapping[str, Sequence[Block]], peak: float, earlier: Seq
     peak : float
         FMA peak in FLOP/s, measured in turn with the contenders.
     earlier : sequence of float
-        Peaks beside earlier layers, in the order of measurement.
+        Peaks that were measured in turn with earlier layers, in the order of measurement.
     """
     spoilt = [name for name, found in blocks.items() if all(block.disturbed for block in found)]
     if spoilt:

@@ -53,9 +53,9 @@ class Epilogue:
     activation : Activation
         Last step.
     residual : bool
-        True if an array of the shape of the result is added before the activation.
+        True if an array with the shape of the result is added before the activation.
     bias : bool
-        True if a number for each output channel is added first.
+        True if a bias is added: one number for each output channel.
     """
 
     activation: Activation = RELU

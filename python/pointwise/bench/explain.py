@@ -143,7 +143,7 @@ def summary_lines(summary: dict[str, Any]) -> list[str]:
 
 
 def short(words: str) -> str:
-    """Return the words of an alternative without the parts that all alternatives share."""
+    """Return the description of an alternative, without the parts that all alternatives share."""
     return words.replace("gemm_f32_", "").replace(f"_{_core.isa}", "").replace("source ", "")
 
 

@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from .operands import Forms
 
 BLOCK, ROUNDS = 5e-4, 3  # seconds of a timing block, and number of rounds
-SLOWER = 2.0  # forms whose single calls take longer than this multiple of the fastest are left out
+SLOWER = 2.0  # a form is left out if a single call takes more than this multiple of the fastest call
 
 
 def fastest_form(forms: Forms, block: float = BLOCK, rounds: int = ROUNDS) -> str:
@@ -27,7 +27,7 @@ def fastest_form(forms: Forms, block: float = BLOCK, rounds: int = ROUNDS) -> st
     """
     if len(forms) == 1:
         return next(iter(forms))
-    # the faster of two calls, because a delay of a single call would leave out the fastest form
+    # Uses the faster of two calls, because a delay of a single call would leave out the fastest form.
     once = {form: min(time_block(call, 1).seconds for _ in range(2)) for form, call in forms.items()}
     least = min(once.values())
     best = {form: seconds for form, seconds in once.items() if seconds <= SLOWER * least}

@@ -1,4 +1,4 @@
-"""Contenders that are frameworks. Weights are prepared before the calls, modules are imported when needed."""
+"""Contenders that are frameworks. Weights are prepared before the calls. Modules are imported when they are needed."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def torch(case: Case, layout: str, arrays: Operands, threads: int) -> Call:
     bias, residual = (None if array is None else module.from_numpy(array) for array in (arrays.bias, arrays.residual))
     weight = weight[:, :, None, None]
     nhwc = layout == "NHWC"
-    if nhwc:  # channels last in PyTorch: axes in the order NCHW, channels contiguous in memory
+    if nhwc:  # PyTorch's channels last: the axes keep the order NCHW, but channels are contiguous
         x = x.permute(0, 3, 1, 2)
         weight = weight.contiguous(memory_format=module.channels_last)
         residual = None if residual is None else residual.permute(0, 3, 1, 2)
@@ -77,8 +77,8 @@ def _onnx_model(
 ) -> tuple[dict[str, NDArray[Any]], bytes]:
     """Return the inputs of an ONNX model by name, and the model.
 
-    ONNX has no NHWC convolution, so in NHWC the convolution stands between Transpose operators. With `add_last` the sum
-    is transposed before the residual is added. Otherwise the residual is transposed, too.
+    ONNX has no NHWC convolution, so in NHWC the convolution stands between Transpose operators. If `add_last` is true,
+    the residual is added after the second Transpose. Otherwise the residual is transposed, too, and is added before it.
     """
     helper, numpy_helper = (require(f"onnx.{name}", needed_for) for name in ("helper", "numpy_helper"))
     node = helper.make_node
@@ -144,9 +144,9 @@ def _onnx_activation(node: Any, activation: Activation, source: str, constants: 
 
 
 def onnxruntime(case: Case, layout: str, arrays: Operands, threads: int) -> Call:
-    """Return an ONNX Runtime session of Conv, Add and activation, which the session may fuse."""
+    """Return an ONNX Runtime session for Conv, Add and activation. The session may fuse them."""
     runtime = require("onnxruntime", "--vs onnxruntime")
-    # add_last saves a Transpose, which is faster in ONNX Runtime
+    # in ONNX Runtime `add_last` is faster, because it saves a Transpose
     feed, model = _onnx_model(case, layout, arrays, "--vs onnxruntime", add_last=True)
     options = runtime.SessionOptions()
     options.intra_op_num_threads, options.inter_op_num_threads = threads, 1
@@ -161,7 +161,7 @@ def onnxruntime(case: Case, layout: str, arrays: Operands, threads: int) -> Call
 
 
 def openvino(case: Case, layout: str, arrays: Operands, threads: int) -> Call:
-    """Return an OpenVINO request of an ONNX model. It reuses one array for all results, which is an advantage."""
+    """Return an OpenVINO request for an ONNX model. As an advantage, the request reuses one array for all results."""
     runtime = require("openvino", "--vs openvino")
     # without add_last, OpenVINO fuses Conv, Add and activation, which is faster
     inputs, model = _onnx_model(case, layout, arrays, "--vs openvino", add_last=False)
@@ -171,7 +171,7 @@ def openvino(case: Case, layout: str, arrays: Operands, threads: int) -> Call:
     for name, array in inputs.items():
         request.set_tensor(name, runtime.Tensor(array, shared_memory=True))
 
-    def call(arrays: Operands = arrays) -> NDArray[Any]:  # keeps the arrays alive, which the tensors only point to
+    def call(arrays: Operands = arrays) -> NDArray[Any]:  # the default argument keeps the arrays alive
         request.infer()
         y: NDArray[Any] = request.get_output_tensor().data
         return y
@@ -180,7 +180,7 @@ def openvino(case: Case, layout: str, arrays: Operands, threads: int) -> Call:
 
 
 def xnnpack(case: Case, layout: str, arrays: Operands, threads: int) -> Call | None:
-    """Return a TensorFlow Lite interpreter, which uses XNNPACK for floats, or None for NCHW, which it lacks."""
+    """Return a TensorFlow Lite interpreter, which uses XNNPACK for floats. Return None for NCHW, which it lacks."""
     if layout != "NHWC":
         return None
     interpreter_module = require("ai_edge_litert.interpreter", "--vs xnnpack")
@@ -219,7 +219,7 @@ _TFLITE_OPERATORS = {
 
 
 def _tflite_model(case: Case, arrays: Operands) -> bytes:
-    """Return a TensorFlow Lite model of CONV_2D, ADD if there is a residual, and the activation."""
+    """Return a TensorFlow Lite model: CONV_2D, then ADD if there is a residual, then the activation."""
     schema = require("ai_edge_litert.schema_py_generated", "--vs xnnpack")
     flatbuffers = require("flatbuffers", "--vs xnnpack")
     weight = arrays.weight[:, None, None, :]

@@ -1,4 +1,4 @@
-"""Reads layers: tables, which are CSV files with the 1x1 convolutions of real networks, and arguments of a command."""
+"""Reads layers from arguments of a command and from tables, which are CSV files with 1x1 convolutions of networks."""
 
 from __future__ import annotations
 
@@ -20,7 +20,8 @@ if TYPE_CHECKING:
     from .._cost import Cost
 
 LAYOUTS = ("NCHW", "NHWC")
-# Tables that run only on request: `large` needs gigabytes of memory, and published figures cover the other tables.
+# Tables that are measured only on request. The published figures do not include them. `large` needs gigabytes of
+# memory.
 ON_REQUEST = ("images", "large")
 GIVEN = "given"  # network of the layers of --layer
 LAYER = re.compile(r"(\d+)x(\d+)x(\d+)x(\d+):(\d+)(?:/(\d+))?(?:g(\d+))?", re.ASCII)
@@ -29,7 +30,7 @@ HEADER = ["network", "layer", "n", "cin", "cout", "h", "w", "stride", "groups"]
 
 @dataclasses.dataclass(frozen=True)
 class Case:
-    """Layer of a network: a row of a table, with fields named like its columns, and an epilogue."""
+    """Layer of a network: a row of a table, and an epilogue. Fields have the names of the columns of the table."""
 
     network: str
     layer: str

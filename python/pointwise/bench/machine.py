@@ -23,7 +23,7 @@ SUFFIXES = {"K": 1 << 10, "M": 1 << 20, "G": 1 << 30}
 def blas_kernels() -> dict[str, str]:
     """Return the kernels that the BLAS of NumPy uses, such as ``{"openblas": "SkylakeX"}``.
 
-    Environment variables can force other kernels than those for the CPU.
+    Environment variables can make a BLAS use kernels for another CPU.
 
     Returns
     -------
@@ -55,7 +55,7 @@ def fma_peak(threads: int, blocks: int = 80, block: float = 2e-3, dtype: str = "
     threads : int
         Number of threads that compute at the same time.
     blocks : int
-        Number of timing blocks, the best of which counts.
+        Number of timing blocks. The result is the peak in the best block.
     block : float
         Duration of a timing block in seconds. It must be long compared with the time to start a team, and short
         compared with a time slice of the scheduler.
@@ -73,8 +73,8 @@ def fma_peak(threads: int, blocks: int = 80, block: float = 2e-3, dtype: str = "
 def copy_bandwidth(threads: int, repetitions: int = 5) -> float:
     """Measure the memory bandwidth by copies of arrays that are larger than the caches.
 
-    Arrays are copied by `numpy.copyto` and by non-temporal stores, and the best copy counts. `numpy.copyto` may read
-    the cache lines that it overwrites. Non-temporal stores do not read them.
+    Arrays are copied by `numpy.copyto` and by non-temporal stores. The result is the bandwidth of the fastest copy.
+    `numpy.copyto` may read the cache lines that it overwrites. Non-temporal stores do not read them.
 
     Parameters
     ----------

@@ -1,6 +1,6 @@
 """Measures layers: checks the results of each contender, then times all contenders in turn.
 
-A layer whose measurement was disturbed is measured again, and the timing blocks of all measurements count.
+A layer whose measurement was disturbed is measured again. Its result has the timing blocks of all measurements.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 QUICK = Effort(seconds=0.09, block=0.002, rounds=1)
 FULL = Effort(seconds=1.0, block=0.01, rounds=5)
-MOST_MEASUREMENTS = 3  # of a layer that is disturbed each time
+MOST_MEASUREMENTS = 3  # maximum number of measurements of a layer that is disturbed each time
 
 
 @dataclasses.dataclass(frozen=True)
@@ -39,13 +39,13 @@ class Result:
     case, layout, cost
         The layer, its layout and its cost.
     blocks : dict of list of Block
-        Timing blocks of each contender that can compute the layer.
+        Timing blocks of all measurements, for each contender that can compute the layer.
     peak : float
         FMA peak in FLOP/s, measured in turn with the contenders.
     forms : dict of str
         Fastest form of each contender, empty if the contender has only one form.
     measurements : int
-        Number of times that the layer was measured, at most `MOST_MEASUREMENTS`. `blocks` has the blocks of all.
+        Number of times that the layer was measured, at most `MOST_MEASUREMENTS`.
     disturbance : str or None
         Disturbance of all measurements together.
     """
@@ -90,7 +90,7 @@ class Result:
         return f"{self.case.network} {self.case.layer}"
 
     def ratio(self, contender: str) -> float | None:
-        """Return time of a contender / time of pointwise, or None if the contender cannot compute the layer."""
+        """Return the time of a contender divided by the time of pointwise, or None if the contender lacks the layer."""
         seconds = self.seconds.get(contender)
         return None if seconds is None else seconds / self.seconds[US]
 
@@ -152,6 +152,6 @@ def measure(
 
 
 def _deadline(end: float, left: int) -> float:
-    """Return the end of a measurement. A slow layer leaves less time to later layers, so the total time is constant."""
+    """Return the time at which a measurement ends. A slow layer leaves less time to later layers."""
     now = time.perf_counter()
     return now + max(0.0, end - now) / left

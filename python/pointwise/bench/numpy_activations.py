@@ -1,4 +1,4 @@
-"""Activations in NumPy, each in the way that is fastest and correct for the values of the benchmark's layers.
+"""Computes activations in NumPy. Each function is the fastest one that is correct for the values of the benchmark.
 
 Exponentials are not protected against overflow. In float32 exp(v) overflows only above v = 88, and no value of these
 layers is as large.
@@ -23,10 +23,10 @@ if TYPE_CHECKING:
 
 
 def lacking(activation: Activation) -> str | None:
-    """Return why NumPy cannot compute an activation, as the end of a message. Return None if it can.
+    """Return the reason why NumPy cannot compute an activation, as the end of a message. Return None if it can.
 
-    NumPy has no erf, so its users call the one of SciPy. A comparison with `math.erf` for each element, which is slow,
-    or with a handwritten approximation would not be fair.
+    NumPy has no erf, so users of NumPy call `scipy.special.erf`. A comparison with `math.erf` for each
+    element, or with a handwritten approximation, would not be fair.
     """
     if activation.name != "gelu" or _erf() is not None:
         return None

@@ -1,8 +1,8 @@
-"""The contender NumPy: a product in one of several forms, then bias, residual and activation in place.
+"""The contender NumPy. It computes a product in one of several forms, then bias, residual and activation in place.
 
 NumPy computes the same product in several ways, and the fastest depends on the shape. So the benchmark times all forms
-of a layer, and the fastest form is the baseline. `numpy.einsum` and sums of single channels are left out, because
-another form was faster on every layer that was tried (docs/design/tried.md).
+of a layer, and the fastest form is the baseline. `numpy.einsum` and sums of single channels are left out, because they
+were never the fastest form (docs/design/tried.md).
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ def numpy_baseline(case: Case, layout: str, arrays: Operands, threads: int) -> F
     layout : str
         "NCHW" or "NHWC".
     arrays : Operands
-        Arrays of one floating dtype, which is also that of the result.
+        Arrays of one floating dtype, which is also the dtype of the result.
     threads : int
         Unused, because the number of threads of BLAS is a setting of the process.
 

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 class Operands(NamedTuple):
-    """Arrays of a case. The bias or the residual is None if there is none."""
+    """Arrays of a case. The bias is None if there is no bias, and likewise the residual."""
 
     x: NDArray[Any]
     weight: NDArray[Any]

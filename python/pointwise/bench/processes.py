@@ -1,6 +1,6 @@
-"""Lets contenders take turns. With one thread, all run in this process. With several, each has its own process.
+"""Lets contenders take turns. They share this process if they have one thread. Otherwise each has its own process.
 
-Threads of a pool, such as those of OpenBLAS, spin for a while after their work. Such threads would keep CPUs busy
+Threads of a pool, such as the pool of OpenBLAS, spin for a while after their work. Such threads would keep CPUs busy
 during the turn of the next contender. So a contender with several threads has its own process, which is stopped outside
 its turns.
 """
@@ -38,7 +38,7 @@ if TYPE_CHECKING:
 
     Prepare: TypeAlias = Callable[[Case, str], "Prepared"]
 
-PEAK = "peak"  # question to a process: the FMA peak
+PEAK = "peak"  # a question to a process: what is the FMA peak?
 SHORTEST_SAMPLE, LONGEST_SAMPLE = 2e-3, 20e-3  # seconds
 LEAST_SAMPLES = 5  # minimum number of samples of the peak for a layer
 BLAS_VARIABLES = ("OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "BLIS_NUM_THREADS", "OMP_NUM_THREADS")
@@ -125,7 +125,7 @@ class Peaks:
         self._block = SHORTEST_SAMPLE
 
     def beside(self, timer: Timer) -> Timer:
-        """Forget all samples. Return a timer for a new layer, which takes a sample after each timing block."""
+        """Forget all samples. Return a timer for a new layer. The timer takes a sample after each timing block."""
         self._samples.clear()
 
         def timed(repetitions: int) -> Block:

@@ -20,7 +20,7 @@ BEST_PEER = "the best peer of each layer"
 class Machine:
     """Machine and software of a run.
 
-    `fma_peak` is in FLOP/s and `bandwidth` in bytes/s, both of all threads together. `fma_peak` is the best of two
+    `fma_peak` is in FLOP/s and `bandwidth` in bytes/s, both for all threads together. `fma_peak` is the larger of two
     measurements, before and after the run. Percentages refer to another peak, which is measured in turn with each
     layer.
     """
@@ -35,7 +35,7 @@ class Machine:
 
 
 def bound_of(result: Result, machine: Machine) -> tuple[str, float]:
-    """Return the lower bound of a layer, "peak" or "bandwidth", and the fraction of it that pointwise reaches."""
+    """Return the limit of a layer, "peak" or "bandwidth", and the fraction of this limit that pointwise reaches."""
     if result.cost.intensity < result.peak / machine.bandwidth:
         return "bandwidth", result.bytes_per_second / machine.bandwidth
     return "peak", result.peak_fraction
@@ -57,7 +57,7 @@ def summarize(results: Sequence[Result], contenders: Sequence[str], machine: Mac
 
 
 def _versus(pairs: Sequence[tuple[Result, str | None]]) -> dict[str, Any]:
-    """Return a summary of the ratios of pairs of result and contender. Pairs without a time are left out."""
+    """Return a summary of ratios, one for each pair of a result and a contender. Leave out pairs without a time."""
     ratios = [
         (ratio, result.name, peer) for result, peer in pairs if peer and (ratio := result.ratio(peer)) is not None
     ]

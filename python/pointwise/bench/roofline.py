@@ -1,4 +1,4 @@
-"""Draws the roofline of a benchmark: arithmetic per second over arithmetic intensity."""
+"""Draws the roofline of a benchmark: a plot of FLOP/s over arithmetic intensity."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Notices that other work took the CPU, by counters of the system."""
+"""Uses counters of the system to notice that other work took the CPU."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import os
 import resource
 from typing import NamedTuple
 
-WAITED = 0.05  # fraction of a timing block; a longer wait for a CPU disturbs it
+WAITED = 0.05  # a timing block is disturbed if it waits for a CPU for more than this fraction of its time
 
 
 class Counters(NamedTuple):
@@ -16,7 +16,7 @@ class Counters(NamedTuple):
     Attributes
     ----------
     switches : int
-        Number of times that the scheduler stopped a thread that could have gone on.
+        Number of times that the scheduler stopped a thread that was ready to run.
     waited : float
         Seconds for which threads were ready to run and had no CPU. Always 0 if the system does not count them.
     """
@@ -27,8 +27,9 @@ class Counters(NamedTuple):
     def disturbed_since(self, before: Counters, seconds: float) -> bool:
         """Return True if other work took the CPU in the seconds since earlier counters.
 
-        Both counters must have grown. A thread that wakes up also waits for a CPU, for microseconds and also on an idle
-        machine. Short work of the system stops a thread, but for a small fraction of a timing block.
+        Both counters must have grown. A wait alone proves nothing: even on an idle machine, a thread that wakes up
+        waits some microseconds for a CPU. A stop alone proves nothing, because short work of the system stops a thread
+        only for a small fraction of a timing block.
         """
         return self.switches > before.switches and self.waited - before.waited > WAITED * seconds
 
@@ -38,7 +39,7 @@ def counters() -> Counters:
     waited = 0
     with contextlib.suppress(OSError):  # if the system has no such directory
         for thread in os.listdir("/proc/self/task"):
-            # the system may lack the file, and a thread may end meanwhile
+            # the system may have no such file, and a thread may end before its file is read
             with contextlib.suppress(OSError), open(f"/proc/self/task/{thread}/schedstat") as file:
                 waited += int(file.read().split()[1])
     return Counters(resource.getrusage(resource.RUSAGE_SELF).ru_nivcsw, waited / 1e9)

@@ -22,7 +22,7 @@ class Grid:
     Parameters
     ----------
     title, caption : str
-        Texts above and below the table, or an empty text for none. They may be wider than the table.
+        Texts above and below the table. They may be empty, and may be wider than the table.
     words, figures : sequence of str
         Headings of the left columns, which a narrow terminal folds, and of the right columns, which are not folded.
     """
@@ -42,7 +42,7 @@ class Grid:
 
 
 def rendered(grids: Iterable[Grid], width: int | None = WIDTH) -> str:
-    """Return the text of tables, each with an empty line after it. If `width` is None, the terminal sets it."""
+    """Return the text of tables, each with an empty line after it. Without `width`, use the width of the terminal."""
     console = require("rich.console", "bench").Console(markup=False, highlight=False, width=width)
     with console.capture() as captured:
         for grid in grids:

@@ -44,7 +44,8 @@ class Effort:
     Attributes
     ----------
     seconds : float
-        Time for one case in seconds, with preparation and checks. The time is exceeded if `rounds` rounds take longer.
+        Time for one case in seconds, with preparation and checks. `rounds` rounds are completed even if they take
+        longer.
     block : float
         Duration of a timing block in seconds.
     rounds : int
@@ -57,7 +58,7 @@ class Effort:
 
 
 def _repetitions(timer: Timer, block: float) -> int:
-    # the faster of two calls, because a delay of a single call would make all timing blocks too short
+    # Uses the faster of two calls, because a delay of a single call would make all timing blocks too short.
     once = min(timer(1).seconds for _ in range(2))
     return max(1, int(block / max(once, 1e-7)))
 
@@ -68,7 +69,7 @@ def blocks_in_turn(timers: dict[str, Timer], deadline: float, effort: Effort) ->
     Parameters
     ----------
     timers : dict of callable
-        Timers by contender. A timer takes a number of repetitions and times a block of that many calls.
+        Timers by contender. A timer takes a number of repetitions, and times a block with this number of calls.
     deadline : float
         Value of `time.perf_counter` at which the measurement ends. At least `effort.rounds` rounds are completed.
     effort : Effort
@@ -133,8 +134,8 @@ def time_block(call: Callable[[], object], repetitions: int) -> Block:
 def time_each(call: Call, turn: Slice) -> NDArray[np.float64]:
     """Return the seconds of each timed call of a slice.
 
-    One reading of the clock ends a call and begins the next. So the times include every stop by the scheduler, even
-    between two calls.
+    The clock is read once between two calls. So the times include every stop by the scheduler, even a stop between two
+    calls.
     """
     clock = time.perf_counter
     end = clock() + turn.untimed

@@ -28,8 +28,8 @@ def check(case: Case, layout: str, arrays: Operands, calls: dict[str, Call]) -> 
     """Compare the result of each contender with NumPy's sum, followed by the activation in float64.
 
     A sum of C products, a bias and a residual, added in any order, differs from the exact value by at most
-    gamma_(C+3) * (|w| |x| + |b| + |residual|). Here gamma_n = n*u/(1 - n*u) and u = 2**-24. Without a residual n is
-    smaller by 1, and so it is without a bias. Two such sums differ by at most twice the bound.
+    gamma_(C+3) * (|w| |x| + |b| + |residual|). Here gamma_n = n*u/(1 - n*u) and u = 2**-24. n is smaller by 1 if there
+    is no residual, and by 1 if there is no bias. Two such sums differ by at most twice the bound.
 
     The activation multiplies the bound by at most its Lipschitz constant. It adds its own roundings (see
     `definitions`). ReLU has the constant 1 and rounds nothing.
@@ -75,7 +75,7 @@ def check(case: Case, layout: str, arrays: Operands, calls: dict[str, Call]) -> 
 
 @functools.cache
 def check_few_channels(name: str, builder: Builder, layout: str, epilogue: Epilogue, threads: int) -> None:
-    """Check a contender on a layer of two input channels. The cache avoids repeated checks.
+    """Check a contender on a layer with two input channels. The cache avoids repeated checks.
 
     The bound of `check` grows with C**1.5. Above 300 channels it exceeds 4.7e-4, the difference between gelu and
     gelu_tanh. For two channels the bound is a few 1e-6.
@@ -86,7 +86,7 @@ def check_few_channels(name: str, builder: Builder, layout: str, epilogue: Epilo
         If the contender computes another activation or a coarse approximation.
     """
     if epilogue.activation in (NO_ACTIVATION, RELU):
-        return  # the bound of `check` is small enough to tell these from other activations
+        return  # for these activations, the bound of `check` is small enough
     case = Case("a layer of", "two channels", 1, 2, 64, 16, 16, 1, 1, epilogue=epilogue)
     arrays = operands(case, layout)
     check(case, layout, arrays, dict(named_forms(name, builder(case, layout, arrays, threads))))

@@ -70,8 +70,8 @@ struct PortableVec {
   }
   static PortableVec exponent(PortableVec z) { return {(Native)((Words)z.v << WordOf<T>::digits)}; }
 
-  // Implements rest() by Dekker's product: splits each factor into two numbers with half of the digits. The products of
-  // such numbers are exact.
+  // Implements rest() by Dekker's product, which splits each factor into two numbers with half of the digits. The
+  // products of such numbers are exact.
   static Native upper_half(Native a) {
     const Native c = a * static_cast<T>((Word(1) << (WordOf<T>::digits + 2) / 2) + 1);
     return c - (c - a);

@@ -32,12 +32,12 @@ struct Vec {
   void keep_in_register() { asm("" : "+v"(v)); }
   static Vec fma(Vec a, Vec b, Vec c) { return {_mm512_fmadd_ps(a.v, b.v, c.v)}; }
   static constexpr bool has_halves = true;
-  // Returns the fma of the lower half vectors, with the number at p as the first factor. The upper half is undefined.
+  // Returns (number at p) * b + c in the lower half. The upper half is undefined.
   //
   // The empty asm statement makes this multiply-add load the number from memory again. Without the statement, the
   // compiler would load the number once, into a register that multiply-adds of whole vectors also use. Then each
-  // multiply-add of a half vector would take longer, by half a multiply-add. (Zen 4, 96 -> 24 channels at 56x56 in
-  // NHWC: 127 us with the statement, 143 us without.)
+  // multiply-add of a half vector would take longer. (Zen 4, 96 -> 24 channels at 56x56 in NHWC: 127 us with the
+  // statement, 143 us without.)
   static Vec fma_half(const char* p, Vec b, Vec c) {
     asm volatile("" ::: "memory");
     const auto half = [](Vec v) { return _mm512_castps512_ps256(v.v); };
@@ -114,7 +114,7 @@ struct Vec {
   }
 
   // Loads half of row r and half of row r + 8 into one register. Then fewer numbers must move to the other half of a
-  // register: 48 shuffles instead of 64.
+  // register, so 48 shuffles suffice instead of 64.
   static void load_square(const char* p, ptrdiff_t step, Vec (&m)[16]) {
     const __m512i lower = _mm512_set_epi32(27, 26, 25, 24, 11, 10, 9, 8, 19, 18, 17, 16, 3, 2, 1, 0);
     const __m512i upper = _mm512_set_epi32(31, 30, 29, 28, 15, 14, 13, 12, 23, 22, 21, 20, 7, 6, 5, 4);
