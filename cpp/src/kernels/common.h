@@ -20,7 +20,7 @@
 //     fma_half(p, b, c)                      a * b + c in the lower half, a = number at p; upper half undefined
 // clang-format on
 //
-// activations.h, halves.h, pairs.h and quads.h need further functions of V, and list them.
+// activations.h, halves.h, pairs.h, quads.h and long_rows.h need further functions of V, and list them.
 #pragma once
 
 #include "kernels/kernel.h"

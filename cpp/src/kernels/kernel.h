@@ -188,8 +188,9 @@ struct KernelRow {
 struct KernelRows {
   const KernelRow* first;
   int count;
-  // Index of the kernel row for diagonal products, which is the last one; -1 if there is none. In a diagonal product,
-  // each group has one input channel and one output channel. This kernel row takes the groups as channels (diagonal.h).
+  // Index of the kernel row for diagonal products; -1 if there is none. It follows the `count` other kernel rows. In a
+  // diagonal product, each group has one input channel and one output channel. This kernel row takes the groups as
+  // channels (diagonal.h).
   int diagonal = -1;
   const KernelRow* begin() const { return first; }
   const KernelRow* end() const { return first + count; }

@@ -10,6 +10,8 @@
 //       finish_strip()
 //
 // At the end of a chunk, the sums are added to the totals of the strip (kernel.h).
+//
+// V must have a function keep_in_register(). It does nothing, but prevents the compiler from loading the vector again.
 #pragma once
 
 #include "kernels/few_outputs.h"

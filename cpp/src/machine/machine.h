@@ -101,7 +101,7 @@ struct Machine {
   // rows x 8 vectors: 54 bytes per cycle with 64 input channels, 43 bytes per cycle with 256 input channels.)
   double l2_bytes_per_cycle;
   // Rate of src from beyond L2, if a kernel reads short runs of many input channels. (Zen 4, 200 input channels at
-  // 1024x1024: 9 to 11 GB/s, long runs 23 GB/s.)
+  // 1024x1024: 9 to 11 GB/s. One thread reads contiguous memory at 23 to 30 GB/s.)
   double short_run_bytes_per_cycle;
   // Rate of weights from L3, if the weights fill more than half of L2. The weights come from L3 once per image, and the
   // CPU prefetches most of them.
