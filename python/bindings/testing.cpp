@@ -68,6 +68,7 @@ void register_testing(py::module_& core) {
   m.def("half_width", [] { return pointwise::machine().half_width; });
   m.def("machine_constants", &machine_constants);
   m.def("replace_machine_constants", &replace_machine_constants);
+  m.def("assume_l3_cache_size", &pointwise::assume_l3_cache_size);
   m.def("force_teams", &pointwise::force_teams);
 }
 

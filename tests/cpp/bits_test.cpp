@@ -34,6 +34,7 @@ TYPED_TEST(Bits, EveryInstructionSetAgrees) {
     const KernelTable& table = isa.kernels(dtype_of<T>());
     for (int i = 0; i < table.rows.count; ++i) {
       const KernelRow& row = table.rows[i];
+      if (!takes_cases(row)) continue;
       SCOPED_TRACE(row.name);
       for (const int64_t inputs : {1, 7, 100, 1500})
         for (int bits = 0; bits < 8; ++bits) {

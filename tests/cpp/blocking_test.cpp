@@ -7,6 +7,7 @@
 #include <algorithm>
 #include <cmath>
 #include <numeric>
+#include <utility>
 
 #include "base/checked.h"
 #include "problem.h"
@@ -24,6 +25,7 @@ using pointwise::KernelRows;
 using pointwise::Machine;
 using pointwise::Packing;
 using pointwise::Parts;
+using pointwise::Reads;
 using pointwise::Rows;
 using pointwise::Work;
 
@@ -165,6 +167,10 @@ TEST(Blocking, RefusesWhatCannotRun) {
   for (const Candidate& c : candidates(work, wide)) {
     const KernelRow& row = wide[c.blocking.kernel_row];
     const std::string refused = c.refused ? c.refused : "";
+    if (row.reads == Reads::own) {
+      EXPECT_EQ(refused, "each group must have one channel");
+      continue;
+    }
     if (row.refuses != nullptr) continue;  // pairs and halves cannot compute every product
     if (row.rows == Rows::channels && c.blocking.packing == Packing::none) {
       EXPECT_EQ(refused, "pixels of the source are not contiguous");
@@ -181,7 +187,9 @@ TEST(Blocking, RefusesWhatCannotRun) {
   }
   work.k = 0;
   for (const Candidate& c : candidates(work, wide))
-    if (wide[c.blocking.kernel_row].refuses == nullptr) {
+    if (wide[c.blocking.kernel_row].reads == Reads::own) {
+      EXPECT_EQ(std::string(c.refused ? c.refused : ""), "each group must have one channel");
+    } else if (wide[c.blocking.kernel_row].refuses == nullptr) {
       EXPECT_EQ(std::string(c.refused ? c.refused : ""),
                 c.blocking.packing == Packing::none ? "" : "there are no input channels to pack");
     }
@@ -371,10 +379,10 @@ TEST(Blocking, KeepsItsInvariants) {
     for (const Candidate& c : all) {
       const Blocking& b = c.blocking;
       Work work = given;
-      if (b.kernel_row == rows.diagonal) {
+      if (rows[b.kernel_row].reads == Reads::own && !c.refused) {
         ASSERT_TRUE(work.m == 1 && work.k == 1 && work.groups > 1);
-        work.m = work.groups;
-        work.groups = 1;
+        ASSERT_EQ(b.packing, Packing::none);
+        std::swap(work.m, work.groups);
       }
       int64_t pixels = 1, images = 1;
       for (int i = 0; i < work.axes; ++i) (i < work.axes - b.n_axes ? images : pixels) *= work.axis[i].size;

@@ -236,6 +236,7 @@ TEST(Dispatch, KernelNamesSayWhatTheyAre) {
                          : row.refuses == pointwise::halves_refuse    ? "halves"
                          : row.refuses == pointwise::quads_refuse     ? "quads"
                          : row.refuses == pointwise::long_rows_refuse ? "long"
+                         : row.reads == pointwise::Reads::own         ? "diagonal"
                          : row.rows == pointwise::Rows::channels      ? "channels"
                                                                       : "pixels";
       const int lanes = with_half ? row.lanes + row.lanes / 2 : row.nr * row.lanes;

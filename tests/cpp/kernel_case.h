@@ -18,6 +18,7 @@ namespace pointwise_tests {
 using pointwise::Block;
 using pointwise::KernelRow;
 using pointwise::KernelTable;
+using pointwise::Reads;
 using pointwise::Rows;
 
 // The placement of an array of pixels x channels in memory.
@@ -32,16 +33,15 @@ inline const char* to_string(Lie lie) {
 // Returns true if a kernel row can read x placed in this way.
 inline bool can_read(const KernelRow& row, Lie x) {
   switch (row.reads) {
-    case pointwise::Reads::pixels: return x == Lie::channel_major;
-    case pointwise::Reads::channels: return x == Lie::pixel_major || x == Lie::misaligned;
-    case pointwise::Reads::any: break;
+    case Reads::pixels: return x == Lie::channel_major;
+    case Reads::channels: return x == Lie::pixel_major || x == Lie::misaligned;
+    case Reads::own: return false;
+    case Reads::any: break;
   }
   return x != Lie::uneven;
 }
 // Returns a placement of x that a kernel row can read.
-inline Lie lie_for(const KernelRow& row) {
-  return row.reads == pointwise::Reads::pixels ? Lie::channel_major : Lie::pixel_major;
-}
+inline Lie lie_for(const KernelRow& row) { return row.reads == Reads::pixels ? Lie::channel_major : Lie::pixel_major; }
 
 // Byte offsets of the elements, relative to the element with the lowest address.
 struct Placement {
@@ -87,6 +87,9 @@ struct Shape3 {
 struct Arena {
   GuardedMemory x{1 << 20}, weights{1 << 20}, bias{1 << 16}, residual{1 << 20}, copy{1 << 16}, room{1 << 20};
 };
+
+// Returns true if a KernelCase suits the kernel row: its output channels read all input channels.
+inline bool takes_cases(const KernelRow& row) { return row.reads != Reads::own; }
 
 template <class T>
 struct KernelCase {

@@ -113,6 +113,7 @@ TYPED_TEST(Values, NothingLeaksBetweenLanes) {
   const KernelTable& table = pointwise::kernels(dtype_of<T>());
   for (int i = 0; i < table.rows.count; ++i) {
     const KernelRow& row = table.rows[i];
+    if (!takes_cases(row)) continue;
     SCOPED_TRACE(row.name);
     const bool channel_rows = row.rows == Rows::channels;
     const int64_t vectors = int64_t{row.nr} * row.lanes;

@@ -208,13 +208,16 @@ print(all(seen), len(seen))
 
     def test_interrupted_results_go_back(self, run):
         script = f"""{self.LONG}
-def interrupt():
+def interrupt(calling):
+    calling.wait()
     time.sleep(0.01)
     os.kill(os.getpid(), signal.SIGINT)
 used = []
 for i in range(12):
-    thread = start(interrupt)
+    calling = threading.Event()
+    thread = start(interrupt, calling)
     try:
+        calling.set()  # only now may the signal come
         while True: y = layer(x)
     except KeyboardInterrupt:
         pass

@@ -37,14 +37,13 @@ void store_transposed(const typename V::Number* buffer, int width, int rows, int
   }
 }
 
-// Returns true if the pixels of y are contiguous. If there is a residual, its pixels must be contiguous, too.
-inline bool has_contiguous_pixels(const Block& b, ptrdiff_t item) {
-  return !b.y_offsets && b.y_pixel == item && (!b.residual || b.residual_pixel == item);
-}
-// Returns true if the output channels of y are contiguous. If there is a residual, its channels must be contiguous,
-// too.
-inline bool has_contiguous_channels(const Block& b, ptrdiff_t item) {
-  return !b.y_offsets && b.y_channel == item && (!b.residual || b.residual_channel == item);
+// Returns true if the lanes of tiles with this orientation are contiguous in y. If there is a residual, the lanes must
+// be contiguous there, too. The lanes of channel rows are pixels, and the lanes of pixel rows are output channels.
+inline bool is_direct(const Block& b, Rows rows, ptrdiff_t item) {
+  const bool channel_rows = rows == Rows::channels;
+  const ptrdiff_t y = channel_rows ? b.y_pixel : b.y_channel;
+  const ptrdiff_t residual = channel_rows ? b.residual_pixel : b.residual_channel;
+  return !b.y_offsets && y == item && (!b.residual || residual == item);
 }
 
 // Applies the activation of an epilogue to contiguous vectors, in place.
@@ -82,11 +81,9 @@ void store_rows(const Block& b, typename V::Number* rows, int width, int64_t pix
   using T = typename V::Number;
   constexpr ptrdiff_t item = sizeof(T);
   constexpr int lanes = V::lanes;
-  const ptrdiff_t y_lane = R == Rows::pixels ? b.y_pixel : b.y_channel;
-  const ptrdiff_t residual_lane = R == Rows::pixels ? b.residual_pixel : b.residual_channel;
   // Returns 0 if there is no residual, because adding a nonzero step to a null pointer is undefined.
   const auto residual_step = [&](ptrdiff_t step) { return b.residual ? step : 0; };
-  if (!b.y_offsets && y_lane == item && (!b.residual || residual_lane == item)) {
+  if (is_direct(b, R == Rows::pixels ? Rows::channels : Rows::pixels, item)) {  // rows are contiguous in y
     const bool rows_are_pixels = R == Rows::pixels;
     const int count = rows_are_pixels ? pixels : channels;
     const auto store = count <= lanes / 4 ? store_transposed<V, lanes / 4> : store_transposed<V>;
@@ -134,8 +131,7 @@ struct BlockRunner {
   const bool direct;
   alignas(64) T buffer[buffer_rows * width];
 
-  explicit BlockRunner(const Block& block)
-      : b(block), direct(R == Rows::channels ? has_contiguous_pixels(b, item) : has_contiguous_channels(b, item)) {
+  explicit BlockRunner(const Block& block) : b(block), direct(is_direct(b, R, item)) {
     if (direct) return;
     // flush() reads whole squares, or a quarter of a square. So the numbers that no tile writes must be initialized,
     // too.

@@ -146,9 +146,10 @@ struct Block {
 
 // The orientation of a tile. Its rows are output channels or pixels.
 enum class Rows { channels, pixels };
-// The condition of a kernel row on the strides of x. `any`: no condition. `pixels`: the pixels of an input channel are
-// contiguous. `channels`: the input channels of a pixel are contiguous.
-enum class Reads { any, pixels, channels };
+// The condition of a kernel row on x. `any`: no condition. `pixels`: the pixels of an input channel are contiguous.
+// `channels`: the input channels of a pixel are contiguous. `own`: output channel c reads only input channel c. Such a
+// kernel row computes products whose groups have one channel each. It takes the groups as channels.
+enum class Reads { any, pixels, channels, own };
 
 // The product for one group of one image, or a part of this product. It is the argument of KernelRow::refuses,
 // KernelRow::cycles and KernelRow::room.
@@ -188,19 +189,15 @@ struct KernelRow {
 struct KernelRows {
   const KernelRow* first;
   int count;
-  // Index of the kernel row for diagonal products; -1 if there is none. It follows the `count` other kernel rows. In a
-  // diagonal product, each group has one input channel and one output channel. This kernel row takes the groups as
-  // channels (diagonal.h).
-  int diagonal = -1;
   const KernelRow* begin() const { return first; }
   const KernelRow* end() const { return first + count; }
   const KernelRow& operator[](int index) const { return first[index]; }
 };
 
-// Returns the kernel rows of an array whose last row is for diagonal products.
+// Returns all kernel rows of an array.
 template <int N>
-constexpr KernelRows with_diagonal(const KernelRow (&rows)[N]) {
-  return {rows, N - 1, N - 1};
+constexpr KernelRows all_of(const KernelRow (&rows)[N]) {
+  return {rows, N};
 }
 
 // Functions that pack src of one dtype. Packed numbers have the dtype of the sums.

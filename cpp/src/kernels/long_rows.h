@@ -141,7 +141,7 @@ void run_long_rows(const Block& b) {
   const int64_t strip = row - V::lanes;
   T *const sums = reinterpret_cast<T*>(b.room), *const totals = sums + most_channels * row;
   // If the floor is the only step after the sums, the last pass over a strip stores the results to y.
-  const bool finishes = has_contiguous_pixels(b, item) && !b.residual && !b.epilogue.activate && !b.stream &&
+  const bool finishes = is_direct(b, Rows::channels, item) && !b.residual && !b.epilogue.activate && !b.stream &&
                         (b.input_channels > 0 || !b.sums);
   const int64_t vectors = ceil_div(b.pixels, V::lanes), strips = ceil_div(vectors, strip / V::lanes);
   for (int64_t s = 0; s < strips; ++s) {

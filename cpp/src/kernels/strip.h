@@ -6,12 +6,6 @@
 namespace pointwise {
 namespace {
 
-// Returns true if the lanes of a row are contiguous in y. If there is a residual, they must be contiguous there, too.
-template <Rows R>
-bool is_direct(const Block& b, ptrdiff_t item) {
-  return R == Rows::channels ? has_contiguous_pixels(b, item) : has_contiguous_channels(b, item);
-}
-
 // Finishes and stores the sums of a part of a block. The part has `pixels` pixels, the first of which is `pixel`. It
 // has `channels` output channels, the first of which is `channel`. Each row of sums belongs to one output channel or,
 // if R is Rows::pixels, to one pixel. Rows are `width` numbers apart. Overwrites the sums. Also reads and overwrites
@@ -20,7 +14,7 @@ template <class V, Rows R = Rows::channels>
 void finish_strip(const Block& b, typename V::Number* sums, int width, int64_t pixel, int pixels, int64_t channel,
                   int channels) {
   constexpr ptrdiff_t item = sizeof(typename V::Number);
-  if (!is_direct<R>(b, item)) {
+  if (!is_direct(b, R, item)) {
     store_rows<V, R>(b, sums, width, pixel, pixels, channel, channels);
     return;
   }

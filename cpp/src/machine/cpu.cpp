@@ -5,6 +5,7 @@
 #endif
 #include <unistd.h>
 
+#include <atomic>
 #include <fstream>
 
 #include "base/lazy.h"
@@ -48,7 +49,11 @@ constexpr int l1 = _SC_LEVEL1_DCACHE_SIZE, l2 = _SC_LEVEL2_CACHE_SIZE, l3 = _SC_
 constexpr int l1 = -1, l2 = -1, l3 = -1;
 #endif
 
+std::atomic<int64_t> assumed_l3{0};
+
 }  // namespace
+
+void assume_l3_cache_size(int64_t bytes) { assumed_l3 = bytes; }
 
 int64_t l1_cache_size() {
   static Lazy<int64_t> size;
@@ -61,6 +66,7 @@ int64_t l2_cache_size() {
 }
 
 int64_t l3_cache_size() {
+  if (const int64_t assumed = assumed_l3; assumed > 0) return assumed;
   static Lazy<int64_t> size;
   return size.get([] {
     // Reads the size of the L3 cache of CPU 0. sysconf() may return the sum of all L3 caches of the package. (On an

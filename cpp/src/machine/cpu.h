@@ -18,4 +18,7 @@ int64_t l1_cache_size();
 int64_t l2_cache_size();
 int64_t l3_cache_size();
 
+// For tests: makes l3_cache_size() return `bytes`. 0 makes it return the size that was detected.
+void assume_l3_cache_size(int64_t bytes);
+
 }  // namespace pointwise

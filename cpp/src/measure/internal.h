@@ -5,6 +5,7 @@
 #include "base/float_environment.h"
 #include "base/types.h"
 #include "convolution/validate.h"
+#include "machine/cpu.h"
 #include "machine/machine.h"
 #include "measure/alternatives.h"
 #include "measure/peak.h"

@@ -4,6 +4,7 @@
 #include <cassert>
 #include <cmath>
 #include <limits>
+#include <utility>
 
 #include "base/checked.h"
 #include "machine/machine.h"
@@ -110,11 +111,9 @@ void size_blocks(const Work& work, const KernelRow& row, Blocking* b) {
     b->packed_step = padded_row(k * work.item);
     b->packed = allocation_size(b->packed_step, b->n_block);
   }
-  if (row.room != nullptr) {
-    const bool direct = true;
+  if (row.room != nullptr)
     b->room =
-        row.room({work.m, b->n_block, k, work.item, row.lanes, 0, direct, *work.machine, nullptr, nullptr}, work.l2);
-  }
+        row.room({work.m, b->n_block, k, work.item, row.lanes, 0, true, *work.machine, nullptr, nullptr}, work.l2);
   if (copies_pixels(work, row, b->k_block))
     b->copy = allocation_size(b->k_block, int64_t{row.nr} * row.lanes * work.item);
   if (split_inputs) {  // allocates sums of whole tiles
@@ -140,7 +139,15 @@ double transpose_pixel_cycles(const Work& work, const KernelRow& row, int64_t co
   return cycles * copies_share(work, row);
 }
 
-Candidate consider(const Work& work, const KernelRow& row, int index, int n_axes, Packing packing) {
+// Returns the work as the kernel row sees it. If it reads its own channels, groups are output channels.
+Work work_for(const Work& work, const KernelRow& row) {
+  Work seen = work;
+  if (row.reads == Reads::own) std::swap(seen.m, seen.groups);
+  return seen;
+}
+
+Candidate consider(const Work& given, const KernelRow& row, int index, int n_axes, Packing packing) {
+  const Work work = work_for(given, row);
   const Machine& cpu = *work.machine;
   Candidate candidate{};
   Blocking& b = candidate.blocking;
@@ -179,6 +186,10 @@ Candidate consider(const Work& work, const KernelRow& row, int index, int n_axes
   else if (packing == Packing::pixels && transposes && (inner.src != work.x_item || !even_src))
     candidate.refused = "neither channels nor pixels of the source are contiguous";
   if (packing != Packing::none && !reads) candidate.refused = "there are no input channels to pack";
+  if (row.reads == Reads::own && (given.groups == 1 || work.groups != 1 || work.k != 1))
+    candidate.refused = "each group must have one channel";
+  else if (row.reads == Reads::own && packing != Packing::none)
+    candidate.refused = "it reads no packed pixels";
   if (candidate.refused != nullptr) return candidate;
 
   // A vector of results is stored directly, transposed, or number by number.
@@ -224,26 +235,9 @@ Candidate consider(const Work& work, const KernelRow& row, int index, int n_axes
   return candidate;
 }
 
-// Returns the work for one kernel row. The kernel row for diagonal products takes groups as output channels.
-Work work_for(const Work& work, const KernelRows& rows, int index) {
-  Work seen = work;
-  if (index == rows.diagonal) {
-    seen.m = work.groups;
-    seen.groups = 1;
-  }
-  return seen;
-}
-
-bool is_diagonal(const Work& work) { return work.m == 1 && work.k == 1 && work.groups > 1; }
-
 // Calls `take` with every candidate, before it is cut into pieces.
 template <class Take>
 void consider_all(const Work& work, const KernelRows& rows, const Take& take) {
-  if (rows.diagonal >= 0 && is_diagonal(work))
-    for (const int n_axes : {1, work.axes}) {
-      take(consider(work_for(work, rows, rows.diagonal), rows[rows.diagonal], rows.diagonal, n_axes, Packing::none));
-      if (work.axes == 1) break;
-    }
   for (int index = 0; index < rows.count; ++index)
     for (const int n_axes : {1, work.axes}) {
       for (const Packing packing : {Packing::none, Packing::channels, Packing::pixels})
@@ -253,8 +247,8 @@ void consider_all(const Work& work, const KernelRows& rows, const Take& take) {
 }
 
 void cut_up(const Work& given, const KernelRows& rows, Blocking* b) {
-  const Work work = work_for(given, rows, b->kernel_row);
   const KernelRow& row = rows[b->kernel_row];
+  const Work work = work_for(given, row);
   split(work, row, b);
   size_blocks(work, row, b);
 }

@@ -24,8 +24,7 @@
 
 namespace pointwise {
 
-// The inputs of the choice. If the kernel row for diagonal products computes the box, `m` is the number of groups of
-// the product, and `groups` is 1.
+// The inputs of the choice.
 struct Work {
   Types types;
   int x_item, item;  // bytes of a number: `x_item` in src, `item` in weights, sums and dst

@@ -63,7 +63,7 @@ class Run {
     index /= b.m_parts.count;
     const int64_t pixel_part = index % b.n_parts.count;
     index /= b.n_parts.count;
-    const int64_t groups = is_diagonal(b) ? 1 : plan_.product.groups;
+    const int64_t groups = takes_groups(b) ? 1 : plan_.product.groups;
     const int64_t pixel = b.n_parts.begin(pixel_part), channel = b.m_parts.begin(channel_part);
     run_piece(box, b, index / groups, index % groups, pixel, b.n_parts.begin(pixel_part + 1) - pixel, channel,
               b.m_parts.begin(channel_part + 1) - channel, scratch_ + thread * plan_.workspace.bytes());
@@ -71,15 +71,15 @@ class Run {
 
  private:
   // Returns true if the kernel row takes the groups of the product as channels.
-  bool is_diagonal(const Blocking& b) const { return b.kernel_row == table_.rows.diagonal; }
+  bool takes_groups(const Blocking& b) const { return table_.rows[b.kernel_row].reads == Reads::own; }
 
   void run_piece(const Box& box, const Blocking& b, int64_t image, int64_t group, int64_t pixel, int64_t pixels,
                  int64_t channel, int64_t channels, char* scratch) const {
     const Product& product = plan_.product;
     const int image_axes = box.axes - b.n_axes;
-    const bool diagonal = is_diagonal(b);
-    const int64_t m = diagonal ? product.groups : product.m;
-    const int64_t group_input = diagonal ? channel : group * product.k, first = group * m + channel;
+    const bool own = takes_groups(b);
+    const int64_t m = own ? product.groups : product.m;
+    const int64_t group_input = own ? channel : group * product.k, first = group * m + channel;
     const char* src = arrays_.src + box.src + group_input * product.src_k;
     char* dst = arrays_.dst + box.dst + first * product.dst_m;
     const char* residual = arrays_.residual ? arrays_.residual + box.residual + first * product.residual_m : nullptr;
@@ -106,18 +106,17 @@ class Run {
     block.residual_channel = m == 1 ? item_ : product.residual_m;
     block.source = b.packing == Packing::none ? plan_.source : Level::l2;
     block.panel = panel_bytes * product.k;
-    const bool packs = weights_.borrowed && box.k > 0 && !diagonal;
+    const bool packs = weights_.borrowed && box.k > 0 && !own;
     const char* weights =
         weights_.borrowed ? nullptr : weights_.weights(group) + channel * item_ / panel_bytes * block.panel;
     const char* bias = weights_.bias(group) + channel * item_;
-    if (diagonal) {
+    if (own) {  // each panel has one output channel
       weights = weights_.borrowed ? given_weights(channel) : weights_.weights(channel);
       bias = weights_.bias(channel);
       if (weights_.borrowed) block.panel = weights_.given.strides[0];
     }
     // Distance in bytes between the weights of neighbouring channels, and between their biases.
-    const ptrdiff_t weight_step = diagonal ? block.panel : item_ * product.k,
-                    bias_step = diagonal ? panel_bytes : item_;
+    const ptrdiff_t weight_step = own ? block.panel : item_ * product.k, bias_step = own ? panel_bytes : item_;
 
     const Workspace& workspace = plan_.workspace;
     char* const packed = workspace.at(scratch, Region::packed);
@@ -157,8 +156,8 @@ class Run {
         const int64_t from = m_blocks.begin(k);
         block.channels = m_blocks.begin(k + 1) - from;
         block.bias = bias + from * bias_step;
-        block.weights = weights_.borrowed && !diagonal ? panels : weights + from * weight_step;
-        if (diagonal) block.x = x + from * block.x_channel;
+        block.weights = weights_.borrowed && !own ? panels : weights + from * weight_step;
+        if (own) block.x = x + from * block.x_channel;
         block.y = dst + dst_at + from * product.dst_m;
         block.residual = residual ? residual + residual_at + from * product.residual_m : nullptr;
         const ptrdiff_t row = table_.rows[b.kernel_row].rows == Rows::channels ? block.y_channel : block.y_pixel;

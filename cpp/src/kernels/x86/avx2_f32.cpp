@@ -122,13 +122,13 @@ constexpr KernelRow rows[] = {
      quads_cycles},
     {"gemm_f32_6x16_long_avx2", all_f32, Rows::channels, Reads::pixels, 6, 2, 8, run_long_rows<Vec, 6, 12>, 1,
      long_rows_refuse, long_rows_cycles, long_rows_room},
-    {"gemm_f32_16x8_diagonal_avx2", all_f32, Rows::pixels, Reads::any, 16, 1, 8, run_diagonal<Vec>, 1, nullptr,
+    {"gemm_f32_16x8_diagonal_avx2", all_f32, Rows::pixels, Reads::own, 16, 1, 8, run_diagonal<Vec>, 1, nullptr,
      diagonal_cycles},
 };
 
 }  // namespace
 
-const KernelTable avx2_f32 = {with_diagonal(rows),    pack_functions<Vec>, scale_numbers<Vec>, pack_weights_panel<Vec>,
+const KernelTable avx2_f32 = {all_of(rows),           pack_functions<Vec>, scale_numbers<Vec>, pack_weights_panel<Vec>,
                               multiply_unpacked<Vec>, activations<Vec>,    fma_loop<Vec>};
 
 }  // namespace pointwise

@@ -196,14 +196,14 @@ constexpr KernelRow rows[] = {
      quads_cycles},
     {"gemm_f32_8x48_long_avx512", all_f32, Rows::channels, Reads::pixels, 8, 3, 16, run_long_rows<Vec, 8, 24>, 1,
      long_rows_refuse, long_rows_cycles, long_rows_room},
-    {"gemm_f32_16x16_diagonal_avx512", all_f32, Rows::pixels, Reads::any, 16, 1, 16, run_diagonal<Vec>, 1, nullptr,
+    {"gemm_f32_16x16_diagonal_avx512", all_f32, Rows::pixels, Reads::own, 16, 1, 16, run_diagonal<Vec>, 1, nullptr,
      diagonal_cycles},
 };
 
 }  // namespace
 
 const KernelTable avx512_f32 = {
-    with_diagonal(rows),    pack_functions<Vec>, scale_numbers<Vec>, pack_weights_panel<Vec>,
+    all_of(rows),           pack_functions<Vec>, scale_numbers<Vec>, pack_weights_panel<Vec>,
     multiply_unpacked<Vec>, activations<Vec>,    fma_loop<Vec>};
 
 }  // namespace pointwise

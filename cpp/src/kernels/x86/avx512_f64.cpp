@@ -101,14 +101,14 @@ constexpr KernelRow rows[] = {
      quads_cycles},
     {"gemm_f64_8x24_long_avx512", all_f64, Rows::channels, Reads::pixels, 8, 3, 8, run_long_rows<Vec, 8, 24>, 1,
      long_rows_refuse, long_rows_cycles, long_rows_room},
-    {"gemm_f64_16x8_diagonal_avx512", all_f64, Rows::pixels, Reads::any, 16, 1, 8, run_diagonal<Vec>, 1, nullptr,
+    {"gemm_f64_16x8_diagonal_avx512", all_f64, Rows::pixels, Reads::own, 16, 1, 8, run_diagonal<Vec>, 1, nullptr,
      diagonal_cycles},
 };
 
 }  // namespace
 
 const KernelTable avx512_f64 = {
-    with_diagonal(rows),    pack_functions<Vec>, scale_numbers<Vec>, pack_weights_panel<Vec>,
+    all_of(rows),           pack_functions<Vec>, scale_numbers<Vec>, pack_weights_panel<Vec>,
     multiply_unpacked<Vec>, activations<Vec>,    fma_loop<Vec>};
 
 }  // namespace pointwise
