@@ -161,6 +161,15 @@ TEST(Blocking, PackedPixelsThatAreReadOnceStayInL1) {
   }
 }
 
+TEST(Blocking, PacksChannelsThatShareSetsOfACache) {
+  for (const int64_t inputs : {200, 1200}) {
+    const Blocking shared = choose_blocking(work_of(false, 1, 64 * 64, inputs, 256, 1), wide);
+    EXPECT_NE(shared.packing, Packing::none) << inputs;
+    const Blocking apart = choose_blocking(work_of(false, 1, 66 * 64, inputs, 256, 1), wide);
+    EXPECT_EQ(apart.packing, Packing::none) << inputs;
+  }
+}
+
 TEST(Blocking, RefusesWhatCannotRun) {
   Work work = work_of(false, 1, 100, 8, 8, 1);
   work.axis[0].src = 8;  // every second pixel

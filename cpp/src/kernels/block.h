@@ -164,10 +164,11 @@ struct BlockRunner {
                                    : b.sums + pixel * b.sums_row + channel * item;
     t.sums_row = b.sums_row;
     t.copy = nullptr;
-    const bool fetch =
-        b.source == Level::memory && sizeof(V) == 64;  // prefetching slows down tiles of narrower vectors
+    // Prefetching slows down tiles of narrower vectors. It also slows down channel rows whose lines share a few sets of
+    // L1.
+    const bool fetch = b.source != Level::l2 && sizeof(V) == 64;
     t.fetch = 0;
-    if (fetch && R == Rows::channels) t.fetch = width * item;
+    if (fetch && R == Rows::channels && b.x_channel % 4096 != 0) t.fetch = width * item;
     if (fetch && R == Rows::pixels && b.x_channel == item && b.input_channels * item <= most_fetched)
       t.fetch = b.input_channels * item;
     t.rows = rows;

@@ -136,8 +136,7 @@ struct Block {
   // Memory that the kernel row may use, 64-byte aligned. `room_bytes` is not less than the result of KernelRow::room().
   char* room;
   int64_t room_bytes;
-  // The level that holds x, as the planner assumes. Tiles may prefetch x from memory. Some kernels also prefetch x from
-  // L3.
+  // The level that holds x, as the planner assumes. Kernels may prefetch x from L3 and from memory.
   Level source;
   // True if tiles of 64-byte vectors may use non-temporal stores. Tiles with unused rows or lanes never use such
   // stores. If `stream` is true, y must be 64-byte aligned, and rows of a tile must be a multiple of 64 bytes apart.

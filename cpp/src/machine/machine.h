@@ -97,6 +97,15 @@ struct Machine {
       three_lines_factor,   // factor if channels are 2 to 4 lines apart, but not a whole number of lines, as in 7x7
       apart_factor,         // factor for other distances of a line or more
       packed_apart_factor;  // factor if src is packed by channels
+  // Slowdown of tiles that read src in place, if pixels are contiguous. If input channels are a multiple of 4 KiB
+  // apart, all lines of a tile share a few sets of L1 and L2. (Emerald Rapids, AVX-512, 256 output channels at 64x64:
+  // in place 123, 70 and 55 GFLOP/s with 128, 512 and 2048 input channels; packed by channels 154, 144 and 138
+  // GFLOP/s.)
+  double aliased_channels,         // the factor applies from this number of input channels on
+      aliased_factor,              // factor up to `hidden_aliased_channels` input channels
+      hidden_aliased_channels,     // number of input channels
+      factor_per_aliased_channel,  // increase of the factor for each further input channel
+      most_aliased_factor;         // maximum of the factor
   // Rate of weights from L2, if the weights of a column of pixel rows fill more than half of L1. (Zen 5, tiles of 2
   // rows x 8 vectors: 54 bytes per cycle with 64 input channels, 43 bytes per cycle with 256 input channels.)
   double l2_bytes_per_cycle;
@@ -195,6 +204,11 @@ inline constexpr MachineConstant machine_constants[] = {
     {"three_lines_factor", &Machine::three_lines_factor},
     {"apart_factor", &Machine::apart_factor},
     {"packed_apart_factor", &Machine::packed_apart_factor},
+    {"aliased_channels", &Machine::aliased_channels},
+    {"aliased_factor", &Machine::aliased_factor},
+    {"hidden_aliased_channels", &Machine::hidden_aliased_channels},
+    {"factor_per_aliased_channel", &Machine::factor_per_aliased_channel},
+    {"most_aliased_factor", &Machine::most_aliased_factor},
     {"l2_bytes_per_cycle", &Machine::l2_bytes_per_cycle},
     {"short_run_bytes_per_cycle", &Machine::short_run_bytes_per_cycle},
     {"l3_bytes_per_cycle", &Machine::l3_bytes_per_cycle},

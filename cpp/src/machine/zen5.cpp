@@ -1,5 +1,6 @@
 // The constants of AMD's Zen 5, fitted by hand. The four constants of a single vector (single_latency and the next
-// three) were fitted on Zen 4, because only half-width machines use them.
+// three) were fitted on Zen 4, because only half-width machines use them. The five constants of aliased channels were
+// fitted on Emerald Rapids.
 #include "machine/machine.h"
 
 namespace pointwise {
@@ -48,6 +49,11 @@ Machine zen5() {
   m.three_lines_factor = 1.15;
   m.apart_factor = 1.02;
   m.packed_apart_factor = 1.04;
+  m.aliased_channels = 64;
+  m.aliased_factor = 1.2;
+  m.hidden_aliased_channels = 256;
+  m.factor_per_aliased_channel = 1.0 / 512;
+  m.most_aliased_factor = 2.4;
   m.l2_bytes_per_cycle = 45;
   m.short_run_bytes_per_cycle = 3;
   m.l3_bytes_per_cycle = 150;

@@ -209,6 +209,7 @@ Candidate consider(const Work& given, const KernelRow& row, int index, int n_axe
 
   double cycles = cpu.call_cycles + compute_cycles(work, row, b.n, work.m, b.indirect);
   if (packing == Packing::none && reads && !channel_rows) cycles *= thrash_factor(cpu, row, inner.src, b.n);
+  if (packing == Packing::none && inner.src == work.x_item && b.n > 1) cycles *= in_place_factor(work, row);
   if (packing != Packing::pixels && !channel_rows && inner.src == work.x_item && b.n > 1)
     cycles *= scattered_factor(work, row, packing == Packing::channels);
   const double k = static_cast<double>(work.k), n = static_cast<double>(b.n);

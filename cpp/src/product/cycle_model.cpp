@@ -156,6 +156,16 @@ double thrash_factor(const Machine& machine, const KernelRow& row, ptrdiff_t x_p
   return rows / sets > machine.l1_ways ? 1 + (machine.thrash_cycles - 1) / row.nr : 1;
 }
 
+double in_place_factor(const Work& work, const KernelRow& row) {
+  constexpr int64_t page = 4096;
+  const Machine& cpu = *work.machine;
+  const double k = static_cast<double>(work.k);
+  if (row.room != nullptr || copies_pixels(work, row, work.k)) return 1;
+  if (work.src_k % page != 0 || k < cpu.aliased_channels) return 1;
+  const double further = std::max(0.0, k - cpu.hidden_aliased_channels);
+  return std::min(cpu.most_aliased_factor, cpu.aliased_factor + cpu.factor_per_aliased_channel * further);
+}
+
 double scattered_factor(const Work& work, const KernelRow& row, bool packed) {
   const Machine& cpu = *work.machine;
   constexpr int64_t line = 64;

@@ -17,6 +17,10 @@ double thrash_factor(const Machine& machine, const KernelRow& row, ptrdiff_t x_p
 // Returns the slowdown factor of pixel rows for src that is channels first or packed by channels.
 double scattered_factor(const Work& work, const KernelRow& row, bool packed);
 
+// Returns the slowdown factor of tiles that read src in place, if its pixels are contiguous. Input channels that are a
+// multiple of 4 KiB apart share sets of L1 and L2.
+double in_place_factor(const Work& work, const KernelRow& row);
+
 // Returns true if a kernel call with k input channels copies the pixels of its tiles.
 bool copies_pixels(const Work& work, const KernelRow& row, int64_t k);
 
