@@ -64,14 +64,6 @@ bool is_built(PyArrayObject* array) {
   return known_type(PyArray_TYPE(array)) != nullptr && PyArray_ISNOTSWAPPED(array);
 }
 
-std::string shape_text(PyArrayObject* array) {
-  Ref shape(PyArray_IntTupleFromIntp(PyArray_NDIM(array), PyArray_DIMS(array)));
-  Ref text(shape ? PyObject_Str(shape.get()) : nullptr);
-  const char* utf8 = text ? PyUnicode_AsUTF8(text.get()) : nullptr;
-  if (utf8 == nullptr) throw PythonError{};
-  return utf8;
-}
-
 void copy_axes(PyArrayObject* array, int rank, View* view) {
   view->data = PyArray_DATA(array);
   view->dtype = dtype_of(array);
@@ -119,7 +111,8 @@ struct Extent {
 // Then no two indices refer to one element. If the result is false, check_overlap in Python decides exactly.
 bool steps_over_itself(PyArrayObject* array) {
   if (PyArray_IS_C_CONTIGUOUS(array) || PyArray_SIZE(array) == 0) return true;
-  std::pair<npy_intp, npy_intp> axes[pointwise::max_rank];
+  constexpr int most_axes = 64;  // of any array in NumPy 2; NumPy 1 allows 32
+  std::pair<npy_intp, npy_intp> axes[most_axes];
   int count = 0;
   for (int i = 0; i < PyArray_NDIM(array); ++i)
     if (PyArray_DIM(array, i) != 1) axes[count++] = {std::abs(PyArray_STRIDE(array, i)), PyArray_DIM(array, i)};
@@ -210,6 +203,17 @@ Ref parameter_array(PyObject* object, DType dtype, const char* name) {
   return call_function("as_parameter", "Oss", object, dtype_name(dtype), name);
 }
 
+std::string shape_text(int rank, const int64_t* sizes) {
+  std::string text = "(";
+  for (int i = 0; i < rank; ++i) text += (i ? ", " : "") + std::to_string(sizes[i]);
+  return text + (rank == 1 ? ",)" : ")");
+}
+
+std::string shape_text(PyArrayObject* array) {
+  static_assert(sizeof(npy_intp) == sizeof(int64_t), "sizes may be read as NumPy's");
+  return shape_text(PyArray_NDIM(array), reinterpret_cast<const int64_t*>(PyArray_DIMS(array)));
+}
+
 View view_of(PyArrayObject* array, const char* name, const std::string& layout) {
   const int rank = static_cast<int>(layout.size());
   if (PyArray_NDIM(array) != rank)
@@ -281,7 +285,7 @@ void check_settled(PyArrayObject* array, DType dtype, const char* name) {
 }
 
 void check_out(PyArrayObject* out, PyArrayObject* x, PyArrayObject* residual, PyArrayObject* weight,
-               PyArrayObject* bias, PyArrayObject* input_scale) {
+               PyArrayObject* bias, PyArrayObject* input_scale, const char* weight_name) {
   if (!PyArray_ISWRITEABLE(out)) raise(PyExc_ValueError, "out must be writable, got a read-only array");
   const Extent written(out);
   bool clear = steps_over_itself(out);
@@ -289,8 +293,8 @@ void check_out(PyArrayObject* out, PyArrayObject* x, PyArrayObject* residual, Py
     clear = clear && (other == nullptr || !written.meets(Extent(other)));
   if (clear) return;
   const auto given = [](PyArrayObject* a) { return a ? reinterpret_cast<PyObject*>(a) : Py_None; };
-  call_function("check_overlap", "OOOOOO", given(out), given(x), given(residual), given(weight), given(bias),
-                given(input_scale));
+  call_function("check_overlap", "OOOOOOs", given(out), given(x), given(residual), given(weight), given(bias),
+                given(input_scale), weight_name);
 }
 
 }  // namespace pointwise_python

@@ -90,6 +90,10 @@ Ref parameter_array(PyObject* object, pointwise::DType dtype, const char* name);
 // last conversion and this check.
 void check_settled(PyArrayObject* array, pointwise::DType dtype, const char* name);
 
+// Returns a shape as NumPy writes it: (1, 32, 10, 10).
+std::string shape_text(PyArrayObject* array);
+std::string shape_text(int rank, const int64_t* sizes);
+
 // Returns a view of the array. Checks that it has the axes of `layout`.
 pointwise::View view_of(PyArrayObject* array, const char* name, const std::string& layout);
 // Returns a view of weight without its trailing axes of length 1.
@@ -101,8 +105,8 @@ pointwise::View scale_view(PyArrayObject* array, const std::string& layout);
 // Checks that `object`, the argument `name`, is an ndarray of this dtype.
 void check_same_dtype(PyObject* object, pointwise::DType dtype, const char* name);
 // Checks that `out` is writable, and that it shares no element with the other arrays, which may be null. `residual` may
-// be the same memory with the same shape and strides.
+// be the same memory with the same shape and strides. `weight_name` is the name that the user knows for `weight`.
 void check_out(PyArrayObject* out, PyArrayObject* x, PyArrayObject* residual, PyArrayObject* weight,
-               PyArrayObject* bias, PyArrayObject* input_scale);
+               PyArrayObject* bias, PyArrayObject* input_scale, const char* weight_name = "weight");
 
 }  // namespace pointwise_python

@@ -35,7 +35,7 @@ PyObject* run(const Operation& operation, const Converted& given, PyArrayObject*
     pointwise::validate_shape(Argument::dst, view_of(given.out, "out", options.layout).shape, shape);
     check_out(given.out, given.x, given.residual, weight, bias, given.input_scale.array());
   } else {
-    out = new_result(shape, options.dtype);
+    out = new_result(shape.rank, shape.size.data(), options.dtype);
   }
   const View dst = view_of(out.array(), "out", options.layout);
 

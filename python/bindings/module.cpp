@@ -7,6 +7,7 @@
 #include "gil.h"
 #include "layer_type.h"
 #include "measure/internal.h"
+#include "mix.h"
 #include "options.h"
 #include "results.h"
 #include "testing.h"
@@ -18,6 +19,9 @@ namespace {
 
 PyMethodDef conv_method = {"conv", reinterpret_cast<PyCFunction>(reinterpret_cast<void (*)()>(conv)), METH_FASTCALL,
                            nullptr};
+
+PyMethodDef mix_method = {"mix", reinterpret_cast<PyCFunction>(reinterpret_cast<void (*)()>(mix)), METH_FASTCALL,
+                          nullptr};
 
 PyMethodDef use_functions_method = {"use_functions", use_functions, METH_O, nullptr};
 
@@ -90,6 +94,7 @@ PYBIND11_MODULE(_core, m, py::mod_gil_not_used()) {
        {std::pair("Layer", layer_type), std::pair("Chain", make_chain_type(layer_type)),
         std::pair("ResultMemory", make_result_memory_type()),
         std::pair("conv", PyCFunction_NewEx(&conv_method, nullptr, nullptr)),
+        std::pair("mix", PyCFunction_NewEx(&mix_method, nullptr, nullptr)),
         std::pair("use_functions", PyCFunction_NewEx(&use_functions_method, nullptr, nullptr)),
         std::pair("inherit_vectorcall", PyCFunction_NewEx(&inherit_vectorcall_method, nullptr, nullptr))}) {
     if (object == nullptr) throw py::error_already_set();

@@ -56,20 +56,6 @@ constexpr const char* activation_names[] = {"none",      "relu",    "relu6",    
                                             "hardswish", "gelu",    "gelu_tanh", "softplus", "mish"};
 static_assert(sizeof(activation_names) / sizeof(activation_names[0]) == Activation::kinds, "every kind has a name");
 
-Activation parse_activation(PyObject* object) {
-  if (object == Py_None) return Activation::none();
-  if (PyUnicode_Check(object) && PyUnicode_CompareWithASCIIString(object, "relu") == 0) return Activation::relu();
-  const Ref parsed = call_function("parse_activation", "O", object);
-  const char* name;
-  Activation activation;
-  if (!PyArg_ParseTuple(parsed.get(), "sdd", &name, &activation.a, &activation.b)) throw PythonError{};
-  int kind = 0;
-  while (kind < Activation::kinds && std::strcmp(name, activation_names[kind]) != 0) ++kind;
-  if (kind == Activation::kinds) raise(PyExc_ValueError, "activation must be a name, got " + repr(object));
-  activation.kind = static_cast<Activation::Kind>(kind);
-  return activation;
-}
-
 }  // namespace
 
 int64_t integer(PyObject* object, const char* name) {
@@ -92,6 +78,20 @@ bool boolean(PyObject* object, const char* name) {
   if (!PyBool_Check(object) && !PyArray_IsScalar(object, Bool))
     raise(PyExc_TypeError, std::string(name) + " must be a bool, got " + type_name(object));
   return PyObject_IsTrue(object) == 1;
+}
+
+Activation parse_activation(PyObject* object) {
+  if (object == Py_None) return Activation::none();
+  if (PyUnicode_Check(object) && PyUnicode_CompareWithASCIIString(object, "relu") == 0) return Activation::relu();
+  const Ref parsed = call_function("parse_activation", "O", object);
+  const char* name;
+  Activation activation;
+  if (!PyArg_ParseTuple(parsed.get(), "sdd", &name, &activation.a, &activation.b)) throw PythonError{};
+  int kind = 0;
+  while (kind < Activation::kinds && std::strcmp(name, activation_names[kind]) != 0) ++kind;
+  if (kind == Activation::kinds) raise(PyExc_ValueError, "activation must be a name, got " + repr(object));
+  activation.kind = static_cast<Activation::Kind>(kind);
+  return activation;
 }
 
 Options parse_options(PyObject* layout, PyObject* stride, PyObject* padding, PyObject* groups, PyObject* activation) {

@@ -13,6 +13,8 @@ int64_t integer(PyObject* object, const char* name);
 // PythonError.
 bool boolean(PyObject* object, const char* name);
 
+// Returns an activation from None, a name, or a tuple of a name and parameters.
+pointwise::Activation parse_activation(PyObject* object);
 // Returns options from the arguments. dtype and flush_subnormals keep their defaults.
 pointwise::Options parse_options(PyObject* layout, PyObject* stride, PyObject* padding, PyObject* groups,
                                  PyObject* activation);

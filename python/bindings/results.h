@@ -11,6 +11,6 @@ PyObject* make_result_memory_type();
 
 // Returns a new C-contiguous array. If there is not enough memory, sets a MemoryError and throws PythonError. If the
 // array would exceed the range of addresses, sets a ValueError and throws PythonError.
-Ref new_result(const pointwise::Shape& shape, pointwise::DType dtype);
+Ref new_result(int rank, const int64_t* sizes, pointwise::DType dtype);
 
 }  // namespace pointwise_python

@@ -8,6 +8,8 @@ A pointwise convolution mixes the channels of each pixel and never mixes pixels:
     layer = pw.Conv(weight, bias, activation="relu")  # packs the weights once
     y = layer(x)                                      # (N, C_in, H, W) -> (N, C_out, H, W)
     y = pw.conv(x, weight, bias, layout="NHWC")       # a single call; x is (N, H, W, C_in)
+
+It also applies a matrix along any axis: ``pw.mix(image, matrix)``.
 """
 
 # In a second interpreter, the import of NumPy fails, but the import of the extension would hang. So NumPy comes first.
@@ -18,27 +20,24 @@ from ._chain import Chain
 from ._conv import Conv, conv
 from ._core import version as __version__
 from ._cost import Cost, cost
-from ._planned import QConv, conv_grad_bias, conv_grad_input, conv_grad_weight, conv_integer, qconv
+from ._mix import mix
+from ._planned import QConv, conv_grad_bias, conv_grad_input, conv_grad_weight, conv_integer, qconv  # noqa: F401
 from ._runtime import get_num_threads, isa, num_threads, release_memory, set_memory_limit, set_num_threads, show_config
 from ._runtime import warn_about_environment as _warn_about_environment
 
+# Names that are not built yet (_planned.py) are importable, but not listed here.
 __all__ = [
     "Chain",
     "Conv",
     "Cost",
-    "QConv",
     "__version__",
     "conv",
-    "conv_grad_bias",
-    "conv_grad_input",
-    "conv_grad_weight",
-    "conv_integer",
     "cost",
     "fold_batchnorm",
     "get_num_threads",
     "isa",
+    "mix",
     "num_threads",
-    "qconv",
     "release_memory",
     "set_memory_limit",
     "set_num_threads",

@@ -173,19 +173,21 @@ def as_dtype(obj: DTypeLike) -> np.dtype[Any]:
     return dtype
 
 
-def _check_dtype(dtype: np.dtype[Any], name: str, built: str = " or ".join(BUILT)) -> None:
+def _check_dtype(dtype: np.dtype[Any], name: str, built: str = " or ".join(BUILT), obj: object = None) -> None:
+    """Check the dtype of the argument `name`. `obj` is the argument, if it may be a list."""
     if dtype.name in PLANNED:
         raise NotImplementedError(f"{name}: {dtype.name} is not built yet; use {' or '.join(BUILT)}")
     if dtype.name not in BUILT:
-        way = "" if name == "dtype" or dtype.kind not in "biu" else f": pass {name}.astype(numpy.float32)"
-        raise TypeError(f"{name} must be {built}, got {dtype}{way}")
+        way = f"numpy.asarray({name}, numpy.float32)" if isinstance(obj, list) else f"{name}.astype(numpy.float32)"
+        remedy = "" if name == "dtype" or dtype.kind not in "biu" else f": pass {way}"
+        raise TypeError(f"{name} must be {built}, got {dtype}{remedy}")
 
 
 def as_source(obj: Any, name: str) -> NDArray[Any]:
     """Convert x to a plain array. The dtype must be float32, float64 or an integer of 8 or 16 bits."""
     array = _plain(obj, name)
     if array.dtype.name not in INTEGERS:
-        _check_dtype(array.dtype, name, "float32, float64 or an integer of 8 or 16 bits")
+        _check_dtype(array.dtype, name, "float32, float64 or an integer of 8 or 16 bits", obj)
     return array
 
 
@@ -206,7 +208,7 @@ def as_weight(obj: ArrayLike, dtype: DTypeLike | None) -> tuple[NDArray[Any], st
     """
     if dtype is None:
         array = _plain(obj, "weight")
-        _check_dtype(array.dtype, "weight")
+        _check_dtype(array.dtype, "weight", obj=obj)
         return array, array.dtype.name
     name = as_dtype(dtype).name
     return _plain(obj, "weight"), name
@@ -241,10 +243,11 @@ def check_overlap(
     weight: NDArray[Any] | None,
     bias: NDArray[Any] | None,
     input_scale: NDArray[Any] | None,
+    weight_name: str,
 ) -> None:
     """Check that `out` shares no element with another argument, and that each index of `out` has its own element.
 
-    `out` and `residual` may be the same array.
+    `out` and `residual` may be the same array. `weight_name` is the name that the user knows for `weight`.
     """
     out = np.ndarray.view(out, np.ndarray)
     residual = None if residual is None else np.ndarray.view(residual, np.ndarray)
@@ -257,6 +260,6 @@ def check_overlap(
         raise ValueError(
             "out must be residual itself or share no element with residual, got a partial overlap: pass residual.copy()"
         )
-    for name, other in (("x", x), ("weight", weight), ("bias", bias), ("input_scale", input_scale)):
+    for name, other in (("x", x), (weight_name, weight), ("bias", bias), ("input_scale", input_scale)):
         if other is not None and np.shares_memory(out, other):
             raise ValueError(f"out must share no element with {name}, got overlapping arrays: pass {name}.copy()")

@@ -67,6 +67,15 @@ def conv(
     input_scale: ArrayLike | None,
     /,
 ) -> NDArray[Any]: ...
+def mix(
+    x: ArrayLike,
+    matrix: ArrayLike,
+    bias: ArrayLike | None,
+    axis: int,
+    activation: Activation,
+    out: NDArray[Any] | None,
+    /,
+) -> NDArray[Any]: ...
 def cost(
     x_shape: Sequence[int],
     c_out: int,

@@ -9,7 +9,7 @@ import pkgutil
 import pointwise as pw
 import pytest
 
-DOCUMENTED = ["Chain", "conv", "Conv", "Conv.from_batchnorm", "cost", "fold_batchnorm"]
+DOCUMENTED = ["Chain", "conv", "Conv", "Conv.from_batchnorm", "cost", "fold_batchnorm", "mix"]
 MODULES = sorted(module.name for module in pkgutil.iter_modules(pw.__path__) if module.name != "__main__")
 
 
@@ -38,6 +38,6 @@ def test_the_example_of_the_package():
 
     names = {"weight": np.ones((3, 2), "f4"), "bias": np.ones(3, "f4"), "x": np.ones((1, 2, 4, 2), "f4")}
     text = inspect.getdoc(pw).partition("::\n")[2]
-    code = inspect.cleandoc("\n" + text)
+    code = inspect.cleandoc("\n" + text.partition("\n\nIt also")[0])
     exec(code, names)
     assert names["y"].shape == (1, 2, 4, 3)

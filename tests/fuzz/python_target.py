@@ -14,7 +14,8 @@ import reference
 F = np.float32
 DOCUMENTED = (ValueError, TypeError, NotImplementedError, MemoryError)
 ARGUMENTS = (
-    "x|weight|bias|layout|stride|padding|groups|activation|residual|out|input_scale|dtype|layers|x_shape|c_out|n"
+    "x|weight|bias|layout|stride|padding|groups|activation|residual|out|input_scale|dtype|layers|x_shape|c_out|n|matrix"
+    "|axis"
 )
 strided = np.lib.stride_tricks.as_strided
 
@@ -212,6 +213,16 @@ def as_chain(given):
     return y, ("x",)
 
 
+def axis_of_mix(layout):
+    """Return the axis of channels that the layout names. Other layouts are wrong axes."""
+    return layout.index("C") if isinstance(layout, str) and "C" in layout else layout
+
+
+def as_mix(given):
+    call = {name: given[name] for name in ("x", "bias", "activation", "out") if name in given}
+    return pw.mix(matrix=given["weight"], axis=axis_of_mix(given["layout"]), **call), ("x", "weight", "bias")
+
+
 def named(error):
     """Check that a message begins with the name of an argument. A MemoryError of Python has no message."""
     if not isinstance(error, MemoryError):
@@ -243,6 +254,27 @@ def right(y, given, kept):
         reference.assert_within_bound(np.asarray(y), value, bound, activation)
 
 
+def right_mix(y, given, kept):
+    """Check shape and dtype of `mix`. If the activation is None or relu, also check the numbers."""
+    x, matrix = np.asarray(kept["x"]), np.asarray(kept["weight"])
+    dtype = x.dtype if x.dtype.kind == "f" else np.dtype(F)
+    axis = int(axis_of_mix(given["layout"])) % x.ndim
+    vectors, matrix = np.moveaxis(x, axis, -1).astype(float), matrix.astype(dtype).astype(float)
+    if matrix.ndim == 3:
+        matrix = matrix.reshape(len(matrix), *(1,) * (x.ndim - 2), *matrix.shape[1:])
+    with np.errstate(all="ignore"):
+        value = np.matmul(matrix, vectors[..., np.newaxis])[..., 0]
+        if kept.get("bias") is not None:
+            value = value + np.asarray(kept["bias"]).astype(dtype)
+        value = np.moveaxis(value, -1, axis)
+    assert y.shape == value.shape
+    assert y.dtype == dtype
+    activation = given.get("activation")
+    if activation in (None, "relu", ("relu",)) and np.isfinite(value).all():
+        value = value if activation is None else np.maximum(value, 0)
+        np.testing.assert_allclose(np.asarray(y), value, rtol=1e-5, atol=1e-5)
+
+
 def plain(value):
     return (
         tuple(int(v) for v in value)
@@ -255,6 +287,11 @@ def one_input(data):
     data = Bytes(data)
     call = data.of([as_function, as_layer, as_chain])
     given = drawn(data)
+    if call is as_function and data.one_in(3):
+        call = as_mix
+        given |= {"stride": 1, "padding": 0, "groups": 1}
+        for name in ("residual", "input_scale"):
+            given.pop(name, None)
     out = given.get("out")
     is_array = isinstance(out, np.ndarray) and not isinstance(out, np.ma.MaskedArray) and not out.dtype.hasobject
     memory = out
@@ -276,4 +313,4 @@ def one_input(data):
     if out is not None:
         assert y is out
         assert not overlaps(out, [given.get(name) for name in others], given.get("residual"))
-    right(y, given, kept)
+    (right_mix if call is as_mix else right)(y, given, kept)

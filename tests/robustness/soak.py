@@ -103,7 +103,7 @@ class Soak:
     def __init__(self, seed):
         self.seed, self.kept, self.counts = seed, [], collections.Counter()
         self.problems = []  # problems of the current step, to be printed after a wrong result
-        self.kinds = {"conv": 20, "layer": 8, "kept": 30, "chain": 8, "pickle": 3, "wrong": 20, "threads": 2}
+        self.kinds = {"conv": 20, "mix": 5, "layer": 8, "kept": 30, "chain": 8, "pickle": 3, "wrong": 20, "threads": 2}
         self.kinds |= {"settings": 2, "fork": 1} | ({} if sanitized() else {"little memory": 1})
         weights = np.array(list(self.kinds.values()), float)
         self.chances = weights / weights.sum()
@@ -125,6 +125,18 @@ class Soak:
 
     def do_conv(self, rng):
         run(self.draw(rng))
+
+    def do_mix(self, rng):
+        shape = rng.integers(1, 9, rng.integers(1, 8))
+        axis = int(rng.integers(len(shape)))
+        x = rng.integers(0, 8, shape).astype(str(rng.choice(["float32", "float64", "uint8", "int16"])))
+        x = x.transpose(rng.permutation(x.ndim))
+        matrix = rng.integers(-8, 9, (int(rng.integers(1, 20)), x.shape[axis]))
+        self.problems.append({"shape": x.shape, "axis": axis, "dtype": str(x.dtype), "matrix": matrix.shape})
+        with pw.num_threads(int(rng.integers(1, 4))):
+            y = pw.mix(x, matrix, axis=axis)
+        if not np.array_equal(y, np.moveaxis(np.tensordot(matrix, x.astype(float), (1, axis)), 0, axis)):
+            raise Mismatch("mix differs from tensordot")
 
     def do_layer(self, rng):
         problem = self.draw(rng)

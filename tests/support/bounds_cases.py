@@ -148,6 +148,34 @@ def run_views(note):
     return note.count
 
 
+def check_mix(rng, note, rank, way, side, dtype):
+    """Check `mix` with each array next to an inaccessible page. x and out are views of the kind `way`."""
+    axis, shape = int(rng.integers(rank)), [int(n) for n in rng.integers(1, 4 if rank > 4 else 9, rank)]
+    shape[axis] = int(CHANNELS[rng.integers(len(CHANNELS))])
+    x_dtype = X_DTYPES[rng.integers(len(X_DTYPES))] if dtype == "float32" else dtype
+    each = (shape[0],) if axis > 0 and rng.integers(2) else ()
+    matrix_shape = (*each, int(CHANNELS[rng.integers(len(CHANNELS))]), shape[axis])
+    x, matrix = integers(rng, shape, x_dtype), integers(rng, matrix_shape, dtype)
+    note("mix", shape, axis, matrix_shape, x_dtype, dtype, way, side)
+    last = np.moveaxis(x, axis, -1).astype(float)
+    one_each = (slice(None), *(np.newaxis,) * (rank - 2)) if each else ()
+    expected = np.moveaxis(np.matmul(matrix[one_each], last[..., np.newaxis])[..., 0], -1, axis).astype(dtype)
+    ways = list(views.WAYS)
+    x_in = guarded.put(views.put(way, x), side)
+    matrix_in = guarded.put(views.put(ways[rng.integers(len(ways))], matrix), side)
+    out = guarded.Guarded(views.empty(way, expected.shape, dtype)[0], side)
+    assert pw.mix(x_in, matrix_in, axis=axis, out=out.array) is out.array
+    out.assert_wrote_only(expected)
+    np.testing.assert_array_equal(pw.mix(x_in, matrix_in, axis=axis), expected)
+
+
+def run_mix(note):
+    rng = np.random.default_rng(4)
+    for rank, way, side, _ in itertools.product(range(1, 8), views.WAYS, guarded.SIDES, range(3)):
+        check_mix(rng, note, rank, way, side, ("float32", "float64")[rng.integers(2)])
+    return note.count
+
+
 def run_rows(note):
     """Run every kernel row, chosen or not, with x and out next to an inaccessible page."""
     rng = np.random.default_rng(2)

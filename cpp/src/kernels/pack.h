@@ -14,6 +14,7 @@ inline V load_converted(const char* p, int count) {
   if constexpr (sizeof(X) == sizeof(T)) {
     return count == V::lanes ? V::load(p) : V::load(p, V::first(count));
   } else {
+    if (count == V::lanes) return V::convert(reinterpret_cast<const X*>(p));
     alignas(64) T numbers[V::lanes] = {};
     for (int i = 0; i < count; ++i) numbers[i] = static_cast<T>(read<X>(p + i * static_cast<ptrdiff_t>(sizeof(X))));
     return V::load(reinterpret_cast<const char*>(numbers));
@@ -101,10 +102,15 @@ inline void copy_converted(const char* from, ptrdiff_t step, int64_t count, char
 template <class V, class X>
 void pack_run(const char* from, int64_t count, char* to) {
   using T = typename V::Number;
-  if constexpr (sizeof(X) == sizeof(T))
+  constexpr ptrdiff_t item = sizeof(T), x_item = sizeof(X);
+  if constexpr (sizeof(X) == sizeof(T)) {
     __builtin_memcpy(to, from, static_cast<size_t>(count) * sizeof(T));
-  else
-    copy_converted<T, X>(from, sizeof(X), count, to);
+  } else {
+    int64_t i = 0;
+    for (; i + V::lanes <= count; i += V::lanes)
+      V::convert(reinterpret_cast<const X*>(from + i * x_item)).store(to + i * item);
+    copy_converted<T, X>(from + i * x_item, x_item, count - i, to + i * item);
+  }
 }
 
 // Implements Pack::pixels. Finds the ranges of evenly spaced pixels once, and uses them for every channel.
@@ -126,7 +132,7 @@ void pack_pixels(const char* x, ptrdiff_t x_channel, const ptrdiff_t* offsets, i
     const int64_t count = end - begin;
     for (int64_t c = 0; c < channels; ++c, from += x_channel, row += to_channel) {
       if (step == x_item)
-        copy_converted<T, X>(from, x_item, count, row);
+        pack_run<V, X>(from, count, row);
       else if (step == 2 * x_item)
         copy_converted<T, X>(from, 2 * x_item, count, row);
       else
@@ -138,16 +144,18 @@ void pack_pixels(const char* x, ptrdiff_t x_channel, const ptrdiff_t* offsets, i
 template <class V, class X>
 constexpr Pack pack_of = {pack_pixels<V, X>, pack_run<V, X>};
 
-// The table for KernelTable::pack, in the order of DType.
+// Returns the table for KernelTable::pack, in the order of DType.
 template <class V>
-constexpr PackTable pack_functions =
-    sizeof(typename V::Number) == 4 ? PackTable{{pack_of<V, typename V::Number>,
-                                                 {nullptr, nullptr},
-                                                 pack_of<V, unsigned char>,
-                                                 pack_of<V, signed char>,
-                                                 pack_of<V, uint16_t>,
-                                                 pack_of<V, int16_t>}}
-                                    : PackTable{{{nullptr, nullptr}, pack_of<V, typename V::Number>}};
+constexpr PackTable make_pack_table() {
+  using T = typename V::Number;
+  constexpr Pack none = {nullptr, nullptr};
+  if constexpr (sizeof(T) == 4)
+    return {{pack_of<V, T>, none, pack_of<V, uint8_t>, pack_of<V, int8_t>, pack_of<V, uint16_t>, pack_of<V, int16_t>}};
+  else
+    return {{none, pack_of<V, T>}};
+}
+template <class V>
+constexpr PackTable pack_functions = make_pack_table<V>();
 
 // Implements KernelTable::pack_weights. Transposes squares of weights in registers.
 template <class V>

@@ -22,6 +22,9 @@ constexpr int most_rounds = 8;
 // TLB before the next tile reads them. (Zen 5, 8192 -> 64 channels at 28x28 in NCHW: 162 GFLOP/s with split sums, 50
 // GFLOP/s without.)
 constexpr int64_t most_input_channels = 1536, input_channels_a_call = 1024;
+// Maximum bytes of a packed pixel that is packed together with its neighbours. Longer pixels are packed one by one,
+// into padded rows.
+constexpr int64_t most_dense_bytes = 512;
 // Maximum number of pixels and maximum number of output channels in a kernel call. Kernels multiply these numbers, and
 // the products must not overflow.
 constexpr int64_t most_of_a_call = int64_t{1} << 30;
@@ -108,7 +111,7 @@ void size_blocks(const Work& work, const KernelRow& row, Blocking* b) {
     b->packed_step = padded_row(b->n_block * work.item);
     b->packed = allocation_size(b->packed_step, k);
   } else if (b->packing == Packing::pixels) {
-    b->packed_step = padded_row(k * work.item);
+    b->packed_step = b->dense ? k * work.item : padded_row(k * work.item);
     b->packed = allocation_size(b->packed_step, b->n_block);
   }
   if (row.room != nullptr)
@@ -178,7 +181,7 @@ Candidate consider(const Work& given, const KernelRow& row, int index, int n_axe
     if (row.reads == Reads::channels && work.src_k != work.x_item && work.k > 1)
       candidate.refused = "channels of the source are not contiguous";
   }
-  const bool transposes = work.src_k != work.x_item;  // true if Packing::pixels transposes src
+  const bool transposes = work.src_k != work.x_item && work.k > 1;  // true if Packing::pixels transposes src
   if (packing == Packing::pixels && row.reads == Reads::pixels)
     candidate.refused = "its pixels must be contiguous";
   else if (packing == Packing::channels && row.reads == Reads::channels)
@@ -215,14 +218,18 @@ Candidate consider(const Work& given, const KernelRow& row, int index, int n_axe
   const double k = static_cast<double>(work.k), n = static_cast<double>(b.n);
   const double vectors = k * n * work.item / 32.0;
   if (packing == Packing::channels) {
+    b.dense = even_src && inner.src == work.x_item;
     b.pack = work.src_k == work.x_item ? n * transpose_pixel_cycles(work, row, work.k)
              : inner.src == work.x_item
                  ? std::max(vectors * cpu.copy_cycles, k * static_cast<double>(runs) * cpu.run_cycles)
              : inner.src == 2 * work.x_item ? k * n * cpu.second_cycles * copies_share(work, row)
                                             : k * n * cpu.gather_cycles;
   } else if (packing == Packing::pixels) {
-    b.pack = transposes ? k * transpose_pixel_cycles(work, row, b.n)
-                        : std::max(vectors * cpu.copy_cycles, n * cpu.copied_pixel_cycles);
+    b.dense = !transposes && even_src && (inner.src == work.k * work.x_item || b.n == 1) &&
+              work.k * work.item <= most_dense_bytes;
+    b.pack = b.dense      ? vectors * cpu.copy_cycles
+             : transposes ? k * transpose_pixel_cycles(work, row, b.n)
+                          : std::max(vectors * cpu.copy_cycles, n * cpu.copied_pixel_cycles);
   }
   if (work.scaled) b.pack += vectors * cpu.scale_cycles;
   const bool short_runs = inner.src == work.x_item && work.src_k != work.x_item && row.room == nullptr;

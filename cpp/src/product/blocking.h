@@ -71,6 +71,9 @@ struct Blocking {
   int n_axes;      // number of innermost axes that count as pixels; the others count as images
   bool even;       // pixels are evenly spaced in dst and residual
   Packing packing;
+  // True if src is packed in ranges of contiguous numbers. Packing::pixels packs all pixels of a block as one range.
+  // Packing::channels packs one range for each channel.
+  bool dense;
   int64_t images, n;         // number of images, number of pixels per image
   Parts n_parts, m_parts;    // a piece is one part of the pixels and one part of the output channels
   int64_t n_block, m_block;  // maximum numbers of pixels and of output channels in a kernel call

@@ -138,7 +138,7 @@ class Run {
     for (int64_t i = 0; i < n_blocks.count; ++i) {
       const int64_t begin = pixel + n_blocks.begin(i);
       block.pixels = pixel + n_blocks.begin(i + 1) - begin;
-      if (b.packing != Packing::none) offsets(begin, block.pixels, &Axis::src, src_offsets);
+      if (b.packing != Packing::none) offsets(begin, b.dense ? 1 : block.pixels, &Axis::src, src_offsets);
       if (!b.even) {
         offsets(begin, block.pixels, &Axis::dst, dst_offsets);
         if (residual) offsets(begin, block.pixels, &Axis::residual, residual_offsets);
@@ -238,13 +238,19 @@ class Run {
         block->x_channel = product.src_k;
         break;
       case Packing::channels:
-        pack_.pixels(src, product.src_k, offsets, block->pixels, block->input_channels, packed, b.packed_step);
+        if (b.dense)
+          for (int64_t k = 0; k < block->input_channels; ++k)
+            pack_.run(src + offsets[0] + k * product.src_k, block->pixels, packed + k * b.packed_step);
+        else
+          pack_.pixels(src, product.src_k, offsets, block->pixels, block->input_channels, packed, b.packed_step);
         block->x = packed;
         block->x_pixel = item_;
         block->x_channel = b.packed_step;
         break;
       case Packing::pixels:
-        if (product.src_k == x_item_)
+        if (b.dense)
+          pack_.run(src + offsets[0], block->pixels * block->input_channels, packed);
+        else if (product.src_k == x_item_ || block->input_channels == 1)
           for (int64_t k = 0; k < block->pixels; ++k)
             pack_.run(src + offsets[k], block->input_channels, packed + k * b.packed_step);
         else

@@ -48,6 +48,13 @@ struct PortableVec {
     for (int i = 0; i < n; ++i) r.v[i] = read<T>(p + i * sizeof(T));
     return r;
   }
+  // Loads and converts one vector of integers.
+  template <class X>
+  static PortableVec convert(const X* p) {
+    PortableVec r{};
+    for (int i = 0; i < lanes; ++i) r.v[i] = static_cast<T>(read<X>(reinterpret_cast<const char*>(p + i)));
+    return r;
+  }
   void store(char* p) const { __builtin_memcpy(p, &v, sizeof(v)); }
   void store(char* p, Mask n) const { __builtin_memcpy(p, &v, n * sizeof(T)); }
   void stream(char* p) const { store(p); }

@@ -27,6 +27,14 @@ struct Vec {
   }
   static Vec load(const char* p) { return {_mm256_loadu_ps(reinterpret_cast<const float*>(p))}; }
   static Vec load(const char* p, Mask mask) { return {_mm256_maskload_ps(reinterpret_cast<const float*>(p), mask)}; }
+  // Load and convert one vector of integers.
+  static Vec convert(const uint8_t* p) { return converted(_mm256_cvtepu8_epi32(bytes8(p))); }
+  static Vec convert(const int8_t* p) { return converted(_mm256_cvtepi8_epi32(bytes8(p))); }
+  static Vec convert(const uint16_t* p) { return converted(_mm256_cvtepu16_epi32(bytes16(p))); }
+  static Vec convert(const int16_t* p) { return converted(_mm256_cvtepi16_epi32(bytes16(p))); }
+  static Vec converted(__m256i numbers) { return {_mm256_cvtepi32_ps(numbers)}; }
+  static __m128i bytes8(const void* p) { return _mm_loadl_epi64(static_cast<const __m128i*>(p)); }
+  static __m128i bytes16(const void* p) { return _mm_loadu_si128(static_cast<const __m128i*>(p)); }
   void store(char* p) const { _mm256_storeu_ps(reinterpret_cast<float*>(p), v); }
   void store(char* p, Mask mask) const { _mm256_maskstore_ps(reinterpret_cast<float*>(p), mask, v); }
   void stream(char* p) const { _mm256_stream_ps(reinterpret_cast<float*>(p), v); }

@@ -25,6 +25,14 @@ struct Vec {
   static Mask first(int n) { return static_cast<Mask>((1u << n) - 1); }
   static Vec load(const char* p) { return {_mm512_loadu_ps(p)}; }
   static Vec load(const char* p, Mask mask) { return {_mm512_maskz_loadu_ps(mask, p)}; }
+  // Load and convert one vector of integers.
+  static Vec convert(const uint8_t* p) { return converted(_mm512_cvtepu8_epi32(bytes16(p))); }
+  static Vec convert(const int8_t* p) { return converted(_mm512_cvtepi8_epi32(bytes16(p))); }
+  static Vec convert(const uint16_t* p) { return converted(_mm512_cvtepu16_epi32(bytes32(p))); }
+  static Vec convert(const int16_t* p) { return converted(_mm512_cvtepi16_epi32(bytes32(p))); }
+  static Vec converted(__m512i numbers) { return {_mm512_cvtepi32_ps(numbers)}; }
+  static __m128i bytes16(const void* p) { return _mm_loadu_si128(static_cast<const __m128i*>(p)); }
+  static __m256i bytes32(const void* p) { return _mm256_loadu_si256(static_cast<const __m256i*>(p)); }
   void store(char* p) const { _mm512_storeu_ps(p, v); }
   void store(char* p, Mask mask) const { _mm512_mask_storeu_ps(p, mask, v); }
   void stream(char* p) const { _mm512_stream_ps(reinterpret_cast<float*>(p), v); }
