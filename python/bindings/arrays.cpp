@@ -224,6 +224,14 @@ View view_of(PyArrayObject* array, const char* name, const std::string& layout) 
   return view;
 }
 
+View source_view(PyArrayObject* array, const std::string& layout) {
+  const int rank = PyArray_NDIM(array);
+  if (rank > pointwise::max_rank) return view_of(array, "x", layout);  // raises
+  View view;
+  copy_axes(array, rank, &view);
+  return view;
+}
+
 View weight_view(PyArrayObject* array) {
   bool ones = PyArray_NDIM(array) >= 2;
   for (int i = 2; i < PyArray_NDIM(array); ++i) ones = ones && PyArray_DIM(array, i) == 1;

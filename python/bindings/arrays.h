@@ -96,6 +96,8 @@ std::string shape_text(int rank, const int64_t* sizes);
 
 // Returns a view of the array. Checks that it has the axes of `layout`.
 pointwise::View view_of(PyArrayObject* array, const char* name, const std::string& layout);
+// Returns a view of x, which may have any number of axes up to max_rank.
+pointwise::View source_view(PyArrayObject* array, const std::string& layout);
 // Returns a view of weight without its trailing axes of length 1.
 pointwise::View weight_view(PyArrayObject* array);
 pointwise::View bias_view(PyArrayObject* array);

@@ -21,7 +21,7 @@ template <class Operation, class Compute>
 PyObject* run(const Operation& operation, const Converted& given, PyArrayObject* weight, PyArrayObject* bias,
               const Compute& compute) {
   const auto& options = operation.options();
-  const View src = view_of(given.x, "x", options.layout);
+  const View src = source_view(given.x, options.layout);
   const Shape shape = operation.output_shape(src.shape);
   View residual, scale;
   if (given.residual) residual = view_of(given.residual, "residual", options.layout);
@@ -84,7 +84,10 @@ Ref call_source(PyObject* object, pointwise::DType dtype, const char* who) {
   const pointwise::DType given = dtype_of(x.array());
   if (given != dtype && (info(given).floating || layer_dtype(given) != dtype))
     raise(PyExc_TypeError, std::string("x must have the ") + who + "'s dtype " + dtype_name(dtype) + ", got " +
-                               dtype_name(dtype_of(x.array())) + ": pass x.astype(numpy." + dtype_name(dtype) + ")");
+                               dtype_name(dtype_of(x.array())) + ": pass x.astype(numpy." + dtype_name(dtype) + ")" +
+                               (info(given).floating && std::string(who) == "layer"
+                                    ? ", or create the layer with dtype=\"" + std::string(dtype_name(given)) + "\""
+                                    : ""));
   return x;
 }
 

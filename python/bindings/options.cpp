@@ -21,6 +21,22 @@ std::string repr(PyObject* object) {
   return utf8;
 }
 
+// Returns the layout in upper case, and with W in place of L (length). If there is no such layout, returns `name`.
+std::string known_layout(const std::string& name) {
+  std::string changed = name;
+  for (char& c : changed) {
+    if (c >= 'a' && c <= 'z') c = static_cast<char>(c - 'a' + 'A');
+    if (c == 'L') c = 'W';
+  }
+  if (changed == name) return name;
+  try {
+    pointwise::spatial_axes(changed);
+    return changed;
+  } catch (const pointwise::Error&) {
+    return name;
+  }
+}
+
 std::string layout_name(PyObject* object) {
   if (!PyUnicode_Check(object)) raise(PyExc_TypeError, "layout must be a string, got " + type_name(object));
   Py_ssize_t size;
@@ -30,7 +46,7 @@ std::string layout_name(PyObject* object) {
     raise(PyExc_ValueError, "layout must be a name such as \"NCHW\", got " + repr(object));
   }
   if (size > 100) raise(PyExc_ValueError, "layout must be a name such as \"NCHW\", got " + repr(object));
-  return std::string(utf8, static_cast<size_t>(size));
+  return known_layout(std::string(utf8, static_cast<size_t>(size)));
 }
 
 // Returns one integer, or one for each spatial axis.

@@ -70,6 +70,7 @@ ACTIVATION_PARAMETERS: dict[str, tuple[float | None, ...]] = {
     "mish": (),
 }
 ACTIVATION_NAMES = tuple(ACTIVATION_PARAMETERS)
+ACTIVATION_ALIASES = {"swish": "silu", "hard_swish": "hardswish", "hard_sigmoid": "hardsigmoid", "linear": "none"}
 _PARAMETER_WORDS = {"clip": "bounds lo and hi", "leaky_relu": "a slope", "elu": "alpha"}
 
 
@@ -79,12 +80,13 @@ def parse_activation(activation: object) -> tuple[str, float, float]:
     Parameters
     ----------
     activation : object
-        A name, or a tuple of a name and its parameters.
+        A name, an alias of a name, or a tuple of a name and its parameters.
 
     Returns
     -------
     tuple
-        The name and two parameters. A parameter that the activation does not have is 0.
+        The name and two parameters. A parameter that the activation does not have is 0. The name of "linear", which
+        applies no function, is "none".
 
     Raises
     ------
@@ -99,6 +101,9 @@ def parse_activation(activation: object) -> tuple[str, float, float]:
     if not isinstance(name, str):
         raise TypeError(f"activation must be None, a name, or a tuple of name and parameters, got {shown(activation)}")
     name = str.__str__(name)  # a plain string, because a subclass may override __eq__ and __hash__
+    name = ACTIVATION_ALIASES.get(name, name)
+    if name == "none" and given == ("linear",):
+        return name, 0.0, 0.0
     if name not in ACTIVATION_PARAMETERS:
         raise ValueError(f"activation must be None or one of {', '.join(ACTIVATION_NAMES)}, got {shown(activation)}")
     defaults, values = ACTIVATION_PARAMETERS[name], given[1:]

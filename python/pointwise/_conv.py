@@ -62,7 +62,8 @@ def conv(
     bias : array_like, shape (C_out,), optional
         One number for each output channel, which is added to the sum. The bias is cast like `weight`.
     layout : str
-        Names of the axes of `x`: NCHW, NHWC, NCW, NWC, NCDHW, NDHWC, NC, CHW, HWC, CW, WC, CDHW, DHWC or C.
+        Names of the axes of `x`: NCHW, NHWC, NCW, NWC, NCDHW, NDHWC, NC, CHW, HWC, CW, WC, CDHW, DHWC or C. Lower case
+        is accepted, and L (length) in place of W.
     stride : int or sequence of int
         Distance between neighbouring output pixels, in pixels of `x`, at least 1. An integer applies to all spatial
         axes. A sequence has one integer for each spatial axis.
@@ -132,6 +133,8 @@ def conv(
         "gelu_tanh"                  v/2*(1 + tanh(sqrt(2/pi)*(v + 0.044715*v**3)))
         "softplus"                   log(1 + exp(v))
         "mish"                       v*tanh(softplus(v))
+
+    Aliases: "swish" is "silu", "hard_swish" is "hardswish", "hard_sigmoid" is "hardsigmoid", and "linear" is None.
 
     Sources of the activations:
 

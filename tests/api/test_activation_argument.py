@@ -118,7 +118,7 @@ def test_another_case_is_another_word(name):
                 layer_of(given)
 
 
-@pytest.mark.parametrize("word", ["none", "None", "linear", "identity", "swish", "hard_swish", "gelu_new", "\udc80"])
+@pytest.mark.parametrize("word", ["none", "None", "identity", "gelu_new", "hard_tanh", "\udc80"])
 def test_what_others_call_it_is_refused(word):
     with pytest.raises(ValueError, match=r"^activation must be None or one of relu, "):
         pw.conv(X, WEIGHT, layout="NCW", activation=word)

@@ -294,7 +294,7 @@ class TestTheLayer:
         ("name", "value", "exception", "message"),
         [
             ("groups", 3, ValueError, r"\bgroups must divide the 4 output channels, got 3"),
-            ("layout", "nchw", ValueError, r"\blayout must be one of"),
+            ("layout", "nchv", ValueError, r"\blayout must be one of"),
             ("stride", 0, ValueError, r"\bstride must be at least 1, got 0"),
             ("padding", -1, ValueError, r"\bpadding must be at least 0, got -1"),
             ("activation", "rule", ValueError, r"\bactivation must be"),

@@ -55,7 +55,7 @@ OF_THE_LAYER = [
     ("bias", swapped(b0), TypeError, r"\bbias must .*native byte order.*>f4.*bias\.astype"),
     ("bias", object(), TypeError, r"\bbias must .*float32.*got object"),
     ("bias", [[1.0, 2.0], [3.0]], ValueError, r"\bbias\b"),
-    ("layout", "nchw", ValueError, r'\blayout must be one of NCHW, NHWC,.* C, got "nchw"'),
+    ("layout", "nchwl", ValueError, r'\blayout must be one of NCHW, NHWC,.* C, got "nchwl"'),
     ("layout", "NCHWX", ValueError, r'\blayout must be one of NCHW.*got "NCHWX"'),
     ("layout", "", ValueError, r'\blayout must be one of NCHW.*got ""'),
     ("layout", "HW", ValueError, r'\blayout must be one of NCHW.*got "HW"'),
@@ -264,11 +264,11 @@ def test_channels_that_groups_do_not_fit():
 def test_an_unknown_layout_is_said_before_what_its_axes_are():
     for window in ({"stride": (1, 2)}, {"padding": (1, 2, 3)}, {"stride": (1,)}, {"padding": ()}):
         for call in (
-            lambda **how: pw.conv(x0, w0, layout="nchw", **how),
-            lambda **how: pw.Conv(w0, layout="nchw", **how),
-            lambda **how: pw.cost((1, 6, 2, 3), 4, layout="nchw", **how),
+            lambda **how: pw.conv(x0, w0, layout="nchv", **how),
+            lambda **how: pw.Conv(w0, layout="nchv", **how),
+            lambda **how: pw.cost((1, 6, 2, 3), 4, layout="nchv", **how),
         ):
-            with pytest.raises(ValueError, match=r'\blayout must be one of NCHW.*got "nchw"'):
+            with pytest.raises(ValueError, match=r'\blayout must be one of NCHW.*got "nchv"'):
                 call(**window)
     with pytest.raises(ValueError, match=r'\blayout must be one of NCHW.*got "HW"'):
         pw.conv(x0, w0, layout="HW")
@@ -546,7 +546,8 @@ def test_num_threads_refuses_before_the_block():
         ((5, 6, 3), (3, 4), "HWC", 1, r".* an affine matrix: pass weight\[:, :3\] and bias=weight\[:, 3\]"),
         ((4,), (4, 5), "C", 1, r".* an affine matrix: pass weight\[:, :4\] and bias=weight\[:, 4\]"),
         ((5,), (5, 6), "C", 1, r".* transposed: pass weight\.swapaxes\(0, 1\)"),
-        ((3, 5), (3, 3), "WC", 1, r" for weight shape \(3, 3\)"),
+        ((3, 5), (3, 3), "WC", 1, r' for weight shape \(3, 3\); pass layout="CW"'),
+        ((4, 5), (3, 3), "WC", 1, r" for weight shape \(3, 3\)"),
     ],
 )
 def test_channels_that_do_not_fit_the_weight(x_shape, weight_shape, layout, groups, end):
@@ -578,3 +579,57 @@ def test_a_bias_that_fits_only_a_transposed_weight():
         pw.conv(x0, w0, np.ones(6, F))
     with pytest.raises(ValueError, match=r"^bias must have shape \(4,\), got \(5,\) for weight shape \(4, 6\)$"):
         pw.Conv(w0, np.ones(5, F))
+
+
+@pytest.mark.parametrize(
+    ("shape", "layout", "remedy"),
+    [
+        ((480, 640, 3), "NCHW", "HWC"),
+        ((3, 480, 640), "NCHW", "CHW"),
+        ((2, 480, 640, 3), "NCHW", "NHWC"),
+        ((2, 3, 480, 640), "NHWC", "NCHW"),
+        ((100, 3), "NCHW", "NC"),
+        ((3, 100), "NC", "CW"),
+        ((2, 3, 100), "NHWC", "NCW"),
+        ((480, 640, 3), "CHW", "HWC"),
+        ((2, 480, 640, 4), "NCHW", None),
+        ((5,), "NCHW", None),
+    ],
+)
+def test_another_layout_is_named(shape, layout, remedy):
+    """If x fits another layout, the message names it, and the call with this layout works."""
+    x, weight = np.ones(shape, np.float32), np.ones((7, 3), np.float32)
+    with pytest.raises(ValueError, match=r"\bx must have") as caught:
+        pw.conv(x, weight, layout=layout)
+    if remedy is None:
+        assert "pass layout" not in str(caught.value)
+    else:
+        assert str(caught.value).endswith(f'; pass layout="{remedy}"')
+        assert pw.conv(x, weight, layout=remedy).size == x.size // 3 * 7
+
+
+@pytest.mark.parametrize(
+    ("given", "layout"), [("nhwc", "NHWC"), ("NLC", "NWC"), ("ncl", "NCW"), ("Hwc", "HWC"), ("CL", "CW"), ("c", "C")]
+)
+def test_other_spellings_of_layouts(given, layout):
+    assert pw.Conv(np.ones((2, 3), np.float32), layout=given).layout == layout
+
+
+def test_the_remedy_for_a_layer_of_another_dtype():
+    layer = pw.Conv([[1.0, 2.0]], layout="C")
+    with pytest.raises(TypeError, match=r'got float32: pass x\.astype\(numpy\.float64\), or .* dtype="float32"$'):
+        layer(np.ones(2, np.float32))
+
+
+@pytest.mark.parametrize(
+    ("alias", "name"),
+    [("swish", "silu"), ("hard_swish", "hardswish"), ("hard_sigmoid", "hardsigmoid"), ("linear", None)],
+)
+def test_aliases_of_activations(alias, name):
+    x, weight = np.linspace(-4, 4, 9, dtype=np.float32)[:, np.newaxis], np.ones((1, 1), np.float32)
+    layer = pw.Conv(weight, layout="NC", activation=alias)
+    assert layer.activation == name
+    np.testing.assert_array_equal(layer(x), pw.conv(x, weight, layout="NC", activation=name))
+    assert pw.Conv(weight, activation=(alias,)).activation == name
+    with pytest.raises(ValueError, match=r"takes no parameters|must be None or one of"):
+        pw.Conv(weight, activation=(alias, 1))

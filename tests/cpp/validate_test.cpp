@@ -147,7 +147,7 @@ TEST(Errors, SayWhatWasExpectedAndWhatCame) {
                [&] { Layer(weights, &long_bias, Options()); });
 
   const Layer layer(weights, nullptr, Options());
-  expect_error(Argument::src, "src must have the 4 axes of layout NCHW, got shape (1, 3, 5)",
+  expect_error(Argument::src, "src must have the 4 axes of layout NCHW, got shape (1, 3, 5); pass layout=\"NCW\"",
                [&] { layer.output_shape({1, 3, 5}); });
   expect_error(Argument::src,
                "src must have 3 channels (axis 1 of NCHW), got shape (1, 2, 5, 5) for weight shape (4, 3)",

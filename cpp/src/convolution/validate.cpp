@@ -76,6 +76,18 @@ std::string weights_text(const Shape& weights, int64_t groups) {
 // End of a message. The remedy is Python code.
 constexpr const char* transposed = "; the weight seems to be transposed: pass weight.swapaxes(0, 1)";
 
+// Returns the end of the message for a src that does not fit the layout. Names another layout, if the channels of this
+// layout fit.
+std::string layout_remedy(const Shape& src, const Layout& layout, int64_t c_in) {
+  const auto fits = [&](const Layout& other) { return other.rank == src.rank && src[other.channels] == c_in; };
+  const auto pass = [](const char* name) { return "; pass layout=\"" + std::string(name) + "\""; };
+  for (const Layout& other : layouts)
+    if (fits(other) && other.rank == layout.rank && (other.batch < 0) == (layout.batch < 0)) return pass(other.name);
+  for (const char* name : {"C", "NC", "CW", "HWC", "CHW", "NCW", "NHWC", "NCHW", "CDHW", "NDHWC", "NCDHW"})
+    if (const Layout& other = parse_layout(name); fits(other)) return pass(name);
+  return "";
+}
+
 // Returns the end of the message for a src whose number of channels does not fit the weights. `channels` is this
 // number. If the shapes suggest a mistake, the text names the mistake. An affine matrix of colours has an additional
 // column, which is a bias.
@@ -194,15 +206,16 @@ Shape validate_src(const Shape& src_shape, const Layout& layout, const Window& w
                    int64_t groups) {
   if (src_shape.rank != layout.rank)
     throw Error(Argument::src, "must have the " + std::to_string(layout.rank) + " axes of layout " + layout.name +
-                                   ", got shape " + to_string(src_shape));
+                                   ", got shape " + to_string(src_shape) + layout_remedy(src_shape, layout, c_in));
   for (int i = 0; i < src_shape.rank; ++i)
     if (src_shape[i] < 0) throw Error(Argument::src, "must have no negative size, got shape " + to_string(src_shape));
   if (const int64_t channels = src_shape[layout.channels]; channels != c_in) {
     const Shape weights{c_out, c_in / groups};
+    const std::string remedy = channels_remedy(channels, weights, groups);
     throw Error(Argument::src, "must have " + std::to_string(c_in) + " channels (axis " +
                                    std::to_string(layout.channels) + " of " + layout.name + "), got shape " +
                                    to_string(src_shape) + weights_text(weights, groups) +
-                                   channels_remedy(channels, weights, groups));
+                                   (remedy.empty() ? layout_remedy(src_shape, layout, c_in) : remedy));
   }
   Shape shape = src_shape;
   shape[layout.channels] = c_out;
