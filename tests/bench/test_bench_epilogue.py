@@ -128,6 +128,8 @@ def run(line, found="out.json"):
     [
         ("none", None, "none"),
         ("relu", "relu", "relu"),
+        ("swish", "silu", "silu"),
+        ("linear", None, "none"),
         ("leaky_relu", ("leaky_relu", float(np.float32(0.01))), "leaky_relu,0.01"),
         ("leaky_relu,-2", ("leaky_relu", -2.0), "leaky_relu,-2"),
         ("elu", ("elu", 1.0), "elu,1"),
@@ -146,7 +148,7 @@ def test_activations_are_parsed(text, argument, again):
     ("text", "words"),
     [
         ("", "activation must be None or one of relu, relu6, clip, leaky_relu, elu, sigmoid,"),
-        ("swish", "activation must be None or one of relu,"),
+        ("hard_tanh", "activation must be None or one of relu,"),
         ("RELU", "activation must be None or one of relu,"),
         ("none,1", "activation must be None or one of relu,"),
         ("relu,", "expected a name, or a name and numbers as in clip,0,6"),

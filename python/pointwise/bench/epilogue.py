@@ -85,6 +85,8 @@ def parse_activation(text: str) -> Activation:
         name, *parameters = _arguments.parse_activation(activation(text))
     except ValueError as error:
         raise argparse.ArgumentTypeError(str(error)) from None
+    if name == NONE:  # "linear"
+        return NO_ACTIVATION
     with np.errstate(over="ignore"):  # infinity is a valid bound of clip; Conv refuses other infinite parameters
         count = len(_arguments.ACTIVATION_PARAMETERS[name])
         return Activation(name, tuple(float(np.float32(value)) for value in parameters[:count]))
