@@ -256,7 +256,10 @@ def test_run_never_unpickles(arrays, refused):
         ("x.npy weight.npy --groups 0 -o y.npy", "--groups"),
         ("x.npy weight.npy --activation nope -o y.npy", "'nope'"),
         ("x.npy weight.npy --activation clip,low -o y.npy", "'clip,low'"),
-        ("x.npy weight.npy --padding 1000000 -o y.npy", "not enough memory"),
+        ("x.npy weight.npy --padding 100000000 -o y.npy", "y.npy: cannot be written: "),
+        ("x.npy weight.npy --axis 1 --layout NHWC -o y.npy", "--axis cannot be combined with --layout"),
+        ("x.npy weight.npy --axis 4 -o y.npy", "axis must be at least -4 and less than 4 for x of shape (2, 6, 5, 7)"),
+        ("x.npy weight.npy --axis -1 -o y.npy", "x must have 6 channels (axis 3), got shape (2, 6, 5, 7)"),
         ("x.npy weight.npy --bias weight.npy -o y.npy", "bias"),
     ],
 )
@@ -278,11 +281,10 @@ def test_a_failed_run_leaves_the_old_result_alone(arrays, refused, monkeypatch):
         file.write(b"old")
     refused("run", "x.npy", "bias.npy", "-o", "y.npy")
 
-    def full_disk(file, array, allow_pickle):
-        file.write(b"half of it")
+    def full_disk(file, begin, nbytes):
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr(np, "save", full_disk)
+    monkeypatch.setattr(os, "posix_fallocate", full_disk)
     assert "y.npy: cannot be written: No space" in refused("run", "x.npy", "weight.npy", "-o", "y.npy")
     with open("y.npy", "rb") as file:
         assert file.read() == b"old"
@@ -305,6 +307,86 @@ def test_run_does_not_replace_a_read_only_file(arrays, refused):
         pass
     os.chmod("y.npy", 0o444)
     assert "read-only" in refused("run", "x.npy", "weight.npy", "-o", "y.npy")
+
+
+@pytest.mark.parametrize("order", ["C", "F"])
+@pytest.mark.parametrize(
+    ("shape", "options", "call"),
+    [
+        ((6, 40, 50), ["--layout", "CHW"], {"layout": "CHW"}),
+        ((40, 50, 6), ["--layout", "hwc", "--stride", "3,2"], {"layout": "HWC", "stride": (3, 2)}),
+        ((1, 6, 41, 50), ["--stride", "2", "--padding", "0,1"], {"stride": 2, "padding": (0, 1)}),
+        ((1, 6, 21, 20), ["--padding", "1"], {"padding": 1}),
+        ((5, 6, 4, 3), ["--padding", "2"], {"padding": 2}),
+        ((700, 6), ["--layout", "NC"], {"layout": "NC"}),
+        ((6,), ["--layout", "C"], {"layout": "C"}),
+        ((6, 0, 4), ["--layout", "CHW"], {"layout": "CHW"}),
+    ],
+)
+def test_run_in_blocks(arrays, monkeypatch, shape, options, call, order):
+    """The result in blocks has the bits of one call. The file of the result is an ordinary .npy file."""
+    monkeypatch.setattr(cli.run, "BLOCK_BYTES", 1000)
+    monkeypatch.setattr(cli.files, "LEAST_MAPPED", 0 if 0 not in shape else 1 << 20)
+    x = np.asarray(np.random.default_rng(3).standard_normal(shape), np.float32, order=order)
+    np.save("x.npy", x)
+    assert main(["run", "x.npy", "weight.npy", *options, "--activation", "gelu", "-o", "y.npy"]) == 0
+    expected = pw.conv(x, np.load("weight.npy"), activation="gelu", **call)
+    y = np.load("y.npy")
+    assert y.dtype == expected.dtype
+    assert y.flags.c_contiguous
+    np.testing.assert_array_equal(y, expected)
+
+
+@pytest.mark.parametrize("each", [False, True])
+@pytest.mark.parametrize(("shape", "axis"), [((300, 6), 1), ((6, 300), 0), ((6,), 0), ((2, 3, 4, 5, 6, 3), -2)])
+def test_run_along_an_axis(arrays, monkeypatch, shape, axis, each):
+    monkeypatch.setattr(cli.run, "BLOCK_BYTES", 1000)
+    rng = np.random.default_rng(4)
+    each = each and axis != 0
+    x, matrix = rng.integers(0, 9, shape).astype(np.uint8), rng.integers(-9, 9, (4, 6)).astype(np.float32)
+    if each:
+        matrix = rng.integers(-9, 9, (shape[0], 4, 6)).astype(np.float32)
+    np.save("x.npy", x)
+    np.save("matrix.npy", matrix)
+    assert main(["run", "x.npy", "matrix.npy", f"--axis={axis}", "--bias", "bias.npy", "-o", "y.npy"]) == 0
+    np.testing.assert_array_equal(np.load("y.npy"), pw.mix(x, matrix, np.load("bias.npy"), axis=axis))
+
+
+def test_run_checks_the_number_of_matrices(arrays, refused):
+    np.save("matrices.npy", np.ones((3, 4, 6), np.float32))
+    words = refused("run", "x.npy", "matrices.npy", "--axis", "1", "-o", "y.npy")
+    assert "matrix must have 2 matrices" in words
+    assert "(3, 4, 6) for x of shape (2, 6, 5, 7)" in words
+
+
+def test_run_needs_less_memory_than_its_arrays(tmp_path, python, monkeypatch):
+    """The memory of the process is limited to less than x and the result."""
+    monkeypatch.chdir(tmp_path)
+    shape = (4, 8192, 8192)
+    np.lib.format.open_memmap("x.npy", "w+", np.float32, shape)[:, -1, -1] = range(4)  # a sparse file of 1 GiB
+    np.save("weight.npy", np.array([[1, 10, 100, 1000]], np.float32))
+    script = """
+import resource
+from pointwise.__main__ import main
+resource.setrlimit(resource.RLIMIT_DATA, (400 << 20, -1))
+main("run x.npy weight.npy --layout CHW -o y.npy".split())
+"""
+    assert python(script, OPENBLAS_NUM_THREADS="1") == "y.npy: shape (1, 8192, 8192), dtype float32"
+    y = np.load("y.npy", mmap_mode="r")
+    assert y[0, -1, -1] == 3210
+    assert not y[0, ::97].any()
+
+
+def test_run_shows_progress_on_a_terminal(arrays, monkeypatch, capsys):
+    pytest.importorskip("rich")
+    monkeypatch.setattr(cli.run, "BLOCK_BYTES", 300)
+    monkeypatch.setattr("sys.stderr.isatty", lambda: True)
+    shown = []
+    progress = sys.modules["rich.progress"] if "rich.progress" in sys.modules else pytest.importorskip("rich.progress")
+    monkeypatch.setattr(progress.Progress, "advance", lambda self, task: shown.append(task))
+    assert command("run x.npy weight.npy -o y.npy") == 0
+    assert len(shown) == 2
+    assert capsys.readouterr().out == "y.npy: shape (2, 4, 5, 7), dtype float32\n"
 
 
 # info, help, version

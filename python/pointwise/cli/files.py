@@ -1,8 +1,10 @@
-"""Reads arrays from untrusted files, and writes result files completely or not at all."""
+"""Maps arrays in untrusted files, and writes result files completely or not at all."""
 
 from __future__ import annotations
 
 import contextlib
+import errno
+import math
 import os
 import secrets
 from typing import IO, TYPE_CHECKING, Any
@@ -17,6 +19,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 NPY_MAGIC = b"\x93NUMPY"
+LEAST_MAPPED = 1 << 20  # bytes; smaller files are read
 
 
 def _reason(error: OSError) -> str:
@@ -33,8 +36,8 @@ def _temporary(path: str) -> tuple[str, str]:
 
 
 @contextlib.contextmanager
-def replacing(path: str) -> Iterator[IO[bytes]]:
-    """Open a temporary file that replaces `path` when the ``with`` block succeeds. Otherwise `path` is unchanged.
+def replacing_by_name(path: str) -> Iterator[str]:
+    """Name a temporary file that replaces `path` when the ``with`` block succeeds. Otherwise `path` is unchanged.
 
     Parameters
     ----------
@@ -43,8 +46,8 @@ def replacing(path: str) -> Iterator[IO[bytes]]:
 
     Yields
     ------
-    file
-        Binary file in the same directory, open for writing.
+    str
+        Name of a file that does not exist, in the same directory. The block must create the file.
 
     Raises
     ------
@@ -54,8 +57,7 @@ def replacing(path: str) -> Iterator[IO[bytes]]:
     target, temporary = _temporary(path)
     try:
         try:
-            with open(temporary, "xb") as file:
-                yield file
+            yield temporary
             os.replace(temporary, target)
         except BaseException:
             with contextlib.suppress(OSError):
@@ -98,8 +100,73 @@ def check_writable(path: str) -> None:
         raise CommandError(f"{path}: cannot be written: {reason}") from error
 
 
+@contextlib.contextmanager
+def replacing(path: str) -> Iterator[IO[bytes]]:
+    """Open a temporary file that replaces `path` when the ``with`` block succeeds. Otherwise `path` is unchanged.
+
+    Parameters
+    ----------
+    path : str
+        File to write. It may exist.
+
+    Yields
+    ------
+    file
+        Binary file in the same directory, open for writing.
+
+    Raises
+    ------
+    CommandError
+        If `path` cannot be written.
+    """
+    with replacing_by_name(path) as temporary, open(temporary, "xb") as file:
+        yield file
+
+
+def create_npy(path: str, shape: tuple[int, ...], dtype: np.dtype[Any]) -> NDArray[Any]:
+    """Create an .npy file for a C-contiguous array, and map the array.
+
+    Parameters
+    ----------
+    path : str
+        File to create.
+    shape : tuple of int
+        Shape of the array.
+    dtype : dtype
+        Dtype of the array.
+
+    Returns
+    -------
+    ndarray
+        The array of zeros in the file. What is written to the array goes to the file.
+
+    Raises
+    ------
+    OSError
+        If the file cannot be created, or the disk has no room for the array. The room is reserved, because writing to
+        a mapped file on a full disk would end the process.
+    """
+    with open(path, "xb") as file:
+        header = {"descr": np.lib.format.dtype_to_descr(dtype), "fortran_order": False, "shape": shape}
+        np.lib.format.write_array_header_1_0(file, header)
+        begin = file.tell()
+        nbytes = math.prod(shape) * dtype.itemsize
+        if nbytes == 0:
+            return np.empty(shape, dtype)
+        file.flush()
+        reserve = getattr(os, "posix_fallocate", None)  # not on macOS
+        try:
+            if reserve is not None:
+                reserve(file.fileno(), 0, begin + nbytes)
+            else:
+                file.truncate(begin + nbytes)
+        except OverflowError as error:
+            raise OSError(errno.EFBIG, os.strerror(errno.EFBIG)) from error
+    return np.asarray(np.memmap(path, dtype, "r+", begin, shape))
+
+
 def read_npy(path: str) -> NDArray[Any]:
-    """Read an array from an .npy file. Never unpickles.
+    """Map an array in an .npy file. Never unpickles.
 
     Parameters
     ----------
@@ -119,9 +186,11 @@ def read_npy(path: str) -> NDArray[Any]:
         with open(path, "rb") as file:
             if file.read(len(NPY_MAGIC)) != NPY_MAGIC:
                 raise CommandError(f"{path}: not an .npy file")
-            file.seek(0)
-            array: NDArray[Any] = np.load(file, allow_pickle=False)
-            return array
+            if file.seek(0, os.SEEK_END) < LEAST_MAPPED:  # numpy.memmap refuses arrays without elements
+                file.seek(0)
+                array: NDArray[Any] = np.load(file, allow_pickle=False)
+                return array
+        return np.asarray(np.load(path, mmap_mode="r", allow_pickle=False))
     except OSError as error:
         raise CommandError(f"{path}: cannot be read: {_reason(error)}") from error
     except MemoryError as error:
@@ -129,6 +198,6 @@ def read_npy(path: str) -> NDArray[Any]:
     except CommandError:
         raise
     except Exception as error:  # a damaged header can cause nearly any exception
-        pickled = "Object arrays" in str(error)
+        pickled = "Object arrays" in str(error) or "Python objects" in str(error)
         what = "holds pickled Python objects, not numbers" if pickled else f"truncated or damaged: {error}"
         raise CommandError(f"{path}: {what}") from error
