@@ -189,6 +189,12 @@ DType dtype_named(const std::string& name) {
   raise(PyExc_TypeError, "dtype must be float32 or float64, got " + name);
 }
 
+DType source_dtype_named(const std::string& name) {
+  for (const NumPyType& type : numpy_types)
+    if (name == dtype_name(type.dtype)) return type.dtype;
+  raise(PyExc_TypeError, "dtype must be a dtype of x, got " + name);
+}
+
 Ref source_array(PyObject* object, const char* name) {
   if (PyArray_CheckExact(object) && is_built(reinterpret_cast<PyArrayObject*>(object))) return Ref::borrow(object);
   return call_function("as_source", "Os", object, name);

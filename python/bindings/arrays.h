@@ -74,7 +74,8 @@ Ref call_function(const char* name, const char* format, ...);
 int type_number(pointwise::DType dtype);
 pointwise::DType dtype_of(PyArrayObject* array);
 const char* dtype_name(pointwise::DType dtype);
-pointwise::DType dtype_named(const std::string& name);  // "float32" or "float64"
+pointwise::DType dtype_named(const std::string& name);         // "float32" or "float64"
+pointwise::DType source_dtype_named(const std::string& name);  // any dtype of x
 
 // Returns the dtype of a layer for x of dtype `x`. The sums of the layer have this dtype, too.
 pointwise::DType layer_dtype(pointwise::DType x);

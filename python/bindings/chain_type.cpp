@@ -7,6 +7,7 @@
 
 #include "call.h"
 #include "layer_type.h"
+#include "options.h"
 
 namespace pointwise_python {
 
@@ -85,6 +86,20 @@ void chain_dealloc(PyObject* self) {
   Py_DECREF(type);
 }
 
+// _explain(x_shape) -> str
+PyObject* chain_explain(PyObject* self, PyObject* shape) {
+  try {
+    const Chain& chain = *reinterpret_cast<ChainObject*>(self)->chain;
+    const std::string text = chain.explain(shape_argument(shape, "x_shape", chain.options().layout));
+    return PyUnicode_FromStringAndSize(text.data(), static_cast<Py_ssize_t>(text.size()));
+  } catch (...) {
+    translate_exception("x_shape");
+    return nullptr;
+  }
+}
+
+PyMethodDef chain_methods[] = {{"_explain", chain_explain, METH_O, nullptr}, {nullptr, nullptr, 0, nullptr}};
+
 PyMemberDef chain_members[] = {
     {"__vectorcalloffset__", T_PYSSIZET, offsetof(ChainObject, vectorcall), READONLY, nullptr},
     {"_layers", T_OBJECT_EX, offsetof(ChainObject, layers), READONLY, nullptr},
@@ -94,6 +109,7 @@ PyType_Slot chain_slots[] = {{Py_tp_new, reinterpret_cast<void*>(chain_new)},
                              {Py_tp_dealloc, reinterpret_cast<void*>(chain_dealloc)},
                              {Py_tp_traverse, reinterpret_cast<void*>(chain_traverse)},
                              {Py_tp_call, reinterpret_cast<void*>(PyVectorcall_Call)},
+                             {Py_tp_methods, chain_methods},
                              {Py_tp_members, chain_members},
                              {0, nullptr}};
 

@@ -122,24 +122,6 @@ PyObject* layer_arguments(PyObject* self, PyObject*) {
   }
 }
 
-Shape shape_argument(PyObject* object, const char* name, const std::string& layout) {
-  const Ref iterator(in_python([&] { return PyObject_GetIter(object); }));
-  if (!iterator) {
-    if (!PyErr_ExceptionMatches(PyExc_TypeError)) throw PythonError{};
-    PyErr_Clear();
-    raise(PyExc_TypeError, std::string(name) + " must be a tuple of integers, got " + Py_TYPE(object)->tp_name);
-  }
-  const Ref items = Ref(in_python([&] { return PySequence_Tuple(iterator.get()); })).checked();
-  const Py_ssize_t rank = PyTuple_GET_SIZE(items.get());
-  if (rank != static_cast<Py_ssize_t>(layout.size()))
-    raise(PyExc_ValueError, std::string(name) + " must have the " + std::to_string(layout.size()) + " axes of layout " +
-                                layout + ", got " + std::to_string(rank));
-  Shape shape;
-  shape.rank = static_cast<int>(rank);
-  for (int i = 0; i < shape.rank; ++i) shape[i] = integer(PyTuple_GET_ITEM(items.get(), i), name);
-  return shape;
-}
-
 // _explain(x_shape) -> str
 PyObject* layer_explain(PyObject* self, PyObject* shape) {
   try {

@@ -37,7 +37,7 @@ py::tuple cost(const std::vector<int64_t>& x_shape, int64_t c_out, const py::obj
                const py::object& padding, const py::object& groups, bool bias, const std::string& dtype) {
   try {
     auto options = parse_options(layout.ptr(), stride.ptr(), padding.ptr(), groups.ptr(), Py_None);
-    options.dtype = dtype_named(dtype);
+    options.dtype = source_dtype_named(dtype);
     pointwise::spatial_axes(options.layout);  // reports an unknown layout before its axes are counted
     if (x_shape.size() != options.layout.size())
       raise(PyExc_ValueError, "x_shape must have the " + std::to_string(options.layout.size()) + " axes of layout " +

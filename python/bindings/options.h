@@ -13,6 +13,9 @@ int64_t integer(PyObject* object, const char* name);
 // PythonError.
 bool boolean(PyObject* object, const char* name);
 
+// Returns a shape from a sequence of integers. Checks that it has the axes of `layout`.
+pointwise::Shape shape_argument(PyObject* object, const char* name, const std::string& layout);
+
 // Returns an activation from None, a name, or a tuple of a name and parameters.
 pointwise::Activation parse_activation(PyObject* object);
 // Returns options from the arguments. dtype and flush_subnormals keep their defaults.

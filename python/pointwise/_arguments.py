@@ -127,6 +127,7 @@ def parse_activation(activation: object) -> tuple[str, float, float]:
 
 BUILT = ("float32", "float64")
 INTEGERS = ("uint8", "int8", "uint16", "int16")  # for x only, with float32 weights
+OF_SOURCE = "float32, float64 or an integer of 8 or 16 bits"
 PLANNED = ("float16", "bfloat16")
 
 
@@ -166,13 +167,17 @@ def _plain(obj: Any, name: str) -> NDArray[Any]:
     return array
 
 
-def as_dtype(obj: DTypeLike) -> np.dtype[Any]:
-    """Return the argument `dtype` as a supported dtype in native byte order."""
+def as_dtype(obj: DTypeLike, *, of_source: bool = False) -> np.dtype[Any]:
+    """Return the argument `dtype` as a supported dtype in native byte order.
+
+    If `of_source` is true, the dtype may be any dtype of x. Otherwise it must be a dtype of weights.
+    """
     try:
         dtype = np.dtype(obj)
     except (TypeError, ValueError, SyntaxError, OverflowError, RecursionError) as error:
         raise TypeError(f"dtype must be {' or '.join(BUILT)}, got {shown(obj)}") from error
-    _check_dtype(dtype, "dtype")
+    if not (of_source and dtype.name in INTEGERS):
+        _check_dtype(dtype, "dtype", OF_SOURCE if of_source else " or ".join(BUILT))
     if not dtype.isnative:
         raise TypeError(f"dtype must have native byte order, got {dtype.str}: pass {dtype.name!r}")
     return dtype
@@ -192,7 +197,7 @@ def as_source(obj: Any, name: str) -> NDArray[Any]:
     """Convert x to a plain array. The dtype must be float32, float64 or an integer of 8 or 16 bits."""
     array = _plain(obj, name)
     if array.dtype.name not in INTEGERS:
-        _check_dtype(array.dtype, name, "float32, float64 or an integer of 8 or 16 bits", obj)
+        _check_dtype(array.dtype, name, OF_SOURCE, obj)
     return array
 
 

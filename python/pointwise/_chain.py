@@ -6,10 +6,10 @@ import operator
 from typing import TYPE_CHECKING, Any, SupportsIndex
 
 from . import _core
-from ._conv import Conv
+from ._conv import CallSignature, Conv
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
 
 __all__ = ["Chain"]
 
@@ -62,6 +62,7 @@ class Chain(_core.Chain):
     """
 
     __slots__ = ("__weakref__",)
+    __signature__ = CallSignature(lambda x, residual=None, out=None: None)
 
     def __new__(cls, layers: Iterable[Conv]) -> Chain:
         try:
@@ -74,6 +75,37 @@ class Chain(_core.Chain):
     def layers(self) -> tuple[Conv, ...]:
         """Layers, in the order in which they are computed."""
         return self._layers
+
+    def explain(self, x_shape: Sequence[int]) -> str:
+        """Describe how a call computes a C-contiguous `x` of this shape.
+
+        Parameters
+        ----------
+        x_shape : sequence of int
+            Shape of x, with the axes that the layout of the layers names.
+
+        Returns
+        -------
+        str
+            Lines of text: the strips and the threads. Then, for each layer, the text of :meth:`Conv.explain` for one
+            strip.
+
+        Raises
+        ------
+        ValueError
+            If `x_shape` does not fit the first layer.
+        TypeError
+            If `x_shape` is not a sequence of integers.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> import pointwise as pw
+        >>> chain = pw.Chain([pw.Conv(np.ones((64, 16), np.float32)), pw.Conv(np.ones((8, 64), np.float32))])
+        >>> print(chain.explain((1, 16, 112, 112)))
+        1 image(s) of ... strip(s), at most ... pixels each; ...
+        """
+        return self._explain(x_shape).rstrip()
 
     def __len__(self) -> int:
         return len(self._layers)

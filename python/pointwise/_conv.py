@@ -10,7 +10,8 @@ from ._arguments import as_parameter, as_source, as_weight, check_array, check_o
 from ._batchnorm import fold
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    import inspect
+    from collections.abc import Callable, Sequence
 
     import numpy as np
     from numpy.typing import ArrayLike, DTypeLike, NDArray
@@ -160,6 +161,27 @@ def conv(
     return _core.conv(x, weight, bias, layout, stride, padding, groups, activation, residual, out, input_scale)
 
 
+class CallSignature:
+    """Attribute ``__signature__`` of objects whose call is implemented in C. The class keeps its own signature.
+
+    Parameters
+    ----------
+    call : callable
+        Function with the parameters of the call.
+    """
+
+    def __init__(self, call: Callable[..., Any]) -> None:
+        self.call = call
+
+    def __get__(self, instance: object, owner: type) -> inspect.Signature:
+        """Return the signature of the call."""
+        if instance is None:
+            raise AttributeError("__signature__")
+        import inspect
+
+        return inspect.signature(self.call)
+
+
 class Conv(_core.Layer):
     """Pointwise (1x1) convolution that packs its weights once.
 
@@ -224,6 +246,7 @@ class Conv(_core.Layer):
     """
 
     __slots__ = ("__weakref__",)
+    __signature__ = CallSignature(lambda x, residual=None, out=None, *, input_scale=None: None)
 
     def __new__(
         cls,

@@ -52,6 +52,7 @@ class Chain:
     def __call__(
         self, x: ArrayLike, residual: NDArray[Any] | None = None, out: NDArray[Any] | None = None
     ) -> NDArray[Any]: ...
+    def _explain(self, x_shape: Sequence[int], /) -> str: ...
 
 def conv(
     x: ArrayLike,

@@ -84,7 +84,8 @@ def cost(
     bias : bool
         True if the convolution has a bias.
     dtype : dtype_like
-        Dtype of all arrays: float32 or float64.
+        Dtype of x: float32, float64, uint8, int8, uint16 or int16. For floats, it is the dtype of all arrays. For
+        integers, the other arrays are float32.
 
     Returns
     -------
@@ -96,7 +97,7 @@ def cost(
     ValueError
         If a shape or the layout is wrong, an argument is out of range, or a count is beyond int64.
     TypeError
-        If an argument has a wrong type, or `dtype` is neither float32 nor float64.
+        If an argument has a wrong type, or `dtype` is not listed above.
     NotImplementedError
         If `dtype` is float16 or bfloat16.
 
@@ -113,7 +114,7 @@ def cost(
     >>> pw.cost((1, 32, 10, 10), 16, stride=2, bias=True).output_shape
     (1, 16, 5, 5)
     """
-    name = as_dtype(dtype).name
+    name = as_dtype(dtype, of_source=True).name
     if not isinstance(bias, bool | np.bool_):
         raise TypeError(f"bias must be True or False, got {type(bias).__name__}")
     try:

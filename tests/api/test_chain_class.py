@@ -2,8 +2,10 @@
 
 import copy
 import gc
+import inspect
 import os
 import pickle
+import re
 import threading
 import weakref
 
@@ -379,3 +381,43 @@ def test_what_lies_between_is_never_in_memory(python):
     chained = int(python(PEAK.format(call="pw.Chain(layers)")))
     assert one_by_one - chained > 0.95 * between
     assert chained < result + 4096  # 4096 KiB are enough for the workspace
+
+
+class TestExplain:
+    def test_it_describes_strips_and_layers(self):
+        layers = [pw.Conv(np.ones((64, 16), np.float32)), pw.Conv(np.ones((8, 64), np.float32))]
+        with pw.num_threads(1):
+            text = pw.Chain(layers).explain((2, 16, 112, 112))
+        first, *rest = text.splitlines()
+        strips, pixels = map(int, re.search(r"of (\d+) strip\(s\), at most (\d+) pixels each", first).groups())
+        assert first.startswith("2 image(s) of ")
+        assert strips > 1
+        assert 112 * 112 <= strips * pixels < 112 * 112 + strips * 16 * 112
+        assert [line for line in rest if line.startswith("layer")] == ["layer 0, for a strip:", "layer 1, for a strip:"]
+        assert "16 -> 64 channels" in text
+        assert "64 -> 8 channels" in text
+        assert pw.isa() in text
+
+    def test_small_and_empty_images(self):
+        chain = pw.Chain([pw.Conv(np.ones((4, 3), np.float32))])
+        assert chain.explain((1, 3, 2, 2)).startswith("1 image(s) of 1 strip(s), at most 4 pixels each")
+        assert chain.explain((0, 3, 2, 2)) == "empty result: nothing to compute"
+
+    def test_errors(self):
+        chain = pw.Chain([pw.Conv(np.ones((4, 3), np.float32))])
+        with pytest.raises(ValueError, match=r"x_shape must have the 4 axes of layout NCHW, got 3"):
+            chain.explain((3, 2, 2))
+        with pytest.raises(ValueError, match=r"x_shape must have 3 channels"):
+            chain.explain((1, 2, 2, 2))
+        with pytest.raises(TypeError, match=r"x_shape must be a tuple of integers, got int"):
+            chain.explain(3)
+        with pytest.raises(ValueError, match=r"x_shape must give arrays of less than 2\^63 bytes"):
+            chain.explain((2**40, 3, 2**40, 1))
+
+
+def test_the_signature_of_a_call():
+    layer = pw.Conv(np.ones((4, 3), np.float32))
+    assert str(inspect.signature(layer)) == "(x, residual=None, out=None, *, input_scale=None)"
+    assert str(inspect.signature(pw.Chain([layer]))) == "(x, residual=None, out=None)"
+    assert "weight" in inspect.signature(pw.Conv).parameters
+    assert "layers" in inspect.signature(pw.Chain).parameters

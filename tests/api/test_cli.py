@@ -140,7 +140,7 @@ def test_ratio_without_a_saving(before, after, expected):
         ("1x32x10x10 16 --padding -1", "padding must be at least 0, got -1"),
         ("1x32x10x10 16 --groups 5", "groups must divide"),
         ("1x32x10x10 16 --layout NOPE", "layout"),
-        ("1x32x10x10 16 --dtype int8", "--dtype"),
+        ("1x32x10x10 16 --dtype int32", "--dtype"),
         ("1x32x999999999999x999999999999 16", "int64"),
         ("1x32x10x99999999999999999999 16", "SHAPE"),
     ],

@@ -182,7 +182,8 @@ struct Cost {
   int64_t bytes = 0;   // bytes of weights, bias, dst and the pixels of src that are read, each counted once
   Shape output_shape;
 };
-// Returns the cost of a convolution. Throws Error if the arguments do not fit each other.
+// Returns the cost of a convolution. options.dtype is the dtype of src. If it is an integer dtype, weights, bias and dst
+// are float32. Throws Error if the arguments do not fit each other.
 Cost cost(const Shape& src_shape, int64_t c_out, const Options& options, bool has_bias);
 
 // A convolution with its weights packed for this CPU. Immutable: concurrent calls are safe.
@@ -254,6 +255,9 @@ class Chain {
   Shape output_shape(const Shape& src_shape) const;
   // Computes dst, like the call of a layer. residual is added in the last layer.
   void operator()(const View& src, const View& dst, const View* residual = nullptr, int threads = 0) const;
+
+  // Describes the plan for C-contiguous arrays: the strips, and the plan of each layer for a strip.
+  std::string explain(const Shape& src_shape) const;
 
  private:
   struct Impl;

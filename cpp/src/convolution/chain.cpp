@@ -19,6 +19,7 @@
 #include "machine/cpu.h"
 #include "machine/machine.h"
 #include "memory/scratch.h"
+#include "product/explain.h"
 #include "threads/parallel.h"
 
 namespace pointwise {
@@ -327,6 +328,25 @@ void Chain::operator()(const View& src, const View& dst, const View* residual, i
   else
     parallel(plan->team, pieces, EvenRuns{pieces}, work, flushes);
   scratch.trim();
+}
+
+std::string Chain::explain(const Shape& src_shape) const {
+  View src, dst;
+  make_views(options().dtype, src_shape, output_shape(src_shape), &src, &dst);
+  const int threads = threads_to_explain();
+  const std::shared_ptr<const ChainPlan> plan = impl_->plan(src, dst, nullptr, threads);
+  if (plan->whole.empty()) return "empty result: nothing to compute\n";
+  int64_t pixels = plan->strip;
+  for (int a = plan->cut + 1; a < plan->box.axes; ++a) pixels *= plan->box.axis[a].size;
+  std::string text = std::to_string(plan->images) + " image(s) of " + std::to_string(plan->strips) +
+                     " strip(s), at most " + std::to_string(pixels) + " pixels each; buffers of " +
+                     std::to_string((plan->buffer[0] + plan->buffer[1]) >> 10) + " KiB per thread; ";
+  text += plan->one_by_one
+              ? "all threads compute a layer together\n"
+              : std::to_string(plan->team) + " of " + std::to_string(threads) + " thread(s), each with its own strip\n";
+  for (size_t i = 0; i < plan->whole.size(); ++i)
+    text += "layer " + std::to_string(i) + ", for a strip:\n" + explain_plan(plan->whole[i], plan->whole[i].team);
+  return text;
 }
 
 }  // namespace pointwise

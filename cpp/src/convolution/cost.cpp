@@ -39,12 +39,13 @@ Cost cost(const Shape& src_shape, int64_t c_out, const Options& options, bool ha
     read[axis] = inside(src_shape[axis], window.stride[i], window.padding[i]).count;
   }
   const int64_t outputs = product(cost.output_shape), inputs = product(read);
-  int64_t elements;
+  const int64_t item = item_size(info(options.dtype).sum);
+  int64_t others, read_bytes;
   if (!checked_multiply(c_out, per_group, &cost.params) ||
       !checked_add(cost.params, has_bias ? c_out : 0, &cost.params) ||
       !checked_multiply(outputs, per_group, &cost.macs) || !checked_multiply(cost.macs, 2, &cost.flops) ||
-      !checked_add(outputs, inputs, &elements) || !checked_add(elements, cost.params, &elements) ||
-      !checked_multiply(elements, item_size(options.dtype), &cost.bytes))
+      !checked_add(outputs, cost.params, &others) || !checked_multiply(others, item, &others) ||
+      !checked_multiply(inputs, item_size(options.dtype), &read_bytes) || !checked_add(others, read_bytes, &cost.bytes))
     throw Error(Argument::src, "must leave every count within the range of int64, got shape " + to_string(src_shape));
   return cost;
 }

@@ -119,6 +119,21 @@ View scale_rows(const View& scale, DType dtype, AlignedBytes* copy) {
 
 }  // namespace
 
+void make_views(DType dtype, const Shape& src_shape, const Shape& dst_shape, View* src, View* dst) {
+  try {
+    *src = View(nullptr, dtype, src_shape);
+    *dst = View(nullptr, dtype, dst_shape);
+  } catch (const std::bad_alloc&) {
+    throw Error(Argument::src, "must give arrays of less than 2^63 bytes, got shape " + to_string(src_shape) +
+                                   " and a result of shape " + to_string(dst_shape));
+  }
+}
+
+int threads_to_explain() {
+  find_other_openmp(monotonic_nanoseconds());  // openmp_limit() applies its limit
+  return openmp_limit(thread_count());
+}
+
 Layer::Layer(const View& weights, const View* bias, const Options& options)
     : impl_(std::make_unique<const Impl>(weights, bias, options, false)) {}
 Layer::Layer(std::unique_ptr<const Impl> impl) : impl_(std::move(impl)) {}
@@ -173,16 +188,8 @@ void Layer::operator()(const View& src, const View& dst, const View* residual, i
 
 std::string Layer::explain(const Shape& src_shape) const {
   View src, dst;
-  const Shape dst_shape = output_shape(src_shape);
-  try {
-    src = View(nullptr, impl_->options.dtype, src_shape);
-    dst = View(nullptr, impl_->options.dtype, dst_shape);
-  } catch (const std::bad_alloc&) {
-    throw Error(Argument::src, "must give arrays of less than 2^63 bytes, got shape " + to_string(src_shape) +
-                                   " and a result of shape " + to_string(dst_shape));
-  }
-  find_other_openmp(monotonic_nanoseconds());  // openmp_limit() applies its limit
-  const int threads = openmp_limit(thread_count());
+  make_views(impl_->options.dtype, src_shape, output_shape(src_shape), &src, &dst);
+  const int threads = threads_to_explain();
   const Product product =
       lower(impl_->layout, impl_->window, impl_->options.groups, impl_->options.dtype, src, dst, nullptr);
   return explain_plan(make_plan(product, threads), threads);

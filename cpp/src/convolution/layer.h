@@ -1,4 +1,4 @@
-// The members of a Layer. Chain uses these members, too.
+// The members of a Layer, and functions of explain(). Chain uses both, too.
 #pragma once
 
 #include "convolution/lowering.h"
@@ -18,5 +18,10 @@ struct Layer::Impl {
 
   Impl(const View& weights, const View* bias, const Options& given, bool borrows);
 };
+
+// Makes views of C-contiguous arrays without memory. Throws Error if an array is too large.
+void make_views(DType dtype, const Shape& src_shape, const Shape& dst_shape, View* src, View* dst);
+// Returns the number of threads that a call may use now.
+int threads_to_explain();
 
 }  // namespace pointwise
