@@ -8,7 +8,7 @@ import pytest
 import reference
 import views
 
-pytestmark = [pytest.mark.kernels, pytest.mark.any_cpu]
+pytestmark = pytest.mark.kernels
 INTEGERS = ("uint8", "int8", "uint16", "int16")
 
 
@@ -56,6 +56,7 @@ def test_every_view(rank, axis, way, dtype, rng):
     views.assert_wrote_only(way, base, want)
 
 
+@pytest.mark.any_cpu
 @pytest.mark.parametrize("axis", [1, 2, -1])
 @pytest.mark.parametrize("shape", [(3, 4, 50), (4, 5, 6, 7), (2, 3, 2, 3, 2, 3, 2)])
 def test_a_matrix_for_each_image(shape, axis, dtype, rng):
@@ -83,12 +84,14 @@ def test_the_bits_of_conv(dtype, rng):
     assert pw.mix(apart, matrix, bias, activation="gelu").tobytes() == y.tobytes()
 
 
+@pytest.mark.any_cpu
 def test_the_bound(dtype, rng):
     x, matrix = rng.standard_normal((40, 50, 200)).astype(dtype), rng.standard_normal((10, 200)).astype(dtype)
     value, bound = reference.exact(x, matrix, layout="HWC")
     reference.assert_within_bound(pw.mix(x, matrix), value, bound)
 
 
+@pytest.mark.any_cpu
 @pytest.mark.parametrize("axis", [0, 1, 2])
 @pytest.mark.parametrize("size", list(itertools.product((0, 3), repeat=3)))
 def test_axes_without_elements(size, axis, dtype):
@@ -98,6 +101,7 @@ def test_axes_without_elements(size, axis, dtype):
     assert pw.mix(x, np.ones((0, size[axis]), dtype), axis=axis).size == 0
 
 
+@pytest.mark.any_cpu
 def test_lists(dtype):
     assert pw.mix([1.0, 2.0], [[1, 2], [3, 4]], [1, 1]).tolist() == [6, 12]
     x = np.ones((2, 3), dtype)
