@@ -182,8 +182,8 @@ struct Cost {
   int64_t bytes = 0;   // bytes of weights, bias, dst and the pixels of src that are read, each counted once
   Shape output_shape;
 };
-// Returns the cost of a convolution. options.dtype is the dtype of src. If it is an integer dtype, weights, bias and dst
-// are float32. Throws Error if the arguments do not fit each other.
+// Returns the cost of a convolution. options.dtype is the dtype of src. If it is an integer dtype, weights, bias and
+// dst are float32. Throws Error if the arguments do not fit each other.
 Cost cost(const Shape& src_shape, int64_t c_out, const Options& options, bool has_bias);
 
 // A convolution with its weights packed for this CPU. Immutable: concurrent calls are safe.
