@@ -5,8 +5,8 @@
 // more than four axes remain, the outermost ones become a loop over calls.
 #include "mix.h"
 
-#include <cstdlib>
 #include <optional>
+#include <utility>
 #include <vector>
 
 #include "call.h"
@@ -118,12 +118,12 @@ class Product {
   // `axes` are the axes of pixels. The product keeps views of `matrix` and `bias` (or null).
   Product(const View& matrix, const View* bias, const pointwise::Options& options, std::vector<Axis> axes)
       : matrix_(matrix), bias_(bias), options_(options), axes_(std::move(axes)) {
-    if (calls_at_once() > 0) packed_.emplace(matrix_, bias_, options_);
+    if (loop_axes() > 0) packed_.emplace(matrix_, bias_, options_);
   }
 
   // `src` and `dst` are views of layout NDHWC. Only their first element, their dtype and their channels count.
   void operator()(View src, View dst) const {
-    const size_t outer = calls_at_once(), inner = axes_.size() - outer;
+    const size_t outer = loop_axes(), inner = axes_.size() - outer;
     for (size_t i = 0; i < pixel_axes_of_a_layer; ++i) {
       const int to = static_cast<int>(pixel_axes_of_a_layer - 1 - i);
       const Axis axis = i < inner ? axes_[axes_.size() - 1 - i] : Axis{1, 0, 0};
@@ -156,9 +156,7 @@ class Product {
   static constexpr size_t pixel_axes_of_a_layer = 4;
 
   // Returns the number of axes over which the product loops.
-  size_t calls_at_once() const {
-    return axes_.size() > pixel_axes_of_a_layer ? axes_.size() - pixel_axes_of_a_layer : 0;
-  }
+  size_t loop_axes() const { return axes_.size() > pixel_axes_of_a_layer ? axes_.size() - pixel_axes_of_a_layer : 0; }
 
   const View matrix_;
   const View* const bias_;

@@ -11,6 +11,7 @@ import sys
 import numpy as np
 import pointwise as pw
 import pytest
+import rich.progress
 from children import PYTHON
 from pointwise import __main__ as command_line
 from pointwise import cli
@@ -357,6 +358,9 @@ def test_run_checks_the_number_of_matrices(arrays, refused):
     words = refused("run", "x.npy", "matrices.npy", "--axis", "1", "-o", "y.npy")
     assert "matrix must have 2 matrices" in words
     assert "(3, 4, 6) for x of shape (2, 6, 5, 7)" in words
+    np.save("matrices.npy", np.ones((2, 4, 5), np.float32))
+    words = refused("run", "x.npy", "matrices.npy", "--axis", "1", "-o", "y.npy")
+    assert "got shape (2, 6, 5, 7) for matrix of shape (2, 4, 5)" in words
 
 
 @pytest.mark.skipif("LD_PRELOAD" in os.environ, reason="sanitizers need the address space")
@@ -379,12 +383,10 @@ main("run x.npy weight.npy --layout CHW -o y.npy".split())
 
 
 def test_run_shows_progress_on_a_terminal(arrays, monkeypatch, capsys):
-    pytest.importorskip("rich")
     monkeypatch.setattr(cli.run, "BLOCK_BYTES", 300)
     monkeypatch.setattr("sys.stderr.isatty", lambda: True)
     shown = []
-    progress = sys.modules["rich.progress"] if "rich.progress" in sys.modules else pytest.importorskip("rich.progress")
-    monkeypatch.setattr(progress.Progress, "advance", lambda self, task: shown.append(task))
+    monkeypatch.setattr(rich.progress.Progress, "advance", lambda self, task: shown.append(task))
     assert command("run x.npy weight.npy -o y.npy") == 0
     assert len(shown) == 2
     assert capsys.readouterr().out == "y.npy: shape (2, 4, 5, 7), dtype float32\n"

@@ -84,12 +84,14 @@ class Job:
             self.axis, self.stride = _axis_to_divide(x.shape, **how)
             checked = self.axis if self.axis is not None else _first_other_axis(args.layout, x.ndim)
             self.matrices = False
-        # A call without elements checks all arguments. The message of an error must have the shape of the whole x.
+        # A call without elements checks all arguments. Messages must have the shapes of the whole arrays.
         part = x if checked is None else x[_index(checked, slice(0))]
+        matrices = weight[:0] if self.matrices and checked == 0 else weight
         try:
-            y = self.call(part, weight[:0] if self.matrices else weight)
+            y = self.call(part, matrices)
         except ValueError as error:
-            raise ValueError(str(error).replace(str(part.shape), str(x.shape))) from None
+            message = str(error).replace(str(part.shape), str(x.shape))
+            raise ValueError(message.replace(str(matrices.shape), str(weight.shape))) from None
         self.dtype = y.dtype
         if args.axis is None:
             self.shape = cost(x.shape, len(weight), **how).output_shape
