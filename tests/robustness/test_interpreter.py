@@ -224,8 +224,9 @@ for i in range(12):
     thread.join()
     y = None
     assert _core._testing.idle_bytes() <= 2 * out.nbytes, _core._testing.idle_bytes()
+    pw.release_memory()  # a signal that comes early leaves fewer results to keep than one that comes late
     used.append(memory())
-print(used[-1] - used[2] < out.nbytes >> 20)
+print(max(used[3:]) - used[2] < out.nbytes >> 20 or used)
 """
         assert run(script) == "True"
 
