@@ -4,6 +4,7 @@
 #include <cfenv>
 #include <cstdarg>
 #include <cstdlib>
+#include <cstring>
 #include <new>
 #include <utility>
 
@@ -33,6 +34,7 @@ const char* python_name(Argument argument) {
     case Argument::groups: return "groups";
     case Argument::activation: return "activation";
     case Argument::dtype: return "dtype";
+    case Argument::dst_dtype: return "out_dtype";
     case Argument::input_scale: return "input_scale";
     case Argument::layers: return "layers";
   }
@@ -279,12 +281,40 @@ View scale_view(PyArrayObject* array, const std::string& layout) {
   return view;
 }
 
-void check_same_dtype(PyObject* object, DType dtype, const char* name) {
+DType check_dtype(PyObject* object, std::initializer_list<DType> dtypes, const char* name) {
   if (PyArray_CheckExact(object)) {
     PyArrayObject* array = reinterpret_cast<PyArrayObject*>(object);
-    if (PyArray_TYPE(array) == type_number(dtype) && PyArray_ISNOTSWAPPED(array)) return;
+    for (const DType dtype : dtypes)
+      if (PyArray_TYPE(array) == type_number(dtype) && PyArray_ISNOTSWAPPED(array)) return dtype;
   }
-  call_function("check_array", "Oss", object, dtype_name(dtype), name);
+  std::string names;
+  for (const DType dtype : dtypes) names += std::string(names.empty() ? "" : " ") + dtype_name(dtype);
+  call_function("check_array", "Oss", object, names.c_str(), name);
+  return dtype_of(reinterpret_cast<PyArrayObject*>(object));
+}
+
+std::optional<DType> result_dtype(PyObject* out_dtype) {
+  if (out_dtype == nullptr || out_dtype == Py_None) return std::nullopt;
+  const Ref name = call_function("as_out_dtype", "O", out_dtype);
+  const char* text = PyUnicode_AsUTF8(name.get());
+  if (text == nullptr) throw PythonError{};
+  return source_dtype_named(text);
+}
+
+void check_result_dtype(DType result, DType x, const char* who) {
+  const DType sum = layer_dtype(x);
+  if (result == sum || (pointwise::info(result).sum == sum && !pointwise::info(x).floating)) return;
+  const std::string asked = std::string("out_dtype ") + dtype_name(result), got = dtype_name(x);
+  if (pointwise::info(result).floating) {
+    if (std::strcmp(who, "call") != 0) return;  // x does not have the dtype of the layer, either
+    raise(PyExc_TypeError, "out_dtype must be " + std::string(dtype_name(sum)) +
+                               (pointwise::info(x).floating ? "" : ", uint8, int8, uint16 or int16") +
+                               " for x of dtype " + got + ", got " + dtype_name(result) + ": pass x.astype(numpy." +
+                               dtype_name(result) + ")");
+  }
+  raise(PyExc_TypeError, "x must be uint8, int8, uint16 or int16 for " + asked + ", got " + got + ": " +
+                             (std::strcmp(who, "call") == 0 ? "omit out_dtype" : "create the layer without out_dtype") +
+                             ", and convert the result");
 }
 
 DType layer_dtype(DType x) { return pointwise::info(x).sum; }

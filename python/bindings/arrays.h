@@ -11,6 +11,8 @@
 #endif
 #include <numpy/arrayobject.h>
 
+#include <initializer_list>
+#include <optional>
 #include <string>
 
 #include "pointwise/pointwise.h"
@@ -105,8 +107,13 @@ pointwise::View bias_view(PyArrayObject* array);
 // Returns a view of input_scale without its spatial axes, which must have length 1.
 pointwise::View scale_view(PyArrayObject* array, const std::string& layout);
 
-// Checks that `object`, the argument `name`, is an ndarray of this dtype.
-void check_same_dtype(PyObject* object, pointwise::DType dtype, const char* name);
+// Checks that `object`, the argument `name`, is an ndarray of one of these dtypes, and returns its dtype.
+pointwise::DType check_dtype(PyObject* object, std::initializer_list<pointwise::DType> dtypes, const char* name);
+// Returns the dtype that an argument out_dtype names, or nothing for None.
+std::optional<pointwise::DType> result_dtype(PyObject* out_dtype);
+// Checks that a call of conv or mix, or of a layer or chain (`who`), may give results of the dtype `result` for x of
+// the dtype `x`.
+void check_result_dtype(pointwise::DType result, pointwise::DType x, const char* who);
 // Checks that `out` is writable, and that it shares no element with the other arrays, which may be null. `residual` may
 // be the same memory with the same shape and strides. `weight_name` is the name that the user knows for `weight`.
 void check_out(PyArrayObject* out, PyArrayObject* x, PyArrayObject* residual, PyArrayObject* weight,

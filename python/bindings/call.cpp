@@ -7,6 +7,7 @@
 namespace pointwise_python {
 
 using pointwise::Argument;
+using pointwise::DType;
 using pointwise::info;
 using pointwise::Shape;
 using pointwise::View;
@@ -35,7 +36,7 @@ PyObject* run(const Operation& operation, const Converted& given, PyArrayObject*
     pointwise::validate_shape(Argument::dst, view_of(given.out, "out", options.layout).shape, shape);
     check_out(given.out, given.x, given.residual, weight, bias, given.input_scale.array());
   } else {
-    out = new_result(shape.rank, shape.size.data(), options.dtype);
+    out = new_result(shape.rank, shape.size.data(), given.result);
   }
   const View dst = view_of(out.array(), "out", options.layout);
 
@@ -79,9 +80,10 @@ bool parse_call(const char* who, bool takes_scale, PyObject* const* args, size_t
   return true;
 }
 
-Ref call_source(PyObject* object, pointwise::DType dtype, const char* who) {
+Ref call_source(PyObject* object, const pointwise::Options& options, const char* who) {
   Ref x = source_array(object, "x");
-  const pointwise::DType given = dtype_of(x.array());
+  const DType dtype = options.dtype, given = dtype_of(x.array());
+  if (options.dst_dtype) check_result_dtype(*options.dst_dtype, given, who);
   if (given != dtype && (info(given).floating || layer_dtype(given) != dtype))
     raise(PyExc_TypeError, std::string("x must have the ") + who + "'s dtype " + dtype_name(dtype) + ", got " +
                                dtype_name(dtype_of(x.array())) + ": pass x.astype(numpy." + dtype_name(dtype) + ")" +
@@ -91,17 +93,29 @@ Ref call_source(PyObject* object, pointwise::DType dtype, const char* who) {
   return x;
 }
 
-Converted::Converted(PyArrayObject* x, const CallArguments& given, pointwise::DType dtype)
+Converted::Converted(PyArrayObject* x, const CallArguments& given, const CallTypes& types)
     : x(x),
       residual(reinterpret_cast<PyArrayObject*>(given_or_null(given.residual))),
-      out(reinterpret_cast<PyArrayObject*>(given_or_null(given.out))) {
-  const pointwise::DType x_dtype = dtype_of(x);
-  if (residual) check_same_dtype(given.residual, dtype, "residual");
-  if (out) check_same_dtype(given.out, dtype, "out");
+      out(reinterpret_cast<PyArrayObject*>(given_or_null(given.out))),
+      result(types.result.value_or(types.layer)) {
+  const DType x_dtype = dtype_of(x), dtype = types.layer;
+  if (out) {
+    if (!types.result && !info(types.source).floating) {
+      result = check_dtype(given.out, {dtype, DType::u8, DType::i8, DType::u16, DType::i16}, "out");
+    } else {
+      check_dtype(given.out, {result}, "out");
+    }
+  }
+  if (residual) {
+    if (!info(result).floating)
+      raise(PyExc_TypeError, std::string("residual must be None for results of dtype ") + dtype_name(result) +
+                                 ", got an array: add it to a " + dtype_name(dtype) + " result");
+    check_dtype(given.residual, {dtype}, "residual");
+  }
   if (given_or_null(given.input_scale)) input_scale = parameter_array(given.input_scale, dtype, "input_scale");
   check_settled(x, info(x_dtype).floating || layer_dtype(x_dtype) != dtype ? dtype : x_dtype, "x");
   check_settled(residual, dtype, "residual");
-  check_settled(out, dtype, "out");
+  check_settled(out, result, "out");
   check_settled(input_scale.array(), dtype, "input_scale");
 }
 

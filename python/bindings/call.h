@@ -2,6 +2,8 @@
 // the result and release the GIL.
 #pragma once
 
+#include <optional>
+
 #include "arrays.h"
 
 namespace pointwise_python {
@@ -16,16 +18,26 @@ struct CallArguments {
 bool parse_call(const char* who, bool takes_scale, PyObject* const* args, size_t nargsf, PyObject* names,
                 CallArguments* given);
 
+// The dtypes of an operation: of the layer, of its results (empty if `out_dtype` is not given), and of the array that
+// the last layer of the operation reads.
+struct CallTypes {
+  pointwise::DType layer;
+  std::optional<pointwise::DType> result;
+  pointwise::DType source;
+};
+
 // The arrays of a call, with the right dtypes. An array that is not given is null. The constructor is the last step
 // that may run code of the user, such as __array__. So it comes before any shape or address is read.
 struct Converted {
   PyArrayObject *x, *residual, *out;
   Ref input_scale;
-  Converted(PyArrayObject* x, const CallArguments& given, pointwise::DType dtype);
+  pointwise::DType result;  // dtype of the result, and of `out`
+  Converted(PyArrayObject* x, const CallArguments& given, const CallTypes& types);
 };
 
-// Returns x as an array that a layer or chain of this dtype takes. `who` is "layer" or "chain".
-Ref call_source(PyObject* x, pointwise::DType dtype, const char* who);
+// Returns x as an array that a layer or chain takes. `options` are the options of the (first) layer. `who` is "layer"
+// or "chain".
+Ref call_source(PyObject* x, const pointwise::Options& options, const char* who);
 
 // Runs the operation, and returns `out` or a new array. `out` must not share an element with weight or bias, if they
 // are given.

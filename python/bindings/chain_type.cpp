@@ -29,8 +29,10 @@ PyObject* chain_vectorcall(PyObject* self, PyObject* const* args, size_t nargsf,
   if (!parse_call("Chain", false, args, nargsf, names, &given)) return nullptr;
   try {
     const Chain& chain = *reinterpret_cast<ChainObject*>(self)->chain;
-    const Ref x = call_source(given.x, chain.options().dtype, "chain");
-    return call(chain, Converted(x.array(), given, chain.options().dtype));
+    const auto &first = chain.options(), &last = chain.last_options();
+    const Ref x = call_source(given.x, first, "chain");
+    const CallTypes types{last.dtype, last.dst_dtype, chain.last_src_dtype(dtype_of(x.array()))};
+    return call(chain, Converted(x.array(), given, types));
   } catch (...) {
     translate_exception();
     return nullptr;

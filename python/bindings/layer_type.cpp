@@ -13,6 +13,7 @@
 namespace pointwise_python {
 
 using pointwise::DType;
+using pointwise::info;
 using pointwise::Layer;
 using pointwise::Shape;
 using pointwise::View;
@@ -29,28 +30,42 @@ PyObject* layer_vectorcall(PyObject* self, PyObject* const* args, size_t nargsf,
   if (!parse_call("Conv", true, args, nargsf, names, &given)) return nullptr;
   try {
     const Layer& layer = *reinterpret_cast<LayerObject*>(self)->layer;
-    const Ref x = call_source(given.x, layer.options().dtype, "layer");
-    return call(layer, Converted(x.array(), given, layer.options().dtype), nullptr, nullptr);
+    const auto& options = layer.options();
+    const Ref x = call_source(given.x, options, "layer");
+    const CallTypes types{options.dtype, options.dst_dtype, dtype_of(x.array())};
+    return call(layer, Converted(x.array(), given, types), nullptr, nullptr);
   } catch (...) {
     translate_exception();
     return nullptr;
   }
 }
 
+// Checks that a layer of the dtype `layer` may give results of the dtype `result`.
+void check_layer_result_dtype(DType result, DType layer) {
+  if (result == layer || (info(result).sum == layer && !info(result).floating)) return;
+  raise(PyExc_TypeError, std::string("out_dtype must be ") + dtype_name(layer) +
+                             (layer == DType::f32 ? ", uint8, int8, uint16 or int16" : "") + " for a layer of dtype " +
+                             dtype_name(layer) + ", got " + dtype_name(result) +
+                             (info(result).sum == DType::f32 && layer == DType::f64 ? ": pass dtype=\"float32\"" : ""));
+}
+
 PyObject* layer_new(PyTypeObject* type, PyObject* args, PyObject* names) {
-  PyObject *weight_object, *bias_object, *layout, *stride, *padding, *groups, *activation, *flush_subnormals;
+  PyObject *weight_object, *bias_object, *layout, *stride, *padding, *groups, *activation, *flush_subnormals,
+      *out_dtype;
   const char* dtype;
   if (names != nullptr && PyDict_GET_SIZE(names) > 0) {
     PyErr_SetString(PyExc_TypeError, "_core.Layer takes no keyword arguments");
     return nullptr;
   }
-  if (!PyArg_ParseTuple(args, "OOOOOOOsO", &weight_object, &bias_object, &layout, &stride, &padding, &groups,
-                        &activation, &dtype, &flush_subnormals))
+  if (!PyArg_ParseTuple(args, "OOOOOOOsOO", &weight_object, &bias_object, &layout, &stride, &padding, &groups,
+                        &activation, &dtype, &flush_subnormals, &out_dtype))
     return nullptr;
   try {
     auto options = parse_options(layout, stride, padding, groups, activation);
     options.dtype = dtype_named(dtype);
     options.flush_subnormals = boolean(flush_subnormals, "flush_subnormals");
+    options.dst_dtype = result_dtype(out_dtype);
+    if (options.dst_dtype) check_layer_result_dtype(*options.dst_dtype, options.dtype);
     const Ref weight = parameter_array(weight_object, options.dtype, "weight");
     Ref bias;
     if (bias_object != Py_None) bias = parameter_array(bias_object, options.dtype, "bias");
@@ -104,18 +119,19 @@ PyObject* layer_parameters(PyObject* self, PyObject*) {
   }
 }
 
-// _arguments() -> (layout, stride, padding, groups, activation, dtype name, flush_subnormals, input channels, output
-// channels)
+// _arguments() -> (layout, stride, padding, groups, activation, dtype name, flush_subnormals, out_dtype name or None,
+// input channels, output channels)
 PyObject* layer_arguments(PyObject* self, PyObject*) {
   try {
     const Layer& layer = *reinterpret_cast<LayerObject*>(self)->layer;
     const auto& options = layer.options();
     Ref stride = Ref(integers(options.stride)).checked(), padding = Ref(integers(options.padding)).checked();
     Ref activation = activation_object(options.activation);
-    return Py_BuildValue("sNNLNsNLL", options.layout.c_str(), stride.release(), padding.release(),
+    return Py_BuildValue("sNNLNsNzLL", options.layout.c_str(), stride.release(), padding.release(),
                          static_cast<long long>(options.groups), activation.release(), dtype_name(options.dtype),
-                         PyBool_FromLong(options.flush_subnormals), static_cast<long long>(layer.c_in()),
-                         static_cast<long long>(layer.c_out()));
+                         PyBool_FromLong(options.flush_subnormals),
+                         options.dst_dtype ? dtype_name(*options.dst_dtype) : nullptr,
+                         static_cast<long long>(layer.c_in()), static_cast<long long>(layer.c_out()));
   } catch (...) {
     translate_exception();
     return nullptr;
@@ -200,18 +216,22 @@ const Layer* layer_of(PyObject* object, PyObject* type) {
 }
 
 PyObject* conv(PyObject*, PyObject* const* args, Py_ssize_t count) {
-  if (count != 11) {
-    PyErr_Format(PyExc_TypeError, "_core.conv takes 11 arguments, got %zd", count);
+  if (count != 12) {
+    PyErr_Format(PyExc_TypeError, "_core.conv takes 12 arguments, got %zd", count);
     return nullptr;
   }
   try {
     auto options = parse_options(args[3], args[4], args[5], args[6], args[7]);
+    options.dst_dtype = result_dtype(args[11]);
     const Ref x = source_array(args[0], "x");
-    options.dtype = layer_dtype(dtype_of(x.array()));
+    const DType x_dtype = dtype_of(x.array());
+    options.dtype = layer_dtype(x_dtype);
+    if (options.dst_dtype) check_result_dtype(*options.dst_dtype, x_dtype, "call");
     const Ref weight = parameter_array(args[1], options.dtype, "weight");
     Ref bias;
     if (args[2] != Py_None) bias = parameter_array(args[2], options.dtype, "bias");
-    const Converted given(x.array(), {args[0], args[8], args[9], args[10]}, options.dtype);
+    const Converted given(x.array(), {args[0], args[8], args[9], args[10]},
+                          {options.dtype, options.dst_dtype, x_dtype});
     check_settled(weight.array(), options.dtype, "weight");
     check_settled(bias.array(), options.dtype, "bias");
     const View weight_seen = weight_view(weight.array()), bias_seen = bias ? bias_view(bias.array()) : View();

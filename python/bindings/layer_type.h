@@ -7,7 +7,7 @@
 namespace pointwise_python {
 
 // Creates the type _core.Layer. A layer is constructed from (weight, bias, layout, stride, padding, groups, activation,
-// dtype name, flush_subnormals). A layer is called with (x, residual=None, out=None, input_scale=None).
+// dtype name, flush_subnormals, out_dtype). A layer is called with (x, residual=None, out=None, input_scale=None).
 PyObject* make_layer_type();
 
 // Returns the layer in an object of this type or of a subclass, or null for any other object.
@@ -18,7 +18,8 @@ const pointwise::Layer* layer_of(PyObject* object, PyObject* type);
 // first.
 PyObject* inherit_vectorcall(PyObject* module, PyObject* type);
 
-// _core.conv(x, weight, bias, layout, stride, padding, groups, activation, residual, out, input_scale) -> array
+// _core.conv(x, weight, bias, layout, stride, padding, groups, activation, residual, out, input_scale,
+//            out_dtype) -> array
 PyObject* conv(PyObject* module, PyObject* const* args, Py_ssize_t count);
 
 }  // namespace pointwise_python

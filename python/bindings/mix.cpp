@@ -187,32 +187,34 @@ View matrix_view(PyArrayObject* matrix, DType dtype) {
 }  // namespace
 
 PyObject* mix(PyObject*, PyObject* const* args, Py_ssize_t count) {
-  if (count != 6) {
-    PyErr_Format(PyExc_TypeError, "_core.mix takes 6 arguments, got %zd", count);
+  if (count != 7) {
+    PyErr_Format(PyExc_TypeError, "_core.mix takes 7 arguments, got %zd", count);
     return nullptr;
   }
   try {
     pointwise::Options options;
     options.layout = "NDHWC";
     options.activation = parse_activation(args[4]);
+    options.dst_dtype = result_dtype(args[6]);
     const int64_t given_axis = integer(args[3], "axis");
     const Ref x = source_array(args[0], "x");
     const DType x_dtype = dtype_of(x.array());
     options.dtype = layer_dtype(x_dtype);
+    if (options.dst_dtype) check_result_dtype(*options.dst_dtype, x_dtype, "call");
     const Ref matrix = parameter_array(args[1], options.dtype, "matrix");
     Ref bias;
     if (args[2] != Py_None) bias = parameter_array(args[2], options.dtype, "bias");
-    const Converted given(x.array(), {args[0], nullptr, args[5], nullptr}, options.dtype);
+    const Converted given(x.array(), {args[0], nullptr, args[5], nullptr}, {options.dtype, options.dst_dtype, x_dtype});
     check_settled(matrix.array(), options.dtype, "matrix");
     check_settled(bias.array(), options.dtype, "bias");
 
     const int axis = channel_axis(given_axis, x.array());
     const bool many = check_shapes(x.array(), matrix.array(), bias.array(), axis);
     pointwise::validate_activation(options.activation, options.dtype);
-    const Ref out = result(given.out, x.array(), matrix.array(), bias.array(), axis, options.dtype);
+    const Ref out = result(given.out, x.array(), matrix.array(), bias.array(), axis, given.result);
     const View bias_seen = bias ? bias_view(bias.array()) : View();
     const std::vector<Axis> axes = pixel_axes(x.array(), out.array(), axis, many ? 1 : 0);
-    View src = view_of_channels(x.array(), x_dtype, axis), dst = view_of_channels(out.array(), options.dtype, axis);
+    View src = view_of_channels(x.array(), x_dtype, axis), dst = view_of_channels(out.array(), given.result, axis);
     View weights = matrix_view(matrix.array(), options.dtype);
     const Axis images = many ? axis_of(x.array(), out.array(), 0) : Axis{1, 0, 0};
     const npy_intp next_matrix = many ? PyArray_STRIDE(matrix.array(), 0) : 0;

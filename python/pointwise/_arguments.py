@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 import numpy as np
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from numpy.typing import ArrayLike, DTypeLike, NDArray
 
 __all__ = [
@@ -15,6 +17,7 @@ __all__ = [
     "ACTIVATION_PARAMETERS",
     "Activation",
     "as_dtype",
+    "as_out_dtype",
     "as_parameter",
     "as_source",
     "as_weight",
@@ -224,13 +227,33 @@ def as_weight(obj: ArrayLike, dtype: DTypeLike | None) -> tuple[NDArray[Any], st
     return _plain(obj, "weight"), name
 
 
-def check_array(obj: Any, dtype: str, name: str) -> None:
-    """Check that residual or out is an array of the given dtype."""
+def as_out_dtype(obj: DTypeLike) -> str:
+    """Return the name of the dtype that the argument `out_dtype` gives."""
+    names = (*BUILT, *INTEGERS)
+    try:
+        dtype = np.dtype(obj)
+    except (TypeError, ValueError, SyntaxError, OverflowError, RecursionError) as error:
+        raise TypeError(f"out_dtype must be None or {_any_of(names)}, got {shown(obj)}") from error
+    if dtype.name in PLANNED:
+        raise NotImplementedError(f"out_dtype: {dtype.name} is not built yet; use {' or '.join(BUILT)}")
+    if dtype.name not in names:
+        raise TypeError(f"out_dtype must be None or {_any_of(names)}, got {dtype}")
+    if not dtype.isnative:
+        raise TypeError(f"out_dtype must have native byte order, got {dtype.str}: pass {dtype.name!r}")
+    return str(dtype.name)
+
+
+def _any_of(words: Sequence[str]) -> str:
+    return " or ".join(filter(None, (", ".join(words[:-1]), words[-1])))
+
+
+def check_array(obj: Any, dtypes: str, name: str) -> None:
+    """Check that residual or out is an array of one of the given dtypes, whose names are separated by spaces."""
     if not issubclass(type(obj), np.ndarray):
         raise TypeError(f"{name} must be a NumPy array, got {type(obj).__name__}")
     array = _plain(obj, name)
-    if array.dtype != np.dtype(dtype):
-        raise TypeError(f"{name} must have dtype {dtype}, got {array.dtype}")
+    if all(array.dtype != np.dtype(dtype) for dtype in dtypes.split()):
+        raise TypeError(f"{name} must have dtype {_any_of(dtypes.split())}, got {array.dtype}")
 
 
 def _same_place(a: NDArray[Any], b: NDArray[Any]) -> bool:

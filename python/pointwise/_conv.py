@@ -6,7 +6,16 @@ import operator
 from typing import TYPE_CHECKING, Any, SupportsIndex
 
 from . import _core
-from ._arguments import as_parameter, as_source, as_weight, check_array, check_overlap, parse_activation, shown
+from ._arguments import (
+    as_out_dtype,
+    as_parameter,
+    as_source,
+    as_weight,
+    check_array,
+    check_overlap,
+    parse_activation,
+    shown,
+)
 from ._batchnorm import fold
 
 if TYPE_CHECKING:
@@ -24,7 +33,7 @@ __all__ = ["Conv", "conv"]
 _core.use_functions(
     {
         function.__name__: function
-        for function in (as_parameter, as_source, check_array, check_overlap, parse_activation, shown)
+        for function in (as_out_dtype, as_parameter, as_source, check_array, check_overlap, parse_activation, shown)
     }
 )
 
@@ -42,6 +51,7 @@ def conv(
     residual: NDArray[Any] | None = None,
     out: NDArray[Any] | None = None,
     input_scale: ArrayLike | None = None,
+    out_dtype: DTypeLike | None = None,
 ) -> NDArray[Any]:
     """Compute a pointwise (1x1) convolution.
 
@@ -77,22 +87,26 @@ def conv(
         Function that is applied to the sum after bias and residual are added. None, a name, or a tuple of a name and
         its parameters. The notes list the names.
     residual : ndarray, optional
-        Array that is added before the activation. It must have the shape and the dtype of the result.
+        Array that is added before the activation. It must have the shape and the dtype of the result. It must be None
+        if the result has an integer dtype.
     out : ndarray, optional
-        Array that receives the result and is returned. It must be writable and have the shape and the dtype of the
-        result. Any strides are allowed. `out` may be `residual` itself. Otherwise `out` must not share any element with
-        another argument.
+        Array that receives the result and is returned. It must be writable and have the shape of the result. It must
+        have the dtype of the result or, if `out_dtype` is None, any dtype that `out_dtype` may be. Any strides are
+        allowed. `out` may be `residual` itself. Otherwise `out` must not share any element with another argument.
     input_scale : array_like, shape (N, C_in), optional
         Factors for the channels of each image, such as the gate of a squeeze-and-excitation block. In NCHW, the result
         has the same bits as for ``x * input_scale[:, :, None, None]``, but this product is not stored. In layouts
         without a batch axis, the shape is (C_in,). The shape of `x` with spatial axes of length 1 is accepted, too. The
         factors are cast like `weight`.
+    out_dtype : dtype_like, optional
+        Dtype of the result. If None, the dtype of `x`, or float32 for integer `x`. For integer `x`, it may be uint8,
+        int8, uint16 or int16. Then each number is rounded to the nearest integer after the activation, half to even.
+        Numbers outside of the range of the dtype become the end of the range, and NaN becomes 0.
 
     Returns
     -------
     ndarray
-        `out`, or a new C-contiguous array. The layout is the layout of `x`. The dtype is the dtype of `x`, or float32
-        for integer `x`.
+        `out`, or a new C-contiguous array. The layout is the layout of `x`.
 
     Raises
     ------
@@ -158,7 +172,9 @@ def conv(
     >>> pw.conv(x, np.ones((16, 32), np.float32), stride=2, activation=("clip", 0, 1)).shape
     (1, 16, 5, 5)
     """
-    return _core.conv(x, weight, bias, layout, stride, padding, groups, activation, residual, out, input_scale)
+    return _core.conv(
+        x, weight, bias, layout, stride, padding, groups, activation, residual, out, input_scale, out_dtype
+    )
 
 
 class CallSignature:
@@ -200,6 +216,8 @@ class Conv(_core.Layer):
         As for :func:`conv`.
     dtype : dtype_like, optional
         float32 or float64. If None, the dtype of `weight`.
+    out_dtype : dtype_like, optional
+        Dtype of the results, as for :func:`conv`. A layer with an integer `out_dtype` takes only integer `x`.
     flush_subnormals : bool
         If True, subnormal numbers count as zeros. Subnormal numbers have a magnitude below 1.2e-38 in float32, and
         below 2.2e-308 in float64. Some CPUs compute slowly with subnormal numbers. See the notes.
@@ -259,10 +277,13 @@ class Conv(_core.Layer):
         groups: int = 1,
         activation: Activation = None,
         dtype: DTypeLike | None = None,
+        out_dtype: DTypeLike | None = None,
         flush_subnormals: bool = False,
     ) -> Conv:
         weight, name = as_weight(weight, dtype)
-        return super().__new__(cls, weight, bias, layout, stride, padding, groups, activation, name, flush_subnormals)
+        return super().__new__(
+            cls, weight, bias, layout, stride, padding, groups, activation, name, flush_subnormals, out_dtype
+        )
 
     @property
     def weight(self) -> NDArray[Any]:
@@ -311,6 +332,14 @@ class Conv(_core.Layer):
         """True if subnormal numbers count as zeros in calls."""
         return self._arguments()[6]
 
+    @property
+    def out_dtype(self) -> np.dtype[Any] | None:
+        """Dtype of the results, or None if it is the dtype of the layer."""
+        import numpy as np
+
+        name = self._arguments()[7]
+        return None if name is None else np.dtype(name)
+
     @classmethod
     def from_batchnorm(
         cls,
@@ -328,6 +357,7 @@ class Conv(_core.Layer):
         groups: int = 1,
         activation: Activation = None,
         dtype: DTypeLike | None = None,
+        out_dtype: DTypeLike | None = None,
         flush_subnormals: bool = False,
     ) -> Self:
         """Create a layer from a convolution and the batch normalization that follows it.
@@ -343,6 +373,8 @@ class Conv(_core.Layer):
         dtype : dtype_like, optional
             float32 or float64. If None, the dtype of `weight`. Folding computes in float64 and rounds once, to this
             dtype.
+        out_dtype : dtype_like, optional
+            As for :func:`conv`.
         flush_subnormals : bool
             As for :class:`Conv`. Folding does not flush numbers.
 
@@ -379,6 +411,7 @@ class Conv(_core.Layer):
             groups=groups,
             activation=activation,
             dtype=dtype,
+            out_dtype=out_dtype,
             flush_subnormals=flush_subnormals,
         )
 
@@ -418,7 +451,7 @@ class Conv(_core.Layer):
 
     def __getnewargs_ex__(self) -> tuple[tuple[Any, ...], dict[str, Any]]:
         weight, bias = self._parameters()
-        layout, stride, padding, groups, activation, dtype, flush, *_ = self._arguments()
+        layout, stride, padding, groups, activation, dtype, flush, out_dtype, *_ = self._arguments()
         keywords = {
             "layout": layout,
             "stride": stride,
@@ -429,13 +462,15 @@ class Conv(_core.Layer):
         }
         if flush:
             keywords["flush_subnormals"] = True
+        if out_dtype is not None:
+            keywords["out_dtype"] = out_dtype
         return (weight, bias), keywords
 
     def __reduce_ex__(self, protocol: SupportsIndex) -> str | tuple[Any, ...]:
         return super().__reduce_ex__(max(operator.index(protocol), 2))  # protocols 0 and 1 pass no arguments to __new__
 
     def __repr__(self) -> str:
-        layout, stride, padding, groups, activation, dtype, flush, c_in, c_out = self._arguments()
+        layout, stride, padding, groups, activation, dtype, flush, out_dtype, c_in, c_out = self._arguments()
         text = f"{type(self).__name__}({c_in} -> {c_out}, {dtype}, layout={layout!r}"
         for name, value, default in (
             ("stride", stride, 1),
@@ -443,6 +478,7 @@ class Conv(_core.Layer):
             ("groups", groups, 1),
             ("activation", activation, None),
             ("flush_subnormals", flush, False),
+            ("out_dtype", out_dtype, None),
         ):
             if value != default:
                 text += f", {name}={value!r}"

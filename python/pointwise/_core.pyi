@@ -3,7 +3,7 @@
 from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike, DTypeLike, NDArray
 from typing_extensions import Self
 
 from ._arguments import Activation
@@ -26,6 +26,7 @@ class Layer:
         activation: Activation,
         dtype: str,
         flush_subnormals: bool,
+        out_dtype: DTypeLike | None,
         /,
     ) -> Self: ...
     def __call__(
@@ -39,7 +40,7 @@ class Layer:
     def _parameters(self) -> tuple[NDArray[Any], NDArray[Any] | None]: ...
     def _arguments(
         self,
-    ) -> tuple[str, int | tuple[int, ...], int | tuple[int, ...], int, Activation, str, bool, int, int]: ...
+    ) -> tuple[str, int | tuple[int, ...], int | tuple[int, ...], int, Activation, str, bool, str | None, int, int]: ...
     def _explain(self, x_shape: Sequence[int], /) -> str: ...
     def _alternatives(
         self, x_shape: Sequence[int], /
@@ -66,6 +67,7 @@ def conv(
     residual: NDArray[Any] | None,
     out: NDArray[Any] | None,
     input_scale: ArrayLike | None,
+    out_dtype: DTypeLike | None,
     /,
 ) -> NDArray[Any]: ...
 def mix(
@@ -75,6 +77,7 @@ def mix(
     axis: int,
     activation: Activation,
     out: NDArray[Any] | None,
+    out_dtype: DTypeLike | None,
     /,
 ) -> NDArray[Any]: ...
 def cost(

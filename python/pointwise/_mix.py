@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from . import _core
 
 if TYPE_CHECKING:
-    from numpy.typing import ArrayLike, NDArray
+    from numpy.typing import ArrayLike, DTypeLike, NDArray
 
     from ._arguments import Activation
 
@@ -22,6 +22,7 @@ def mix(
     axis: int = -1,
     activation: Activation = None,
     out: NDArray[Any] | None = None,
+    out_dtype: DTypeLike | None = None,
 ) -> NDArray[Any]:
     """Mix the channels of an array of any rank with a matrix.
 
@@ -48,14 +49,18 @@ def mix(
     activation : None, str or tuple
         Function that is applied to the sum and the bias, as for :func:`conv`.
     out : ndarray, optional
-        Array that receives the result and is returned. It must be writable and have the shape and the dtype of the
-        result. Any strides are allowed. `out` must not share any element with another argument.
+        Array that receives the result and is returned. It must be writable and have the shape of the result. It must
+        have the dtype of the result or, if `out_dtype` is None, any dtype that `out_dtype` may be. Any strides are
+        allowed. `out` must not share any element with another argument.
+    out_dtype : dtype_like, optional
+        Dtype of the result. If None, the dtype of `x`, or float32 for integer `x`. For integer `x`, it may be uint8,
+        int8, uint16 or int16. Then each number is rounded to the nearest integer after the activation, half to even.
+        Numbers outside of the range of the dtype become the end of the range, and NaN becomes 0.
 
     Returns
     -------
     ndarray
-        `out`, or a new C-contiguous array. Its shape is the shape of `x` with K in place of C. Its dtype is the dtype
-        of `x`, or float32 for integer `x`.
+        `out`, or a new C-contiguous array. Its shape is the shape of `x` with K in place of C.
 
     Raises
     ------
@@ -87,7 +92,10 @@ def mix(
     >>> image = np.ones((480, 640, 3), np.float32)
     >>> pw.mix(image, [[0.299, 0.587, 0.114]]).shape  # RGB to grey
     (480, 640, 1)
+    >>> pixel = np.array([10, 100, 250], np.uint8)
+    >>> pw.mix(pixel, [[0.5, 0.5, 0], [0, 0, 2], [-1, 0, 0]], out_dtype=np.uint8)
+    array([ 55, 255,   0], dtype=uint8)
     >>> pw.mix([[1.0, 2.0], [3.0, 4.0]], [[1, 1]], [10], axis=0)
     array([[14., 16.]])
     """
-    return _core.mix(x, matrix, bias, axis, activation, out)
+    return _core.mix(x, matrix, bias, axis, activation, out, out_dtype)

@@ -338,6 +338,24 @@ def test_run_in_blocks(arrays, monkeypatch, shape, options, call, order):
     np.testing.assert_array_equal(y, expected)
 
 
+@pytest.mark.parametrize("options", [["--layout", "HWC"], ["--axis", "-1"]])
+def test_run_to_integers(tmp_path, monkeypatch, capsys, refused, options):
+    """With --out-dtype, the result has the integers of `out_dtype`, also in several blocks."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(cli.run, "BLOCK_BYTES", 1000)
+    rng = np.random.default_rng(0)
+    x, weight = rng.integers(0, 256, (50, 40, 3), np.uint8), rng.standard_normal((2, 3), np.float32)
+    np.save("x.npy", x)
+    np.save("weight.npy", weight)
+    assert main(["run", "x.npy", "weight.npy", *options, "--out-dtype", "int8", "-o", "y.npy"]) == 0
+    assert capsys.readouterr().out == "y.npy: shape (50, 40, 2), dtype int8\n"
+    y = np.load("y.npy")
+    assert y.dtype == np.int8
+    np.testing.assert_array_equal(y, pw.mix(x, weight, out_dtype=np.int8))
+    for dtype, words in (("int32", "out_dtype must be None or float32"), ("nothing", "out_dtype must be None or")):
+        assert words in refused("run", "x.npy", "weight.npy", *options, "--out-dtype", dtype, "-o", "y.npy")
+
+
 @pytest.mark.parametrize("each", [False, True])
 @pytest.mark.parametrize(("shape", "axis"), [((300, 6), 1), ((6, 300), 0), ((6,), 0), ((2, 3, 4, 5, 6, 3), -2)])
 def test_run_along_an_axis(arrays, monkeypatch, shape, axis, each):

@@ -384,9 +384,9 @@ def test_signatures():
     """Names, order and defaults of the parameters match the public contract."""
     expected = {
         "conv": "x, weight, bias=None, *, layout='NCHW', stride=1, padding=0, groups=1, activation=None, "
-        "residual=None, out=None, input_scale=None",
+        "residual=None, out=None, input_scale=None, out_dtype=None",
         "Conv": "weight, bias=None, *, layout='NCHW', stride=1, padding=0, groups=1, activation=None, dtype=None, "
-        "flush_subnormals=False",
+        "out_dtype=None, flush_subnormals=False",
         "cost": "x_shape, c_out, *, layout='NCHW', stride=1, padding=0, groups=1, bias=False, dtype='float32'",
     }
     for name, text in expected.items():

@@ -169,6 +169,8 @@ void hold_plan(const Plan& plan, const Shape& output, int threads) {
     hold_parts(fewest_parts(b.n_parts.largest(), b.n_parts.unit, b.n_block));
     POINTWISE_HOLDS(b.pieces == b.images * lowered.groups * b.n_parts.count * b.m_parts.count);
     POINTWISE_HOLDS(b.n_block >= 1 && b.m_block >= 1 && b.k_block >= 1);
+    POINTWISE_HOLDS((b.results > 0) == (lowered.types.y != lowered.types.sum) &&
+                    b.results <= plan.workspace.size(Region::results));
     POINTWISE_HOLDS(b.packed >= 0 && b.sums >= 0 && b.copy >= 0 && b.weights >= 0 && b.cycles >= 0);
     POINTWISE_HOLDS(b.packed <= plan.workspace.size(Region::packed) && b.sums <= plan.workspace.size(Region::sums) &&
                     b.copy <= plan.workspace.size(Region::copy) && b.weights <= plan.workspace.size(Region::panels));
@@ -249,10 +251,11 @@ void plans(Bytes& bytes) {
   // Integer x needs float32 weights. The sizes select the dtype, so that the corpus keeps its meaning.
   const int drawn = static_cast<int>((p.c_out + p.inputs) % type_count);
   const DType x = dtype == DType::f32 && drawn >= 2 ? DType(drawn) : dtype;
-  const View src = somewhere(p.src, x, true, bytes), dst = somewhere(output, dtype, false, bytes);
+  const DType y = x != dtype && p.c_out % 3 == 0 ? DType(2 + p.inputs % (type_count - 2)) : dtype;
+  const View src = somewhere(p.src, x, true, bytes), dst = somewhere(output, y, false, bytes);
   const View residual = somewhere(output, dtype, true, bytes), scale(nullptr, dtype, p.scales());
   const Product lowered = lower(layout, window, p.options.groups, p.options.dtype, src, dst,
-                                p.residual ? &residual : nullptr, p.scaled ? &scale : nullptr);
+                                p.residual && y == dtype ? &residual : nullptr, p.scaled ? &scale : nullptr);
   for (const int threads : {1, p.threads}) {
     hold_plan(make_plan(lowered, threads), output, threads);
     hold_plan(make_uncut_plan(lowered, threads), output, threads);

@@ -146,7 +146,11 @@ def drawn(data):
         scale = (sizes["N"], sizes["C"]) if "N" in layout else (sizes["C"],)
         given["input_scale"] = numbers(scale, dtype, data)
     if data.one_in(2):
-        given["out"] = numbers(shape, dtype, data)
+        # Sometimes asks for integer results. The sizes decide, so that saved inputs keep their meaning.
+        integer = np.dtype(x_dtype).kind in "ui" and (each + axes) % 2 == 0
+        given["out"] = numbers(shape, x_dtype if integer else dtype, data)
+    elif (each + out_each + axes) % 3 == 0:
+        how["out_dtype"] = ["u1", "i1", "u2", "i2", "f4", "f8"][(2 * each + out_each) % 6]
     for name in list(given):
         given[name] = laid(given[name], data)
     if "out" in given and data.one_in(2):
@@ -198,7 +202,7 @@ def as_function(given):
 
 
 def as_layer(given):
-    of_call = ("x", "residual", "out", "input_scale")
+    of_call = ("x", "residual", "out", "input_scale")  # out_dtype belongs to the layer
     layer = pw.Conv(**{name: value for name, value in given.items() if name not in of_call})
     call = {name: value for name, value in given.items() if name in of_call}
     return layer(**call), ("x", "input_scale")
@@ -208,7 +212,8 @@ def as_chain(given):
     scale = given.pop("input_scale", None)
     layer = pw.Conv(**{name: given[name] for name in given if name not in ("x", "residual", "out")})
     call = {name: value for name, value in given.items() if name in ("x", "residual", "out")}
-    same = pw.Conv(np.eye(layer.weight.shape[0], dtype=layer.dtype), layout=layer.layout)
+    out_dtype = layer.out_dtype if layer.out_dtype is not None and layer.out_dtype.kind in "ui" else None
+    same = pw.Conv(np.eye(layer.weight.shape[0], dtype=layer.dtype), layout=layer.layout, out_dtype=out_dtype)
     y = pw.Chain([layer, same] if "residual" not in given and scale is None else [layer])(**call)
     return y, ("x",)
 
@@ -219,7 +224,7 @@ def axis_of_mix(layout):
 
 
 def as_mix(given):
-    call = {name: given[name] for name in ("x", "bias", "activation", "out") if name in given}
+    call = {name: given[name] for name in ("x", "bias", "activation", "out", "out_dtype") if name in given}
     return pw.mix(matrix=given["weight"], axis=axis_of_mix(given["layout"]), **call), ("x", "weight", "bias")
 
 
@@ -227,6 +232,21 @@ def named(error):
     """Check that a message begins with the name of an argument. A MemoryError of Python has no message."""
     if not isinstance(error, MemoryError):
         assert re.match(rf"({ARGUMENTS})\b", str(error)), f"{type(error).__name__} names no argument: {error}"
+
+
+def result_dtype(given, dtype):
+    """Return the dtype that the result must have. `dtype` is the dtype of the sums."""
+    if isinstance(given.get("out"), np.ndarray):
+        return given["out"].dtype
+    return np.dtype(dtype if given.get("out_dtype") is None else given["out_dtype"])
+
+
+def right_integers(y, value, bound, activation):
+    """Check results that were converted to integers. A sum within its bound may round to the next integer."""
+    if activation in (None, "relu", ("relu",)) and np.isfinite(value).all():
+        limits, value = np.iinfo(y.dtype), value.astype(float) if activation is None else np.maximum(value, 0)
+        least, most = (np.rint(value + sign * bound).clip(limits.min, limits.max) for sign in (-1, 1))
+        assert ((least <= y) & (y <= most)).all()
 
 
 def right(y, given, kept):
@@ -248,9 +268,11 @@ def right(y, given, kept):
     with np.errstate(all="ignore"):
         value, bound = reference.exact(x, weight, bias, layout=layout, residual=residual, **whole)
     assert y.shape == value.shape
-    assert y.dtype == dtype
+    assert y.dtype == result_dtype(given, dtype)
     activation = given.get("activation")
-    if activation in (None, "relu", ("relu",)) and np.isfinite(value).all():
+    if y.dtype != dtype:
+        right_integers(y, value, bound, activation)
+    elif activation in (None, "relu", ("relu",)) and np.isfinite(value).all():
         reference.assert_within_bound(np.asarray(y), value, bound, activation)
 
 
@@ -268,9 +290,11 @@ def right_mix(y, given, kept):
             value = value + np.asarray(kept["bias"]).astype(dtype)
         value = np.moveaxis(value, -1, axis)
     assert y.shape == value.shape
-    assert y.dtype == dtype
+    assert y.dtype == result_dtype(given, dtype)
     activation = given.get("activation")
-    if activation in (None, "relu", ("relu",)) and np.isfinite(value).all():
+    if y.dtype != dtype:
+        right_integers(y, value, 1e-5 * (1 + np.abs(value)), activation)
+    elif activation in (None, "relu", ("relu",)) and np.isfinite(value).all():
         value = value if activation is None else np.maximum(value, 0)
         np.testing.assert_allclose(np.asarray(y), value, rtol=1e-5, atol=1e-5)
 

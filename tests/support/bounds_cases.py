@@ -27,6 +27,7 @@ ACTIVATIONS = {
 }
 X_DTYPES = ("float32", "float32", "uint8", "int8", "uint16", "int16")  # dtypes of x for float32 weights
 CHANNELS = (1, 2, 3, 4, 7, 8, 9, 15, 16, 17, 24, 31, 33, 40, 65)
+INTEGERS = ("uint8", "int8", "uint16", "int16")
 SIZES = {1: (1, 2, 7, 16, 17, 33, 49, 100), 2: (1, 2, 3, 7, 11, 14, 16), 3: (1, 2, 3, 5)}
 
 
@@ -130,6 +131,16 @@ def check_views(rng, note, layout, way, side, dtype):
             call(out=out.array, **(arrays | {"residual": out.array}))
             out.assert_wrote_only(expected)
 
+    if x_dtype in INTEGERS:  # results of small integers need no rounding, but uint8 saturates
+        y_dtype = INTEGERS[rng.integers(len(INTEGERS))]
+        total = reference.exact(x.astype(dtype) if scale is None else scaled, weight, bias, **how)[0]
+        limits = np.iinfo(y_dtype)
+        numbers = np.rint(ACTIVATIONS[activation](total)).clip(limits.min, limits.max).astype(y_dtype)
+        for call in calls:
+            out = guarded.Guarded(views.empty(way, numbers.shape, y_dtype)[0], side)
+            call(out=out.array, input_scale=arrays["input_scale"])
+            out.assert_wrote_only(numbers)
+
     if how.get("padding", 0) or scale is not None:
         return
     c_between = int(CHANNELS[rng.integers(len(CHANNELS))])
@@ -167,6 +178,11 @@ def check_mix(rng, note, rank, way, side, dtype):
     assert pw.mix(x_in, matrix_in, axis=axis, out=out.array) is out.array
     out.assert_wrote_only(expected)
     np.testing.assert_array_equal(pw.mix(x_in, matrix_in, axis=axis), expected)
+    if x_dtype in INTEGERS:
+        limits = np.iinfo(x_dtype)
+        out = guarded.Guarded(views.empty(way, expected.shape, x_dtype)[0], side)
+        pw.mix(x_in, matrix_in, axis=axis, out=out.array)
+        out.assert_wrote_only(expected.clip(limits.min, limits.max).astype(x_dtype))
 
 
 def run_mix(note):

@@ -70,6 +70,7 @@ def draw(rng, *, layer=None):
         "layer": layer,
         "x": tuple(sizes[axis] for axis in layout),
         "x_dtype": str(rng.choice(INTEGERS)) if layer["dtype"] == "float32" and rng.random() < 0.3 else layer["dtype"],
+        "y_dtype": str(rng.choice(INTEGERS)) if rng.random() < 0.5 else None,  # used if x has integers
         "residual": [None, None, "apart", "in place"][rng.integers(4)],
         "scale": rng.random() < 0.2,
         "out": bool(rng.integers(2)),
@@ -117,12 +118,16 @@ class Arrays:
         self.shape = reference.exact(scaled[:0] if "N" in how["layout"] else scaled, self.weight, **how)[0].shape
         if "N" in how["layout"]:
             self.shape = (problem["x"][0], *self.shape[1:])
+        self.dtype = dtype
+        if problem["x_dtype"] != dtype and problem["y_dtype"]:
+            problem = problem | {"residual": None, "out": True}
+            self.dtype = np.dtype(problem["y_dtype"])
         residual = numbers(rng, self.exact, self.shape, dtype) if problem["residual"] else None
         self.value, self.bound = reference.exact(scaled, self.weight, self.bias, residual=residual, **how)
         self.before, self.way = self.x.copy(), problem["ways"][2]
         self.out = self.base = self.residual = None
         if problem["out"] or problem["residual"] == "in place":
-            self.out, self.base = views.empty(self.way, self.shape, dtype)
+            self.out, self.base = views.empty(self.way, self.shape, self.dtype)
         if residual is not None:
             self.residual = views.put(problem["ways"][1], residual)
             if problem["residual"] == "in place":
@@ -135,7 +140,7 @@ class Arrays:
             if self.out is not None:
                 assert y is self.out, "out is not returned"
                 views.assert_wrote_only(self.way, self.base, np.array(y))
-            assert y.dtype == self.weight.dtype, f"dtype {y.dtype}"
+            assert y.dtype == self.dtype, f"dtype {y.dtype}"
             assert self.x.tobytes() == self.before.tobytes(), "x was written"
             self._check_values(np.asarray(y))
         except AssertionError as error:
@@ -143,21 +148,39 @@ class Arrays:
 
     def _check_values(self, y):
         value = self.value.astype(np.float64)
-        expected = value if self.activation is None else definitions.computed(self.activation, value, y.dtype)
+        dtype = self.weight.dtype
+        expected = value if self.activation is None else definitions.computed(self.activation, value, dtype)
+        if y.dtype != dtype:
+            self._check_integers(y, expected)
+            return
         if self.exact and self.activation in EXACT:
             reference.assert_same_bits(y, expected.astype(y.dtype) + y.dtype.type(0))
             return
         if self.activation is None:
             reference.assert_within_bound(y, self.value, self.bound)
             return
-        # The bound is the error of the sum times the Lipschitz constant, plus the rounding error of the activation.
-        # This rounding error grows with |v|. For |v| < 1 it is as large as for |v| = 1.
+        reference.assert_within_bound(y.astype(np.float64), expected, self._bound(expected))
+
+    def _check_integers(self, y, expected):
+        """Check numbers that were converted to integers. A number within its bound may round to the next integer."""
+        exact = self.exact and self.activation in EXACT
+        bound = 0 if exact else self.bound if self.activation is None else self._bound(expected)
+        limits = np.iinfo(y.dtype)
+        least, most = (np.rint(expected + sign * bound).clip(limits.min, limits.max) for sign in (-1, 1))
+        assert ((least <= y) & (y <= most)).all(), "a number is not rounded to the nearest integer"
+
+    def _bound(self, expected):
+        """Return the bound of the error of an activation.
+
+        It is the error of the sum times the Lipschitz constant, plus the rounding error of the activation. This
+        rounding error grows with the magnitude of the sum. Below 1, it is as large as for a sum of 1.
+        """
+        value = self.value.astype(np.float64)
         name = self.activation if isinstance(self.activation, str) else self.activation[0]
         bound = 0 if self.exact else definitions.LIPSCHITZ.get(name, 1) * self.bound.astype(np.float64)
         rounded = 0 if name in PIECEWISE else np.maximum(abs(value) + bound, 1)
-        nearly = 2.0**-20 if y.dtype == np.float32 else 1e-10
-        bound = bound + nearly * (rounded + abs(expected)) + 1e-40
-        reference.assert_within_bound(y.astype(np.float64), expected, bound)
+        nearly = 2.0**-20 if self.weight.dtype == np.float32 else 1e-10
+        return bound + nearly * (rounded + abs(expected)) + 1e-40
 
 
 def run(problem, layer=None):

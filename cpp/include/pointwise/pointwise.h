@@ -19,6 +19,7 @@
 #include <cstdint>
 #include <initializer_list>
 #include <memory>
+#include <optional>
 #include <stdexcept>
 #include <string>
 #include <vector>
@@ -40,6 +41,7 @@ enum class Argument {
   groups,
   activation,
   dtype,
+  dst_dtype,
   input_scale,
   layers
 };
@@ -164,7 +166,10 @@ struct Options {
   std::vector<int64_t> padding{0};
   int64_t groups = 1;
   Activation activation;
-  DType dtype = DType::f32;
+  DType dtype = DType::f32;  // of weights, bias, sums and residual
+  // The dtype of dst. If it is empty, dst of a call has `dtype`, or any integer dtype if src has an integer dtype.
+  // Results become integers after the activation: rounded half to even, and saturated. NaN becomes 0.
+  std::optional<DType> dst_dtype;
   // If true, subnormal inputs count as zeros, and subnormal results become zeros. Signs are kept. Some CPUs compute
   // very slowly with subnormal numbers. The setting affects only the threads of a call, and only during the call. It
   // has no effect on CPUs other than x86.
@@ -209,8 +214,9 @@ class Layer {
 
   // Computes dst, on at most `threads` threads. 0 means thread_count().
   //
-  // `src` has the dtype of the layer. A float32 layer also accepts integer dtypes. `residual` is null or has the shape
-  // of dst. `input_scale` is null or has shape (images, c_in), or (c_in) in layouts without a batch axis. Each channel
+  // `src` has the dtype of the layer. A float32 layer also accepts integer dtypes. `dst` has the dtype that the options
+  // name (Options::dst_dtype). `residual` is null or has the shape of dst; it must be null if dst has an integer dtype.
+  // `input_scale` is null or has shape (images, c_in), or (c_in) in layouts without a batch axis. Each channel
   // of src is multiplied by its scale, and each product is rounded before the sum.
   //
   // `residual` may be the same view as dst. Otherwise the caller must ensure that dst shares no element with another
@@ -244,14 +250,18 @@ class Layer {
 class Chain {
  public:
   // Takes one or more layers. All layers must have the layout and dtype of the first layer, and no padding. Only the
-  // first layer may have a stride other than 1. The layers must outlive the chain. Throws Error for layers that do not
-  // form a chain.
+  // first layer may have a stride other than 1. The results of a layer have its Options::dst_dtype, or else its dtype.
+  // A later layer gives integers only if it reads integers. The layers must outlive the chain. Throws Error for layers
+  // that do not form a chain.
   explicit Chain(std::vector<const Layer*> layers);
   ~Chain();
   Chain(Chain&&) noexcept;
   Chain& operator=(Chain&&) noexcept;
 
-  const Options& options() const;  // the options of the first layer
+  const Options& options() const;       // the options of the first layer
+  const Options& last_options() const;  // the options of the last layer
+  // Returns the dtype of the src of the last layer, for a src of the chain of this dtype.
+  DType last_src_dtype(DType src) const;
   Shape output_shape(const Shape& src_shape) const;
   // Computes dst, like the call of a layer. residual is added in the last layer.
   void operator()(const View& src, const View& dst, const View* residual = nullptr, int threads = 0) const;

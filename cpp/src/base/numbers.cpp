@@ -1,5 +1,7 @@
 #include "base/numbers.h"
 
+#include <algorithm>
+#include <cmath>
 #include <cstdint>
 #include <cstring>
 #include <limits>
@@ -16,6 +18,11 @@ double read(const void* from) {
 
 template <class T>
 void write(void* to, double value) {
+  if (std::numeric_limits<T>::is_integer) {
+    constexpr double low = static_cast<double>(std::numeric_limits<T>::lowest());
+    constexpr double high = static_cast<double>(std::numeric_limits<T>::max());
+    value = std::isnan(value) ? 0 : std::nearbyint(std::clamp(value, low, high));
+  }
   const T number = static_cast<T>(value);
   std::memcpy(to, &number, sizeof(T));
 }

@@ -7,7 +7,8 @@
 namespace pointwise {
 
 double read_number(DType dtype, const void* from);
-// Writes a value. Rounds it to nearest, if the caller has the default floating-point state. Integers must be in range.
+// Writes a value. Rounds it to nearest, half to even, if the caller has the default floating-point state. A value that
+// is out of range of an integer dtype becomes the end of the range, and NaN becomes 0.
 void write_number(DType dtype, void* to, double value);
 double smallest_normal(DType dtype);  // 0 for integers
 

@@ -44,7 +44,7 @@ constexpr double part_of_l2 = 9.0 / 16;
 constexpr int64_t channels_last_room = 2, few_multiply_adds = 15000000;
 
 // Returns true if channels are contiguous in dst. In this case, channels are contiguous in the buffers, too.
-bool channels_last(const Product& ends, int64_t item) { return ends.m > 1 && std::abs(ends.dst_m) == item; }
+bool channels_last(const Product& ends) { return ends.m > 1 && std::abs(ends.dst_m) == item_size(ends.types.y); }
 
 // Returns the layout of a strip: first the axes of its pixels, outermost first, then the channels.
 Layout strip_layout(int axes) {
@@ -81,6 +81,8 @@ View in_buffer(View strip, DType dtype, int64_t channels, ptrdiff_t channel_step
   }
   return strip;
 }
+
+DType result_dtype(const Options& options) { return options.dst_dtype.value_or(options.dtype); }
 
 // The plans of all layers for strips of one size.
 using Stages = std::vector<Plan>;
@@ -136,6 +138,9 @@ Chain::Chain(std::vector<const Layer*> layers) {
       if (i > 0 && layer.window.stride[axis] != 1)
         fail(i, "have stride 1, because only layer 0 may have another", std::to_string(layer.window.stride[axis]));
     }
+    if (i > 0 && makes_integers(layer.options) && !makes_integers(layers[i - 1]->options()))
+      fail(i, std::string("read integers, because it gives ") + info(*layer.options.dst_dtype).name,
+           std::string(info(result_dtype(layers[i - 1]->options())).name) + " from layer " + std::to_string(i - 1));
   }
   auto impl = std::make_unique<Impl>();
   impl->layers = std::move(layers);
@@ -145,7 +150,12 @@ Chain::~Chain() = default;
 Chain::Chain(Chain&&) noexcept = default;
 Chain& Chain::operator=(Chain&&) noexcept = default;
 
-const Options& Chain::options() const { return impl_->layers[0]->options(); }
+const Options& Chain::options() const { return impl_->layers.front()->options(); }
+const Options& Chain::last_options() const { return impl_->layers.back()->options(); }
+DType Chain::last_src_dtype(DType src) const {
+  const size_t layers = impl_->layers.size();
+  return layers == 1 ? src : result_dtype(impl_->layers[layers - 2]->options());
+}
 
 Shape Chain::output_shape(const Shape& src_shape) const {
   Shape shape = src_shape;
@@ -158,8 +168,7 @@ Shape Chain::output_shape(const Shape& src_shape) const {
 Stages Chain::Impl::stages(const ChainPlan& plan, const Product& ends, int64_t size, int threads, Level source,
                            bool stream, int64_t (&buffer)[2]) const {
   const DType dtype = first().options.dtype;
-  const int64_t item = item_size(dtype);
-  const bool channels_last = pointwise::channels_last(ends, item);
+  const bool channels_last = pointwise::channels_last(ends);
   const int count = plan.box.axes - plan.cut;
   std::array<Axis, max_axes> axes{};
   std::copy(plan.box.axis.begin() + plan.cut, plan.box.axis.begin() + plan.box.axes, axes.begin());
@@ -167,7 +176,7 @@ Stages Chain::Impl::stages(const ChainPlan& plan, const Product& ends, int64_t s
   int64_t pixels = 1;
   for (int a = 0; a < count; ++a) pixels = allocation_size(pixels, axes[a].size);
   const Layout layout = strip_layout(count);
-  const View dst = part_of(dtype, axes, count, &Axis::dst, ends.m, ends.dst_m);
+  const View dst = part_of(ends.types.y, axes, count, &Axis::dst, ends.m, ends.dst_m);
   const View residual = part_of(dtype, axes, count, &Axis::residual, ends.m, ends.residual_m);
 
   Stages stages;
@@ -175,10 +184,12 @@ Stages Chain::Impl::stages(const ChainPlan& plan, const Product& ends, int64_t s
   for (size_t i = 0; i < layers.size(); ++i) {
     const int64_t channels = layer(i).c_out;
     const bool is_last = i + 1 == layers.size();
+    const DType between = result_dtype(layer(i).options);
+    const int64_t item = item_size(between);
     const int64_t row = padded_row(allocation_size(channels_last ? channels : pixels, item));
     if (!is_last) buffer[i % 2] = std::max(buffer[i % 2], allocation_size(channels_last ? pixels : channels, row));
     const View to =
-        is_last ? dst : in_buffer(from, dtype, channels, channels_last ? item : row, channels_last ? row : item);
+        is_last ? dst : in_buffer(from, between, channels, channels_last ? item : row, channels_last ? row : item);
     Memory memory;
     if (i == 0) memory.source = source;
     if (is_last) memory.stream = stream;
@@ -215,7 +226,7 @@ std::shared_ptr<const ChainPlan> Chain::Impl::make_plan(const View& src, const V
     from_l3 = from_l3 || weights * item > l2_cache_size() / 2;
   }
   int64_t room = static_cast<int64_t>(static_cast<double>(l2_cache_size()) * part_of_l2);
-  if (!from_l3 && channels_last(ends, item) &&
+  if (!from_l3 && channels_last(ends) &&
       static_cast<double>(room / allocation_size(widest, item)) * multiply_adds < few_multiply_adds)
     room = channels_last_room * l2_cache_size();
   int64_t most = std::max(room / allocation_size(widest, item), from_l3 ? least_pixels_for_weights : least_pixels);
@@ -274,13 +285,10 @@ std::shared_ptr<const ChainPlan> Chain::Impl::plan(const View& src, const View& 
 void Chain::operator()(const View& src, const View& dst, const View* residual, int threads) const {
   const Impl& chain = *impl_;
   const Shape expected = output_shape(src.shape);
-  validate_src_dtype(src, options().dtype);
-  validate_dtype(Argument::dst, dst, options().dtype);
+  validate_src_dtype(options(), src);
+  validate_result_dtypes(last_options(), last_src_dtype(src.dtype), dst, residual);
   validate_shape(Argument::dst, dst.shape, expected);
-  if (residual) {
-    validate_dtype(Argument::residual, *residual, options().dtype);
-    validate_shape(Argument::residual, residual->shape, expected);
-  }
+  if (residual) validate_shape(Argument::residual, residual->shape, expected);
   const int wanted = openmp_limit(threads > 0 ? threads : thread_count());
   const std::shared_ptr<const ChainPlan> plan = chain.plan(src, dst, residual, wanted);
   if (plan->whole.empty()) return;
@@ -332,7 +340,7 @@ void Chain::operator()(const View& src, const View& dst, const View* residual, i
 
 std::string Chain::explain(const Shape& src_shape) const {
   View src, dst;
-  make_views(options().dtype, src_shape, output_shape(src_shape), &src, &dst);
+  make_views(options(), last_options(), src_shape, output_shape(src_shape), &src, &dst);
   const int threads = threads_to_explain();
   const std::shared_ptr<const ChainPlan> plan = impl_->plan(src, dst, nullptr, threads);
   if (plan->whole.empty()) return "empty result: nothing to compute\n";

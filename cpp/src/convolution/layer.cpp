@@ -22,6 +22,7 @@ Layer::Impl::Impl(const View& weights_view, const View* bias, const Options& giv
       borrowed(borrows) {
   if (!info(given.dtype).floating)
     throw Error(Argument::dtype, std::string("must be float32 or float64, got ") + info(given.dtype).name);
+  validate_dst_dtype(given);
   validate_dtype(Argument::weights, weights_view, given.dtype);
   if (bias) validate_dtype(Argument::bias, *bias, given.dtype);
   validate_bytes(Argument::weights, weights_view.shape, given.dtype);
@@ -119,10 +120,11 @@ View scale_rows(const View& scale, DType dtype, AlignedBytes* copy) {
 
 }  // namespace
 
-void make_views(DType dtype, const Shape& src_shape, const Shape& dst_shape, View* src, View* dst) {
+void make_views(const Options& first, const Options& last, const Shape& src_shape, const Shape& dst_shape, View* src,
+                View* dst) {
   try {
-    *src = View(nullptr, dtype, src_shape);
-    *dst = View(nullptr, dtype, dst_shape);
+    *src = View(nullptr, makes_integers(first) ? DType::u8 : first.dtype, src_shape);
+    *dst = View(nullptr, last.dst_dtype.value_or(last.dtype), dst_shape);
   } catch (const std::bad_alloc&) {
     throw Error(Argument::src, "must give arrays of less than 2^63 bytes, got shape " + to_string(src_shape) +
                                    " and a result of shape " + to_string(dst_shape));
@@ -157,13 +159,10 @@ void Layer::operator()(const View& src, const View& dst, const View* residual, i
                        const View* input_scale) const {
   const Impl& layer = *impl_;
   const Shape expected = output_shape(src.shape);
-  validate_src_dtype(src, layer.options.dtype);
-  validate_dtype(Argument::dst, dst, layer.options.dtype);
+  validate_src_dtype(layer.options, src);
+  validate_result_dtypes(layer.options, src.dtype, dst, residual);
   validate_shape(Argument::dst, dst.shape, expected);
-  if (residual) {
-    validate_dtype(Argument::residual, *residual, layer.options.dtype);
-    validate_shape(Argument::residual, residual->shape, expected);
-  }
+  if (residual) validate_shape(Argument::residual, residual->shape, expected);
   const int wanted = openmp_limit(threads > 0 ? threads : thread_count());
   Arrays arrays{static_cast<const char*>(src.data), static_cast<char*>(dst.data),
                 residual ? static_cast<const char*>(residual->data) : nullptr};
@@ -188,7 +187,7 @@ void Layer::operator()(const View& src, const View& dst, const View* residual, i
 
 std::string Layer::explain(const Shape& src_shape) const {
   View src, dst;
-  make_views(impl_->options.dtype, src_shape, output_shape(src_shape), &src, &dst);
+  make_views(impl_->options, impl_->options, src_shape, output_shape(src_shape), &src, &dst);
   const int threads = threads_to_explain();
   const Product product =
       lower(impl_->layout, impl_->window, impl_->options.groups, impl_->options.dtype, src, dst, nullptr);

@@ -32,6 +32,7 @@ const char* name_of(Argument argument) {
     case Argument::groups: return "groups";
     case Argument::activation: return "activation";
     case Argument::dtype: return "dtype";
+    case Argument::dst_dtype: return "dst_dtype";
     case Argument::input_scale: return "input_scale";
     case Argument::layers: return "layers";
   }
@@ -235,6 +236,35 @@ void validate_bytes(Argument argument, const Shape& shape, DType dtype) {
 
 void throw_dtype(Argument argument, const View& array, DType expected) {
   throw Error(argument, std::string("must have dtype ") + info(expected).name + ", got " + info(array.dtype).name);
+}
+
+void validate_dst_dtype(const Options& options) {
+  if (!options.dst_dtype || *options.dst_dtype == options.dtype) return;
+  const TypeInfo& type = info(*options.dst_dtype);
+  if (type.floating || type.sum != options.dtype)
+    throw Error(Argument::dst_dtype, std::string("must be ") + info(options.dtype).name +
+                                         (options.dtype == DType::f32 ? " or an integer dtype" : "") + ", got " +
+                                         type.name);
+}
+
+bool makes_integers(const Options& options) { return options.dst_dtype && !info(*options.dst_dtype).floating; }
+
+void validate_src_dtype(const Options& options, const View& src) {
+  const TypeInfo& type = info(src.dtype);
+  if (src.dtype != options.dtype && (type.floating || type.sum != options.dtype))
+    throw_dtype(Argument::src, src, options.dtype);
+  if (type.floating && makes_integers(options))
+    throw Error(Argument::src, std::string("must have an integer dtype for results of dtype ") +
+                                   info(*options.dst_dtype).name + ", got " + type.name);
+}
+
+void validate_result_dtypes(const Options& options, DType src, const View& dst, const View* residual) {
+  const bool integers = !info(dst.dtype).floating;
+  if (options.dst_dtype || !integers || info(src).floating)
+    validate_dtype(Argument::dst, dst, options.dst_dtype.value_or(options.dtype));
+  if (!residual) return;
+  if (integers) throw Error(Argument::residual, "must not be given for integer results, got an array");
+  validate_dtype(Argument::residual, *residual, options.dtype);
 }
 
 void validate_bias(const Shape& bias, const Shape& weights, int64_t groups) {

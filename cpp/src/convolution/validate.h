@@ -58,12 +58,16 @@ void validate_bytes(Argument argument, const Shape& shape, DType dtype);
 inline void validate_dtype(Argument argument, const View& array, DType expected) {
   if (array.dtype != expected) throw_dtype(argument, array, expected);
 }
-// Throws Error unless a layer of dtype `layer` accepts src: src must have the same dtype or, for float32, an integer
-// dtype.
-inline void validate_src_dtype(const View& src, DType layer) {
-  if (src.dtype != layer && (info(src.dtype).floating || info(src.dtype).sum != layer))
-    throw_dtype(Argument::src, src, layer);
-}
+// Throws Error unless options.dst_dtype fits options.dtype.
+void validate_dst_dtype(const Options& options);
+// Returns true if every call with these options gives integers.
+bool makes_integers(const Options& options);
+
+// Throws Error unless a layer with these options accepts src of this dtype.
+void validate_src_dtype(const Options& options, const View& src);
+// Throws Error unless a layer with these options accepts dst and residual (or null) of these dtypes, for src of the
+// dtype `src`.
+void validate_result_dtypes(const Options& options, DType src, const View& dst, const View* residual);
 
 // Throws Error unless the bias has one number for each output channel.
 void validate_bias(const Shape& bias, const Shape& weights, int64_t groups);

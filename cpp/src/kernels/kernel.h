@@ -215,10 +215,21 @@ struct PackTable {
   const Pack& operator[](DType x) const { return by_type[static_cast<int>(x)]; }
 };
 
+// Converts `count` contiguous results to integers: rounds half to even, saturates, and turns NaN into 0. Number i is
+// stored at to + i * step. Reads nothing else at `from`.
+using Convert = void (*)(const char* from, int64_t count, char* to, ptrdiff_t step);
+
+// The functions that convert results to each dtype of dst. Null for dtypes that need no conversion or have none.
+struct ConvertTable {
+  Convert by_type[type_count];
+  Convert operator[](DType y) const { return by_type[static_cast<int>(y)]; }
+};
+
 // The functions of one instruction set for one dtype of sums. A kernel file exports this table and nothing else.
 struct KernelTable {
   KernelRows rows;
   PackTable pack;
+  ConvertTable convert;
   // Multiplies packed pixels by contiguous factors, in place. The pixels are in `rows` rows of `count` numbers. `row`
   // is the distance between two rows in bytes. If `by_column` is false, factor i multiplies row i. If `by_column` is
   // true, factor i multiplies number i of every row.

@@ -107,6 +107,19 @@ void size_blocks(const Work& work, const KernelRow& row, Blocking* b) {
   if (split_inputs) most_pixels(work.l2 / 4 / (b->m_block * work.item));
   if (!b->even || b->packing != Packing::none) most_pixels(2048);
 
+  if (work.converts) {
+    // Rows of few channels are faster to convert pixel by pixel only if neighbouring pixels form one row.
+    const Axis& inner = work.axis[work.axes - 1];
+    const bool adjacent = work.dst_m == work.item && work.m > 1;
+    b->m_block = std::min(b->m_block, std::max<int64_t>(1, work.l2 / 4 / (unit * work.item) / panel) * panel);
+    b->results_dense = adjacent && b->even && inner.dst == work.m * work.item && b->m_block == work.m;
+    b->results_by_pixel = b->results_dense || (adjacent && work.m >= row.lanes);
+    most_pixels(work.l2 / 4 / (b->m_block * work.item));
+    const int64_t numbers = b->results_by_pixel ? b->m_block : b->n_block;
+    b->results_row = b->results_dense ? numbers * work.item : padded_row(numbers * work.item);
+    b->results = allocation_size(b->results_row, b->results_by_pixel ? b->n_block : b->m_block);
+  }
+
   if (b->packing == Packing::channels) {
     b->packed_step = padded_row(b->n_block * work.item);
     b->packed = allocation_size(b->packed_step, k);

@@ -27,11 +27,14 @@ namespace pointwise {
 // The inputs of the choice.
 struct Work {
   Types types;
-  int x_item, item;  // bytes of a number: `x_item` in src, `item` in weights, sums and dst
+  int x_item, item;  // bytes of a number: `x_item` in src, `item` in weights, sums and results
   int64_t groups, m, k;
   int axes;
   std::array<Axis, max_axes> axis;  // the axes of the box, as in Box
   ptrdiff_t src_k, dst_m, residual_m;
+  // True if results are converted while they are stored to dst. Then strides of dst are scaled, as if numbers of dst
+  // had `item` bytes.
+  bool converts;
   bool residual;
   bool scaled;    // packing multiplies input channels by input_scale
   bool borrowed;  // weights are packed during the call
@@ -83,6 +86,10 @@ struct Blocking {
   ptrdiff_t sums_row;     // bytes from a row of sums to the next row, if sums are split
   int64_t packed;         // bytes of packed src per thread
   int64_t sums;           // bytes of sums per thread
+  int64_t results;        // bytes per thread for results that are converted; 0 if results are stored to dst
+  ptrdiff_t results_row;  // bytes from a row of such results to the next row
+  bool results_by_pixel;  // true if a row of such results has the channels of a pixel, else the pixels of a channel
+  bool results_dense;     // true if the results of a block are contiguous in dst, pixel by pixel
   int64_t copy;           // bytes per thread for the copied pixels of a tile; 0 if tiles do not copy pixels
   int64_t room;           // bytes of Block::room per thread
   int64_t weights;        // bytes of borrowed weights that a thread packs at a time

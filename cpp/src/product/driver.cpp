@@ -51,8 +51,10 @@ class Run {
         scratch_(scratch),
         table_(kernels(weights.dtype)),
         pack_(table_.pack[plan.product.types.x]),
+        convert_(table_.convert[plan.product.types.y]),
         item_(weights.item),
-        x_item_(item_size(plan.product.types.x)) {}
+        x_item_(item_size(plan.product.types.x)),
+        y_item_(item_size(plan.product.types.y)) {}
 
   void piece(int64_t index, int thread) const {
     int i = 0;
@@ -100,9 +102,10 @@ class Run {
     block.input_channels = box.k;
     block.epilogue = weights_.epilogue;
     // A single pixel, or a single channel, counts as contiguous.
-    block.y_pixel = b.n == 1 ? item_ : inner.dst;
+    const ptrdiff_t dst_pixel = b.n == 1 ? y_item_ : inner.dst, dst_channel = m == 1 ? y_item_ : product.dst_m;
+    block.y_pixel = dst_pixel;
     block.residual_pixel = b.n == 1 ? item_ : inner.residual;
-    block.y_channel = m == 1 ? item_ : product.dst_m;
+    block.y_channel = dst_channel;
     block.residual_channel = m == 1 ? item_ : product.residual_m;
     block.source = b.packing == Packing::none ? plan_.source : Level::l2;
     block.panel = panel_bytes * product.k;
@@ -120,11 +123,16 @@ class Run {
 
     const Workspace& workspace = plan_.workspace;
     char* const packed = workspace.at(scratch, Region::packed);
+    char* const results = workspace.at(scratch, Region::results);
     char* const sums = workspace.at(scratch, Region::sums);
     char* const panels = workspace.at(scratch, Region::panels);
     block.copy = b.copy > 0 ? workspace.at(scratch, Region::copy) : nullptr;
     block.room = b.room > 0 ? workspace.at(scratch, Region::room) : nullptr;
     block.room_bytes = b.room;
+    if (convert_) {
+      block.y_pixel = b.results_by_pixel ? b.results_row : item_;
+      block.y_channel = b.results_by_pixel ? item_ : b.results_row;
+    }
     ptrdiff_t* src_offsets = reinterpret_cast<ptrdiff_t*>(workspace.at(scratch, Region::offsets));
     const int64_t most_offsets = b.packing != Packing::none || !b.even ? b.n_block : 0;  // if 0, `scratch` may be null
     ptrdiff_t* dst_offsets = src_offsets + most_offsets;
@@ -149,7 +157,7 @@ class Run {
         scale_packed(b, scale, scale_offsets, block, packed);
       }
       const ptrdiff_t dst_at = b.even ? begin * inner.dst : 0, residual_at = b.even ? begin * inner.residual : 0;
-      block.y_offsets = b.even ? nullptr : dst_offsets;
+      block.y_offsets = b.even || convert_ ? nullptr : dst_offsets;
       block.residual_offsets = b.even ? nullptr : residual_offsets;
       const char* const x = block.x;
       for (int64_t k = 0; k < m_blocks.count; ++k) {
@@ -158,7 +166,8 @@ class Run {
         block.bias = bias + from * bias_step;
         block.weights = weights_.borrowed && !own ? panels : weights + from * weight_step;
         if (own) block.x = x + from * block.x_channel;
-        block.y = dst + dst_at + from * product.dst_m;
+        char* const block_dst = dst + dst_at + from * product.dst_m;
+        block.y = convert_ ? results : block_dst;
         block.residual = residual ? residual + residual_at + from * product.residual_m : nullptr;
         const ptrdiff_t row = table_.rows[b.kernel_row].rows == Rows::channels ? block.y_channel : block.y_pixel;
         block.stream = plan_.stream && (reinterpret_cast<uintptr_t>(block.y) | static_cast<uintptr_t>(row)) % 64 == 0;
@@ -169,6 +178,7 @@ class Run {
           if (packs) pack_panels(weights_, group, channel + from, block.channels, panels);
           run_kernel(b, block, sums);
         }
+        if (convert_) convert_results(b, block, dst_pixel, dst_channel, b.even ? nullptr : dst_offsets, block_dst);
       }
     }
   }
@@ -226,6 +236,33 @@ class Run {
       }
       row.run(part);
     }
+  }
+
+  // Converts the results of a block and stores them to dst. Pixels and channels are `pixel` and `channel` bytes apart
+  // in dst. If `offsets` is not null, it has the offsets of the pixels.
+  void convert_results(const Blocking& b, const Block& block, ptrdiff_t pixel, ptrdiff_t channel,
+                       const ptrdiff_t* offsets, char* dst) const {
+    const char* from = block.y;
+    if (b.results_dense) {
+      convert_(from, block.pixels * block.channels, dst, y_item_);
+    } else if (b.results_by_pixel) {
+      for (int64_t i = 0; i < block.pixels; ++i, from += b.results_row)
+        convert_(from, block.channels, dst + (offsets ? offsets[i] : i * pixel), channel);
+    } else {
+      for (int64_t k = 0; k < block.channels; ++k, from += b.results_row, dst += channel)
+        for (int64_t begin = 0, end; begin < block.pixels; begin = end) {
+          end = offsets ? run_end(offsets, begin, block.pixels) : block.pixels;
+          const ptrdiff_t step = offsets && end - begin > 1 ? offsets[begin + 1] - offsets[begin] : pixel;
+          convert_(from + begin * item_, end - begin, dst + (offsets ? offsets[begin] : 0), step);
+        }
+    }
+  }
+
+  // Returns the end of the range of evenly spaced pixels that starts at `begin`.
+  static int64_t run_end(const ptrdiff_t* offsets, int64_t begin, int64_t count) {
+    int64_t end = begin + 1;
+    while (end < count && offsets[end] - offsets[end - 1] == offsets[begin + 1] - offsets[begin]) ++end;
+    return end;
   }
 
   // Sets the fields of the block for src. If the plan packs src, packs the pixels first.
@@ -295,7 +332,9 @@ class Run {
   char* scratch_;
   const KernelTable& table_;
   const Pack& pack_;
-  const ptrdiff_t item_, x_item_;  // bytes of a number: `item_` in weights, sums and dst, `x_item_` in src
+  const Convert convert_;  // null if results are stored to dst without a conversion
+  // Bytes of a number: `item_` in weights, sums and residual, `x_item_` in src, `y_item_` in dst.
+  const ptrdiff_t item_, x_item_, y_item_;
 };
 
 }  // namespace

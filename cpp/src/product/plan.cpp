@@ -40,7 +40,13 @@ Work work_of(const Product& product, const Box& box, int threads, bool borrowed)
   work.axes = box.axes;
   work.axis = box.axis;
   work.src_k = product.src_k;
-  work.dst_m = product.dst_m;
+  const auto scaled = [&](ptrdiff_t stride) {  // a stride that is too long to be scaled is arbitrary
+    int64_t result;
+    return checked_multiply(stride, work.item / item_size(product.types.y), &result) ? result : stride;
+  };
+  work.converts = product.types.y != product.types.sum;
+  work.dst_m = scaled(product.dst_m);
+  for (int i = 0; i < work.axes; ++i) work.axis[i].dst = scaled(work.axis[i].dst);
   work.residual_m = product.residual_m;
   work.residual = product.has_residual;
   work.scaled = product.has_scale;
@@ -62,16 +68,17 @@ Plan plan_of(const Product& product, const std::array<Blocking, max_boxes>& bloc
   plan.blocking = blocking;
   double cycles = 0;
   double results = 0, sources = 0;  // bytes
-  const int item = item_size(product.types.sum), x_item = item_size(product.types.x);
+  const int y_item = item_size(product.types.y), x_item = item_size(product.types.x);
   for (int i = 0; i < product.boxes; ++i) {
     const Blocking& b = blocking[i];
     plan.pieces += b.pieces;
     cycles += b.cycles;
     plan.piece_cycles[i] = static_cast<int64_t>(std::clamp(b.cycles / static_cast<double>(b.pieces), 1.0, 1e18));
     const double pixels = static_cast<double>(b.images) * b.n * product.groups;
-    results += pixels * product.m * item;
+    results += pixels * product.m * y_item;
     sources += pixels * product.box[i].k * x_item;
     plan.workspace.reserve(Region::packed, b.packed);
+    plan.workspace.reserve(Region::results, b.results);
     plan.workspace.reserve(Region::sums, b.sums);
     plan.workspace.reserve(Region::copy, b.copy);
     plan.workspace.reserve(Region::room, b.room);
@@ -84,7 +91,7 @@ Plan plan_of(const Product& product, const std::array<Blocking, max_boxes>& bloc
   plan.source = memory.source.value_or(goes_past_caches(sources)                        ? Level::memory
                                        : sources > static_cast<double>(l2_cache_size()) ? Level::l3
                                                                                         : Level::l2);
-  plan.stream = memory.stream.value_or(goes_past_caches(results));
+  plan.stream = product.types.y == product.types.sum && memory.stream.value_or(goes_past_caches(results));
   return plan;
 }
 
@@ -164,14 +171,14 @@ Plan make_plan(const Product& product, int threads, const Memory& memory) {
   Product best = product;
   std::array<Blocking, max_boxes> blocking = choose(&best, threads, false);
   const Box& box = product.box[0];
-  const int64_t item = item_size(product.types.sum), x_item = item_size(product.types.x);
+  const int64_t y_item = item_size(product.types.y), x_item = item_size(product.types.x);
   if (product.boxes > 0 && box.k > 0 && blocking[0].cycles > least_cycles_to_cut) {
     const Axis& inner = box.axis[box.axes - 1];
     const double price = cut_price(product);
     int lanes = 1;
     for (const KernelRow& row : kernels(product.types.sum).rows) lanes = std::max(lanes, row.lanes);
     for (const int64_t tail : {inner.size % lanes, inner.size % lanes + lanes}) {
-      if (inner.src != x_item || inner.dst != item || inner.size % lanes == 0 || tail >= inner.size) break;
+      if (inner.src != x_item || inner.dst != y_item || inner.size % lanes == 0 || tail >= inner.size) break;
       Product parts = cut(product, tail);
       const std::array<Blocking, max_boxes> ways = choose(&parts, threads, false);
       if (makespan_of(ways, parts.boxes) + price < makespan_of(blocking, best.boxes)) {

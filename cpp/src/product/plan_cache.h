@@ -15,15 +15,16 @@ namespace pointwise {
 // Everything that a plan depends on.
 struct PlanKey {
   Shape src;  // determines the other shapes
-  DType src_dtype = DType::f32;
+  DType src_dtype = DType::f32, dst_dtype = DType::f32;
   Sizes src_strides{}, dst_strides{}, residual_strides{};
   int64_t scale_stride = 0;
   bool residual = false, scaled = false;
   int threads = 0;
   bool operator==(const PlanKey& o) const {
-    return src == o.src && src_dtype == o.src_dtype && threads == o.threads && residual == o.residual &&
-           scaled == o.scaled && scale_stride == o.scale_stride && same(src_strides, o.src_strides) &&
-           same(dst_strides, o.dst_strides) && same(residual_strides, o.residual_strides);
+    return src == o.src && src_dtype == o.src_dtype && dst_dtype == o.dst_dtype && threads == o.threads &&
+           residual == o.residual && scaled == o.scaled && scale_stride == o.scale_stride &&
+           same(src_strides, o.src_strides) && same(dst_strides, o.dst_strides) &&
+           same(residual_strides, o.residual_strides);
   }
 };
 
@@ -31,6 +32,7 @@ inline PlanKey key_of(const View& src, const View& dst, const View* residual, co
   PlanKey key;
   key.src = src.shape;
   key.src_dtype = src.dtype;
+  key.dst_dtype = dst.dtype;
   key.src_strides = src.strides;
   key.dst_strides = dst.strides;
   if (residual) {

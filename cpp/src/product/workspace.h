@@ -12,6 +12,7 @@ namespace pointwise {
 // Regions, in their order in memory.
 enum class Region {
   packed,   // packed src
+  results,  // results that are converted
   sums,     // sums between the kernel calls of a split sum
   copy,     // the copied src of a tile
   room,     // Block::room

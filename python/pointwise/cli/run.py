@@ -44,6 +44,9 @@ def register(commands: Commands) -> None:
         "--axis", type=int, metavar="A", help="multiply this axis of x by a matrix, as pointwise.mix does"
     )
     parser.add_argument("--activation", type=activation, metavar="A", help="such as relu or clip,0,6 (default: none)")
+    parser.add_argument(
+        "--out-dtype", metavar="D", help="dtype of the result, such as uint8 for integer x (default: float)"
+    )
     parser.add_argument("-o", "--output", metavar="y.npy", required=True, help="result, written if the run succeeds")
     parser.set_defaults(run=run)
 
@@ -71,16 +74,17 @@ class Job:
     ) -> None:
         self.x, self.weight, self.stride = x, weight, 1
         self.call: Callable[..., NDArray[Any]]
+        shared = {"bias": bias, "activation": args.activation, "out_dtype": args.out_dtype}
         self.axis: int | None  # None if there is only one block
         if args.axis is not None:
-            self.call = functools.partial(mix, bias=bias, axis=args.axis, activation=args.activation)
+            self.call = functools.partial(mix, axis=args.axis, **shared)
             self.axis = checked = None if x.ndim < 2 else 1 if args.axis in (0, -x.ndim) else 0
             self.matrices = weight.ndim == 3  # one matrix for each index of the first axis
             if self.matrices and x.ndim > 0 and len(weight) != len(x):
                 self.call(x, weight)  # raises
         else:
             how = {name: getattr(args, name) for name in ("layout", "stride", "padding", "groups")}
-            self.call = functools.partial(conv, bias=bias, activation=args.activation, **how)
+            self.call = functools.partial(conv, **shared, **how)
             self.axis, self.stride = _axis_to_divide(x.shape, **how)
             checked = self.axis if self.axis is not None else _first_other_axis(args.layout, x.ndim)
             self.matrices = False

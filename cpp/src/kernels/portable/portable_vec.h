@@ -7,6 +7,7 @@
 
 #include "kernels/activation_table.h"
 #include "kernels/block.h"
+#include "kernels/convert.h"
 #include "kernels/fma_loop.h"
 #include "kernels/pack.h"
 #include "kernels/unpacked.h"
@@ -54,6 +55,16 @@ struct PortableVec {
     PortableVec r{};
     for (int i = 0; i < lanes; ++i) r.v[i] = static_cast<T>(read<X>(reinterpret_cast<const char*>(p + i)));
     return r;
+  }
+  // Rounds half to even, saturates, and stores integers. NaN becomes 0.
+  template <class Y>
+  void store_integers(Y* p) const {
+    using Range = RangeOf<T, Y>;
+    constexpr T shift = static_cast<T>(Word(3) << (WordOf<T>::digits - 1));  // sums with `shift` are integers
+    for (int i = 0; i < lanes; ++i) {
+      const T number = v[i] != v[i] ? 0 : v[i] < Range::low ? Range::low : v[i] > Range::high ? Range::high : v[i];
+      p[i] = static_cast<Y>(number + shift - shift);
+    }
   }
   void store(char* p) const { __builtin_memcpy(p, &v, sizeof(v)); }
   void store(char* p, Mask n) const { __builtin_memcpy(p, &v, n * sizeof(T)); }

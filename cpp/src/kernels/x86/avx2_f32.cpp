@@ -3,6 +3,7 @@
 
 #include "kernels/activation_table.h"
 #include "kernels/block.h"
+#include "kernels/convert.h"
 #include "kernels/diagonal.h"
 #include "kernels/fma_loop.h"
 #include "kernels/long_rows.h"
@@ -35,6 +36,21 @@ struct Vec {
   static Vec converted(__m256i numbers) { return {_mm256_cvtepi32_ps(numbers)}; }
   static __m128i bytes8(const void* p) { return _mm_loadl_epi64(static_cast<const __m128i*>(p)); }
   static __m128i bytes16(const void* p) { return _mm_loadu_si128(static_cast<const __m128i*>(p)); }
+  // Rounds half to even, saturates, and stores integers. NaN becomes 0.
+  template <class Y>
+  void store_integers(Y* p) const {
+    using Range = RangeOf<float, Y>;
+    const __m256 number = _mm256_and_ps(v, _mm256_cmp_ps(v, v, _CMP_ORD_Q));
+    const __m256i wide = _mm256_cvtps_epi32(min(max({number}, fill(Range::low)), fill(Range::high)).v);
+    const __m128i low = _mm256_castsi256_si128(wide), high = _mm256_extracti128_si256(wide, 1);
+    __m128i* const to = reinterpret_cast<__m128i*>(p);
+    if constexpr (sizeof(Y) == 2) {
+      _mm_storeu_si128(to, Range::has_sign ? _mm_packs_epi32(low, high) : _mm_packus_epi32(low, high));
+    } else {
+      const __m128i words = _mm_packs_epi32(low, high);
+      _mm_storel_epi64(to, Range::has_sign ? _mm_packs_epi16(words, words) : _mm_packus_epi16(words, words));
+    }
+  }
   void store(char* p) const { _mm256_storeu_ps(reinterpret_cast<float*>(p), v); }
   void store(char* p, Mask mask) const { _mm256_maskstore_ps(reinterpret_cast<float*>(p), mask, v); }
   void stream(char* p) const { _mm256_stream_ps(reinterpret_cast<float*>(p), v); }
@@ -136,7 +152,8 @@ constexpr KernelRow rows[] = {
 
 }  // namespace
 
-const KernelTable avx2_f32 = {all_of(rows),           pack_functions<Vec>, scale_numbers<Vec>, pack_weights_panel<Vec>,
-                              multiply_unpacked<Vec>, activations<Vec>,    fma_loop<Vec>};
+const KernelTable avx2_f32 = {
+    all_of(rows),           pack_functions<Vec>, convert_functions<Vec>, scale_numbers<Vec>, pack_weights_panel<Vec>,
+    multiply_unpacked<Vec>, activations<Vec>,    fma_loop<Vec>};
 
 }  // namespace pointwise

@@ -2,6 +2,7 @@
 #include <immintrin.h>
 
 #include "kernels/activation_table.h"
+#include "kernels/convert.h"
 #include "kernels/diagonal.h"
 #include "kernels/fma_loop.h"
 #include "kernels/halves.h"
@@ -33,6 +34,17 @@ struct Vec {
   static Vec converted(__m512i numbers) { return {_mm512_cvtepi32_ps(numbers)}; }
   static __m128i bytes16(const void* p) { return _mm_loadu_si128(static_cast<const __m128i*>(p)); }
   static __m256i bytes32(const void* p) { return _mm256_loadu_si256(static_cast<const __m256i*>(p)); }
+  // Rounds half to even, saturates, and stores integers. NaN becomes 0.
+  template <class Y>
+  void store_integers(Y* p) const {
+    using Range = RangeOf<float, Y>;
+    const __m512 number = min(max(*this, fill(Range::low)), fill(Range::high)).v;
+    const __m512i wide = _mm512_maskz_cvtps_epi32(_mm512_cmp_ps_mask(v, v, _CMP_ORD_Q), number);
+    if constexpr (sizeof(Y) == 2)
+      _mm256_storeu_si256(reinterpret_cast<__m256i*>(p), _mm512_cvtepi32_epi16(wide));
+    else
+      _mm_storeu_si128(reinterpret_cast<__m128i*>(p), _mm512_cvtepi32_epi8(wide));
+  }
   void store(char* p) const { _mm512_storeu_ps(p, v); }
   void store(char* p, Mask mask) const { _mm512_mask_storeu_ps(p, mask, v); }
   void stream(char* p) const { _mm512_stream_ps(reinterpret_cast<float*>(p), v); }
@@ -211,7 +223,7 @@ constexpr KernelRow rows[] = {
 }  // namespace
 
 const KernelTable avx512_f32 = {
-    all_of(rows),           pack_functions<Vec>, scale_numbers<Vec>, pack_weights_panel<Vec>,
+    all_of(rows),           pack_functions<Vec>, convert_functions<Vec>, scale_numbers<Vec>, pack_weights_panel<Vec>,
     multiply_unpacked<Vec>, activations<Vec>,    fma_loop<Vec>};
 
 }  // namespace pointwise

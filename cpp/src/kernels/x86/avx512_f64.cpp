@@ -3,6 +3,7 @@
 
 #include "kernels/activation_table.h"
 #include "kernels/block.h"
+#include "kernels/convert.h"
 #include "kernels/diagonal.h"
 #include "kernels/fma_loop.h"
 #include "kernels/long_rows.h"
@@ -108,7 +109,7 @@ constexpr KernelRow rows[] = {
 }  // namespace
 
 const KernelTable avx512_f64 = {
-    all_of(rows),           pack_functions<Vec>, scale_numbers<Vec>, pack_weights_panel<Vec>,
+    all_of(rows),           pack_functions<Vec>, convert_functions<Vec>, scale_numbers<Vec>, pack_weights_panel<Vec>,
     multiply_unpacked<Vec>, activations<Vec>,    fma_loop<Vec>};
 
 }  // namespace pointwise
