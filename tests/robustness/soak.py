@@ -28,7 +28,7 @@ sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "support"))
 import numpy as np
 import pointwise as pw
 from pointwise import _core
-from soak_problems import Arrays, Mismatch, draw, make, parameters, run
+from soak_problems import INTEGERS, Arrays, Mismatch, draw, make, parameters, run
 from soak_wrong import run_wrong
 
 MIB = 1 << 20
@@ -132,10 +132,17 @@ class Soak:
         x = rng.integers(0, 8, shape).astype(str(rng.choice(["float32", "float64", "uint8", "int16"])))
         x = x.transpose(rng.permutation(x.ndim))
         matrix = rng.integers(-8, 9, (int(rng.integers(1, 20)), x.shape[axis]))
-        self.problems.append({"shape": x.shape, "axis": axis, "dtype": str(x.dtype), "matrix": matrix.shape})
+        y_dtype = str(rng.choice(INTEGERS)) if x.dtype.kind in "ui" and rng.integers(2) else None
+        self.problems.append(
+            {"shape": x.shape, "axis": axis, "dtype": str(x.dtype), "matrix": matrix.shape, "out_dtype": y_dtype}
+        )
         with pw.num_threads(int(rng.integers(1, 4))):
-            y = pw.mix(x, matrix, axis=axis)
-        if not np.array_equal(y, np.moveaxis(np.tensordot(matrix, x.astype(float), (1, axis)), 0, axis)):
+            y = pw.mix(x, matrix, axis=axis, out_dtype=y_dtype)
+        expected = np.moveaxis(np.tensordot(matrix, x.astype(float), (1, axis)), 0, axis)
+        if y_dtype is not None:
+            limits = np.iinfo(y_dtype)
+            expected = expected.clip(limits.min, limits.max)
+        if not np.array_equal(y, expected):
             raise Mismatch("mix differs from tensordot")
 
     def do_layer(self, rng):
@@ -198,7 +205,7 @@ class Soak:
             raise Mismatch("the chain differs from its layers")
 
     def do_wrong(self, rng):
-        self.problems += run_wrong(rng, self.draw(rng))
+        self.problems += run_wrong(rng, self.draw(rng) | {"y_dtype": None})
 
     def do_threads(self, rng):
         """Run Python threads. All threads call one layer, and each thread also computes its own problems."""

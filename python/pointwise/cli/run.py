@@ -74,17 +74,18 @@ class Job:
     ) -> None:
         self.x, self.weight, self.stride = x, weight, 1
         self.call: Callable[..., NDArray[Any]]
-        shared = {"bias": bias, "activation": args.activation, "out_dtype": args.out_dtype}
         self.axis: int | None  # None if there is only one block
         if args.axis is not None:
-            self.call = functools.partial(mix, axis=args.axis, **shared)
+            self.call = functools.partial(
+                mix, bias=bias, axis=args.axis, activation=args.activation, out_dtype=args.out_dtype
+            )
             self.axis = checked = None if x.ndim < 2 else 1 if args.axis in (0, -x.ndim) else 0
             self.matrices = weight.ndim == 3  # one matrix for each index of the first axis
             if self.matrices and x.ndim > 0 and len(weight) != len(x):
                 self.call(x, weight)  # raises
         else:
             how = {name: getattr(args, name) for name in ("layout", "stride", "padding", "groups")}
-            self.call = functools.partial(conv, **shared, **how)
+            self.call = functools.partial(conv, bias=bias, activation=args.activation, out_dtype=args.out_dtype, **how)
             self.axis, self.stride = _axis_to_divide(x.shape, **how)
             checked = self.axis if self.axis is not None else _first_other_axis(args.layout, x.ndim)
             self.matrices = False
