@@ -15,7 +15,7 @@ F = np.float32
 DOCUMENTED = (ValueError, TypeError, NotImplementedError, MemoryError)
 ARGUMENTS = (
     "x|weight|bias|layout|stride|padding|groups|activation|residual|out|input_scale|dtype|layers|x_shape|c_out|n|matrix"
-    "|axis"
+    "|axis|out_dtype"
 )
 strided = np.lib.stride_tricks.as_strided
 
