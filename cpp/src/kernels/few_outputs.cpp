@@ -37,6 +37,20 @@ double long_rows_cycles(const Problem& p) {
                                                     m * (p.direct ? 1 : cpu.strip_vector_cycles + p.indirect));
 }
 
+const char* interleaved_refuse(const Problem& problem) {
+  if (problem.k < 1) return "there are no input channels";
+  return std::max(problem.m, problem.k) > most_interleaved(problem.lanes) ? "a vector holds less than two pixels"
+                                                                          : nullptr;
+}
+
+double interleaved_cycles(const Problem& p) {
+  const Machine& cpu = p.machine;
+  const int64_t group = p.lanes / std::max(p.m, p.k);
+  const double groups = static_cast<double>(ceil_div(p.n, group));
+  return cpu.interleaved_call_cycles +
+         groups * (static_cast<double>(p.k) * cpu.interleaved_input_cycles + cpu.interleaved_vector_cycles);
+}
+
 double diagonal_cycles(const Problem& p) {
   const double vectors = static_cast<double>(ceil_div(p.m, p.lanes)) * static_cast<double>(p.n);
   return vectors * (2 + p.machine.strip_vector_cycles + p.indirect);

@@ -1,4 +1,5 @@
-// Functions for the planner: they return refusals and predict cycles of quads, long rows and diagonal products.
+// Functions for the planner: they return refusals and predict cycles of quads, long rows, interleaved and
+// diagonal products.
 //
 // The planner runs on every CPU, so these functions are compiled without the flags of an instruction set.
 #pragma once
@@ -12,12 +13,17 @@ constexpr int most_quad_rows = 8;  // maximum number of output channels of a til
 constexpr int long_pass_inputs = 12;   // maximum number of input channels of a pass of long rows
 constexpr int long_rows_outputs = 16;  // maximum number of output channels of long rows
 
+// Returns the maximum number of input channels, and of output channels, of interleaved products.
+constexpr int most_interleaved(int lanes) { return lanes / 2; }
+
 // Return the reason why the kernel row cannot compute a product, or null if it can.
 const char* quads_refuse(const Problem& problem);
 const char* long_rows_refuse(const Problem& problem);
+const char* interleaved_refuse(const Problem& problem);
 // Return the predicted cycles of a product.
 double quads_cycles(const Problem& problem);
 double long_rows_cycles(const Problem& problem);
+double interleaved_cycles(const Problem& problem);
 double diagonal_cycles(const Problem& problem);
 
 // Returns the number of bytes for the sums of a strip.

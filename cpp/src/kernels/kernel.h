@@ -182,6 +182,10 @@ struct KernelRow {
   // Returns the number of bytes of Block::room. `l2` is the size of L2 in bytes. A kernel row without this function
   // needs no room.
   int64_t (*room)(const Problem&, int64_t l2) = nullptr;
+  // True if the planner may use the kernel row only for dense products: in x, y and the residual, the channels of a
+  // pixel are contiguous, and so are the pixels. Then rows of y need not be a multiple of 64 bytes apart for
+  // Block::stream.
+  bool dense = false;
 };
 
 // The kernel rows of a table.

@@ -65,11 +65,14 @@ struct Machine {
 
   // Few output channels (kernels/few_outputs.cpp).
 
-  double quad_pixel_cycles,  // loading a quad of a pixel and transposing it
-      quad_vector_cycles,    // each vector of pixels in quads
-      strip_vector_cycles,   // each vector of results of quads and long rows
-      long_call_cycles,      // a pass of long rows over a strip
-      long_pass_cycles;      // loading and storing a vector of sums in long rows
+  double quad_pixel_cycles,       // loading a quad of a pixel and transposing it
+      quad_vector_cycles,         // each vector of pixels in quads
+      strip_vector_cycles,        // each vector of results of quads and long rows
+      interleaved_call_cycles,    // a kernel call for an interleaved product
+      interleaved_input_cycles,   // each input channel of a group of pixels of an interleaved product
+      interleaved_vector_cycles,  // each group of pixels of an interleaved product
+      long_call_cycles,           // a pass of long rows over a strip
+      long_pass_cycles;           // loading and storing a vector of sums in long rows
 
   // Operands that do not fit L1 or L2.
 
@@ -188,6 +191,9 @@ inline constexpr MachineConstant machine_constants[] = {
     {"quad_pixel_cycles", &Machine::quad_pixel_cycles},
     {"quad_vector_cycles", &Machine::quad_vector_cycles},
     {"strip_vector_cycles", &Machine::strip_vector_cycles},
+    {"interleaved_call_cycles", &Machine::interleaved_call_cycles},
+    {"interleaved_input_cycles", &Machine::interleaved_input_cycles},
+    {"interleaved_vector_cycles", &Machine::interleaved_vector_cycles},
     {"long_call_cycles", &Machine::long_call_cycles},
     {"long_pass_cycles", &Machine::long_pass_cycles},
     {"l1_of_pixels", &Machine::l1_of_pixels},

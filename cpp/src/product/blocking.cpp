@@ -102,7 +102,7 @@ void size_blocks(const Work& work, const KernelRow& row, Blocking* b) {
   if (!channel_rows) most_pixels(work.l2 / 4 / bytes);
   // If one tile has all output channels, packed pixels are read once and stay in L1 (Zen 5, 64 -> 1 channels, 200
   // pixels in NHWC: 1.5 us if they stay in L1, 1.8 us if not).
-  const bool once = b->packing == Packing::channels && work.m <= row.mr;
+  const bool once = row.dense || (b->packing == Packing::channels && work.m <= row.mr);
   if (b->packing != Packing::none) most_pixels((once ? work.l1 : work.l2) / 4 / (k * work.item));
   if (split_inputs) most_pixels(work.l2 / 4 / (b->m_block * work.item));
   if (!b->even || b->packing != Packing::none) most_pixels(2048);
@@ -114,7 +114,7 @@ void size_blocks(const Work& work, const KernelRow& row, Blocking* b) {
     b->m_block = std::min(b->m_block, std::max<int64_t>(1, work.l2 / 4 / (unit * work.item) / panel) * panel);
     b->results_dense = adjacent && b->even && inner.dst == work.m * work.item && b->m_block == work.m;
     b->results_by_pixel = b->results_dense || (adjacent && work.m >= row.lanes);
-    most_pixels(work.l2 / 4 / (b->m_block * work.item));
+    most_pixels((row.dense ? work.l1 : work.l2) / 4 / (b->m_block * work.item));
     const int64_t numbers = b->results_by_pixel ? b->m_block : b->n_block;
     b->results_row = b->results_dense ? numbers * work.item : padded_row(numbers * work.item);
     b->results = allocation_size(b->results_row, b->results_by_pixel ? b->n_block : b->m_block);
@@ -206,6 +206,15 @@ Candidate consider(const Work& given, const KernelRow& row, int index, int n_axe
     candidate.refused = "each group must have one channel";
   else if (row.reads == Reads::own && packing != Packing::none)
     candidate.refused = "it reads no packed pixels";
+  const auto one_run = [&b](ptrdiff_t pixel, ptrdiff_t channel, int64_t channels, int64_t item) {
+    return (pixel == channels * item || b.n == 1) && (channel == item || channels == 1);
+  };
+  const bool dense_src = even_src && one_run(inner.src, work.src_k, work.k, work.x_item);
+  if (row.dense && (packing == Packing::channels || !dense_src))
+    candidate.refused = "the channels of the source are not contiguous pixel by pixel";
+  else if (row.dense && (!b.even || !one_run(inner.dst, work.dst_m, work.m, work.item) ||
+                         (work.residual && !one_run(inner.residual, work.residual_m, work.m, work.item))))
+    candidate.refused = "the channels of the result are not contiguous pixel by pixel";
   if (candidate.refused != nullptr) return candidate;
 
   // A vector of results is stored directly, transposed, or number by number.

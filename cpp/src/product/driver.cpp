@@ -169,7 +169,8 @@ class Run {
         char* const block_dst = dst + dst_at + from * product.dst_m;
         block.y = convert_ ? results : block_dst;
         block.residual = residual ? residual + residual_at + from * product.residual_m : nullptr;
-        const ptrdiff_t row = table_.rows[b.kernel_row].rows == Rows::channels ? block.y_channel : block.y_pixel;
+        const KernelRow& kernel = table_.rows[b.kernel_row];
+        const ptrdiff_t row = kernel.dense ? 0 : kernel.rows == Rows::channels ? block.y_channel : block.y_pixel;
         block.stream = plan_.stream && (reinterpret_cast<uintptr_t>(block.y) | static_cast<uintptr_t>(row)) % 64 == 0;
         const int64_t given_channel = group * product.m + channel + from;
         if (packs && multiplies_unpacked(b, block)) {

@@ -6,6 +6,7 @@
 #include "kernels/convert.h"
 #include "kernels/diagonal.h"
 #include "kernels/fma_loop.h"
+#include "kernels/interleaved.h"
 #include "kernels/long_rows.h"
 #include "kernels/pack.h"
 #include "kernels/quads.h"
@@ -51,6 +52,9 @@ struct Vec {
       _mm_storel_epi64(to, Range::has_sign ? _mm_packs_epi16(words, words) : _mm_packus_epi16(words, words));
     }
   }
+  using Index = __m256i;
+  static Index index(const int32_t* numbers) { return _mm256_loadu_si256(reinterpret_cast<const __m256i*>(numbers)); }
+  static Vec permute(Vec a, Index index) { return {_mm256_permutevar8x32_ps(a.v, index)}; }
   void store(char* p) const { _mm256_storeu_ps(reinterpret_cast<float*>(p), v); }
   void store(char* p, Mask mask) const { _mm256_maskstore_ps(reinterpret_cast<float*>(p), mask, v); }
   void stream(char* p) const { _mm256_stream_ps(reinterpret_cast<float*>(p), v); }
@@ -146,6 +150,8 @@ constexpr KernelRow rows[] = {
      quads_cycles},
     {"gemm_f32_6x16_long_avx2", all_f32, Rows::channels, Reads::pixels, 6, 2, 8, run_long_rows<Vec, 6, 12>, 1,
      long_rows_refuse, long_rows_cycles, long_rows_room},
+    {"gemm_f32_12x8_interleaved_avx2", all_f32, Rows::pixels, Reads::any, 12, 1, 8, run_interleaved<Vec, 12, 1>, 16,
+     interleaved_refuse, interleaved_cycles, nullptr, true},
     {"gemm_f32_16x8_diagonal_avx2", all_f32, Rows::pixels, Reads::own, 16, 1, 8, run_diagonal<Vec>, 1, nullptr,
      diagonal_cycles},
 };

@@ -6,6 +6,7 @@
 #include "kernels/diagonal.h"
 #include "kernels/fma_loop.h"
 #include "kernels/halves.h"
+#include "kernels/interleaved.h"
 #include "kernels/long_rows.h"
 #include "kernels/pack.h"
 #include "kernels/pairs.h"
@@ -45,6 +46,9 @@ struct Vec {
     else
       _mm_storeu_si128(reinterpret_cast<__m128i*>(p), _mm512_cvtepi32_epi8(wide));
   }
+  using Index = __m512i;
+  static Index index(const int32_t* numbers) { return _mm512_loadu_si512(numbers); }
+  static Vec permute(Vec a, Index index) { return {_mm512_permutexvar_ps(index, a.v)}; }
   void store(char* p) const { _mm512_storeu_ps(p, v); }
   void store(char* p, Mask mask) const { _mm512_mask_storeu_ps(p, mask, v); }
   void stream(char* p) const { _mm512_stream_ps(reinterpret_cast<float*>(p), v); }
@@ -216,6 +220,8 @@ constexpr KernelRow rows[] = {
      quads_cycles},
     {"gemm_f32_8x48_long_avx512", all_f32, Rows::channels, Reads::pixels, 8, 3, 16, run_long_rows<Vec, 8, 24>, 1,
      long_rows_refuse, long_rows_cycles, long_rows_room},
+    {"gemm_f32_16x16_interleaved_avx512", all_f32, Rows::pixels, Reads::any, 16, 1, 16, run_interleaved<Vec, 28, 1>, 16,
+     interleaved_refuse, interleaved_cycles, nullptr, true},
     {"gemm_f32_16x16_diagonal_avx512", all_f32, Rows::pixels, Reads::own, 16, 1, 16, run_diagonal<Vec>, 1, nullptr,
      diagonal_cycles},
 };
