@@ -3,6 +3,7 @@ import os
 import hypothesis
 import numpy as np
 import pytest
+import threadpoolctl
 from background import Background
 from children import python_command
 from children import run as run_command
@@ -58,6 +59,13 @@ def background(request):
 def teams():
     """Make calls use the requested number of threads, even if the machine is busy."""
     _core._testing.ignore_neighbours(True)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def blas():
+    """Give NumPy's BLAS one thread in this process. Its other threads would spin after each product."""
+    with threadpoolctl.threadpool_limits(1, user_api="blas"):
+        yield
 
 
 @pytest.fixture
