@@ -35,7 +35,7 @@ def test_the_best_isa_runs_unless_forced(python):
 def kernels_tests(isa):
     """Return the command of the tests marked `kernels`. Returns None if this run uses the ISA, or the CPU lacks it."""
     if isa in SUPPORTED and isa != pw.isa():
-        return pytest_command("-m", "kernels", POINTWISE_ISA=isa)
+        return pytest_command(mark="kernels", POINTWISE_ISA=isa)
     return None
 
 

@@ -24,7 +24,7 @@ def test_the_reason(value, python):
 def threading_tests():
     """Return the command that runs the tests marked `threading` with OpenMP. Returns None if this run uses OpenMP."""
     if pw.show_config("dicts")["threading"] != "openmp":
-        return pytest_command("-m", "threading", POINTWISE_THREADING="openmp")
+        return pytest_command(mark="threading", POINTWISE_THREADING="openmp")
     return None
 
 
