@@ -7,6 +7,7 @@ import threadpoolctl
 from background import Background
 from children import python_command
 from children import run as run_command
+from forks import Forks
 from pointwise import _core
 
 # HYPOTHESIS_PROFILE=explore draws more examples, and other examples in each run. The default always draws the same
@@ -89,18 +90,36 @@ def integers(rng):
     return make
 
 
-@pytest.fixture
-def python():
-    """Return a function that runs a script in a fresh interpreter and returns its output.
+def runs(execute):
+    """Return a function that runs a script by `execute` and returns its output.
 
     Keyword arguments set environment variables. The value None unsets a variable.
     """
 
     def run(script, *, check=True, **keywords):
-        done = run_command(python_command(script, **keywords))
+        done = execute(python_command(script, **keywords))
         if not check:
             return done
         assert done.returncode == 0, done.stderr
         return done.stdout.strip()
 
     return run
+
+
+@pytest.fixture
+def python():
+    """Return a function that runs a script in a fresh interpreter and returns its output: see `runs`."""
+    return runs(run_command)
+
+
+@pytest.fixture(scope="session")
+def forks():
+    forks = Forks()
+    yield forks
+    forks.end()
+
+
+@pytest.fixture
+def forked(forks):
+    """Return a function like that of `python`, for scripts that may find NumPy imported. It takes less time."""
+    return runs(forks.run)
