@@ -29,6 +29,11 @@ hypothesis.settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "default")
 BACKGROUND, NUMBER = pytest.StashKey[Background](), pytest.StashKey[int]()
 
 
+def pytest_collection_modifyitems(items):
+    """Put tests marked `background` last, so that no other test waits for their child processes."""
+    items.sort(key=lambda item: item.get_closest_marker("background") is not None)
+
+
 def pytest_collection_finish(session):
     """Start the child processes of tests marked `background`. They run at the same time as other tests."""
     if session.config.option.collectonly:
