@@ -3,9 +3,11 @@ import os
 import hypothesis
 import numpy as np
 import pytest
+import threadpoolctl
 from background import Background
 from children import python_command
 from children import run as run_command
+from forks import Forks
 from pointwise import _core
 
 # HYPOTHESIS_PROFILE=explore draws more examples, and other examples in each run. The default always draws the same
@@ -25,6 +27,11 @@ hypothesis.settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "default")
 
 
 BACKGROUND, NUMBER = pytest.StashKey[Background](), pytest.StashKey[int]()
+
+
+def pytest_collection_modifyitems(items):
+    """Put tests marked `background` last, so that no other test waits for their child processes."""
+    items.sort(key=lambda item: item.get_closest_marker("background") is not None)
 
 
 def pytest_collection_finish(session):
@@ -60,6 +67,13 @@ def teams():
     _core._testing.ignore_neighbours(True)
 
 
+@pytest.fixture(scope="session", autouse=True)
+def blas():
+    """Give NumPy's BLAS one thread in this process. Its other threads would spin after each product."""
+    with threadpoolctl.threadpool_limits(1, user_api="blas"):
+        yield
+
+
 @pytest.fixture
 def rng(request):
     """Return a random generator that is seeded with the name of the test."""
@@ -81,18 +95,36 @@ def integers(rng):
     return make
 
 
-@pytest.fixture
-def python():
-    """Return a function that runs a script in a fresh interpreter and returns its output.
+def runs(execute):
+    """Return a function that runs a script by `execute` and returns its output.
 
     Keyword arguments set environment variables. The value None unsets a variable.
     """
 
     def run(script, *, check=True, **keywords):
-        done = run_command(python_command(script, **keywords))
+        done = execute(python_command(script, **keywords))
         if not check:
             return done
         assert done.returncode == 0, done.stderr
         return done.stdout.strip()
 
     return run
+
+
+@pytest.fixture
+def python():
+    """Return a function that runs a script in a fresh interpreter and returns its output: see `runs`."""
+    return runs(run_command)
+
+
+@pytest.fixture(scope="session")
+def forks():
+    forks = Forks()
+    yield forks
+    forks.end()
+
+
+@pytest.fixture
+def forked(forks):
+    """Return a function like that of `python`, for scripts that may find NumPy imported. It takes less time."""
+    return runs(forks.run)

@@ -26,7 +26,7 @@ def test_any_writable_view(layout, way, dtype, integers):
     x, weight, bias = integers(shape_of(layout), dtype), integers((C_OUT, 6), dtype), integers(C_OUT, dtype)
     for how in ({}, {"stride": 2, "padding": 1}):
         layer = pw.Conv(weight, bias, layout=layout, **how)
-        expected = reference.exact(x, weight, bias, layout=layout, **how)[0].astype(dtype)
+        expected = reference.exact_value(x, weight, bias, layout=layout, **how).astype(dtype)
         residual = integers(expected.shape, dtype)
 
         def conv(x, residual, out, how=how):
@@ -50,7 +50,7 @@ def test_channel_slice_of_a_concatenation(layout, begin, end, total, integers):
     buffer = integers(shape_of(layout, total))
     part = (slice(None),) * axis + (slice(begin, end),)
     expected = buffer.copy()
-    expected[part] = reference.exact(x, weight, layout=layout)[0]
+    expected[part] = reference.exact_value(x, weight, layout=layout)
     out = buffer[part]
     assert pw.conv(x, weight, layout=layout, out=out) is out
     np.testing.assert_array_equal(buffer, expected)
@@ -62,7 +62,7 @@ def test_dense_block_reads_and_writes_one_buffer(layout, integers):
     axis = layout.index("C")
     buffer, weight = integers(shape_of(layout, 64)), integers((32, 32))
     x, out = (buffer[(slice(None),) * axis + (part,)] for part in (slice(None, 32), slice(32, None)))
-    expected = np.concatenate([x, reference.exact(x, weight, layout=layout)[0]], axis)
+    expected = np.concatenate([x, reference.exact_value(x, weight, layout=layout)], axis)
     assert pw.conv(x, weight, layout=layout, out=out) is out
     np.testing.assert_array_equal(buffer, expected)
 
@@ -70,7 +70,7 @@ def test_dense_block_reads_and_writes_one_buffer(layout, integers):
 def test_interleaved_elements_are_no_overlap(integers):
     buffer, weight, bias = integers((2, 6, 3, 20)), integers((6, 6)), integers(6)
     x, out = buffer[..., ::2], buffer[..., 1::2]
-    expected = reference.exact(x, weight, bias)[0]
+    expected = reference.exact_value(x, weight, bias)
     pw.conv(x, weight, bias, out=out)
     np.testing.assert_array_equal(out, expected)
 
@@ -78,7 +78,7 @@ def test_interleaved_elements_are_no_overlap(integers):
     out, w, b, r = parts[0:100:5], parts[1:50:5].reshape(10, 1), parts[2:50:5], parts[3:103:5]
     w[...], b[...], r[...] = integers((10, 1)), integers(10), integers(20)
     x = integers((2, 1))
-    expected = reference.exact(x, w.copy(), b.copy(), layout="NC", residual=r.reshape(2, 10).copy())[0]
+    expected = reference.exact_value(x, w.copy(), b.copy(), layout="NC", residual=r.reshape(2, 10).copy())
     result = pw.conv(x, w, b, layout="NC", residual=r.reshape(2, 10), out=strided(out, (2, 10), (200, 20)))
     np.testing.assert_array_equal(result, expected)
 
@@ -89,7 +89,7 @@ def test_out_may_have_axes_that_interleave_without_an_overlap(integers):
     out = strided(memory, (3, 4, 1), (4 * 4, 4 * 3, 4))  # offsets 4i + 3j: 0 3 6 9 4 7 10 13 8 11 14 17
     assert len({4 * i + 3 * j for i in range(3) for j in range(4)}) == 12
     assert pw.conv(x, weight, layout="NCW", out=out) is out
-    np.testing.assert_array_equal(out, reference.exact(x, weight, layout="NCW")[0])
+    np.testing.assert_array_equal(out, reference.exact_value(x, weight, layout="NCW"))
 
 
 def test_a_subclass_is_returned_as_it_is(integers, tmp_path):
@@ -97,7 +97,7 @@ def test_a_subclass_is_returned_as_it_is(integers, tmp_path):
         pass
 
     x, weight = integers((2, 6)), integers((4, 6))
-    expected = reference.exact(x, weight, layout="NC")[0]
+    expected = reference.exact_value(x, weight, layout="NC")
     for out in (
         np.zeros((2, 4), np.float32).view(Mine),
         np.memmap(tmp_path / "out", np.float32, "w+", shape=(2, 4)),
@@ -198,14 +198,14 @@ def test_overlap_is_decided_exactly(integers):
 
 def test_the_residual_may_be_x(integers):
     x, weight = integers((2, 6, 3, 3)), integers((6, 6))
-    np.testing.assert_array_equal(pw.conv(x, weight, residual=x), reference.exact(x, weight, residual=x)[0])
+    np.testing.assert_array_equal(pw.conv(x, weight, residual=x), reference.exact_value(x, weight, residual=x))
 
 
 def test_a_broadcast_residual(integers):
     x, weight = integers((2, 6, 3, 3)), integers((6, 6))
     for source in (integers(()), integers((6, 1, 1)), integers((2, 1, 3, 1)), integers(3)):
         residual = np.broadcast_to(source, x.shape)
-        expected = reference.exact(x, weight, residual=residual)[0]
+        expected = reference.exact_value(x, weight, residual=residual)
         np.testing.assert_array_equal(pw.conv(x, weight, residual=residual), expected)
 
 
@@ -213,7 +213,7 @@ def test_a_layer_has_weights_of_its_own(integers):
     """`out` may be the array that a layer's weight was copied from."""
     x, weight, bias = integers((6, 6)), integers((6, 6)), integers(6)
     layer = pw.Conv(weight, bias, layout="NC")
-    expected = reference.exact(x, weight.copy(), bias.copy(), layout="NC")[0]
+    expected = reference.exact_value(x, weight.copy(), bias.copy(), layout="NC")
     for _ in range(2):
         np.testing.assert_array_equal(layer(x, None, weight), expected)
 

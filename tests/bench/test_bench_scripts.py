@@ -10,15 +10,20 @@ import subprocess
 import numpy as np
 import pointwise as pw
 import pytest
-from children import PYTHON
+from children import PYTHON, python_command
 from pointwise.bench.epilogue import ACTIVATIONS
 
 BENCH = pathlib.Path(__file__).parents[2] / "bench"
 
 
-def test_threads():
-    run = subprocess.run([*PYTHON, BENCH / "threads.py", "--above", "205"], capture_output=True, text=True, check=True)
-    lines = run.stdout.splitlines()
+def threads_script():
+    return python_command(BENCH / "threads.py", "--above", "205")
+
+
+@pytest.mark.background.with_args(threads_script)
+def test_threads(background):
+    assert background.returncode == 0, background.stderr
+    lines = background.stdout.splitlines()
     assert [line.split(":")[0] for line in lines] == ["NCHW", "NHWC"]
     assert all("geometric mean of 6 layers above 205 MFLOP" in line for line in lines)
 
@@ -236,11 +241,16 @@ def test_markdown(tmp_path):
     assert {line.count("|") for line in lines} == {7}
 
 
+def epilogue_script(what):
+    return python_command(BENCH / "epilogue.py", what, "--quick")
+
+
+@pytest.mark.background.with_args(epilogue_script)
 @pytest.mark.parametrize("what", ["activations", "concatenation", "chain"])
-def test_epilogue(what):
-    run = subprocess.run([*PYTHON, BENCH / "epilogue.py", what, "--quick"], capture_output=True, text=True, check=True)
-    assert run.stderr == ""
-    lines = run.stdout.splitlines()
+def test_epilogue(what, background):
+    assert background.returncode == 0, background.stderr
+    assert background.stderr == ""
+    lines = background.stdout.splitlines()
     assert max(map(len, lines)) <= 100
     rows = [
         line for line in lines if line.startswith(("NCHW", "NHWC", "('clip", *(f"{name} " for name in ACTIVATIONS)))

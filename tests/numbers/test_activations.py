@@ -174,13 +174,13 @@ for dtype in ("f4", "f8"):
 """
 
 
-def test_avx2_and_avx512_give_the_same_bits(python):
+def test_avx2_and_avx512_give_the_same_bits(forked):
     isas = [isa for isa in ("avx2", "avx512") if isa in pw.show_config("dicts")["isas"]]
     if len(isas) < 2:
         pytest.skip(f"this CPU, or this build, has {' and '.join(isas) or 'neither'}")
     if pw.isa() == "portable":
         pytest.skip("said by the other instruction sets' run")
-    avx2, avx512 = (python(BITS, POINTWISE_ISA=isa) for isa in isas)
+    avx2, avx512 = (forked(BITS, POINTWISE_ISA=isa) for isa in isas)
     assert avx2.count("\n") + 1 == 2 * len(definitions.ACTIVATIONS)
     assert avx2 == avx512
 

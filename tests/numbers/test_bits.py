@@ -158,7 +158,7 @@ def test_every_way_gives_the_same_bits(network, dtype, forced_teams):
 
 
 @canonical_only
-def test_avx2_and_avx512_give_the_same_bits(python):
+def test_avx2_and_avx512_give_the_same_bits(forked):
     supported, other = _core.supported_isas(), OTHER_ISA[pw.isa()]
     if other not in supported:
         pytest.skip(f"this CPU, or this build, has no {other}: it has {', '.join(supported)}")
@@ -171,7 +171,7 @@ import test_bits
 test_bits._core._testing.force_teams(True)
 print(json.dumps(test_bits.hashes_of_all()))
 """
-    theirs = json.loads(python(script, POINTWISE_ISA=other, timeout=1200))
+    theirs = json.loads(forked(script, POINTWISE_ISA=other, timeout=1200))
     mine = hashes_of_all()
     assert len(mine) > 100
     for name, both in mine.items():
@@ -179,7 +179,7 @@ print(json.dumps(test_bits.hashes_of_all()))
         assert len(set(both)) == 1, name
 
 
-def test_forced_teams_have_all_threads(python):
+def test_forced_teams_have_all_threads(forked):
     """A forced team starts all requested threads. Without force_teams, such a small layer uses one thread."""
     script = """
 import re, numpy as np, pointwise as pw
@@ -197,4 +197,4 @@ print(threads() - before)
 """
     if not sys.platform.startswith("linux"):
         pytest.skip("no /proc/self/status to see threads by")
-    assert python(script).split() == ["0", "6"]
+    assert forked(script).split() == ["0", "6"]

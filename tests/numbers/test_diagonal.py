@@ -21,7 +21,7 @@ def test_every_layout(layout, channels, dtype, integers):
     x = integers(shape_of(layout, channels), dtype)
     weight, bias = integers((channels, 1), dtype), integers(channels, dtype)
     for how in ({}, {"stride": 2}, {"padding": 1}):
-        expected = reference.exact(x, weight, bias, layout=layout, groups=channels, **how)[0].astype(dtype)
+        expected = reference.exact_value(x, weight, bias, layout=layout, groups=channels, **how).astype(dtype)
         layer = pw.Conv(weight, bias, layout=layout, groups=channels, **how)
         np.testing.assert_array_equal(layer(x), expected)
         borrowed = pw.conv(x, weight[::-1][::-1], bias, layout=layout, groups=channels, activation="relu", **how)
@@ -34,7 +34,7 @@ def test_every_view(layout, way, dtype, integers):
     """Every view of x and of the result is right, with a residual in place and an activation."""
     shape = shape_of(layout, 37)
     x, weight, start = integers(shape, dtype), integers((37, 1), dtype), integers(shape, dtype)
-    expected = reference.exact(x, weight, layout=layout, groups=37)[0].astype(dtype) + start
+    expected = reference.exact_value(x, weight, layout=layout, groups=37).astype(dtype) + start
     out, base = views.empty(way, shape, dtype)
     out[...] = start
     how = {"layout": layout, "groups": 37, "activation": ("leaky_relu", 0.5)}

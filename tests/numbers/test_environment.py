@@ -68,7 +68,7 @@ class TestFloatingPointEnvironment:
             reference.assert_same_bits(layer(x, residual), expected)
 
     @pytest.mark.parametrize("threads", [1, 2])
-    def test_a_caller_that_traps(self, threads, python):
+    def test_a_caller_that_traps(self, threads, forked):
         machine_code(b"\xc3", None)
         script = f"""
 import numpy as np, pointwise as pw
@@ -85,7 +85,7 @@ after = mxcsr.get()
 mxcsr.set(Mxcsr.DEFAULT)
 print(hex(after & ~0x3F) == hex(word), y.tobytes() == expected.tobytes(), np.isnan(y).any(), np.isinf(y).any())
 """
-        assert python(script) == "True True True True"
+        assert forked(script) == "True True True True"
 
     @pytest.mark.parametrize("state", [Mxcsr.FLUSH, Mxcsr.UP])
     def test_weights_are_cast_in_the_default_environment(self, state, rng):
@@ -119,7 +119,7 @@ print(hex(after & ~0x3F) == hex(word), y.tobytes() == expected.tobytes(), np.isn
             Mxcsr.DEFAULT & Mxcsr.UNMASKED,
         ],
     )
-    def test_importing_leaves_it_alone(self, word, python):
+    def test_importing_leaves_it_alone(self, word, forked):
         machine_code(b"\xc3", None)
         script = f"""
 import ctypes, mmap, numpy
@@ -133,7 +133,7 @@ import pointwise
 store(ctypes.byref(word))
 print(word.value & ~0x3F)  # without the flags, because arithmetic of the interpreter sets them
 """
-        assert python(script) == str(word)
+        assert forked(script) == str(word)
 
 
 F = np.float32
@@ -275,7 +275,7 @@ def test_not_even_a_flag_is_set(name, dtype, forced_teams):
 
 
 @pytest.mark.parametrize("threads", [1, 3])
-def test_no_trap_of_the_caller_fires(threads, python):
+def test_no_trap_of_the_caller_fires(threads, forked):
     """No call raises SIGFPE if the caller traps every floating-point exception except inexact results."""
     machine_code(b"\xc3", None)
     script = f"""
@@ -298,7 +298,7 @@ for dtype in map(np.dtype, ("f4", "f8")):
         assert comparable(result) == expected[name], name
 print("alive")
 """
-    assert python(script) == "alive"
+    assert forked(script) == "alive"
 
 
 @pytest.mark.parametrize("threads", [2, 3, 7, 64])

@@ -24,7 +24,7 @@ def test_every_number_of_outputs(layout, outputs, dtype, integers):
         layer = pw.Conv(weight, bias, layout=layout, activation="relu")
         for pixels in PIXELS:
             x = integers(shape_of(layout, inputs, pixels), dtype)
-            expected = reference.exact(x, weight, bias, layout=layout)[0].astype(dtype)
+            expected = reference.exact_value(x, weight, bias, layout=layout).astype(dtype)
             np.testing.assert_array_equal(layer(x), np.maximum(expected, 0), err_msg=f"{inputs} inputs, {pixels}")
 
 
@@ -36,7 +36,7 @@ def test_results_in_every_view(layout, outputs, way, dtype, integers):
     weight, bias = integers((outputs, 37), dtype), integers(outputs, dtype)
     x = integers(shape_of(layout, 37, (6, 70)), dtype)
     start = integers(shape_of(layout, outputs, (6, 70)), dtype)
-    expected = reference.exact(x, weight, bias, layout=layout)[0].astype(dtype) + start
+    expected = reference.exact_value(x, weight, bias, layout=layout).astype(dtype) + start
     out, base = views.empty(way, start.shape, dtype)
     out[...] = start
     result = pw.conv(x, weight, bias, layout=layout, activation=("leaky_relu", 0.5), residual=out, out=out)
@@ -48,7 +48,7 @@ def test_results_in_every_view(layout, outputs, way, dtype, integers):
 def test_images_of_several_strips(layout, dtype, integers):
     for inputs in (3, 30, 300):
         x, weight = integers(shape_of(layout, inputs, (90, 101)), dtype), integers((16, inputs), dtype)
-        expected = reference.exact(x, weight, layout=layout)[0].astype(dtype)
+        expected = reference.exact_value(x, weight, layout=layout).astype(dtype)
         for outputs in (3, 16):
             y = pw.Conv(weight[:outputs], layout=layout)(x)
             np.testing.assert_array_equal(y, expected[..., :outputs] if layout == "HWC" else expected[:outputs])

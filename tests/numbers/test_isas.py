@@ -17,17 +17,17 @@ def need(isa):
 
 @pytest.mark.any_cpu
 @pytest.mark.parametrize("isa", ISAS)
-def test_a_forced_isa_runs(isa, python):
+def test_a_forced_isa_runs(isa, forked):
     need(isa)
     for word in (isa, isa.upper(), isa.title()):
-        assert python("import pointwise; print(pointwise.isa())", POINTWISE_ISA=word) == isa
+        assert forked("import pointwise; print(pointwise.isa())", POINTWISE_ISA=word) == isa
 
 
 @pytest.mark.any_cpu
-def test_the_best_isa_runs_unless_forced(python):
+def test_the_best_isa_runs_unless_forced(forked):
     script = "import pointwise; print(pointwise.isa(), *pointwise.show_config('dicts')['isas'])"
     for variable in (None, ""):
-        chosen, *supported = python(script, POINTWISE_ISA=variable).split()
+        chosen, *supported = forked(script, POINTWISE_ISA=variable).split()
         assert supported == SUPPORTED
         assert chosen == max(supported, key=ISAS.index)
 
@@ -35,7 +35,7 @@ def test_the_best_isa_runs_unless_forced(python):
 def kernels_tests(isa):
     """Return the command of the tests marked `kernels`. Returns None if this run uses the ISA, or the CPU lacks it."""
     if isa in SUPPORTED and isa != pw.isa():
-        return pytest_command("-m", "kernels", POINTWISE_ISA=isa)
+        return pytest_command(mark="kernels", POINTWISE_ISA=isa)
     return None
 
 
@@ -50,14 +50,14 @@ def test_the_kernels_tests(isa, background):
 
 
 @pytest.mark.parametrize("word", ["avx", "AVX", "sse", "avx512,avx2", " avx2", "none"])
-def test_an_unknown_isa(word, python):
+def test_an_unknown_isa(word, forked):
     script = """
 try:
     import pointwise
 except ImportError as error:
     print(error)
 """
-    printed = python(script, POINTWISE_ISA=word)
+    printed = forked(script, POINTWISE_ISA=word)
     assert "POINTWISE_ISA" in printed
     assert word in printed
     assert "avx2" in printed or sys.platform != "linux"
@@ -66,7 +66,7 @@ except ImportError as error:
 
 @pytest.mark.any_cpu
 @pytest.mark.parametrize("isa", ISAS)
-def test_an_isa_that_this_cpu_has_not(isa, python):
+def test_an_isa_that_this_cpu_has_not(isa, forked):
     if isa in SUPPORTED:
         pytest.skip(f"this CPU has {isa}")
     script = """
@@ -75,6 +75,6 @@ try:
 except ImportError as error:
     print(error)
 """
-    printed = python(script, POINTWISE_ISA=isa)
+    printed = forked(script, POINTWISE_ISA=isa)
     assert "POINTWISE_ISA" in printed
     assert isa in printed

@@ -29,7 +29,7 @@ def every_call(x, weight, bias=None, **how):
 @pytest.mark.parametrize("n", EDGES)
 def test_a_stride_beyond_the_image(n, integers):
     x, weight, bias = integers((2, 6, 3, 4)), integers((5, 6)), integers(5)
-    expected = reference.exact(x[:, :, :1, :1], weight, bias)[0]
+    expected = reference.exact_value(x[:, :, :1, :1], weight, bias)
     for y in every_call(x, weight, bias, stride=n):
         np.testing.assert_array_equal(y, expected)
     for y in every_call(x, weight, bias, stride=n, padding=2):  # the only pixel lies in the padding
@@ -47,7 +47,7 @@ def test_a_padding_as_long_as_the_stride(n, integers):
             pw.conv(x, weight, bias, stride=n, padding=n)
         return
     expected = np.broadcast_to(bias[:, None, None], (2, 5, 3, 3)).copy()
-    expected[:, :, 1:2, 1:2] = reference.exact(x[:, :, :1, :1], weight, bias)[0]
+    expected[:, :, 1:2, 1:2] = reference.exact_value(x[:, :, :1, :1], weight, bias)
     for y in every_call(x, weight, bias, stride=n, padding=n):
         np.testing.assert_array_equal(y, expected)
 
@@ -100,7 +100,7 @@ rng = np.random.default_rng(1)
 integers = lambda shape: rng.integers(-8, 9, shape).astype(np.float32)
 x[few], weight, bias = integers(x[few].shape), integers((2, 2)), integers(2)
 residual[few] = integers(x[few].shape)
-expected = reference.exact(x[few], weight, bias, layout={layout!r}, residual=residual[few])[0]
+expected = reference.exact_value(x[few], weight, bias, layout={layout!r}, residual=residual[few])
 layer = pw.Conv(weight, bias, **how)
 for call in (layer, pw.Chain([layer])):
     call(x, residual[few], out[few])
@@ -152,7 +152,7 @@ def test_strides_that_are_never_used(integers):
     for step in (2**62, -(2**62), 2**63 - 1, -(2**63)):
         x = strided(integers(4), (1, 1, 4), (step, step, 4))
         w, b = strided(weight, (3, 1), (4, step)), strided(bias[:1], (1,), (step,))
-        expected = reference.exact(x.copy(), weight, layout="NCW")[0]
+        expected = reference.exact_value(x.copy(), weight, layout="NCW")
         out = strided(np.zeros(12, F), (1, 3, 4), (step, 16, 4))
         for y in (*every_call(x, w, layout="NCW"), pw.conv(x, w, layout="NCW", out=out)):
             np.testing.assert_array_equal(y, expected)

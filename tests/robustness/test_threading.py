@@ -11,20 +11,20 @@ WORD = 'import pointwise; print(pointwise.show_config("dicts")["threading"])'
     ("value", "word"),
     [(None, "workers"), ("", "workers"), ("workers", "workers"), ("helpers", "workers"), ("openmp", "openmp")],
 )
-def test_which_threads_compute(value, word, python):
-    assert python(WORD, POINTWISE_THREADING=value) == word
+def test_which_threads_compute(value, word, forked):
+    assert forked(WORD, POINTWISE_THREADING=value) == word
 
 
 @pytest.mark.parametrize("value", [None, "workers", "openmp"])
-def test_the_reason(value, python):
-    reason = python(WORD.replace('"threading"', '"threading_reason"'), POINTWISE_THREADING=value)
+def test_the_reason(value, forked):
+    reason = forked(WORD.replace('"threading"', '"threading_reason"'), POINTWISE_THREADING=value)
     assert reason.startswith("POINTWISE_THREADING is set" if value else "no other library of this process uses OpenMP")
 
 
 def threading_tests():
     """Return the command that runs the tests marked `threading` with OpenMP. Returns None if this run uses OpenMP."""
     if pw.show_config("dicts")["threading"] != "openmp":
-        return pytest_command("-m", "threading", POINTWISE_THREADING="openmp")
+        return pytest_command(mark="threading", POINTWISE_THREADING="openmp")
     return None
 
 

@@ -118,10 +118,10 @@ class TestDefaults:
     SCRIPT = "import pointwise; print(pointwise.get_num_threads())"
 
     @pytest.mark.parametrize("n", ["1", "3", "5,2", " 2"])
-    def test_omp_num_threads(self, n, python):
-        assert python(self.SCRIPT, OMP_NUM_THREADS=n) == n.strip().split(",")[0]
+    def test_omp_num_threads(self, n, forked):
+        assert forked(self.SCRIPT, OMP_NUM_THREADS=n) == n.strip().split(",")[0]
 
-    def test_a_setting_comes_before_omp_num_threads(self, python):
+    def test_a_setting_comes_before_omp_num_threads(self, forked):
         script = """
 import pointwise
 pointwise.set_num_threads(4)
@@ -129,26 +129,26 @@ print(pointwise.get_num_threads())
 with pointwise.num_threads(2):
     print(pointwise.get_num_threads())
 """
-        assert python(script, OMP_NUM_THREADS="3").split() == ["4", "2"]
+        assert forked(script, OMP_NUM_THREADS="3").split() == ["4", "2"]
 
-    def test_omp_num_threads_that_is_no_number(self, python):
+    def test_omp_num_threads_that_is_no_number(self, forked):
         for text in ("", "many", "0", "-3"):
-            done = python(self.SCRIPT, OMP_NUM_THREADS=text, check=False)  # libgomp prints a warning
+            done = forked(self.SCRIPT, OMP_NUM_THREADS=text, check=False)  # libgomp prints a warning
             assert done.returncode == 0
             assert 1 <= int(done.stdout) <= os.cpu_count()
 
-    def test_affinity(self, python):
+    def test_affinity(self, forked):
         cpus = sorted(os.sched_getaffinity(0))
         unset = {"OMP_NUM_THREADS": None}
-        assert 1 <= int(python(self.SCRIPT, **unset)) <= len(cpus)
+        assert 1 <= int(forked(self.SCRIPT, **unset)) <= len(cpus)
         pinned = f"import os; os.sched_setaffinity(0, [{cpus[-1]}]); "
-        assert python(pinned + self.SCRIPT, **unset) == "1"
-        assert python(pinned + self.SCRIPT, OMP_NUM_THREADS="2") == "2"
+        assert forked(pinned + self.SCRIPT, **unset) == "1"
+        assert forked(pinned + self.SCRIPT, OMP_NUM_THREADS="2") == "2"
 
-    def test_importing_is_not_yet_deciding(self, python):
+    def test_importing_is_not_yet_deciding(self, forked):
         """OMP_NUM_THREADS may change between the import and the first use."""
         script = "import os, pointwise; os.environ['OMP_NUM_THREADS'] = '1'; print(pointwise.get_num_threads() >= 1)"
-        assert python(script, OMP_NUM_THREADS=None) == "True"
+        assert forked(script, OMP_NUM_THREADS=None) == "True"
 
 
 class TestThreadsThatRun:
@@ -164,16 +164,16 @@ before = threads()
 """
 
     @pytest.mark.parametrize("n", [1, 3])
-    def test_as_many_as_were_set(self, n, python):
+    def test_as_many_as_were_set(self, n, forked):
         script = self.SCRIPT + f"with pw.num_threads({n}):\n    layer(x)\nprint(threads() - before)"
-        assert python(script) == str(n - 1)
+        assert forked(script) == str(n - 1)
         script = self.SCRIPT + f"pw.set_num_threads({n}); layer(x); print(threads() - before)"
-        assert python(script) == str(n - 1)
-        assert python(self.SCRIPT + "layer(x); print(threads() - before)", OMP_NUM_THREADS=str(n)) == str(n - 1)
+        assert forked(script) == str(n - 1)
+        assert forked(self.SCRIPT + "layer(x); print(threads() - before)", OMP_NUM_THREADS=str(n)) == str(n - 1)
 
-    def test_one_for_little_work(self, python):
+    def test_one_for_little_work(self, forked):
         script = self.SCRIPT + "pw.set_num_threads(8); layer(x[:, :, :2, :2]); print(threads() - before)"
-        assert python(script) == "0"
+        assert forked(script) == "0"
 
 
 class TestLimitsOfOthers:
@@ -338,7 +338,7 @@ print(codes, right())
 
 @pytest.mark.parametrize("before", [1, 2], ids=["cold", "warm"])
 @pytest.mark.parametrize("allowed", [0, 2])
-def test_a_system_that_starts_no_more_threads(before, allowed, python):
+def test_a_system_that_starts_no_more_threads(before, allowed, forked):
     """A team has only as many threads as the system can start. Otherwise OpenMP would end the process."""
     script = f"""
 import os, resource
@@ -365,10 +365,10 @@ pw.set_num_threads(8)
 assert right() and right()
 print("alive")
 """
-    assert python(script) == "alive"
+    assert forked(script) == "alive"
 
 
-def test_no_number_of_threads_ends_the_process(python):
+def test_no_number_of_threads_ends_the_process(forked):
     """The size of a team is limited, even if a very large number of threads is requested."""
     script = """
 import resource
@@ -382,10 +382,10 @@ print("alive")
 """
     if "libasan" in os.environ.get("LD_PRELOAD", ""):
         pytest.skip("the address sanitizer needs more address space than the limit leaves")
-    assert python(script) == "alive"
+    assert forked(script) == "alive"
 
 
-def test_affinity_after_import_is_no_limit_of_openmp(python):
+def test_affinity_after_import_is_no_limit_of_openmp(forked):
     script = """
 import os
 import pointwise as pw
@@ -395,12 +395,12 @@ pw.set_num_threads(3)
 text = pw.Conv(__import__("numpy").ones((256, 256), "f4")).explain((1, 256, 56, 56))
 assert "3 of 3 thread(s)" in text, text
 """
-    python(script, OMP_NUM_THREADS=None)
+    forked(script, OMP_NUM_THREADS=None)
 
 
 @pytest.mark.parametrize(("value", "threads"), [("3", 3), ("3,2", 3), ("3 ", 3), ("3 , 2", 3), ("+3", 3)])
-def test_omp_num_threads_is_read_as_openmp_does(python, value, threads):
-    assert python("import pointwise; print(pointwise.get_num_threads())", OMP_NUM_THREADS=value) == str(threads)
+def test_omp_num_threads_is_read_as_openmp_does(forked, value, threads):
+    assert forked("import pointwise; print(pointwise.get_num_threads())", OMP_NUM_THREADS=value) == str(threads)
 
 
 WARNINGS = """
@@ -419,17 +419,17 @@ for warning in caught:
 
 
 @pytest.mark.parametrize("value", ["0", "-1", "3abc", "many", "2.5", "3,", ",3", "3,0", "3,x", "3 4", "3,,4"])
-def test_a_wrong_omp_num_threads_is_ignored_with_a_warning(python, value):
-    few, *warned = python(WARNINGS, OMP_NUM_THREADS=value).splitlines()
+def test_a_wrong_omp_num_threads_is_ignored_with_a_warning(forked, value):
+    few, *warned = forked(WARNINGS, OMP_NUM_THREADS=value).splitlines()
     assert few == "True"
     message = "OMP_NUM_THREADS must be a positive integer or a list of positive integers, got "
     assert warned == [f"RuntimeWarning <string> {message}{value!r}: pointwise ignores it"]
 
 
 @pytest.mark.parametrize("value", [None, "", " ", "1", "1,1", " 1 , 2 ", "100000", "1" * 30])
-def test_a_right_omp_num_threads_gives_no_warning(python, value):
-    assert len(python(WARNINGS, OMP_NUM_THREADS=value).splitlines()) == 1
+def test_a_right_omp_num_threads_gives_no_warning(forked, value):
+    assert len(forked(WARNINGS, OMP_NUM_THREADS=value).splitlines()) == 1
 
 
-def test_a_large_omp_num_threads(python):
-    assert python("import pointwise; print(pointwise.get_num_threads())", OMP_NUM_THREADS="100000") == "65535"
+def test_a_large_omp_num_threads(forked):
+    assert forked("import pointwise; print(pointwise.get_num_threads())", OMP_NUM_THREADS="100000") == "65535"

@@ -105,7 +105,7 @@ def check_views(rng, note, layout, way, side, dtype):
         scale = integers(rng, (x.shape[0], c_in) if "N" in layout else c_in, dtype)
         axes = [n if axis in "NC" else 1 for axis, n in zip(layout, x.shape, strict=True)]
         scaled = x.astype(dtype) * (scale if "N" in layout else scale[None]).reshape(axes)
-    total = reference.exact(x.astype(dtype) if scale is None else scaled, weight, bias, **how)[0]
+    total = reference.exact_value(x.astype(dtype) if scale is None else scaled, weight, bias, **how)
     residual = integers(rng, total.shape, dtype) if rng.integers(2) else None
     total = total if residual is None else total + residual
     expected = ACTIVATIONS[activation](total).astype(dtype)
@@ -215,7 +215,7 @@ def compare_rows(rng, note, ran, dtype, layout, size, c_in, c_out, groups=1):
     x = integers(rng, shape_of(layout, {"N": 2, "H": size[0], "W": size[1]}, c_in), dtype)
     weight, bias = integers(rng, (c_out, c_in // groups), dtype), integers(rng, c_out, dtype)
     layer = pw.Conv(weight, bias, layout=layout, groups=groups)
-    expected = np.ascontiguousarray(reference.exact(x, weight, bias, layout=layout, groups=groups)[0].astype(dtype))
+    expected = np.ascontiguousarray(reference.exact_value(x, weight, bias, layout=layout, groups=groups).astype(dtype))
     for side in guarded.SIDES:
         x_in = guarded.put(x, side)
         for words, _, run in layer._alternatives(x.shape):

@@ -115,7 +115,7 @@ class Arrays:
             kept = tuple(slice(None) if axis in "NC" else None for axis in "NCDHW" if axis in layout)
             first = [layout.index(axis) for axis in "NCDHW" if axis in layout]
             scaled = (scaled.transpose(first) * self.scale[kept]).transpose(np.argsort(first))
-        self.shape = reference.exact(scaled[:0] if "N" in how["layout"] else scaled, self.weight, **how)[0].shape
+        self.shape = reference.exact_value(scaled[:0] if "N" in how["layout"] else scaled, self.weight, **how).shape
         if "N" in how["layout"]:
             self.shape = (problem["x"][0], *self.shape[1:])
         self.dtype = dtype
