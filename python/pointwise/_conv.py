@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import operator
+from functools import partial
 from typing import TYPE_CHECKING, Any, SupportsIndex
 
 from . import _core
 from ._arguments import as_parameter, as_source, as_weight, check_array, check_overlap, parse_activation, shown
-from ._batchnorm import fold
+from ._batchnorm import fold, statistics_by_name
 
 if TYPE_CHECKING:
     import inspect
@@ -312,16 +313,17 @@ class Conv(_core.Layer):
         return self._arguments()[6]
 
     @classmethod
+    @partial(statistics_by_name, positions=3)  # cls is the first
     def from_batchnorm(
         cls,
         weight: ArrayLike,
-        bias: ArrayLike | None,
+        bias: ArrayLike | None = None,
+        *,
         mean: ArrayLike,
         variance: ArrayLike,
         gamma: ArrayLike | None = None,
         beta: ArrayLike | None = None,
         eps: float = 1e-5,
-        *,
         layout: str = "NCHW",
         stride: int | Sequence[int] = 1,
         padding: int | Sequence[int] = 0,
@@ -336,8 +338,11 @@ class Conv(_core.Layer):
 
         Parameters
         ----------
-        weight, bias, mean, variance, gamma, beta, eps
-            As for :func:`fold_batchnorm`. If `dtype` is given, `weight` may have any dtype that can be cast to it.
+        weight : array_like, shape (C_out, C_in / groups)
+            Weight of the convolution. Trailing axes of length 1 are allowed. If `dtype` is given, `weight` may have any
+            dtype that can be cast to it.
+        bias, mean, variance, gamma, beta, eps
+            As for :func:`fold_batchnorm`.
         layout, stride, padding, groups, activation
             As for :func:`conv`.
         dtype : dtype_like, optional
@@ -364,8 +369,8 @@ class Conv(_core.Layer):
         --------
         >>> import numpy as np
         >>> import pointwise as pw
-        >>> mean, variance = np.array([1.0, 0.0]), np.array([4.0, 1.0])
-        >>> layer = pw.Conv.from_batchnorm(np.eye(2), None, mean, variance, eps=0, layout="C", activation="relu")
+        >>> statistics = {"mean": [1, 0], "variance": [4, 1], "eps": 0}
+        >>> layer = pw.Conv.from_batchnorm(np.eye(2), **statistics, layout="C", activation="relu")
         >>> layer(np.array([5.0, -1.0]))
         array([2., 0.])
         """
