@@ -11,8 +11,7 @@ from ._arguments import as_parameter, as_source, as_weight, check_array, check_o
 from ._batchnorm import fold, statistics_by_name
 
 if TYPE_CHECKING:
-    import inspect
-    from collections.abc import Callable, Sequence
+    from collections.abc import Sequence
 
     import numpy as np
     from numpy.typing import ArrayLike, DTypeLike, NDArray
@@ -162,27 +161,6 @@ def conv(
     return _core.conv(x, weight, bias, layout, stride, padding, groups, activation, residual, out, input_scale)
 
 
-class CallSignature:
-    """Attribute ``__signature__`` of objects whose call is implemented in C. The class keeps its own signature.
-
-    Parameters
-    ----------
-    call : callable
-        Function with the parameters of the call.
-    """
-
-    def __init__(self, call: Callable[..., Any]) -> None:
-        self.call = call
-
-    def __get__(self, instance: object, owner: type) -> inspect.Signature:
-        """Return the signature of the call."""
-        if instance is None:
-            raise AttributeError("__signature__")
-        import inspect
-
-        return inspect.signature(self.call)
-
-
 class Conv(_core.Layer):
     """Pointwise (1x1) convolution that packs its weights once.
 
@@ -247,7 +225,6 @@ class Conv(_core.Layer):
     """
 
     __slots__ = ("__weakref__",)
-    __signature__ = CallSignature(lambda x, residual=None, out=None, *, input_scale=None: None)
 
     def __new__(
         cls,
@@ -265,15 +242,78 @@ class Conv(_core.Layer):
         weight, name = as_weight(weight, dtype)
         return super().__new__(cls, weight, bias, layout, stride, padding, groups, activation, name, flush_subnormals)
 
+    def __init_subclass__(cls, **keywords: Any) -> None:
+        super().__init_subclass__(**keywords)
+        if cls.__call__ is Conv.__call__:
+            _core.inherit_vectorcall(cls, False)
+
+    # Calls of a layer reach the extension directly, by vectorcall. This method serves help() and subclasses.
+    def __call__(
+        self,
+        x: ArrayLike,
+        residual: NDArray[Any] | None = None,
+        out: NDArray[Any] | None = None,
+        *,
+        input_scale: ArrayLike | None = None,
+    ) -> NDArray[Any]:
+        """Compute the convolution of `x`.
+
+        Parameters
+        ----------
+        x : array_like
+            Input, with the axes that the layout of the layer names. Its dtype is the dtype of the layer. A float32
+            layer also takes uint8, int8, uint16 and int16.
+        residual : ndarray, optional
+            Array that is added before the activation. It must have the shape and the dtype of the result.
+        out : ndarray, optional
+            Array that receives the result and is returned, as for :func:`conv`. It may be `residual` itself.
+        input_scale : array_like, shape (N, C_in), optional
+            Factors for the channels of each image, as for :func:`conv`.
+
+        Returns
+        -------
+        ndarray
+            `out`, or a new C-contiguous array. Its dtype is the dtype of the layer.
+
+        Raises
+        ------
+        ValueError
+            If a shape is wrong, `out` overlaps another argument, or two indices of `out` refer to one element.
+        TypeError
+            If an argument has a wrong type or dtype, is a masked array, or has non-native byte order.
+        NotImplementedError
+            If `x` is float16 or bfloat16.
+        MemoryError
+            If memory for the result or for the computation cannot be allocated.
+
+        See Also
+        --------
+        conv : computes a convolution without a layer.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> import pointwise as pw
+        >>> layer = pw.Conv([[1.0, 1.0], [1.0, -1.0]], layout="C")
+        >>> layer(np.array([1.0, 3.0]), residual=np.array([10.0, 20.0]))
+        array([14., 18.])
+        """
+        return super().__call__(x, residual, out, input_scale=input_scale)
+
     @property
     def weight(self) -> NDArray[Any]:
-        """Copy of the weights, of shape (C_out, C_in / groups)."""
-        return self._parameters()[0]
+        """Weights, of shape (C_out, C_in / groups), as a read-only array. Each access makes a copy."""
+        weight = self._parameters()[0]
+        weight.flags.writeable = False
+        return weight
 
     @property
     def bias(self) -> NDArray[Any] | None:
-        """Copy of the bias, of shape (C_out,), or None."""
-        return self._parameters()[1]
+        """Bias, of shape (C_out,), as a read-only array, or None. Each access makes a copy."""
+        bias = self._parameters()[1]
+        if bias is not None:
+            bias.flags.writeable = False
+        return bias
 
     @property
     def layout(self) -> str:
@@ -454,4 +494,4 @@ class Conv(_core.Layer):
         return text + ")"
 
 
-_core.inherit_vectorcall(Conv)
+_core.inherit_vectorcall(Conv, True)
