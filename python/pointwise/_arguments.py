@@ -20,6 +20,7 @@ __all__ = [
     "as_weight",
     "check_array",
     "check_overlap",
+    "counted_dtype",
     "parse_activation",
     "shown",
 ]
@@ -129,6 +130,7 @@ BUILT = ("float32", "float64")
 INTEGERS = ("uint8", "int8", "uint16", "int16")  # for x only, with float32 weights
 OF_SOURCE = "float32, float64 or an integer of 8 or 16 bits"
 PLANNED = ("float16", "bfloat16")
+COUNTED = (*BUILT, *PLANNED, *INTEGERS)
 
 
 def _converted(obj: Any, name: str) -> NDArray[Any]:
@@ -167,18 +169,33 @@ def _plain(obj: Any, name: str) -> NDArray[Any]:
     return array
 
 
-def as_dtype(obj: DTypeLike, *, of_source: bool = False) -> np.dtype[Any]:
-    """Return the argument `dtype` as a supported dtype in native byte order.
+def as_dtype(obj: DTypeLike) -> np.dtype[Any]:
+    """Return the argument `dtype` as a supported dtype of weights in native byte order."""
+    dtype = _native_dtype(obj, " or ".join(BUILT))
+    _check_dtype(dtype, "dtype")
+    return dtype
 
-    If `of_source` is true, the dtype may be any dtype of x. Otherwise it must be a dtype of weights.
+
+def counted_dtype(obj: DTypeLike) -> str:
+    """Return the name of the argument `dtype` of `cost`, which may be any dtype of x, also one that is not built.
+
+    NumPy knows the name "bfloat16" only while ml_dtypes is imported, so this function accepts the name itself.
     """
+    if isinstance(obj, str) and str.__str__(obj) in PLANNED:
+        return str.__str__(obj)
+    expected = f"one of {', '.join(COUNTED)}"
+    dtype = _native_dtype(obj, expected)
+    if dtype.name not in COUNTED:
+        raise TypeError(f"dtype must be {expected}, got {dtype}")
+    return str(dtype.name)
+
+
+def _native_dtype(obj: DTypeLike, expected: str) -> np.dtype[Any]:
     try:
         dtype = np.dtype(obj)
     except (TypeError, ValueError, SyntaxError, OverflowError, RecursionError) as error:
-        raise TypeError(f"dtype must be {' or '.join(BUILT)}, got {shown(obj)}") from error
-    if not (of_source and dtype.name in INTEGERS):
-        _check_dtype(dtype, "dtype", OF_SOURCE if of_source else " or ".join(BUILT))
-    if not dtype.isnative:
+        raise TypeError(f"dtype must be {expected}, got {shown(obj)}") from error
+    if not dtype.isnative and dtype.name in COUNTED:
         raise TypeError(f"dtype must have native byte order, got {dtype.str}: pass {dtype.name!r}")
     return dtype
 

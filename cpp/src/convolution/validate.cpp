@@ -93,7 +93,13 @@ std::string layout_remedy(const Shape& src, const Layout& layout, int64_t c_in) 
 // column, which is a bias.
 std::string channels_remedy(int64_t channels, const Shape& weights, int64_t groups) {
   constexpr int64_t most_colours = 4;
-  if (groups != 1 || weights[0] != channels) return "";
+  if (groups != 1) {
+    if (weights[1] != channels) return "";
+    const std::string part = to_string(Shape{weights[0], channels / groups});
+    return "; the weight seems to hold all input channels: pass groups=1" +
+           (channels % groups == 0 ? ", or a weight of shape " + part : "");
+  }
+  if (weights[0] != channels) return "";
   if (channels >= 2 && channels <= most_colours && weights[1] == channels + 1) {
     const std::string c = std::to_string(channels);
     return "; the weight seems to be an affine matrix: pass weight[:, :" + c + "] and bias=weight[:, " + c + "]";
