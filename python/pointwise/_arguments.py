@@ -51,9 +51,10 @@ def shown(obj: object) -> str:
     return text if len(text) <= LONGEST else f"{text[: LONGEST - 3]}..."
 
 
-Activation: TypeAlias = str | tuple[str | float, ...] | None
+Activation: TypeAlias = "str | tuple[str | float, ...] | tuple[str, ArrayLike] | None"
 
-# Names, with the defaults of their parameters. None marks a parameter without a default.
+# Names, with the defaults of their parameters. None marks a parameter without a default. "prelu" has no line, because
+# its parameter is an array.
 ACTIVATION_PARAMETERS: dict[str, tuple[float | None, ...]] = {
     "relu": (),
     "relu6": (),
@@ -70,12 +71,13 @@ ACTIVATION_PARAMETERS: dict[str, tuple[float | None, ...]] = {
     "softplus": (),
     "mish": (),
 }
-ACTIVATION_NAMES = tuple(ACTIVATION_PARAMETERS)
+_FIRST = ("relu", "relu6", "clip", "leaky_relu", "prelu")
+ACTIVATION_NAMES = (*_FIRST, *(name for name in ACTIVATION_PARAMETERS if name not in _FIRST))
 ACTIVATION_ALIASES = {"swish": "silu", "hard_swish": "hardswish", "hard_sigmoid": "hardsigmoid", "linear": "none"}
 _PARAMETER_WORDS = {"clip": "bounds lo and hi", "leaky_relu": "a slope", "elu": "alpha"}
 
 
-def parse_activation(activation: object) -> tuple[str, float, float]:
+def parse_activation(activation: object) -> tuple[str, float, float, bytes]:
     """Check an activation that is not None.
 
     Parameters
@@ -86,15 +88,15 @@ def parse_activation(activation: object) -> tuple[str, float, float]:
     Returns
     -------
     tuple
-        The name and two parameters. A parameter that the activation does not have is 0. The name of "linear", which
-        applies no function, is "none".
+        The name, two parameters and the slopes of "prelu" as float64. A parameter that the activation does not have is
+        0. The name of "linear", which applies no function, is "none".
 
     Raises
     ------
     TypeError
         If `activation` is neither a name nor a tuple, or a parameter is not a real number.
     ValueError
-        If the name is not in `ACTIVATION_NAMES`, or the number of parameters is wrong.
+        If the name is not in `ACTIVATION_NAMES`, the number of parameters is wrong, or slopes do not have one axis.
     """
     # Subclasses of tuple and str may override methods, so the methods of the base classes are called.
     given: tuple[object, ...] = tuple(tuple.__iter__(activation)) if isinstance(activation, tuple) else (activation,)
@@ -104,7 +106,9 @@ def parse_activation(activation: object) -> tuple[str, float, float]:
     name = str.__str__(name)  # a plain string, because a subclass may override __eq__ and __hash__
     name = ACTIVATION_ALIASES.get(name, name)
     if name == "none" and given == ("linear",):
-        return name, 0.0, 0.0
+        return name, 0.0, 0.0, b""
+    if name == "prelu":
+        return name, 0.0, 0.0, _slopes(activation, given[1:])
     if name not in ACTIVATION_PARAMETERS:
         raise ValueError(f"activation must be None or one of {', '.join(ACTIVATION_NAMES)}, got {shown(activation)}")
     defaults, values = ACTIVATION_PARAMETERS[name], given[1:]
@@ -123,7 +127,21 @@ def parse_activation(activation: object) -> tuple[str, float, float]:
         raise ValueError(f"activation {name!r} takes numbers within the range of float64, got {got}") from None
     floats += [default for default in defaults[len(values) :] if default is not None]
     floats += [0.0] * (2 - len(floats))
-    return name, floats[0], floats[1]
+    return name, floats[0], floats[1], b""
+
+
+def _slopes(activation: object, values: tuple[object, ...]) -> bytes:
+    """Return the slopes of "prelu" as float64. Their number is checked later, when the output channels are known."""
+    if len(values) != 1:
+        expected = "slopes of shape (C_out,), one for each output channel, as in ('prelu', slopes)"
+        raise ValueError(f"activation 'prelu' takes {expected}, got {shown(activation)}")
+    try:
+        slopes = as_parameter(values[0], "float64", "slopes")
+    except (TypeError, ValueError) as error:
+        raise type(error)(f"activation 'prelu': {error}") from error
+    if slopes.ndim != 1:
+        raise ValueError(f"activation 'prelu': slopes must have shape (C_out,), got {slopes.shape}")
+    return slopes.tobytes()
 
 
 BUILT = ("float32", "float64")

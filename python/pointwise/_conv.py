@@ -124,6 +124,7 @@ def conv(
         "relu6"                      clip(v, 0, 6)
         ("clip", lo, hi)             clip(v, lo, hi)
         ("leaky_relu", slope=0.01)   slope*v if v < 0, else v
+        ("prelu", slopes)            slopes[o]*v if v < 0, else v
         ("elu", alpha=1)             alpha*(exp(v) - 1) if v < 0, else v
         "sigmoid"                    1/(1 + exp(-v))
         "tanh"                       tanh(v)
@@ -135,11 +136,14 @@ def conv(
         "softplus"                   log(1 + exp(v))
         "mish"                       v*tanh(softplus(v))
 
+    The slopes of "prelu" are an array of shape (C_out,), which is copied and rounded to the dtype of the sums.
+
     Aliases: "swish" is "silu", "hard_swish" is "hardswish", "hard_sigmoid" is "hardsigmoid", and "linear" is None.
 
     Sources of the activations:
 
     - leaky_relu: Maas, Hannun and Ng, "Rectifier Nonlinearities Improve Neural Network Acoustic Models", 2013.
+    - prelu: He, Zhang, Ren and Sun, "Delving Deep into Rectifiers", 2015.
     - elu: Clevert, Unterthiner and Hochreiter, "Fast and Accurate Deep Network Learning by Exponential Linear Units",
       2015.
     - silu: Elfwing, Uchibe and Doya, "Sigmoid-Weighted Linear Units for Neural Network Function Approximation in
@@ -490,8 +494,15 @@ class Conv(_core.Layer):
             ("flush_subnormals", flush, False),
         ):
             if value != default:
-                text += f", {name}={value!r}"
+                text += f", {name}={_short(value)}"
         return text + ")"
+
+
+def _short(value: object) -> str:
+    """Return the text of an argument for `repr`. The slopes of "prelu" are only counted."""
+    if isinstance(value, tuple) and value[0] == "prelu":
+        return f"('prelu', <{len(value[1])} slopes>)"
+    return repr(value)
 
 
 _core.inherit_vectorcall(Conv, True)

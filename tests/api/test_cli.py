@@ -226,6 +226,12 @@ def test_run_passes_every_option_on(arrays):
     assert np.load("y.npy").dtype == np.float64
 
 
+def test_run_takes_the_slopes_of_prelu(arrays):
+    x, weight, bias = arrays
+    assert command("run x.npy weight.npy --bias bias.npy --activation prelu,0.5,-1,0,2 -o y.npy") == 0
+    np.testing.assert_array_equal(np.load("y.npy"), pw.conv(x, weight, bias, activation=("prelu", [0.5, -1, 0, 2])))
+
+
 def test_run_takes_one_stride_for_all_axes(arrays):
     assert command("run x.npy weight.npy --stride 3 --padding 1 -o y.npy") == 0
     assert np.load("y.npy").shape == (2, 4, 3, 3)

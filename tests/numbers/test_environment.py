@@ -180,6 +180,7 @@ def everything(dtype):
     }
     return calls | {
         "conv, casting": lambda: pw.conv(x, wide, bias, layout="NCW"),
+        "conv with prelu": lambda: pw.conv(x, weight, bias, layout="NCW", activation=("prelu", bias)),
         "conv, few pixels": lambda: pw.conv(few, weight, bias, layout="NCW", activation="tanh"),
         "conv, NWC": lambda: pw.conv(x.transpose(0, 2, 1), weight, bias, **last, activation="mish"),
         "conv, input_scale": lambda: pw.conv(x, weight, layout="NCW", input_scale=scale),

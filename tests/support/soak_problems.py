@@ -9,7 +9,7 @@ import views
 INTEGERS = ("uint8", "int8", "uint16", "int16")  # dtypes of x for a float32 layer
 # EXACT activations give exact results for small integers. For ROUNDED activations, `nearly` bounds the error.
 EXACT = [None, "relu", "relu6", ("clip", -3, 5), ("leaky_relu", 0.25)]
-PIECEWISE = ("relu", "relu6", "clip", "leaky_relu")
+PIECEWISE = ("relu", "relu6", "clip", "leaky_relu", "prelu")
 ROUNDED = [("elu", 0.75) if name == "elu" else name for name in definitions.NAMES if name not in PIECEWISE]
 
 
@@ -42,9 +42,14 @@ def draw(rng, *, layer=None):
             one = [int(n) for n in rng.integers(least, end, max(axes, 1))]
             return least if rng.random() < 0.6 else tuple(one) if axes and rng.random() < 0.5 else one[0]
 
+        c_out = groups * int(rng.integers(0 if rng.random() < 0.05 else 1, most))
         activations = EXACT if rng.random() < 0.6 else ROUNDED
+        activation = activations[rng.integers(len(activations))]
+        if rng.random() < 0.1:
+            slopes = rng.choice([-2, -1.25, -0.25, 0.5, 1, 1.75], c_out)  # a slope of 0 would give -0.0
+            activation = ("prelu", tuple(map(float, slopes)))
         layer = {
-            "weight": (groups * int(rng.integers(0 if rng.random() < 0.05 else 1, most)), int(rng.integers(0, most))),
+            "weight": (c_out, int(rng.integers(0, most))),
             "bias": bool(rng.integers(2)),
             "dtype": str(rng.choice(["float32", "float32", "float64"])),
             "integers": integers,
@@ -54,7 +59,7 @@ def draw(rng, *, layer=None):
                 "stride": window(1, 4),
                 "padding": window(0, 3),
                 "groups": groups,
-                "activation": activations[rng.integers(len(activations))],
+                "activation": activation,
             },
         }
     c_out, c = layer["weight"]
@@ -101,6 +106,7 @@ class Arrays:
         rng, layer = np.random.default_rng(problem["seed"]), problem["layer"]
         dtype, how = np.dtype(layer["dtype"]), dict(layer["how"])
         self.activation, self.exact = how.pop("activation"), layer["integers"]
+        self.axis = how["layout"].index("C")
         self.weight, self.bias = parameters(layer)
         plain = numbers(rng, self.exact, problem["x"], dtype)
         if problem["x_dtype"] != dtype:  # sums of integers of the whole range are not exact
@@ -143,8 +149,9 @@ class Arrays:
 
     def _check_values(self, y):
         value = self.value.astype(np.float64)
-        expected = value if self.activation is None else definitions.computed(self.activation, value, y.dtype)
-        if self.exact and self.activation in EXACT:
+        activation, name = self.activation, self.activation and self.activation[0]
+        expected = value if activation is None else definitions.computed(activation, value, y.dtype, self.axis)
+        if self.exact and (activation in EXACT or name == "prelu"):
             reference.assert_same_bits(y, expected.astype(y.dtype) + y.dtype.type(0))
             return
         if self.activation is None:

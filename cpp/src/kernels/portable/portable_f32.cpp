@@ -16,6 +16,6 @@ constexpr KernelRow rows[] = {
 
 const KernelTable portable_f32 = {
     all_of(rows),           pack_functions<Vec>, scale_numbers<Vec>, pack_weights_panel<Vec>,
-    multiply_unpacked<Vec>, activations<Vec>,    fma_loop<Vec>};
+    multiply_unpacked<Vec>, activations<Vec>,    fma_loop<Vec>,      prelu_numbers<Vec>};
 
 }  // namespace pointwise

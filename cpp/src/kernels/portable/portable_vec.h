@@ -9,6 +9,7 @@
 #include "kernels/block.h"
 #include "kernels/fma_loop.h"
 #include "kernels/pack.h"
+#include "kernels/prelu.h"
 #include "kernels/unpacked.h"
 
 namespace pointwise {

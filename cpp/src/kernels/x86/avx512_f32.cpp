@@ -8,6 +8,7 @@
 #include "kernels/long_rows.h"
 #include "kernels/pack.h"
 #include "kernels/pairs.h"
+#include "kernels/prelu.h"
 #include "kernels/quads.h"
 #include "kernels/unpacked.h"
 
@@ -212,6 +213,6 @@ constexpr KernelRow rows[] = {
 
 const KernelTable avx512_f32 = {
     all_of(rows),           pack_functions<Vec>, scale_numbers<Vec>, pack_weights_panel<Vec>,
-    multiply_unpacked<Vec>, activations<Vec>,    fma_loop<Vec>};
+    multiply_unpacked<Vec>, activations<Vec>,    fma_loop<Vec>,      prelu_numbers<Vec>};
 
 }  // namespace pointwise

@@ -7,6 +7,7 @@
 #include "kernels/fma_loop.h"
 #include "kernels/long_rows.h"
 #include "kernels/pack.h"
+#include "kernels/prelu.h"
 #include "kernels/quads.h"
 #include "kernels/unpacked.h"
 
@@ -109,6 +110,6 @@ constexpr KernelRow rows[] = {
 
 const KernelTable avx512_f64 = {
     all_of(rows),           pack_functions<Vec>, scale_numbers<Vec>, pack_weights_panel<Vec>,
-    multiply_unpacked<Vec>, activations<Vec>,    fma_loop<Vec>};
+    multiply_unpacked<Vec>, activations<Vec>,    fma_loop<Vec>,      prelu_numbers<Vec>};
 
 }  // namespace pointwise
