@@ -341,7 +341,7 @@ class Conv(_core.Layer):
 
     @property
     def activation(self) -> Activation:
-        """Activation: None, a name, or a tuple of a name and its parameters."""
+        """Activation: None, a name, or a tuple of a name and its parameters. The slopes of "prelu" are a tuple."""
         return self._arguments()[4]
 
     @property

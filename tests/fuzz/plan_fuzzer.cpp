@@ -325,6 +325,7 @@ void chains(pointwise_tests::Problem p, Bytes& bytes) {
     if (i > 0) o.stride.assign(1, 1);
     o.groups = i == 0 ? p.options.groups : 1;
     const int64_t channels = o.groups * bytes.small(0, 40);
+    if (o.activation.kind == Activation::Kind::prelu) o.activation.slopes.resize(static_cast<size_t>(channels), 0.25);
     const Array<T> weights = make_array<T>({channels, inputs / o.groups}, lies_of(bytes, true), random, number);
     layers.emplace_back(weights.view, nullptr, o);
     inputs = channels;
