@@ -202,10 +202,14 @@ PyType_Spec layer_spec = {"pointwise._core.Layer", sizeof(LayerObject), 0,
 
 PyObject* make_layer_type() { return PyType_FromSpec(&layer_spec); }
 
-PyObject* inherit_vectorcall(PyObject*, PyObject* type) {
-  PyTypeObject* subclass = reinterpret_cast<PyTypeObject*>(type);
-  if (PyType_Check(type) && subclass->tp_call == PyVectorcall_Call && subclass->tp_vectorcall_offset > 0)
-    subclass->tp_flags |= Py_TPFLAGS_HAVE_VECTORCALL;
+PyObject* inherit_vectorcall(PyObject*, PyObject* args) {
+  PyTypeObject* type;
+  int at_once;
+  if (!PyArg_ParseTuple(args, "O!p", &PyType_Type, &type, &at_once)) return nullptr;
+  if (type->tp_vectorcall_offset > 0 && PyType_HasFeature(type, Py_TPFLAGS_HEAPTYPE)) {
+    type->tp_call = PyVectorcall_Call;
+    if (at_once) type->tp_flags |= Py_TPFLAGS_HAVE_VECTORCALL;
+  }
   Py_RETURN_NONE;
 }
 

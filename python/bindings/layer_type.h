@@ -13,10 +13,11 @@ PyObject* make_layer_type();
 // Returns the layer in an object of this type or of a subclass, or null for any other object.
 const pointwise::Layer* layer_of(PyObject* object, PyObject* type);
 
-// Implements _core.inherit_vectorcall(type). If a subclass does not define `__call__`, its calls use the vectorcall of
-// the layer. Python 3.12 and newer does the same without this function. Earlier versions build a tuple of arguments
-// first.
-PyObject* inherit_vectorcall(PyObject* module, PyObject* type);
+// Implements _core.inherit_vectorcall(type, at_once). Calls of the instances of a subclass use the vectorcall of the
+// layer, although the subclass has a method `__call__` in Python. The method must give the same results. If `at_once`
+// is true, calls build no tuple of arguments. Before Python 3.12, a `__call__` that is assigned to such a class later
+// has no effect.
+PyObject* inherit_vectorcall(PyObject* module, PyObject* args);
 
 // _core.conv(x, weight, bias, layout, stride, padding, groups, activation, residual, out, input_scale,
 //            out_dtype) -> array

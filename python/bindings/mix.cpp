@@ -210,7 +210,8 @@ PyObject* mix(PyObject*, PyObject* const* args, Py_ssize_t count) {
 
     const int axis = channel_axis(given_axis, x.array());
     const bool many = check_shapes(x.array(), matrix.array(), bias.array(), axis);
-    pointwise::validate_activation(options.activation, options.dtype);
+    pointwise::validate_activation(options.activation, options.dtype,
+                                   PyArray_DIM(matrix.array(), PyArray_NDIM(matrix.array()) - 2));
     const Ref out = result(given.out, x.array(), matrix.array(), bias.array(), axis, given.result);
     const View bias_seen = bias ? bias_view(bias.array()) : View();
     const std::vector<Axis> axes = pixel_axes(x.array(), out.array(), axis, many ? 1 : 0);

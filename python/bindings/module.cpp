@@ -25,7 +25,7 @@ PyMethodDef mix_method = {"mix", reinterpret_cast<PyCFunction>(reinterpret_cast<
 
 PyMethodDef use_functions_method = {"use_functions", use_functions, METH_O, nullptr};
 
-PyMethodDef inherit_vectorcall_method = {"inherit_vectorcall", inherit_vectorcall, METH_O, nullptr};
+PyMethodDef inherit_vectorcall_method = {"inherit_vectorcall", inherit_vectorcall, METH_VARARGS, nullptr};
 
 // Imports NumPy's C API. Returns false with an ImportError set if that fails.
 bool import_numpy() {

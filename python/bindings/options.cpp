@@ -68,9 +68,9 @@ std::vector<int64_t> per_axis(PyObject* object, const char* name, const std::str
 }
 
 // Names in the order of Activation::Kind.
-constexpr const char* activation_names[] = {"none",      "relu",    "relu6",     "clip",     "leaky_relu",
-                                            "elu",       "sigmoid", "tanh",      "silu",     "hardsigmoid",
-                                            "hardswish", "gelu",    "gelu_tanh", "softplus", "mish"};
+constexpr const char* activation_names[] = {"none",      "relu",     "relu6", "clip",        "leaky_relu", "elu",
+                                            "sigmoid",   "tanh",     "silu",  "hardsigmoid", "hardswish",  "gelu",
+                                            "gelu_tanh", "softplus", "mish",  "prelu"};
 static_assert(sizeof(activation_names) / sizeof(activation_names[0]) == Activation::kinds, "every kind has a name");
 
 }  // namespace
@@ -103,11 +103,16 @@ Activation parse_activation(PyObject* object) {
   const Ref parsed = call_function("parse_activation", "O", object);
   const char* name;
   Activation activation;
-  if (!PyArg_ParseTuple(parsed.get(), "sdd", &name, &activation.a, &activation.b)) throw PythonError{};
+  const char* slopes;
+  Py_ssize_t bytes;
+  if (!PyArg_ParseTuple(parsed.get(), "sddy#", &name, &activation.a, &activation.b, &slopes, &bytes))
+    throw PythonError{};
   int kind = 0;
   while (kind < Activation::kinds && std::strcmp(name, activation_names[kind]) != 0) ++kind;
   if (kind == Activation::kinds) raise(PyExc_ValueError, "activation must be a name, got " + repr(object));
   activation.kind = static_cast<Activation::Kind>(kind);
+  activation.slopes.resize(static_cast<size_t>(bytes) / sizeof(double));
+  if (bytes > 0) std::memcpy(activation.slopes.data(), slopes, activation.slopes.size() * sizeof(double));
   return activation;
 }
 
@@ -149,6 +154,13 @@ Ref activation_object(const Activation& activation) {
     case Activation::Kind::clip: return with_parameters("(sdd)");
     case Activation::Kind::leaky_relu:
     case Activation::Kind::elu: return with_parameters("(sd)");
+    case Activation::Kind::prelu: {
+      Ref slopes = Ref(PyTuple_New(static_cast<Py_ssize_t>(activation.slopes.size()))).checked();
+      for (size_t i = 0; i < activation.slopes.size(); ++i)
+        PyTuple_SET_ITEM(slopes.get(), static_cast<Py_ssize_t>(i),
+                         Ref(PyFloat_FromDouble(activation.slopes[i])).checked().release());
+      return Ref(Py_BuildValue("(sN)", name, slopes.release())).checked();
+    }
     default: return Ref(PyUnicode_FromString(name)).checked();
   }
 }

@@ -23,6 +23,7 @@ __all__ = [
     "as_weight",
     "check_array",
     "check_overlap",
+    "counted_dtype",
     "parse_activation",
     "shown",
 ]
@@ -53,9 +54,10 @@ def shown(obj: object) -> str:
     return text if len(text) <= LONGEST else f"{text[: LONGEST - 3]}..."
 
 
-Activation: TypeAlias = str | tuple[str | float, ...] | None
+Activation: TypeAlias = "str | tuple[str | float, ...] | tuple[str, ArrayLike] | None"
 
-# Names, with the defaults of their parameters. None marks a parameter without a default.
+# Names, with the defaults of their parameters. None marks a parameter without a default. "prelu" has no line, because
+# its parameter is an array.
 ACTIVATION_PARAMETERS: dict[str, tuple[float | None, ...]] = {
     "relu": (),
     "relu6": (),
@@ -72,12 +74,13 @@ ACTIVATION_PARAMETERS: dict[str, tuple[float | None, ...]] = {
     "softplus": (),
     "mish": (),
 }
-ACTIVATION_NAMES = tuple(ACTIVATION_PARAMETERS)
+_FIRST = ("relu", "relu6", "clip", "leaky_relu", "prelu")
+ACTIVATION_NAMES = (*_FIRST, *(name for name in ACTIVATION_PARAMETERS if name not in _FIRST))
 ACTIVATION_ALIASES = {"swish": "silu", "hard_swish": "hardswish", "hard_sigmoid": "hardsigmoid", "linear": "none"}
 _PARAMETER_WORDS = {"clip": "bounds lo and hi", "leaky_relu": "a slope", "elu": "alpha"}
 
 
-def parse_activation(activation: object) -> tuple[str, float, float]:
+def parse_activation(activation: object) -> tuple[str, float, float, bytes]:
     """Check an activation that is not None.
 
     Parameters
@@ -88,15 +91,15 @@ def parse_activation(activation: object) -> tuple[str, float, float]:
     Returns
     -------
     tuple
-        The name and two parameters. A parameter that the activation does not have is 0. The name of "linear", which
-        applies no function, is "none".
+        The name, two parameters and the slopes of "prelu" as float64. A parameter that the activation does not have is
+        0. The name of "linear", which applies no function, is "none".
 
     Raises
     ------
     TypeError
         If `activation` is neither a name nor a tuple, or a parameter is not a real number.
     ValueError
-        If the name is not in `ACTIVATION_NAMES`, or the number of parameters is wrong.
+        If the name is not in `ACTIVATION_NAMES`, the number of parameters is wrong, or slopes do not have one axis.
     """
     # Subclasses of tuple and str may override methods, so the methods of the base classes are called.
     given: tuple[object, ...] = tuple(tuple.__iter__(activation)) if isinstance(activation, tuple) else (activation,)
@@ -106,7 +109,9 @@ def parse_activation(activation: object) -> tuple[str, float, float]:
     name = str.__str__(name)  # a plain string, because a subclass may override __eq__ and __hash__
     name = ACTIVATION_ALIASES.get(name, name)
     if name == "none" and given == ("linear",):
-        return name, 0.0, 0.0
+        return name, 0.0, 0.0, b""
+    if name == "prelu":
+        return name, 0.0, 0.0, _slopes(activation, given[1:])
     if name not in ACTIVATION_PARAMETERS:
         raise ValueError(f"activation must be None or one of {', '.join(ACTIVATION_NAMES)}, got {shown(activation)}")
     defaults, values = ACTIVATION_PARAMETERS[name], given[1:]
@@ -125,13 +130,28 @@ def parse_activation(activation: object) -> tuple[str, float, float]:
         raise ValueError(f"activation {name!r} takes numbers within the range of float64, got {got}") from None
     floats += [default for default in defaults[len(values) :] if default is not None]
     floats += [0.0] * (2 - len(floats))
-    return name, floats[0], floats[1]
+    return name, floats[0], floats[1], b""
+
+
+def _slopes(activation: object, values: tuple[object, ...]) -> bytes:
+    """Return the slopes of "prelu" as float64. Their number is checked later, when the output channels are known."""
+    if len(values) != 1:
+        expected = "slopes of shape (C_out,), one for each output channel, as in ('prelu', slopes)"
+        raise ValueError(f"activation 'prelu' takes {expected}, got {shown(activation)}")
+    try:
+        slopes = as_parameter(values[0], "float64", "slopes")
+    except (TypeError, ValueError) as error:
+        raise type(error)(f"activation 'prelu': {error}") from error
+    if slopes.ndim != 1:
+        raise ValueError(f"activation 'prelu': slopes must have shape (C_out,), got {slopes.shape}")
+    return slopes.tobytes()
 
 
 BUILT = ("float32", "float64")
 INTEGERS = ("uint8", "int8", "uint16", "int16")  # for x only, with float32 weights
 OF_SOURCE = "float32, float64 or an integer of 8 or 16 bits"
 PLANNED = ("float16", "bfloat16")
+COUNTED = (*BUILT, *PLANNED, *INTEGERS)
 
 
 def _converted(obj: Any, name: str) -> NDArray[Any]:
@@ -170,18 +190,33 @@ def _plain(obj: Any, name: str) -> NDArray[Any]:
     return array
 
 
-def as_dtype(obj: DTypeLike, *, of_source: bool = False) -> np.dtype[Any]:
-    """Return the argument `dtype` as a supported dtype in native byte order.
+def as_dtype(obj: DTypeLike) -> np.dtype[Any]:
+    """Return the argument `dtype` as a supported dtype of weights in native byte order."""
+    dtype = _native_dtype(obj, " or ".join(BUILT))
+    _check_dtype(dtype, "dtype")
+    return dtype
 
-    If `of_source` is true, the dtype may be any dtype of x. Otherwise it must be a dtype of weights.
+
+def counted_dtype(obj: DTypeLike) -> str:
+    """Return the name of the argument `dtype` of `cost`, which may be any dtype of x, also one that is not built.
+
+    NumPy knows the name "bfloat16" only while ml_dtypes is imported, so this function accepts the name itself.
     """
+    if isinstance(obj, str) and str.__str__(obj) in PLANNED:
+        return str.__str__(obj)
+    expected = f"one of {', '.join(COUNTED)}"
+    dtype = _native_dtype(obj, expected)
+    if dtype.name not in COUNTED:
+        raise TypeError(f"dtype must be {expected}, got {dtype}")
+    return str(dtype.name)
+
+
+def _native_dtype(obj: DTypeLike, expected: str) -> np.dtype[Any]:
     try:
         dtype = np.dtype(obj)
     except (TypeError, ValueError, SyntaxError, OverflowError, RecursionError) as error:
-        raise TypeError(f"dtype must be {' or '.join(BUILT)}, got {shown(obj)}") from error
-    if not (of_source and dtype.name in INTEGERS):
-        _check_dtype(dtype, "dtype", OF_SOURCE if of_source else " or ".join(BUILT))
-    if not dtype.isnative:
+        raise TypeError(f"dtype must be {expected}, got {shown(obj)}") from error
+    if not dtype.isnative and dtype.name in COUNTED:
         raise TypeError(f"dtype must have native byte order, got {dtype.str}: pass {dtype.name!r}")
     return dtype
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+import functools
+from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
 import numpy as np
 
@@ -10,14 +11,54 @@ from . import _core
 from ._arguments import as_parameter, as_weight
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from numpy.typing import ArrayLike, DTypeLike, NDArray
 
-__all__ = ["fold", "fold_batchnorm"]
+__all__ = ["fold", "fold_batchnorm", "statistics_by_name"]
+
+P = ParamSpec("P")
+R = TypeVar("R")
+STATISTICS = ("mean", "variance", "gamma", "beta", "eps")
 
 
+def statistics_by_name(function: Callable[P, R], positions: int = 2) -> Callable[P, R]:
+    """Return the function with an error message for statistics that are passed by position.
+
+    Frameworks disagree about the order of the statistics, so a call by position would often give wrong results.
+
+    Parameters
+    ----------
+    function : callable
+        Function whose arguments `STATISTICS` are keyword-only.
+    positions : int
+        Number of arguments before the statistics, which may be passed by position.
+
+    Returns
+    -------
+    callable
+        Function with the same signature and documentation.
+    """
+
+    @functools.wraps(function)
+    def checked(*args: P.args, **keywords: P.kwargs) -> R:
+        if len(args) > positions:
+            names = [name for name in STATISTICS[: len(args) - positions] if name not in keywords]
+            remedy = ", ".join(f"{name}={name}" for name in names)
+            raise TypeError(
+                f"{function.__qualname__} takes only weight and bias by position, got {len(args) - positions} more"
+                + (f": pass {remedy}" if remedy else "")
+            )
+        return function(*args, **keywords)
+
+    return checked
+
+
+@statistics_by_name
 def fold_batchnorm(
     weight: ArrayLike,
-    bias: ArrayLike | None,
+    bias: ArrayLike | None = None,
+    *,
     mean: ArrayLike,
     variance: ArrayLike,
     gamma: ArrayLike | None = None,
@@ -30,14 +71,15 @@ def fold_batchnorm(
 
         y = gamma*(conv(x) - mean)/sqrt(variance + eps) + beta
 
-    Folding works for all layouts, strides, paddings and numbers of groups. A residual is added after the normalization
-    and before the activation.
+    Folding works for kernels of any size, and for all layouts, strides, paddings and numbers of groups. A residual is
+    added after the normalization and before the activation.
 
     Parameters
     ----------
-    weight : array_like of float32 or float64, shape (C_out, C_in / groups)
-        Weight of the convolution. Trailing axes of length 1 are allowed.
-    bias : array_like, shape (C_out,), or None
+    weight : array_like of float32 or float64, shape (C_out, C_in / groups, ...)
+        Weight of the convolution. The axes of the kernel follow, such as (kh, kw). The weight of a depthwise
+        convolution has shape (C_out, 1, ...).
+    bias : array_like, shape (C_out,), optional
         Bias of the convolution. None means 0.
     mean, variance : array_like, shape (C_out,)
         Statistics of the training. PyTorch calls them running_mean and running_var. Keras calls them moving_mean and
@@ -61,7 +103,8 @@ def fold_batchnorm(
     ValueError
         If a shape does not fit `weight`, or if `variance` or `eps` is out of range.
     TypeError
-        If an argument is not an array of real numbers, is a masked array, or has non-native byte order.
+        If an argument is not an array of real numbers, is a masked array, or has non-native byte order. If statistics
+        are passed by position.
     NotImplementedError
         If `weight` is float16 or bfloat16.
 
@@ -75,7 +118,7 @@ def fold_batchnorm(
     Normalization", 2015, algorithm 2). So the folded arrays are::
 
         scale = gamma/sqrt(variance + eps)
-        weight[o, i]*scale[o]
+        weight[o]*scale[o]
         (bias[o] - mean[o])*scale[o] + beta[o]
 
     The folded arrays are computed in float64 and rounded once, to the dtype of `weight`. NaN and infinities follow IEEE
@@ -88,16 +131,23 @@ def fold_batchnorm(
     --------
     >>> import numpy as np
     >>> import pointwise as pw
-    >>> weight, bias = pw.fold_batchnorm([[1.0, 2.0], [3.0, 4.0]], None, [1, 0], [4, 1], gamma=[1, 10], eps=0)
+    >>> statistics = {"mean": [1, 0], "variance": [4, 1], "gamma": [1, 10], "eps": 0}
+    >>> weight, bias = pw.fold_batchnorm([[1.0, 2.0], [3.0, 4.0]], **statistics)
     >>> weight
     array([[ 0.5,  1. ],
            [30. , 40. ]])
     >>> bias
     array([-0.5,  0. ])
 
+    A depthwise 3x3 convolution:
+
+    >>> weight, bias = pw.fold_batchnorm(np.ones((2, 1, 3, 3), np.float32), **statistics)
+    >>> weight.shape, weight[:, 0, 0, 0]
+    ((2, 1, 3, 3), array([ 0.5, 10. ], dtype=float32))
+
     Layer scale:
 
-    >>> weight, bias = pw.fold_batchnorm([[1.0, 2.0]], [3.0], np.zeros(1), np.ones(1), gamma=[0.1], eps=0)
+    >>> weight, bias = pw.fold_batchnorm([[1.0, 2.0]], [3.0], mean=[0], variance=[1], gamma=[0.1], eps=0)
     >>> weight, bias
     (array([[0.1, 0.2]]), array([0.3]))
     """
@@ -132,11 +182,8 @@ def _fold(
 ) -> tuple[NDArray[Any], NDArray[Any]]:
     given, name = as_weight(weight, dtype)
     w = as_parameter(given, "float64", "weight")
-    if w.ndim < 2 or any(size != 1 for size in w.shape[2:]):
-        raise ValueError(
-            "weight must have shape (output channels, input channels / groups), and further axes must have length 1, "
-            f"got {w.shape}"
-        )
+    if w.ndim < 2:
+        raise ValueError(f"weight must have shape (output channels, input channels / groups, ...), got {w.shape}")
     c_out = w.shape[0]
     b = np.zeros(c_out) if bias is None else _of_channels(bias, c_out, "bias")
     m = _of_channels(mean, c_out, "mean")

@@ -6,10 +6,12 @@ import operator
 from typing import TYPE_CHECKING, Any, SupportsIndex
 
 from . import _core
-from ._conv import CallSignature, Conv
+from ._conv import Conv
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
+
+    from numpy.typing import ArrayLike, NDArray
 
 __all__ = ["Chain"]
 
@@ -62,7 +64,6 @@ class Chain(_core.Chain):
     """
 
     __slots__ = ("__weakref__",)
-    __signature__ = CallSignature(lambda x, residual=None, out=None: None)
 
     def __new__(cls, layers: Iterable[Conv]) -> Chain:
         try:
@@ -70,6 +71,51 @@ class Chain(_core.Chain):
         except TypeError:
             raise TypeError(f"layers must be an iterable of Conv, got {type(layers).__name__}") from None
         return super().__new__(cls, tuple(parts))  # outside of try: exceptions of a generator stay unchanged
+
+    def __init_subclass__(cls, **keywords: Any) -> None:
+        super().__init_subclass__(**keywords)
+        if cls.__call__ is Chain.__call__:
+            _core.inherit_vectorcall(cls, False)
+
+    # Calls of a chain reach the extension directly, by vectorcall. This method serves help() and subclasses.
+    def __call__(
+        self, x: ArrayLike, residual: NDArray[Any] | None = None, out: NDArray[Any] | None = None
+    ) -> NDArray[Any]:
+        """Compute all layers.
+
+        Parameters
+        ----------
+        x : array_like
+            Input of the first layer, as in a call of :class:`Conv`.
+        residual : ndarray, optional
+            Array that is added before the activation of the last layer. It must have the shape and the dtype of the
+            result.
+        out : ndarray, optional
+            Array that receives the result and is returned, as for :func:`conv`. It may be `residual` itself.
+
+        Returns
+        -------
+        ndarray
+            `out`, or a new C-contiguous array: the result of the last layer.
+
+        Raises
+        ------
+        ValueError, TypeError, NotImplementedError, MemoryError
+            As for a call of :class:`Conv`.
+
+        See Also
+        --------
+        Conv.__call__ : computes a single layer.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> import pointwise as pw
+        >>> layer = pw.Conv([[1.0, 1.0], [1.0, -1.0]], layout="C")
+        >>> pw.Chain([layer, layer])(np.array([1.0, 3.0]))
+        array([2., 6.])
+        """
+        return super().__call__(x, residual, out)
 
     @property
     def layers(self) -> tuple[Conv, ...]:
@@ -120,4 +166,4 @@ class Chain(_core.Chain):
         return f"{type(self).__name__}([{', '.join(map(repr, self._layers))}])"
 
 
-_core.inherit_vectorcall(Chain)
+_core.inherit_vectorcall(Chain, True)

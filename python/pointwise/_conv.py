@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import operator
+from functools import partial
 from typing import TYPE_CHECKING, Any, SupportsIndex
 
 from . import _core
@@ -16,11 +17,10 @@ from ._arguments import (
     parse_activation,
     shown,
 )
-from ._batchnorm import fold
+from ._batchnorm import fold, statistics_by_name
 
 if TYPE_CHECKING:
-    import inspect
-    from collections.abc import Callable, Sequence
+    from collections.abc import Sequence
 
     import numpy as np
     from numpy.typing import ArrayLike, DTypeLike, NDArray
@@ -138,6 +138,7 @@ def conv(
         "relu6"                      clip(v, 0, 6)
         ("clip", lo, hi)             clip(v, lo, hi)
         ("leaky_relu", slope=0.01)   slope*v if v < 0, else v
+        ("prelu", slopes)            slopes[o]*v if v < 0, else v
         ("elu", alpha=1)             alpha*(exp(v) - 1) if v < 0, else v
         "sigmoid"                    1/(1 + exp(-v))
         "tanh"                       tanh(v)
@@ -149,11 +150,14 @@ def conv(
         "softplus"                   log(1 + exp(v))
         "mish"                       v*tanh(softplus(v))
 
+    The slopes of "prelu" are an array of shape (C_out,), which is copied and rounded to the dtype of the sums.
+
     Aliases: "swish" is "silu", "hard_swish" is "hardswish", "hard_sigmoid" is "hardsigmoid", and "linear" is None.
 
     Sources of the activations:
 
     - leaky_relu: Maas, Hannun and Ng, "Rectifier Nonlinearities Improve Neural Network Acoustic Models", 2013.
+    - prelu: He, Zhang, Ren and Sun, "Delving Deep into Rectifiers", 2015.
     - elu: Clevert, Unterthiner and Hochreiter, "Fast and Accurate Deep Network Learning by Exponential Linear Units",
       2015.
     - silu: Elfwing, Uchibe and Doya, "Sigmoid-Weighted Linear Units for Neural Network Function Approximation in
@@ -175,27 +179,6 @@ def conv(
     return _core.conv(
         x, weight, bias, layout, stride, padding, groups, activation, residual, out, input_scale, out_dtype
     )
-
-
-class CallSignature:
-    """Attribute ``__signature__`` of objects whose call is implemented in C. The class keeps its own signature.
-
-    Parameters
-    ----------
-    call : callable
-        Function with the parameters of the call.
-    """
-
-    def __init__(self, call: Callable[..., Any]) -> None:
-        self.call = call
-
-    def __get__(self, instance: object, owner: type) -> inspect.Signature:
-        """Return the signature of the call."""
-        if instance is None:
-            raise AttributeError("__signature__")
-        import inspect
-
-        return inspect.signature(self.call)
 
 
 class Conv(_core.Layer):
@@ -264,7 +247,6 @@ class Conv(_core.Layer):
     """
 
     __slots__ = ("__weakref__",)
-    __signature__ = CallSignature(lambda x, residual=None, out=None, *, input_scale=None: None)
 
     def __new__(
         cls,
@@ -285,15 +267,78 @@ class Conv(_core.Layer):
             cls, weight, bias, layout, stride, padding, groups, activation, name, flush_subnormals, out_dtype
         )
 
+    def __init_subclass__(cls, **keywords: Any) -> None:
+        super().__init_subclass__(**keywords)
+        if cls.__call__ is Conv.__call__:
+            _core.inherit_vectorcall(cls, False)
+
+    # Calls of a layer reach the extension directly, by vectorcall. This method serves help() and subclasses.
+    def __call__(
+        self,
+        x: ArrayLike,
+        residual: NDArray[Any] | None = None,
+        out: NDArray[Any] | None = None,
+        *,
+        input_scale: ArrayLike | None = None,
+    ) -> NDArray[Any]:
+        """Compute the convolution of `x`.
+
+        Parameters
+        ----------
+        x : array_like
+            Input, with the axes that the layout of the layer names. Its dtype is the dtype of the layer. A float32
+            layer also takes uint8, int8, uint16 and int16.
+        residual : ndarray, optional
+            Array that is added before the activation. It must have the shape and the dtype of the result.
+        out : ndarray, optional
+            Array that receives the result and is returned, as for :func:`conv`. It may be `residual` itself.
+        input_scale : array_like, shape (N, C_in), optional
+            Factors for the channels of each image, as for :func:`conv`.
+
+        Returns
+        -------
+        ndarray
+            `out`, or a new C-contiguous array. Its dtype is the dtype of the layer.
+
+        Raises
+        ------
+        ValueError
+            If a shape is wrong, `out` overlaps another argument, or two indices of `out` refer to one element.
+        TypeError
+            If an argument has a wrong type or dtype, is a masked array, or has non-native byte order.
+        NotImplementedError
+            If `x` is float16 or bfloat16.
+        MemoryError
+            If memory for the result or for the computation cannot be allocated.
+
+        See Also
+        --------
+        conv : computes a convolution without a layer.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> import pointwise as pw
+        >>> layer = pw.Conv([[1.0, 1.0], [1.0, -1.0]], layout="C")
+        >>> layer(np.array([1.0, 3.0]), residual=np.array([10.0, 20.0]))
+        array([14., 18.])
+        """
+        return super().__call__(x, residual, out, input_scale=input_scale)
+
     @property
     def weight(self) -> NDArray[Any]:
-        """Copy of the weights, of shape (C_out, C_in / groups)."""
-        return self._parameters()[0]
+        """Weights, of shape (C_out, C_in / groups), as a read-only array. Each access makes a copy."""
+        weight = self._parameters()[0]
+        weight.flags.writeable = False
+        return weight
 
     @property
     def bias(self) -> NDArray[Any] | None:
-        """Copy of the bias, of shape (C_out,), or None."""
-        return self._parameters()[1]
+        """Bias, of shape (C_out,), as a read-only array, or None. Each access makes a copy."""
+        bias = self._parameters()[1]
+        if bias is not None:
+            bias.flags.writeable = False
+        return bias
 
     @property
     def layout(self) -> str:
@@ -317,7 +362,7 @@ class Conv(_core.Layer):
 
     @property
     def activation(self) -> Activation:
-        """Activation: None, a name, or a tuple of a name and its parameters."""
+        """Activation: None, a name, or a tuple of a name and its parameters. The slopes of "prelu" are a tuple."""
         return self._arguments()[4]
 
     @property
@@ -341,16 +386,17 @@ class Conv(_core.Layer):
         return None if name is None else np.dtype(name)
 
     @classmethod
+    @partial(statistics_by_name, positions=3)  # cls is the first
     def from_batchnorm(
         cls,
         weight: ArrayLike,
-        bias: ArrayLike | None,
+        bias: ArrayLike | None = None,
+        *,
         mean: ArrayLike,
         variance: ArrayLike,
         gamma: ArrayLike | None = None,
         beta: ArrayLike | None = None,
         eps: float = 1e-5,
-        *,
         layout: str = "NCHW",
         stride: int | Sequence[int] = 1,
         padding: int | Sequence[int] = 0,
@@ -366,8 +412,11 @@ class Conv(_core.Layer):
 
         Parameters
         ----------
-        weight, bias, mean, variance, gamma, beta, eps
-            As for :func:`fold_batchnorm`. If `dtype` is given, `weight` may have any dtype that can be cast to it.
+        weight : array_like, shape (C_out, C_in / groups)
+            Weight of the convolution. Trailing axes of length 1 are allowed. If `dtype` is given, `weight` may have any
+            dtype that can be cast to it.
+        bias, mean, variance, gamma, beta, eps
+            As for :func:`fold_batchnorm`.
         layout, stride, padding, groups, activation
             As for :func:`conv`.
         dtype : dtype_like, optional
@@ -396,8 +445,8 @@ class Conv(_core.Layer):
         --------
         >>> import numpy as np
         >>> import pointwise as pw
-        >>> mean, variance = np.array([1.0, 0.0]), np.array([4.0, 1.0])
-        >>> layer = pw.Conv.from_batchnorm(np.eye(2), None, mean, variance, eps=0, layout="C", activation="relu")
+        >>> statistics = {"mean": [1, 0], "variance": [4, 1], "eps": 0}
+        >>> layer = pw.Conv.from_batchnorm(np.eye(2), **statistics, layout="C", activation="relu")
         >>> layer(np.array([5.0, -1.0]))
         array([2., 0.])
         """
@@ -481,8 +530,15 @@ class Conv(_core.Layer):
             ("out_dtype", out_dtype, None),
         ):
             if value != default:
-                text += f", {name}={value!r}"
+                text += f", {name}={_short(value)}"
         return text + ")"
 
 
-_core.inherit_vectorcall(Conv)
+def _short(value: object) -> str:
+    """Return the text of an argument for `repr`. The slopes of "prelu" are only counted."""
+    if isinstance(value, tuple) and value[0] == "prelu":
+        return f"('prelu', <{len(value[1])} slopes>)"
+    return repr(value)
+
+
+_core.inherit_vectorcall(Conv, True)

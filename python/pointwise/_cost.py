@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 import operator
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from . import _core
-from ._arguments import as_dtype, shown
+from ._arguments import PLANNED, counted_dtype, shown
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -84,8 +85,8 @@ def cost(
     bias : bool
         True if the convolution has a bias.
     dtype : dtype_like
-        Dtype of x: float32, float64, uint8, int8, uint16 or int16. For floats, it is the dtype of all arrays. For
-        integers, the other arrays are float32.
+        Dtype of x: float32, float64, float16, bfloat16, uint8, int8, uint16 or int16. For floats, it is the dtype of
+        all arrays, but the bias of 16-bit floats is float32. For integers, the other arrays are float32.
 
     Returns
     -------
@@ -98,8 +99,6 @@ def cost(
         If a shape or the layout is wrong, an argument is out of range, or a count is beyond int64.
     TypeError
         If an argument has a wrong type, or `dtype` is not listed above.
-    NotImplementedError
-        If `dtype` is float16 or bfloat16.
 
     See Also
     --------
@@ -114,7 +113,7 @@ def cost(
     >>> pw.cost((1, 32, 10, 10), 16, stride=2, bias=True).output_shape
     (1, 16, 5, 5)
     """
-    name = as_dtype(dtype, of_source=True).name
+    name = counted_dtype(dtype)
     if not isinstance(bias, bool | np.bool_):
         raise TypeError(f"bias must be True or False, got {type(bias).__name__}")
     try:
@@ -128,5 +127,11 @@ def cost(
     for argument, values in (("x_shape", shape), ("c_out", [c_out])):
         if any(not 0 <= value < 2**63 for value in values):
             raise ValueError(f"{argument} must be at least 0 and within the range of int64, got {shown(values)}")
-    params, macs, nbytes, output_shape = _core.cost(shape, c_out, layout, stride, padding, groups, bool(bias), name)
+    two_bytes = name in PLANNED
+    core_name = "uint16" if two_bytes else name
+    params, macs, nbytes, output_shape = _core.cost(
+        shape, c_out, layout, stride, padding, groups, bool(bias), core_name
+    )
+    if two_bytes:  # the core has counted 4 bytes for each number of the weight and of the result
+        nbytes -= 2 * (params - c_out * bool(bias) + math.prod(output_shape))
     return Cost(params, macs, 2 * macs, nbytes, 2 * macs / nbytes if nbytes else 0.0, output_shape)

@@ -1,7 +1,9 @@
 """Test batch normalizations that are folded into a convolution."""
 
 import inspect
+import math
 import pickle
+import pydoc
 from decimal import Decimal, localcontext
 
 import hypothesis.strategies as st
@@ -16,6 +18,15 @@ F = np.float32
 w0, b0 = np.ones((4, 6), F), np.ones(4, F)
 good = {"weight": w0, "bias": b0, "mean": b0, "variance": b0, "gamma": b0, "beta": b0, "eps": 1e-5}
 NAMES = ("bias", "mean", "variance", "gamma", "beta")  # arguments with one number for each output channel
+
+
+def fold(weight, bias, mean, variance, gamma=None, beta=None, eps=1e-5):
+    return pw.fold_batchnorm(weight, bias, mean=mean, variance=variance, gamma=gamma, beta=beta, eps=eps)
+
+
+def folded_layer(weight, bias, mean, variance, gamma=None, beta=None, eps=1e-5, **how):
+    statistics = {"mean": mean, "variance": variance, "gamma": gamma, "beta": beta, "eps": eps}
+    return pw.Conv.from_batchnorm(weight, bias, **statistics, **how)
 
 
 def drawn(rng, c_out, dtype="float64"):
@@ -64,25 +75,25 @@ class TestAgainstTheComposition:
         b, *statistics = drawn(rng, c_out, dtype)
         b = b if bias else None
         value, bound = normalized(x, weight, b, *statistics, 1e-3, **how)
-        folded = pw.fold_batchnorm(weight, b, *statistics, eps=1e-3)
+        folded = fold(weight, b, *statistics, eps=1e-3)
         reference.assert_within_bound(pw.conv(x, *folded, **how), value, bound)
         for activation in (None, "relu"):
-            layer = pw.Conv.from_batchnorm(weight, b, *statistics, eps=1e-3, activation=activation, **how)
+            layer = folded_layer(weight, b, *statistics, eps=1e-3, activation=activation, **how)
             reference.assert_within_bound(layer(x), value, bound, activation)
 
     def test_eps_is_what_the_frameworks_default_to(self, rng):
-        b, *statistics = drawn(rng, 4)
+        b, mean, variance, *_ = drawn(rng, 4)
         weight = rng.standard_normal((4, 6))
         for folded, expected in zip(
-            pw.fold_batchnorm(weight, b, *statistics),
-            pw.fold_batchnorm(weight, b, *statistics, eps=1e-5),
+            pw.fold_batchnorm(weight, b, mean=mean, variance=variance),
+            pw.fold_batchnorm(weight, b, mean=mean, variance=variance, eps=1e-5),
             strict=True,
         ):
             reference.assert_same_bits(folded, expected)
 
     def test_a_residual_is_added_after_the_normalization(self, integers):
         x, weight, residual = integers((1, 3, 4, 4)), integers((2, 3)), integers((1, 2, 4, 4))
-        layer = pw.Conv.from_batchnorm(weight, None, [1, 2], [4, 1], [8, 2], [3, -1], 0, activation="relu")
+        layer = folded_layer(weight, None, [1, 2], [4, 1], [8, 2], [3, -1], 0, activation="relu")
         convolved = reference.exact_value(x, weight)
         scale, mean, beta = (np.array(a)[:, None, None] for a in ([4, 2], [1, 2], [3, -1]))
         expected = np.maximum(scale * (convolved - mean) + beta + residual, 0)
@@ -99,21 +110,19 @@ class TestExactly:
         mean, beta = integers(8, dtype), integers(8, dtype)
         root, gamma = np.exp2(rng.integers(-3, 4, (2, 8)))
         gamma[::3] *= -1
-        folded = pw.fold_batchnorm(weight, bias, mean, root**2, gamma, beta, 0)
+        folded = fold(weight, bias, mean, root**2, gamma, beta, 0)
         scale = gamma / root
         np.testing.assert_array_equal(folded[0], weight * scale[:, None])
         np.testing.assert_array_equal(folded[1], (bias - mean) * scale + beta)
         value = reference.exact_value(x, weight, bias, groups=groups, **how)
         scale, mean, beta = (a[:, None, None] for a in (scale, mean, beta))
-        layer = pw.Conv.from_batchnorm(
-            weight, bias, mean.ravel(), root**2, gamma, beta.ravel(), 0, groups=groups, **how
-        )
+        layer = folded_layer(weight, bias, mean.ravel(), root**2, gamma, beta.ravel(), 0, groups=groups, **how)
         np.testing.assert_array_equal(layer(x), scale * (value - mean) + beta)
 
     def test_eps_is_added_to_the_variance(self):
-        weight, bias = pw.fold_batchnorm([[8.0]], [1.0], [3.0], [15.0], eps=1)
+        weight, bias = fold([[8.0]], [1.0], [3.0], [15.0], eps=1)
         assert (weight.tolist(), bias.tolist()) == ([[2.0]], [-0.5])
-        weight, bias = pw.fold_batchnorm([[8.0]], None, [1.0], [-12.0], eps=16)  # variance + eps is above 0
+        weight, bias = fold([[8.0]], None, [1.0], [-12.0], eps=16)  # variance + eps is above 0
         assert (weight.tolist(), bias.tolist()) == ([[4.0]], [-0.5])
 
     def test_layer_scale(self, dtype, rng):
@@ -121,23 +130,23 @@ class TestExactly:
         weight[0, 0], bias[0], bias[1] = -0.0, -0.0, 0.0
         scale[:3] = abs(scale[:3])
         scale[3], scale[4] = np.finfo(dtype).tiny, np.finfo(dtype).smallest_subnormal  # subnormal products
-        folded = pw.fold_batchnorm(weight, bias, np.zeros(9), np.ones(9), gamma=scale, eps=0)
+        folded = fold(weight, bias, np.zeros(9), np.ones(9), gamma=scale, eps=0)
         reference.assert_same_bits(folded[0], weight * scale[:, None])
         reference.assert_same_bits(folded[1], bias * scale)
-        layer = pw.Conv.from_batchnorm(weight, bias, np.zeros(9), np.ones(9), scale, eps=0)
+        layer = folded_layer(weight, bias, np.zeros(9), np.ones(9), scale, eps=0)
         reference.assert_same_bits(layer.weight, weight * scale[:, None])
         reference.assert_same_bits(layer.bias, bias * scale)
 
     def test_layer_scale_beyond_the_range_is_infinite_without_a_warning(self):
         weight, scale = np.full((2, 1), 3e38, F), np.array([1e3, -1e3], F)
         with np.errstate(all="raise"):
-            folded, bias = pw.fold_batchnorm(weight, weight[:, 0], np.zeros(2), np.ones(2), scale, eps=0)
+            folded, bias = fold(weight, weight[:, 0], np.zeros(2), np.ones(2), scale, eps=0)
         np.testing.assert_array_equal(folded, [[np.inf], [-np.inf]])
         np.testing.assert_array_equal(bias, [np.inf, -np.inf])
 
     def test_nothing_to_normalize(self, dtype, rng):
         weight, bias = rng.standard_normal((3, 2)).astype(dtype), rng.standard_normal(3).astype(dtype)
-        folded = pw.fold_batchnorm(weight, bias, np.zeros(3), np.ones(3), eps=0)
+        folded = fold(weight, bias, np.zeros(3), np.ones(3), eps=0)
         reference.assert_same_bits(folded[0], weight)
         reference.assert_same_bits(folded[1], bias)
         for mine, given_ in zip(folded, (weight, bias), strict=True):
@@ -152,7 +161,7 @@ class TestRounding:
     def test_one_rounding_to_float32(self, weight, bias, mean, variance, gamma, beta, eps):
         """A folded number is off by at most half a unit in the last place of float32, and a few units of float64."""
         arrays = (np.array([[weight]], F), *(np.array([a], F) for a in (bias, mean, variance, gamma, beta)))
-        folded = [Decimal(float(a.ravel()[0])) for a in pw.fold_batchnorm(*arrays, eps)]
+        folded = [Decimal(float(a.ravel()[0])) for a in fold(*arrays, eps)]
         w, b, m, v, g, s = (Decimal(float(a.ravel()[0])) for a in arrays)
         with localcontext() as context:
             context.prec = 60
@@ -165,27 +174,27 @@ class TestRounding:
 
     def test_a_wider_dtype_has_no_rounding_to_the_weights(self, rng):
         weight, (bias, *statistics) = rng.standard_normal((7, 5)).astype(F), drawn(rng, 7)
-        layer = pw.Conv.from_batchnorm(weight, bias, *statistics, dtype="float64")
-        folded = pw.fold_batchnorm(weight.astype(np.float64), bias, *statistics)
+        layer = folded_layer(weight, bias, *statistics, dtype="float64")
+        folded = fold(weight.astype(np.float64), bias, *statistics)
         reference.assert_same_bits(layer.weight, folded[0])
         reference.assert_same_bits(layer.bias, folded[1])
         assert (layer.weight.astype(F) != layer.weight).any()
 
     def test_a_narrower_dtype_is_rounded_to_at_the_end(self, rng):
         weight, (bias, *statistics) = rng.standard_normal((7, 50)), drawn(rng, 7)
-        layer = pw.Conv.from_batchnorm(weight, bias, *statistics, dtype="float32")
-        folded = pw.fold_batchnorm(weight, bias, *statistics)
+        layer = folded_layer(weight, bias, *statistics, dtype="float32")
+        folded = fold(weight, bias, *statistics)
         assert layer.dtype == np.float32
         reference.assert_same_bits(layer.weight, folded[0].astype(F))
         reference.assert_same_bits(layer.bias, folded[1].astype(F))
-        early = pw.fold_batchnorm(weight.astype(F), bias, *statistics)[0]
+        early = fold(weight.astype(F), bias, *statistics)[0]
         assert (early != layer.weight).any()
 
     def test_statistics_are_not_rounded_to_the_weights_dtype(self, rng):
         weight, (bias, *statistics) = rng.standard_normal((50, 7)).astype(F), drawn(rng, 50)
-        folded = pw.fold_batchnorm(weight, bias, *statistics)
-        exact = pw.fold_batchnorm(weight.astype(np.float64), bias, *statistics)
-        early = pw.fold_batchnorm(weight, bias.astype(F), *(a.astype(F) for a in statistics))
+        folded = fold(weight, bias, *statistics)
+        exact = fold(weight.astype(np.float64), bias, *statistics)
+        early = fold(weight, bias.astype(F), *(a.astype(F) for a in statistics))
         for i in range(2):
             reference.assert_same_bits(folded[i], exact[i].astype(F))
             assert (early[i] != folded[i]).any()
@@ -195,12 +204,12 @@ class TestArrays:
     @pytest.mark.parametrize("ones", [(), (1,), (1, 1), (1, 1, 1)])
     def test_further_axes_of_the_weight_are_kept(self, ones, dtype, rng):
         weight, (bias, *statistics) = rng.standard_normal((4, 3)).astype(dtype), drawn(rng, 4)
-        folded = pw.fold_batchnorm(weight.reshape(4, 3, *ones), bias, *statistics)
+        folded = fold(weight.reshape(4, 3, *ones), bias, *statistics)
         assert folded[0].shape == (4, 3, *ones)
         assert folded[1].shape == (4,)
-        plain = pw.fold_batchnorm(weight, bias, *statistics)
+        plain = fold(weight, bias, *statistics)
         reference.assert_same_bits(folded[0].reshape(4, 3), plain[0])
-        layer = pw.Conv.from_batchnorm(weight.reshape(4, 3, *ones), bias, *statistics)
+        layer = folded_layer(weight.reshape(4, 3, *ones), bias, *statistics)
         reference.assert_same_bits(layer.weight, plain[0])
 
     def test_without_bias_gamma_and_beta_is_with_zeros_and_ones(self, dtype, rng):
@@ -212,9 +221,7 @@ class TestArrays:
             ((bias, mean, variance, gamma), (bias, mean, variance, gamma, zeros)),
             ((None, mean, variance), (zeros, mean, variance, ones, zeros)),
         ):
-            for mine, expected in zip(
-                pw.fold_batchnorm(weight, *given_), pw.fold_batchnorm(weight, *filled), strict=True
-            ):
+            for mine, expected in zip(fold(weight, *given_), fold(weight, *filled), strict=True):
                 reference.assert_same_bits(mine, expected)
 
     def test_new_plain_arrays_and_the_given_ones_untouched(self, dtype, rng):
@@ -223,8 +230,8 @@ class TestArrays:
         copies = [a.copy() for a in arrays]
         for a in arrays:
             a.flags.writeable = False
-        folded = pw.fold_batchnorm(*arrays)
-        expected = pw.fold_batchnorm(*copies)
+        folded = fold(*arrays)
+        expected = fold(*copies)
         for mine, other in zip(folded, expected, strict=True):
             reference.assert_same_bits(mine, other)
             assert type(mine) is np.ndarray
@@ -240,20 +247,20 @@ class TestArrays:
             def __array__(self, dtype=None, copy=None):
                 return np.array([4, 1], np.int16)
 
-        weight, bias = pw.fold_batchnorm([[8.0], [2.0]], (1, 0), [0, 1], Wrapped(), [True, True], range(2), np.array(0))
+        weight, bias = fold([[8.0], [2.0]], (1, 0), [0, 1], Wrapped(), [True, True], range(2), np.array(0))
         assert (weight.tolist(), bias.tolist()) == ([[4.0], [2.0]], [0.5, 0.0])
 
     def test_no_channels(self, dtype):
-        weight, bias = pw.fold_batchnorm(np.ones((0, 3, 1), dtype), None, [], [])
+        weight, bias = fold(np.ones((0, 3, 1), dtype), None, [], [])
         assert (weight.shape, bias.shape, weight.dtype, bias.dtype) == ((0, 3, 1), (0,), dtype, dtype)
-        weight, bias = pw.fold_batchnorm(np.ones((2, 0), dtype), [1, 1], [0, 0], [1, 1], eps=0)
+        weight, bias = fold(np.ones((2, 0), dtype), [1, 1], [0, 0], [1, 1], eps=0)
         assert (weight.shape, bias.tolist()) == ((2, 0), [1, 1])
 
     def test_what_is_not_finite_goes_where_ieee_says(self, dtype):
         inf, nan = np.inf, np.nan
         weight = np.array([[1, nan, inf]] * 5, dtype)
         with np.errstate(all="raise"):
-            folded, bias = pw.fold_batchnorm(
+            folded, bias = fold(
                 weight, None, [0, 1, 1, nan, 0], [nan, inf, 4, 1, 1], [1, 1, inf, 1, nan], [1, 2, 3, 4, 5], 0
             )
         np.testing.assert_array_equal(
@@ -265,7 +272,7 @@ class TestArrays:
 class TestTheLayer:
     def test_arguments_are_the_layers(self, rng):
         how = {"layout": "NHWC", "stride": (2, 1), "padding": 1, "groups": 2, "activation": "relu"}
-        layer = pw.Conv.from_batchnorm(rng.standard_normal((4, 3)).astype(F), *drawn(rng, 4), **how)
+        layer = folded_layer(rng.standard_normal((4, 3)).astype(F), *drawn(rng, 4), **how)
         assert type(layer) is pw.Conv
         assert layer.dtype == np.float32
         for name, value in how.items():
@@ -279,14 +286,14 @@ class TestTheLayer:
             def __new__(cls, weight, bias=None, *, dtype="float32", **how):
                 return super().__new__(cls, weight, bias, dtype=dtype, **how)
 
-        layer = Named.from_batchnorm(np.eye(2), None, [0, 0], [4, 1], eps=0, layout="C")
+        layer = Named.from_batchnorm(np.eye(2), mean=[0, 0], variance=[4, 1], eps=0, layout="C")
         assert type(layer) is Named
         assert layer.dtype == np.float64  # the weight's dtype, because from_batchnorm passes None
         assert layer(np.array([2.0, 3.0])).tolist() == [1, 3]
 
     def test_integers_and_half_precision_with_a_dtype(self):
         for given_ in (np.int64, np.float16):
-            layer = pw.Conv.from_batchnorm(np.eye(2, dtype=given_), None, [0, 0], [4, 1], eps=0, dtype="float32")
+            layer = folded_layer(np.eye(2, dtype=given_), None, [0, 0], [4, 1], eps=0, dtype="float32")
             assert layer.dtype == np.float32
             assert layer.weight.tolist() == [[0.5, 0], [0, 1]]
 
@@ -307,20 +314,88 @@ class TestTheLayer:
             pw.Conv.from_batchnorm(**good, **{name: value})
 
     def test_signatures(self):
-        folded = "weight, bias, mean, variance, gamma=None, beta=None, eps=1e-05"
-        how = "*, layout='NCHW', stride=1, padding=0, groups=1, activation=None, dtype=None"
+        folded = "weight, bias=None, *, mean, variance, gamma=None, beta=None, eps=1e-05"
+        how = "layout='NCHW', stride=1, padding=0, groups=1, activation=None, dtype=None"
         how += ", out_dtype=None, flush_subnormals=False"
         for function, text in ((pw.fold_batchnorm, folded), (pw.Conv.from_batchnorm, f"{folded}, {how}")):
             parameters = inspect.signature(function).parameters.values()
             plain = inspect.Signature([p.replace(annotation=inspect.Parameter.empty) for p in parameters])
             assert str(plain) == f"({text})"
+            assert "Parameters" in pydoc.plain(pydoc.render_doc(function))
+
+    @pytest.mark.parametrize("shape", [(4, 6, 3), (4, 6, 1, 0), (4, 6, 3, 3)])
+    def test_a_larger_kernel_is_refused(self, shape):
+        with pytest.raises(ValueError, match=r"\bweight must have shape .*length 1, got \(4, 6, "):
+            pw.Conv.from_batchnorm(**(good | {"weight": np.ones(shape, F)}))
+
+
+class TestByName:
+    """The statistics are keyword-only. The message for a call by position gives the keywords."""
+
+    @pytest.mark.parametrize("make", [pw.fold_batchnorm, pw.Conv.from_batchnorm])
+    @pytest.mark.parametrize("count", [1, 2, 5])
+    def test_by_position(self, make, count):
+        values = list(good.values())
+        remedy = ", ".join(f"{name}={name}" for name in ("mean", "variance", "gamma", "beta", "eps")[:count])
+        name = make.__qualname__.replace(".", r"\.")
+        message = rf"^{name} takes only weight and bias by position, got {count} more: pass {remedy}$"
+        with pytest.raises(TypeError, match=message):
+            make(*values[: 2 + count])
+        namespace = {"make": make, **good}  # the remedy is code that runs
+        eval(f"make(weight, bias, {remedy}{'' if count > 1 else ', variance=variance'})", namespace)
+
+    def test_the_names_that_are_given_are_no_remedy(self):
+        with pytest.raises(TypeError, match=r"got 1 more: pass mean=mean$"):
+            pw.fold_batchnorm(w0, b0, b0, variance=b0)
+        with pytest.raises(TypeError, match=r"got 1 more$"):
+            pw.fold_batchnorm(w0, b0, b0, mean=b0, variance=b0)
+
+    @pytest.mark.parametrize("make", [pw.fold_batchnorm, pw.Conv.from_batchnorm])
+    def test_missing(self, make):
+        with pytest.raises(TypeError, match=r"'mean' and 'variance'"):
+            make(w0, b0)
+        with pytest.raises(TypeError, match=r"'variance'"):
+            make(w0, mean=b0)
+
+    def test_bias_is_optional(self):
+        weight, bias = pw.fold_batchnorm([[2.0]], mean=[1], variance=[4], eps=0)
+        assert (weight.tolist(), bias.tolist()) == ([[1.0]], [-0.5])
+        assert pw.Conv.from_batchnorm([[2.0]], mean=[1], variance=[4], eps=0).bias.tolist() == [-0.5]
+
+
+class TestKernelsOfAnySize:
+    """Each output channel is scaled, whatever the axes of the kernel."""
+
+    @pytest.mark.parametrize("taps", [(3,), (3, 3), (1, 7), (2, 3, 4), (3, 0), (0,), (2, 1, 3, 2, 2)])
+    @pytest.mark.parametrize("per_group", [1, 3])  # 1: depthwise
+    def test_bits_of_the_flat_weight(self, per_group, taps, dtype, rng):
+        weight, (bias, *statistics) = rng.standard_normal((6, per_group, *taps)).astype(dtype), drawn(rng, 6)
+        folded = fold(weight, bias, *statistics)
+        flat = fold(weight.reshape(6, math.prod(weight.shape[1:])), bias, *statistics)
+        assert folded[0].shape == weight.shape
+        assert folded[0].dtype == dtype
+        reference.assert_same_bits(folded[0].reshape(flat[0].shape), flat[0])
+        reference.assert_same_bits(folded[1], flat[1])
+
+    @pytest.mark.parametrize("groups", [1, 2, 4])
+    def test_convolution_with_a_3x3_kernel(self, groups, rng):
+        """The folded convolution equals the normalized one. Both are sums over the taps of shifted images."""
+        x = rng.standard_normal((2, 4, 6, 5))
+        weight, (bias, *statistics) = rng.standard_normal((8, 4 // groups, 3, 3)), drawn(rng, 8)
+
+        def convolved(weight, bias):
+            taps = [(i, j) for i in range(3) for j in range(3)]
+            parts = (pw.conv(x[:, :, i : i + 4, j : j + 3], weight[:, :, i, j].copy(), groups=groups) for i, j in taps)
+            return sum(parts) + bias[:, None, None]
+
+        mean, variance, gamma, beta = (a[:, None, None] for a in statistics)
+        expected = gamma * (convolved(weight, bias) - mean) / np.sqrt(variance + 1e-5) + beta
+        np.testing.assert_allclose(convolved(*fold(weight, bias, *statistics)), expected, rtol=1e-12, atol=1e-10)
 
 
 ERRORS = [
-    ("weight", np.ones(4, F), ValueError, r"\bweight must have shape \(output channels, input .*length 1, got \(4,\)"),
+    ("weight", np.ones(4, F), ValueError, r"\bweight must have shape \(output channels, input .*, got \(4,\)"),
     ("weight", np.ones((), F), ValueError, r"\bweight must have shape .*got \(\)"),
-    ("weight", np.ones((4, 6, 3), F), ValueError, r"\bweight must have shape .*length 1, got \(4, 6, 3\)"),
-    ("weight", np.ones((4, 6, 1, 0), F), ValueError, r"\bweight must have shape .*length 1, got \(4, 6, 1, 0\)"),
     ("weight", np.ones((4, 6), int), TypeError, r"\bweight must be float32 or float64, got int64: pass weight\.astype"),
     ("weight", np.ones((4, 6), complex), TypeError, r"\bweight must be float32 or float64, got complex128"),
     ("weight", np.ones((4, 6), object), TypeError, r"\bweight must be float32 or float64, got object"),

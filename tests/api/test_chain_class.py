@@ -1,10 +1,12 @@
 """Test the class Chain: construction, errors, copies, threads, forks and memory."""
 
 import copy
+import functools
 import gc
 import inspect
 import os
 import pickle
+import pydoc
 import re
 import threading
 import weakref
@@ -417,7 +419,76 @@ class TestExplain:
 
 def test_the_signature_of_a_call():
     layer = pw.Conv(np.ones((4, 3), np.float32))
-    assert str(inspect.signature(layer)) == "(x, residual=None, out=None, *, input_scale=None)"
-    assert str(inspect.signature(pw.Chain([layer]))) == "(x, residual=None, out=None)"
+
+    def plain(function):
+        parameters = inspect.signature(function).parameters.values()
+        return str(inspect.Signature([p.replace(annotation=inspect.Parameter.empty) for p in parameters]))
+
+    assert plain(layer) == plain(layer.__call__) == "(x, residual=None, out=None, *, input_scale=None)"
+    assert plain(pw.Conv.__call__) == "(self, x, residual=None, out=None, *, input_scale=None)"
+    assert plain(pw.Chain([layer])) == "(x, residual=None, out=None)"
+    assert plain(pw.Chain.__call__) == "(self, x, residual=None, out=None)"
     assert "weight" in inspect.signature(pw.Conv).parameters
     assert "layers" in inspect.signature(pw.Chain).parameters
+
+
+@pytest.mark.parametrize("cls", [pw.Conv, pw.Chain])
+def test_the_documentation_of_a_call(cls):
+    layer = pw.Conv(np.ones((4, 3), np.float32))
+    instance = layer if cls is pw.Conv else pw.Chain([layer])
+    for thing in (cls, instance, cls.__call__, instance.__call__):
+        text = pydoc.plain(pydoc.render_doc(thing))
+        assert "Array that is added before the activation" in text
+        assert "Array that receives the result and is returned" in text
+    for parameter in inspect.signature(instance).parameters:
+        assert f"\n    {parameter} : " in f"\n    {inspect.getdoc(cls.__call__)}".replace("\n", "\n    ")
+
+
+class PlainConv(pw.Conv):
+    pass
+
+
+class PlainChain(pw.Chain):
+    pass
+
+
+@pytest.mark.parametrize("base", [pw.Conv, pw.Chain])
+def test_a_call_that_is_assigned_to_a_subclass_later(base):
+    class Sub(base):
+        pass
+
+    class Below(Sub):
+        pass
+
+    layer = pw.Conv(np.ones((4, 3), np.float32))
+    one, two = (cls(layer.weight) if base is pw.Conv else cls([layer]) for cls in (Sub, Below))
+    np.testing.assert_array_equal(one(X), layer(X))
+    Sub.__call__ = lambda self, x: "assigned"
+    assert (one(X), two(X)) == ("assigned", "assigned")
+    del Sub.__call__
+    for thing in (one, two):
+        np.testing.assert_array_equal(thing(X), layer(X))
+
+
+def test_every_way_to_call_gives_the_same(rng):
+    """The class itself is called by vectorcall, a subclass by the method. Both take the same arguments."""
+    weight, scale = rng.standard_normal((4, 3)).astype(np.float32), rng.standard_normal((2, 3)).astype(np.float32)
+    x, residual = (rng.standard_normal((2, c, 5, 4)).astype(np.float32) for c in (3, 4))
+    expected = pw.conv(x, weight, residual=residual, input_scale=scale)
+    for layer in (pw.Conv(weight), PlainConv(weight)):
+        for call in (layer, layer.__call__, functools.partial(type(layer).__call__, layer)):
+            np.testing.assert_array_equal(call(x, residual, input_scale=scale), expected)
+            out = np.empty_like(residual)
+            assert call(*(x, residual, out), **{"input_scale": scale}) is out
+            np.testing.assert_array_equal(out, expected)
+            with pytest.raises(TypeError, match=r"input_scale|positional"):
+                call(x, residual, out, scale)
+    expected = pw.conv(x, weight, residual=residual)
+    for chain in (pw.Chain([pw.Conv(weight)]), PlainChain([pw.Conv(weight)])):
+        for call in (chain, chain.__call__, functools.partial(type(chain).__call__, chain)):
+            np.testing.assert_array_equal(call(x, residual), expected)
+            out = np.empty_like(residual)
+            assert call(x=x, residual=residual, out=out) is out
+            np.testing.assert_array_equal(out, expected)
+            with pytest.raises(TypeError, match="input_scale"):
+                call(x, input_scale=scale)

@@ -121,6 +121,47 @@ def test_ratio_without_a_saving(before, after, expected):
     assert cli.cost._ratio(before, after) == expected
 
 
+@pytest.mark.parametrize("dtype", ["float32", "float64", "float16", "bfloat16", "uint8", "int8", "uint16", "int16"])
+def test_cost_counts_every_dtype(dtype, capsys):
+    assert command(f"cost 2x9x11x12 8 --bias --dtype {dtype}") == 0
+    nbytes = pw.cost((2, 9, 11, 12), 8, bias=True, dtype=dtype).bytes
+    assert f"bytes          {nbytes:,}\n" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("variable", ["POINTWISE_ISA", "POINTWISE_THREADING"])
+@pytest.mark.parametrize("way", ["module", "option", "script"])
+def test_a_wrong_environment_variable_is_one_line(variable, way, tmp_path):
+    script = tmp_path / "pointwise"  # like the script that pip installs
+    script.write_text("import sys\nfrom pointwise.__main__ import main\nsys.exit(main())\n")
+    argv = {"module": ["-m", "pointwise"], "option": ["-X", "utf8", "-mpointwise"], "script": [str(script)]}[way]
+    for arguments in ([], ["cost", "1x2x3x4", "5"]):
+        done = subprocess.run(
+            [*PYTHON, *argv, *arguments], env=os.environ | {variable: "avx3"}, capture_output=True, text=True
+        )
+        assert done.returncode == 2
+        assert done.stdout == ""
+        assert re.fullmatch(rf"pointwise: {variable}=avx3: expected .*\n", done.stderr)
+
+
+@pytest.mark.parametrize("arguments", [["-c", "import pointwise"], ["other.py"], ["-m", "pointwise_user", "pointwise"]])
+def test_a_wrong_environment_variable_is_an_import_error_elsewhere(arguments, tmp_path):
+    for name in ("other.py", "pointwise_user.py"):
+        (tmp_path / name).write_text("import pointwise\n")
+    path = os.pathsep.join(filter(None, [str(tmp_path), os.environ.get("PYTHONPATH")]))
+    environment = os.environ | {"POINTWISE_ISA": "avx3", "PYTHONPATH": path}
+    done = subprocess.run([*PYTHON, *arguments], env=environment, cwd=tmp_path, capture_output=True, text=True)
+    assert done.returncode == 1
+    assert "Traceback" in done.stderr
+    assert done.stderr.endswith("ImportError: POINTWISE_ISA=avx3: expected one of " + done.stderr.rpartition(" of ")[2])
+
+
+def test_the_command_line_takes_an_isa_in_capitals():
+    environment = os.environ | {"POINTWISE_ISA": "PORTABLE"}
+    done = subprocess.run([*PYTHON, "-m", "pointwise", "info"], env=environment, capture_output=True, text=True)
+    assert done.returncode == 0
+    assert re.search(r"^isa +portable$", done.stdout, re.MULTILINE)
+
+
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
@@ -183,6 +224,12 @@ def test_run_passes_every_option_on(arrays):
     np.testing.assert_array_equal(np.load("y.npy"), expected)
     assert (expected == 0).any()
     assert np.load("y.npy").dtype == np.float64
+
+
+def test_run_takes_the_slopes_of_prelu(arrays):
+    x, weight, bias = arrays
+    assert command("run x.npy weight.npy --bias bias.npy --activation prelu,0.5,-1,0,2 -o y.npy") == 0
+    np.testing.assert_array_equal(np.load("y.npy"), pw.conv(x, weight, bias, activation=("prelu", [0.5, -1, 0, 2])))
 
 
 def test_run_takes_one_stride_for_all_axes(arrays):

@@ -85,8 +85,21 @@ class TestProperties:
             assert type(mine) is np.ndarray
             assert mine.flags.c_contiguous
             assert not np.shares_memory(mine, given)
+            mine.flags.writeable = True
             mine[...] = 7  # changes the copy, not the layer
             reference.assert_same_bits(getattr(layer, name), given)
+
+    def test_weight_and_bias_are_read_only(self, layer, parts):
+        for name, given in zip(("weight", "bias"), parts[:2], strict=True):
+            array = getattr(layer, name)
+            assert not array.flags.writeable
+            assert array.flags.owndata
+            with pytest.raises(ValueError, match="read-only"):
+                array[0] = 0
+            np.testing.assert_array_equal(getattr(layer, name), given)
+        again = pickle.loads(pickle.dumps(layer))
+        assert not again.weight.flags.writeable
+        assert not again.bias.flags.writeable
 
     def test_weights_that_are_not_numbers_are_kept_too(self, dtype):
         weight = np.array([[np.nan, np.inf, -0.0], [-np.inf, 0.0, 1.0]], dtype)

@@ -99,6 +99,41 @@ def test_against_counting(data):
         assert pw.conv(x, weight, groups=groups, **how).shape == cost.output_shape
 
 
+@pytest.mark.parametrize("bias", [False, True])
+@pytest.mark.parametrize(
+    ("dtype", "x_bytes", "bytes_of_others", "bias_bytes"),
+    [
+        ("float32", 4, 4, 4),
+        ("float64", 8, 8, 8),
+        ("float16", 2, 2, 4),
+        (np.float16, 2, 2, 4),
+        ("bfloat16", 2, 2, 4),
+        ("uint8", 1, 4, 4),
+        ("int8", 1, 4, 4),
+        ("uint16", 2, 4, 4),
+        ("int16", 2, 4, 4),
+    ],
+)
+def test_every_dtype_of_x_is_counted(dtype, x_bytes, bytes_of_others, bias_bytes, bias):
+    cost = pw.cost((2, 12, 5, 7), 8, stride=2, groups=4, bias=bias, dtype=dtype)
+    read, weight, y = 2 * 12 * 3 * 4, 8 * 3, 2 * 8 * 3 * 4
+    assert cost.bytes == read * x_bytes + (weight + y) * bytes_of_others + 8 * bias * bias_bytes
+    assert cost.intensity == cost.flops / cost.bytes
+    plain = pw.cost((2, 12, 5, 7), 8, stride=2, groups=4, bias=bias)
+    assert (cost.params, cost.macs, cost.output_shape) == (plain.params, plain.macs, plain.output_shape)
+
+
+def test_bfloat16_with_and_without_ml_dtypes(python):
+    script = """
+import sys
+import pointwise as pw
+print(pw.cost((2,), 3, layout="C", dtype="bfloat16").bytes, "ml_dtypes" in sys.modules)
+"""
+    assert python(script) == "22 False"
+    ml_dtypes = pytest.importorskip("ml_dtypes")
+    assert pw.cost((2,), 3, layout="C", dtype=ml_dtypes.bfloat16).bytes == 22
+
+
 @pytest.mark.parametrize(
     ("arguments", "keywords", "exception", "message"),
     [
@@ -121,8 +156,9 @@ def test_against_counting(data):
         (((1, 32, 10, 10), 16), {"groups": 3}, ValueError, r"\bgroups must divide the 16 output channels, got 3"),
         (((1, 30, 10, 10), 16), {"groups": 4}, ValueError, r"\bgroups must divide the 30 input channels, got 4"),
         (((1, 32, 10, 10), 16), {"groups": 0}, ValueError, r"\bgroups must be at least 1, got 0"),
-        (((1, 32, 10, 10), 16), {"dtype": "int32"}, TypeError, r"\bdtype must be float32, float64 or .*, got int32$"),
-        (((1, 32, 10, 10), 16), {"dtype": "float16"}, NotImplementedError, r"\bdtype\b.*float16.*not built yet"),
+        (((1, 32, 10, 10), 16), {"dtype": "int32"}, TypeError, r"\bdtype must be one of float32, .*, got int32$"),
+        (((1, 32, 10, 10), 16), {"dtype": "float8"}, TypeError, r"\bdtype must be one of float32, .*, got 'float8'$"),
+        (((1, 32, 10, 10), 16), {"dtype": ">f2"}, TypeError, r"\bdtype must .* byte order, got >f2: pass 'float16'"),
     ],
 )
 def test_errors(arguments, keywords, exception, message):

@@ -280,8 +280,11 @@ def test_the_dtype_of_a_layer(dtype):
     exception = NotImplementedError if dtype.endswith("float16") else TypeError
     with pytest.raises(exception, match=rf"\bdtype\b.*{'<U3' if dtype == 'U3' else dtype}"):
         pw.Conv(w0, dtype=given)
-    with pytest.raises(exception, match=rf"\bdtype\b.*{'<U3' if dtype == 'U3' else dtype}"):
-        pw.cost((1, 6, 2, 3), 4, dtype=given)
+    if dtype.endswith("float16"):
+        assert pw.cost((1, 6, 2, 3), 4, dtype=given).bytes == 2 * (6 * 6 + 4 * 6 + 4 * 6)
+    else:
+        with pytest.raises(exception, match=rf"\bdtype\b.*{'<U3' if dtype == 'U3' else dtype}"):
+            pw.cost((1, 6, 2, 3), 4, dtype=given)
     with pytest.raises(exception, match=rf"\bweight\b.*{'<U3' if dtype == 'U3' else dtype}"):
         pw.Conv(np.zeros((4, 6), given))
 
@@ -541,6 +544,8 @@ def test_num_threads_refuses_before_the_block():
         ((1, 5, 2, 3), (4, 6, 1, 1), "NCHW", 1, r" for weight shape \(4, 6\)"),
         ((1, 5, 2, 3), (4, 3), "NCHW", 2, r" for weight shape \(4, 3\) and groups 2"),
         ((1, 4, 2, 3), (4, 3), "NCHW", 2, r" for weight shape \(4, 3\) and groups 2"),
+        ((1, 6, 2, 3), (4, 6), "NCHW", 2, r".* groups 2; .* all .*: pass groups=1, or a weight of shape \(4, 3\)"),
+        ((6,), (4, 6, 1, 1), "C", 4, r" for weight shape \(4, 6\) and groups 4; .* all input channels: pass groups=1"),
         ((2, 3, 4), (4, 6), "HWC", 1, r".* transposed: pass weight\.swapaxes\(0, 1\)"),
         ((1, 4, 2, 3), (4, 6, 1, 1), "NCHW", 1, r".* transposed: pass weight\.swapaxes\(0, 1\)"),
         ((5, 6, 3), (3, 4), "HWC", 1, r".* an affine matrix: pass weight\[:, :3\] and bias=weight\[:, 3\]"),
@@ -568,6 +573,9 @@ def test_the_remedies_of_messages_work():
     weight = np.arange(24, dtype=F).reshape(4, 6, 1, 1)
     x = np.ones((1, 4, 2, 3), F)
     assert pw.conv(x, weight.swapaxes(0, 1)).shape == (1, 6, 2, 3)
+    whole = np.arange(24, dtype=F).reshape(4, 6)
+    np.testing.assert_array_equal(pw.conv(np.ones(6, F), whole, layout="C", groups=1), whole.sum(axis=1))
+    assert pw.conv(np.ones(6, F), whole[:, :3], layout="C", groups=2).shape == (4,)
     affine, pixel = np.arange(12, dtype=F).reshape(3, 4), np.array([1, 2, 3], F)
     expected = affine @ np.append(pixel, F(1))
     np.testing.assert_array_equal(pw.conv(pixel, affine[:, :3], bias=affine[:, 3], layout="C"), expected)
@@ -615,10 +623,25 @@ def test_other_spellings_of_layouts(given, layout):
     assert pw.Conv(np.ones((2, 3), np.float32), layout=given).layout == layout
 
 
-def test_the_remedy_for_a_layer_of_another_dtype():
-    layer = pw.Conv([[1.0, 2.0]], layout="C")
+@pytest.mark.parametrize("weight", [[[1.0, 2.0]], np.array([[1.0, 2.0]])])
+def test_the_remedy_for_a_layer_of_another_dtype(weight):
+    layer = pw.Conv(weight, layout="C")
     with pytest.raises(TypeError, match=r'got float32: pass x\.astype\(numpy\.float64\), or .* dtype="float32"$'):
         layer(np.ones(2, np.float32))
+    assert pw.Conv(weight, layout="C", dtype="float32")(np.ones(2, np.float32)) == 3
+
+
+def test_the_remedies_for_lists_of_integers():
+    x, weight = [1, 2], [[3, 4]]
+    with pytest.raises(TypeError, match=r"^weight must .*, got int64: pass numpy\.asarray\(weight, numpy\.float32\)$"):
+        pw.Conv(weight, layout="C")
+    with pytest.raises(TypeError, match=r"^x must .*, got int64: pass numpy\.asarray\(x, numpy\.float32\)$"):
+        pw.conv(x, weight, layout="C")
+    layer = pw.Conv(np.asarray(weight, np.float32), layout="C")
+    with pytest.raises(TypeError, match=r"^x must .*, got int64: pass numpy\.asarray\(x, numpy\.float32\)$"):
+        layer(x)
+    assert layer(np.asarray(x, np.float32)).tolist() == [11]
+    assert pw.conv(np.asarray(x, np.float32), weight, layout="C").tolist() == [11]
 
 
 @pytest.mark.parametrize(

@@ -147,7 +147,7 @@ def test_activations_are_parsed(text, argument, again):
 @pytest.mark.parametrize(
     ("text", "words"),
     [
-        ("", "activation must be None or one of relu, relu6, clip, leaky_relu, elu, sigmoid,"),
+        ("", "activation must be None or one of relu, relu6, clip, leaky_relu, prelu, elu, sigmoid,"),
         ("hard_tanh", "activation must be None or one of relu,"),
         ("RELU", "activation must be None or one of relu,"),
         ("none,1", "activation must be None or one of relu,"),
@@ -159,6 +159,7 @@ def test_activations_are_parsed(text, argument, again):
         ("clip:1,2", "activation must be None or one of relu,"),
         ("elu,x", "expected a name, or a name and numbers as in clip,0,6"),
         ("elu,1,2", "activation 'elu' takes alpha"),
+        ("prelu,0.5", "prelu has one slope for each output channel: use leaky_relu,0.25"),
     ],
 )
 def test_what_is_no_activation_is_refused(tiny, capsys, text, words):

@@ -4,7 +4,9 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <cstring>
 
+#include "guarded.h"
 #include "kernels/activation_reference.h"
 #include "kernels/registry.h"
 #include "numbers.h"
@@ -97,9 +99,42 @@ class Activations : public testing::Test {};
 using Types = testing::Types<float, double>;
 TYPED_TEST_SUITE(Activations, Types, );
 
-TYPED_TEST(Activations, EveryKindHasAFunctionButNoneAndRelu) {
-  for (int kind = 0; kind < Activation::kinds; ++kind)
-    EXPECT_EQ(pointwise::kernels(dtype_of<TypeParam>()).activations[kind] == nullptr, kind < 2) << kind;
+TYPED_TEST(Activations, EveryKindHasAFunctionButNoneReluAndPrelu) {
+  for (int kind = 0; kind < Activation::kinds; ++kind) {
+    const bool none = kind < 2 || static_cast<Kind>(kind) == Kind::prelu;
+    EXPECT_EQ(pointwise::kernels(dtype_of<TypeParam>()).activations[kind] == nullptr, none) << kind;
+  }
+}
+
+// Applies KernelTable::prelu to rows of every length. Nothing around the numbers and the slopes may be accessed.
+TYPED_TEST(Activations, PreluOfRowsAndOfColumns) {
+  using T = TypeParam;
+  const auto prelu = pointwise::kernels(dtype_of<T>()).prelu;
+  Random random(7);
+  GuardedMemory numbers(1 << 16), slopes(1 << 16);
+  for (const bool by_column : {false, true})
+    for (int64_t rows = 0; rows < 4; ++rows)
+      for (int64_t count = 0; count < 70; ++count) {
+        const int64_t factors = by_column ? count : rows, gap = count % 3;
+        const std::vector<T> values = small_integers<T>(rows * (count + gap), random);
+        std::vector<T> slope = small_integers<T>(factors, random);
+        for (T& s : slope) s /= 4;
+        const size_t bytes = values.size() * sizeof(T) - (rows > 0 ? static_cast<size_t>(gap) * sizeof(T) : 0);
+        char* const at = numbers.at_end(bytes);
+        char* const from = slopes.at_end(slope.size() * sizeof(T));
+        std::memcpy(at, values.data(), bytes);
+        std::memcpy(from, slope.data(), slope.size() * sizeof(T));
+        prelu(at, (count + gap) * static_cast<int64_t>(sizeof(T)), rows, count, from, by_column);
+        for (int64_t r = 0; r < rows; ++r)
+          for (int64_t i = 0; i < count + (r + 1 < rows ? gap : 0); ++i) {
+            const size_t e = static_cast<size_t>(r * (count + gap) + i);
+            T got;
+            std::memcpy(&got, at + e * sizeof(T), sizeof(T));
+            const T v = values[e];
+            const T want = i < count && v < 0 ? slope[static_cast<size_t>(by_column ? i : r)] * v : v;
+            ASSERT_EQ(got, want) << rows << " rows of " << count << ", number " << i << " of row " << r;
+          }
+      }
 }
 
 TYPED_TEST(Activations, SampledErrors) {

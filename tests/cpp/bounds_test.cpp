@@ -96,12 +96,19 @@ class GuardedWorkspace {
 // Packed weights, moved to memory that ends at a page that faults.
 class GuardedWeights {
  public:
-  explicit GuardedWeights(pointwise::PackedWeights packed) : weights(std::move(packed)), memory_(size_of(weights)) {
-    const size_t bytes = size_of(weights);
+  explicit GuardedWeights(pointwise::PackedWeights packed)
+      : weights(std::move(packed)), memory_(size_of(weights)), slopes_(size_of_slopes(weights)) {
+    const size_t bytes = size_of(weights), slope_bytes = size_of_slopes(weights);
     std::memcpy(memory_.at_end(bytes), weights.memory.get(), bytes);
     weights.memory.reset(memory_.at_end(bytes));
+    if (!weights.slopes) return;
+    std::memcpy(slopes_.at_end(slope_bytes), weights.slopes.get(), slope_bytes);
+    weights.slopes.reset(slopes_.at_end(slope_bytes));
   }
-  ~GuardedWeights() { weights.memory.release(); }
+  ~GuardedWeights() {
+    weights.memory.release();
+    weights.slopes.release();
+  }
   GuardedWeights(const GuardedWeights&) = delete;
   GuardedWeights& operator=(const GuardedWeights&) = delete;
 
@@ -111,7 +118,10 @@ class GuardedWeights {
   static size_t size_of(const pointwise::PackedWeights& w) {
     return static_cast<size_t>(w.groups * w.panels * 64 * (w.borrowed ? 1 : w.k + 1));
   }
-  GuardedMemory memory_;
+  static size_t size_of_slopes(const pointwise::PackedWeights& w) {
+    return static_cast<size_t>(w.groups * w.m * w.item);
+  }
+  GuardedMemory memory_, slopes_;
 };
 
 template <class T>
@@ -152,6 +162,8 @@ Problem problem_of(Random& random, pointwise::DType dtype) {
   }
   for (int i = 0; i < p.src.rank; ++i)
     if (o.layout[i] == 'C') p.src[i] = p.inputs * o.groups;
+  if (o.activation.kind == pointwise::Activation::Kind::prelu)
+    o.activation.slopes.resize(static_cast<size_t>(p.c_out), 0.5);
   return p;
 }
 

@@ -156,6 +156,7 @@ TYPED_TEST(Positions, ActivationsOfSpecialNumbers) {
   const int64_t count = static_cast<int64_t>(special.size());
   const KernelTable& table = pointwise::kernels(dtype_of<T>());
   for (int kind = 0; kind < Activation::kinds; ++kind) {
+    if (static_cast<Activation::Kind>(kind) == Activation::Kind::prelu) continue;  // not a step of kernels
     const Activation activation{static_cast<Activation::Kind>(kind), kind == 3 ? -0.25 : 0.125, 0.75};
     const pointwise::Epilogue epilogue = pointwise::epilogue_of(activation, dtype_of<T>());
     std::vector<T> first;  // results of the first row

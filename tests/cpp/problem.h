@@ -167,6 +167,11 @@ inline Problem random_problem(Random& random, pointwise::DType dtype) {
     p.src[i] = o.layout[i] == 'C'   ? p.inputs * o.groups
                : o.layout[i] == 'N' ? random.integer(random.one_in(8) ? 0 : 1, 3)
                                     : random.integer(random.one_in(8) ? 0 : 1, most);
+  if (random.one_in(8)) {
+    std::vector<double> slopes(static_cast<size_t>(p.c_out));
+    for (double& slope : slopes) slope = static_cast<double>(random.integer(-4, 4)) / 4;
+    o.activation = pointwise::Activation::prelu(slopes);
+  }
   p.bias = random.one_in(2);
   p.residual = random.one_in(2);
   p.scaled = random.one_in(3);

@@ -52,8 +52,8 @@ void any_arguments(Bytes& bytes) {
   o.stride = values();
   o.padding = values();
   o.groups = bytes.flag() ? bytes.any() : 1;
-  o.activation = {static_cast<Activation::Kind>(bytes.byte() % Activation::kinds), any_number(bytes),
-                  any_number(bytes)};
+  o.activation = {static_cast<Activation::Kind>(bytes.byte() % Activation::kinds), any_number(bytes), any_number(bytes),
+                  std::vector<double>(o.groups > 0 && o.groups < 5 ? o.groups : 0, 0.5)};
   // The number of weights is small, or larger than any memory can hold.
   static const double one_number[1] = {};
   const auto axis = [&] {
@@ -215,6 +215,8 @@ pointwise_tests::Problem problem_of(Bytes& bytes, int64_t most, int64_t most_cha
   o.activation = activations[bytes.byte() % std::size(activations)];
   p.inputs = bytes.small(0, most_channels);
   p.c_out = o.groups * bytes.small(0, most_channels);
+  if (o.activation.kind == Activation::Kind::leaky_relu && p.c_out % 2 == 0)  // so that the corpus keeps its meaning
+    o.activation = Activation::prelu(std::vector<double>(static_cast<size_t>(p.c_out), 0.5));
   p.threads = static_cast<int>(bytes.small(1, 9));
   p.src.rank = static_cast<int>(o.layout.size());
   for (int i = 0; i < p.src.rank; ++i)
@@ -271,7 +273,9 @@ Lies lies_of(Bytes& bytes, bool read_only) {
 }
 
 // Returns true if the activation is exact on sums of small integers.
-bool is_exact(const Activation& activation) { return activation.kind <= Activation::Kind::leaky_relu; }
+bool is_exact(const Activation& activation) {
+  return activation.kind <= Activation::Kind::leaky_relu || activation.kind == Activation::Kind::prelu;
+}
 
 template <class T>
 void hold_values(const Array<T>& got, const Array<T>& want, bool exact) {
@@ -324,6 +328,7 @@ void chains(pointwise_tests::Problem p, Bytes& bytes) {
     if (i > 0) o.stride.assign(1, 1);
     o.groups = i == 0 ? p.options.groups : 1;
     const int64_t channels = o.groups * bytes.small(0, 40);
+    if (o.activation.kind == Activation::Kind::prelu) o.activation.slopes.resize(static_cast<size_t>(channels), 0.25);
     const Array<T> weights = make_array<T>({channels, inputs / o.groups}, lies_of(bytes, true), random, number);
     layers.emplace_back(weights.view, nullptr, o);
     inputs = channels;

@@ -157,6 +157,7 @@ def everything(dtype):
     residual, scale, wide = numbers(2, 33, 700), numbers(2, 20), weight.astype(np.float64) / 3
     back, out = numbers(7, 33), np.empty((2, 33, 700), dtype)
     mean, variance, gamma, beta = numbers(33), abs(numbers(33)), numbers(33), numbers(33)
+    statistics = {"mean": mean, "variance": variance, "gamma": gamma, "beta": beta}
     last = {"layout": "NWC", "padding": 1, "stride": 2}
     layer, flushing = pw.Conv(weight, bias, layout="NCW"), pw.Conv(weight, layout="NCW", flush_subnormals=True)
     second = pw.Conv(back, layout="NCW", activation="gelu")
@@ -179,6 +180,7 @@ def everything(dtype):
     }
     return calls | {
         "conv, casting": lambda: pw.conv(x, wide, bias, layout="NCW"),
+        "conv with prelu": lambda: pw.conv(x, weight, bias, layout="NCW", activation=("prelu", bias)),
         "conv, few pixels": lambda: pw.conv(few, weight, bias, layout="NCW", activation="tanh"),
         "conv, NWC": lambda: pw.conv(x.transpose(0, 2, 1), weight, bias, **last, activation="mish"),
         "conv, input_scale": lambda: pw.conv(x, weight, layout="NCW", input_scale=scale),
@@ -188,10 +190,8 @@ def everything(dtype):
         "call, out": lambda: layer(x, residual, out),
         "call, input_scale": lambda: layer(x, input_scale=scale),
         "call, flush_subnormals": lambda: flushing(x),
-        "from_batchnorm": lambda: pw.Conv.from_batchnorm(weight, bias, mean, variance, gamma, beta).weight,
-        "fold_batchnorm": lambda: np.concatenate(
-            [a.ravel() for a in pw.fold_batchnorm(weight, bias, mean, variance, gamma, beta)]
-        ),
+        "from_batchnorm": lambda: pw.Conv.from_batchnorm(weight, bias, **statistics).weight,
+        "fold_batchnorm": lambda: np.concatenate([a.ravel() for a in pw.fold_batchnorm(weight, bias, **statistics)]),
         "Chain": lambda: chain(x),
         "Chain, few pixels": lambda: chain(few),
         "Chain, flush_subnormals": lambda: mixed(x),
@@ -211,7 +211,7 @@ def everything(dtype):
         "failed construction": failure(pw.Conv, wide, groups=7, dtype=dtype),
         "failed Chain": failure(pw.Chain, [layer, layer]),
         "failed explain": failure(layer.explain, (1, 2, 3)),
-        "failed fold_batchnorm": failure(pw.fold_batchnorm, weight, bias, mean, -1 - variance),
+        "failed fold_batchnorm": failure(pw.fold_batchnorm, weight, bias, mean=mean, variance=-1 - variance),
     }
 
 

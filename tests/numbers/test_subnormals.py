@@ -185,7 +185,7 @@ class TestTheArgument:
         weight = np.eye(2, dtype=np.float32)
         for given, value in ((True, True), (np.True_, True), (False, False), (np.False_, False)):
             layer = pw.Conv(weight, flush_subnormals=given)
-            batchnorm = pw.Conv.from_batchnorm(weight, None, [0, 0], [1, 1], flush_subnormals=given)
+            batchnorm = pw.Conv.from_batchnorm(weight, mean=[0, 0], variance=[1, 1], flush_subnormals=given)
             for one in (layer, batchnorm, copy.copy(layer), copy.deepcopy(layer), pw.Chain([layer]).layers[0]):
                 assert one.flush_subnormals is value
             for protocol in range(pickle.HIGHEST_PROTOCOL + 1):
@@ -211,4 +211,4 @@ class TestTheArgument:
         with pytest.raises(TypeError, match=message):
             pw.Conv([[1.0]], flush_subnormals=value)
         with pytest.raises(TypeError, match=message):
-            pw.Conv.from_batchnorm([[1.0]], None, [0], [1], flush_subnormals=value)
+            pw.Conv.from_batchnorm([[1.0]], mean=[0], variance=[1], flush_subnormals=value)

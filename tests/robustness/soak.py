@@ -183,9 +183,11 @@ class Soak:
         layers = [make(first)]
         run(problem, layers[0])
         for _ in range(int(rng.integers(1, 4))):
-            like = draw(rng)["layer"]
+            like, c_out = draw(rng)["layer"], int(rng.integers(1, 60))
+            if like["how"]["activation"] and like["how"]["activation"][0] == "prelu":
+                like["how"]["activation"] = ("prelu", tuple(map(float, rng.choice([-2, 0.5, 1.75], c_out))))
             like["how"] |= {"layout": first["how"]["layout"], "stride": 1, "padding": 0, "groups": 1}
-            like |= {"dtype": first["dtype"], "weight": (int(rng.integers(1, 60)), len(layers[-1].weight))}
+            like |= {"dtype": first["dtype"], "weight": (c_out, len(layers[-1].weight))}
             layers.append(make(like))
             self.problems.append({"next layer": like})
         chain = pw.Chain(layers)

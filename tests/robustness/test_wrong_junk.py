@@ -95,8 +95,9 @@ def test_a_chain_of_very_many_layers():
 )
 def test_batchnorm(weight, statistics, eps, keywords):
     allowed = ["weight", "bias", "mean", "variance", "gamma", "beta", "eps"]
+    given = dict(zip(allowed[1:], (*statistics, eps), strict=True))
     try:
-        w, b = pw.fold_batchnorm(weight, *statistics, eps)
+        w, b = pw.fold_batchnorm(weight, **given)
     except DOCUMENTED as error:
         names(error, allowed)
     else:
@@ -104,7 +105,7 @@ def test_batchnorm(weight, statistics, eps, keywords):
         assert w.shape == np.shape(weight)
         assert b.shape == (len(w),)
     try:
-        layer = pw.Conv.from_batchnorm(weight, *statistics, eps, **keywords)
+        layer = pw.Conv.from_batchnorm(weight, **given, **keywords)
     except DOCUMENTED as error:
         names(error, [*allowed, *keywords])
     else:

@@ -13,6 +13,7 @@ import subprocess
 import sys
 import tempfile
 
+import definitions
 import guarded
 import numpy as np
 import pointwise as pw
@@ -108,7 +109,11 @@ def check_views(rng, note, layout, way, side, dtype):
     total = reference.exact_value(x.astype(dtype) if scale is None else scaled, weight, bias, **how)
     residual = integers(rng, total.shape, dtype) if rng.integers(2) else None
     total = total if residual is None else total + residual
-    expected = ACTIVATIONS[activation](total).astype(dtype)
+    if rng.integers(4) == 0:
+        activation = ("prelu", put(rng.integers(-4, 5, c_out) / 4, any_way()))
+        expected = definitions.computed(activation, total, dtype, axis=layout.index("C")).astype(dtype)
+    else:
+        expected = ACTIVATIONS[activation](total).astype(dtype)
 
     x_in, weight_in = put(x, way), put(weight, any_way())
     bias_in = None if bias is None else put(bias, any_way())

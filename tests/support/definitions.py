@@ -8,6 +8,7 @@ import math
 
 import numpy as np
 
+# All activations except "prelu", which depends on the channel.
 NAMES = (
     "relu",
     "relu6",
@@ -98,9 +99,17 @@ def exact(activation, v):
     return computed(activation, v.astype(wider(v.dtype)), v.dtype)
 
 
-def computed(activation, v, dtype):
-    """Return the activation of v, computed in v's type. Its parameters are rounded to `dtype` first."""
+def computed(activation, v, dtype, axis=None):
+    """Return the activation of v, computed in v's type. Its parameters are rounded to `dtype` first.
+
+    "prelu" needs `axis`, the axis of the output channels.
+    """
     name, *given = (activation,) if isinstance(activation, str) else activation
+    if name == "prelu":
+        slopes = np.asarray(given[0]).astype(dtype).astype(v.dtype)
+        slopes = slopes.reshape([-1 if i == axis % v.ndim else 1 for i in range(v.ndim)])
+        with np.errstate(all="ignore"):
+            return np.where(v < 0, slopes * v, v)
     given = given or {"leaky_relu": [0.01], "elu": [1]}.get(name, [])
     a, b = (np.dtype(dtype).type(parameter).astype(v.dtype) for parameter in (*given, 0, 0)[:2])
     with np.errstate(all="ignore"):
@@ -171,7 +180,8 @@ def points(rng, dtype, count=3000):
 
 
 # Bounds of the derivatives. An activation multiplies an error of its argument by at most this number. The default is 1.
-LIPSCHITZ = {"hardswish": 1.5, "gelu": 1.13, "gelu_tanh": 1.13, "silu": 1.1, "mish": 1.09}
+# The bound of "prelu" is for slopes of at most 2.
+LIPSCHITZ = {"prelu": 2, "hardswish": 1.5, "gelu": 1.13, "gelu_tanh": 1.13, "silu": 1.1, "mish": 1.09}
 ULPS = {"gelu": 4, "gelu_tanh": 4, "mish": 4, "softplus": 4}  # bounds in float32; all other bounds are 2
 
 

@@ -40,7 +40,9 @@ odd_arrays = st.builds(lambda shape, dtype: np.zeros(shape, dtype), shapes, dtyp
 layouts = st.one_of(st.sampled_from(reference.LAYOUTS), st.sampled_from(["NCHW", "NC"]), junk)
 windows = st.one_of(whole, st.tuples(whole, whole), st.lists(whole, max_size=3), junk)
 activations = st.one_of(
-    st.sampled_from([None, "relu", "gelu", ("clip", 0, 1)]), junk, st.tuples(st.sampled_from(["relu", "elu"]), junk)
+    st.sampled_from([None, "relu", "gelu", ("clip", 0, 1), ("prelu", [0.5] * 4)]),
+    junk,
+    st.tuples(st.sampled_from(["relu", "elu", "prelu"]), junk | odd_arrays),
 )
 parameters = {
     "layout": layouts,

@@ -9,7 +9,7 @@ import views
 INTEGERS = ("uint8", "int8", "uint16", "int16")  # dtypes of x for a float32 layer
 # EXACT activations give exact results for small integers. For ROUNDED activations, `nearly` bounds the error.
 EXACT = [None, "relu", "relu6", ("clip", -3, 5), ("leaky_relu", 0.25)]
-PIECEWISE = ("relu", "relu6", "clip", "leaky_relu")
+PIECEWISE = ("relu", "relu6", "clip", "leaky_relu", "prelu")
 ROUNDED = [("elu", 0.75) if name == "elu" else name for name in definitions.NAMES if name not in PIECEWISE]
 
 
@@ -42,9 +42,14 @@ def draw(rng, *, layer=None):
             one = [int(n) for n in rng.integers(least, end, max(axes, 1))]
             return least if rng.random() < 0.6 else tuple(one) if axes and rng.random() < 0.5 else one[0]
 
+        c_out = groups * int(rng.integers(0 if rng.random() < 0.05 else 1, most))
         activations = EXACT if rng.random() < 0.6 else ROUNDED
+        activation = activations[rng.integers(len(activations))]
+        if rng.random() < 0.1:
+            slopes = rng.choice([-2, -1.25, -0.25, 0.5, 1, 1.75], c_out)  # a slope of 0 would give -0.0
+            activation = ("prelu", tuple(map(float, slopes)))
         layer = {
-            "weight": (groups * int(rng.integers(0 if rng.random() < 0.05 else 1, most)), int(rng.integers(0, most))),
+            "weight": (c_out, int(rng.integers(0, most))),
             "bias": bool(rng.integers(2)),
             "dtype": str(rng.choice(["float32", "float32", "float64"])),
             "integers": integers,
@@ -54,7 +59,7 @@ def draw(rng, *, layer=None):
                 "stride": window(1, 4),
                 "padding": window(0, 3),
                 "groups": groups,
-                "activation": activations[rng.integers(len(activations))],
+                "activation": activation,
             },
         }
     c_out, c = layer["weight"]
@@ -102,6 +107,7 @@ class Arrays:
         rng, layer = np.random.default_rng(problem["seed"]), problem["layer"]
         dtype, how = np.dtype(layer["dtype"]), dict(layer["how"])
         self.activation, self.exact = how.pop("activation"), layer["integers"]
+        self.axis = how["layout"].index("C")
         self.weight, self.bias = parameters(layer)
         plain = numbers(rng, self.exact, problem["x"], dtype)
         if problem["x_dtype"] != dtype:  # sums of integers of the whole range are not exact
@@ -148,12 +154,13 @@ class Arrays:
 
     def _check_values(self, y):
         value = self.value.astype(np.float64)
-        dtype = self.weight.dtype
-        expected = value if self.activation is None else definitions.computed(self.activation, value, dtype)
+        dtype, activation = self.weight.dtype, self.activation
+        expected = value if activation is None else definitions.computed(activation, value, dtype, self.axis)
+        exact = self.exact and (activation in EXACT or activation[0] == "prelu")
         if y.dtype != dtype:
-            self._check_integers(y, expected)
+            self._check_integers(y, expected, exact)
             return
-        if self.exact and self.activation in EXACT:
+        if exact:
             reference.assert_same_bits(y, expected.astype(y.dtype) + y.dtype.type(0))
             return
         if self.activation is None:
@@ -161,9 +168,8 @@ class Arrays:
             return
         reference.assert_within_bound(y.astype(np.float64), expected, self._bound(expected))
 
-    def _check_integers(self, y, expected):
+    def _check_integers(self, y, expected, exact):
         """Check numbers that were converted to integers. A number within its bound may round to the next integer."""
-        exact = self.exact and self.activation in EXACT
         bound = 0 if exact else self.bound if self.activation is None else self._bound(expected)
         limits = np.iinfo(y.dtype)
         least, most = (np.rint(expected + sign * bound).clip(limits.min, limits.max) for sign in (-1, 1))

@@ -22,6 +22,7 @@
 #include <optional>
 #include <stdexcept>
 #include <string>
+#include <utility>
 #include <vector>
 
 namespace pointwise {
@@ -117,6 +118,7 @@ struct View {
 //     gelu_tanh    v/2 * (1 + tanh(sqrt(2/pi) * (v + 0.044715 * v^3)))
 //     softplus     log(1 + exp(v))
 //     mish         v * tanh(softplus(v))
+//     prelu        slopes[o] * v if v < 0, else v; o is the output channel
 // clang-format on
 struct Activation {
   enum class Kind {
@@ -134,11 +136,13 @@ struct Activation {
     gelu,
     gelu_tanh,
     softplus,
-    mish
+    mish,
+    prelu
   };
-  static constexpr int kinds = static_cast<int>(Kind::mish) + 1;
+  static constexpr int kinds = static_cast<int>(Kind::prelu) + 1;
   Kind kind = Kind::none;
-  double a = 0, b = 0;  // the parameters in the formulas above; a layer rounds them to its dtype
+  double a = 0, b = 0;           // the parameters in the formulas above; a layer rounds them to its dtype
+  std::vector<double> slopes{};  // for prelu: one number for each output channel, which a layer rounds to its dtype
 
   static Activation none() { return {}; }
   static Activation relu() { return {Kind::relu}; }
@@ -155,6 +159,7 @@ struct Activation {
   static Activation gelu_tanh() { return {Kind::gelu_tanh}; }
   static Activation softplus() { return {Kind::softplus}; }
   static Activation mish() { return {Kind::mish}; }
+  static Activation prelu(std::vector<double> slopes) { return {Kind::prelu, 0, 0, std::move(slopes)}; }
 };
 
 // The parameters of a convolution that are not arrays.

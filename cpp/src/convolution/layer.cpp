@@ -26,7 +26,7 @@ Layer::Impl::Impl(const View& weights_view, const View* bias, const Options& giv
   validate_dtype(Argument::weights, weights_view, given.dtype);
   if (bias) validate_dtype(Argument::bias, *bias, given.dtype);
   validate_bytes(Argument::weights, weights_view.shape, given.dtype);
-  validate_activation(given.activation, given.dtype);
+  validate_activation(given.activation, given.dtype, c_out);
   if (bias) validate_bias(bias->shape, weights_view.shape, given.groups);
   weights = borrowed ? borrow_weights(weights_view, bias, options) : pack_weights(weights_view, bias, options);
 }

@@ -101,7 +101,7 @@ void reference(const View& weights, const View* bias, const Options& options, co
       scale += std::fabs(static_cast<Wide>(number_at(*residual, at)));
     }
     write_number(dst.dtype, static_cast<char*>(dst.data) + offset(dst, at),
-                 static_cast<double>(reference_activation(options.activation, sum)));
+                 static_cast<double>(reference_activation(options.activation, sum, o)));
     if (magnitude) magnitude[e] = static_cast<double>(scale);
   });
 }

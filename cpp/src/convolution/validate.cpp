@@ -94,7 +94,13 @@ std::string layout_remedy(const Shape& src, const Layout& layout, int64_t c_in) 
 // column, which is a bias.
 std::string channels_remedy(int64_t channels, const Shape& weights, int64_t groups) {
   constexpr int64_t most_colours = 4;
-  if (groups != 1 || weights[0] != channels) return "";
+  if (groups != 1) {
+    if (weights[1] != channels) return "";
+    const std::string part = to_string(Shape{weights[0], channels / groups});
+    return "; the weight seems to hold all input channels: pass groups=1" +
+           (channels % groups == 0 ? ", or a weight of shape " + part : "");
+  }
+  if (weights[0] != channels) return "";
   if (channels >= 2 && channels <= most_colours && weights[1] == channels + 1) {
     const std::string c = std::to_string(channels);
     return "; the weight seems to be an affine matrix: pass weight[:, :" + c + "] and bias=weight[:, " + c + "]";
@@ -168,7 +174,7 @@ Inside inside(int64_t size, int64_t stride, int64_t padding) {
   return {ceil_div(padding, stride), (size - 1 - source) / stride + 1, source};
 }
 
-void validate_activation(const Activation& activation, DType dtype) {
+void validate_activation(const Activation& activation, DType dtype, int64_t c_out) {
   const FloatEnvironment environment;
   // Rounds a parameter as packing does.
   const auto rounded = [dtype](double v) {
@@ -190,6 +196,20 @@ void validate_activation(const Activation& activation, DType dtype) {
                     std::string(activation.kind == Activation::Kind::elu ? "elu's alpha" : "leaky_relu's slope") +
                         " must be finite in " + info(dtype).name + ", got " + number_text(activation.a));
       break;
+    case Activation::Kind::prelu: {
+      const std::vector<double>& slopes = activation.slopes;
+      if (static_cast<int64_t>(slopes.size()) != c_out)
+        throw Error(Argument::activation, "prelu must have slopes of shape " + to_string(Shape{c_out}) +
+                                              ", one for each output channel, got " +
+                                              to_string(Shape{static_cast<int64_t>(slopes.size())}));
+      const auto wrong =
+          std::find_if(slopes.begin(), slopes.end(), [&](double slope) { return !std::isfinite(rounded(slope)); });
+      if (wrong != slopes.end())
+        throw Error(Argument::activation, std::string("prelu's slopes must be finite in ") + info(dtype).name +
+                                              ", got " + number_text(*wrong) + " for output channel " +
+                                              std::to_string(wrong - slopes.begin()));
+      break;
+    }
     default: break;
   }
 }

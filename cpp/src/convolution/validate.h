@@ -26,8 +26,9 @@ struct Window {
 };
 // Returns the window. Throws Error if stride or padding is wrong.
 Window validate_window(const Options& options, const Layout& layout);
-// Rounds the activation's parameters to the dtype. Throws Error unless the rounded parameters are valid.
-void validate_activation(const Activation& activation, DType dtype);
+// Rounds the activation's parameters to the dtype. Throws Error unless the rounded parameters are valid. `c_out` is the
+// number of output channels.
+void validate_activation(const Activation& activation, DType dtype, int64_t c_out);
 // Throws Error unless the groups divide the output channels.
 void validate_groups(int64_t groups, int64_t c_out);
 // Returns the number of input channels of all groups. Throws Error if the shape of the weights is wrong or `groups` is

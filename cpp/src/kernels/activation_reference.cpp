@@ -6,7 +6,7 @@ namespace pointwise {
 
 // Evaluates the formulas of pointwise.h. The formulas are rewritten so that no subtraction cancels digits.
 template <class Wide>
-Wide reference_activation(const Activation& activation, Wide v) {
+Wide reference_activation(const Activation& activation, Wide v, int64_t channel) {
   const Wide a = static_cast<Wide>(activation.a), b = static_cast<Wide>(activation.b);
   const auto clip = [](Wide x, Wide low, Wide high) { return x < low ? low : x > high ? high : x; };
   const auto sigmoid = [](Wide x) { return 1 / (1 + std::exp(-x)); };
@@ -31,11 +31,13 @@ Wide reference_activation(const Activation& activation, Wide v) {
     }
     case Activation::Kind::softplus: return softplus(v);
     case Activation::Kind::mish: return v * std::tanh(softplus(v));
+    case Activation::Kind::prelu:
+      return v < 0 ? static_cast<Wide>(activation.slopes[static_cast<size_t>(channel)]) * v : v;
   }
   return v;
 }
 
-template double reference_activation(const Activation&, double);
-template long double reference_activation(const Activation&, long double);
+template double reference_activation(const Activation&, double, int64_t);
+template long double reference_activation(const Activation&, long double, int64_t);
 
 }  // namespace pointwise

@@ -116,7 +116,8 @@ constexpr Activate activations[activation_kinds] = {nullptr,
                                                     each<V, BundleOf<V>, gelu<V>, gelu<BundleOf<V>>>,
                                                     each<V, BundleOf<V>, gelu_tanh<V>, gelu_tanh<BundleOf<V>>>,
                                                     each<V, BundleOf<V>, softplus<V>, softplus<BundleOf<V>>>,
-                                                    each<V, BundleOf<V>, mish<V>, mish<BundleOf<V>>>};
+                                                    each<V, BundleOf<V>, mish<V>, mish<BundleOf<V>>>,
+                                                    nullptr};
 
 }  // namespace
 }  // namespace pointwise

@@ -92,9 +92,10 @@ enum class Inline { no, clip, leaky_relu, hardswish };
 constexpr bool may_copy(int64_t vector_bytes) { return vector_bytes < 64; }
 
 // Number of activation kinds. registry.cpp checks that it equals Activation::kinds.
-constexpr int activation_kinds = 15;
+constexpr int activation_kinds = 16;
 
-// The activation of a block: max(floor, v) for the kinds `none` and `relu`, a function for every other kind.
+// The activation of a block: max(floor, v) for the kinds `none` and `relu`, a function for every other kind. The driver
+// applies the kind `prelu` after the kernel call, so the epilogue of this kind stores the sums unchanged.
 struct Epilogue {
   Number floor;          // 0 for relu, else -infinity
   Activate activate;     // the function, or null if only the floor applies
@@ -245,11 +246,14 @@ struct KernelTable {
   // reads. sums[o] begins with bias[o]. Reads whole vectors of bias and writes whole vectors of sums.
   void (*multiply_unpacked)(const char* weights, ptrdiff_t step, int64_t channels, int64_t input_channels,
                             const char* x, ptrdiff_t x_channel, const char* bias, char* sums);
-  // The function of each Activation::Kind. Null for the kinds `none` and `relu`, which use Epilogue::floor.
+  // The function of each Activation::Kind. Null for the kinds `none` and `relu`, which use Epilogue::floor. Null also
+  // for `prelu`, which uses the function `prelu` of this table.
   const Activate* activations;
   // Measures the FMA peak: executes multiply-adds on registers in a loop of `steps` steps. Returns the number of
   // floating-point operations, two for each multiply-add.
   double (*fma_loop)(int64_t steps);
+  // Multiplies negative numbers by contiguous slopes, in place. The arguments mean the same as for `scale`.
+  void (*prelu)(char* numbers, ptrdiff_t row, int64_t rows, int64_t count, const char* slopes, bool by_column);
 };
 
 extern const KernelTable portable_f32;

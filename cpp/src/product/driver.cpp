@@ -2,13 +2,14 @@
 //
 //     acc = bias[o]
 //     for i in input channels:  acc = fma(weights[o][i], src[i][p], acc)      in chunks, see kernels/kernel.h
-//     dst[o][p] = activation(acc + residual[o][p])
+//     dst[o][p] = activation(acc + residual[o][p])                            prelu: after the kernel call
 //
 // The plan cuts the loop nest into pieces. Each element of dst belongs to one piece, and each piece is computed by one
 // thread.
 #include "product/driver.h"
 
 #include <algorithm>
+#include <cstring>
 
 #include "base/checked.h"
 #include "kernels/registry.h"
@@ -141,7 +142,7 @@ class Run {
     const auto offsets = [&](int64_t begin, int64_t count, ptrdiff_t Axis::* step, ptrdiff_t* to) {
       pixel_offsets(box.axis.data() + image_axes, b.n_axes, begin, count, step, to);
     };
-    const Parts n_blocks = fewest_parts(pixels, b.n_parts.unit, b.n_block);
+    const Parts n_blocks = fewest_parts(pixels, b.n_parts.unit, pixels_of_a_block(b, channels));
     const Parts m_blocks = fewest_parts(channels, width, b.m_block);
     for (int64_t i = 0; i < n_blocks.count; ++i) {
       const int64_t begin = pixel + n_blocks.begin(i);
@@ -171,7 +172,8 @@ class Run {
         block.residual = residual ? residual + residual_at + from * product.residual_m : nullptr;
         const KernelRow& kernel = table_.rows[b.kernel_row];
         const ptrdiff_t row = kernel.dense ? 0 : kernel.rows == Rows::channels ? block.y_channel : block.y_pixel;
-        block.stream = plan_.stream && (reinterpret_cast<uintptr_t>(block.y) | static_cast<uintptr_t>(row)) % 64 == 0;
+        block.stream = plan_.stream && !weights_.slopes &&
+                       (reinterpret_cast<uintptr_t>(block.y) | static_cast<uintptr_t>(row)) % 64 == 0;
         const int64_t given_channel = group * product.m + channel + from;
         if (packs && multiplies_unpacked(b, block)) {
           run_unpacked(b, block, given_channel, panels);
@@ -179,8 +181,53 @@ class Run {
           if (packs) pack_panels(weights_, group, channel + from, block.channels, panels);
           run_kernel(b, block, sums);
         }
+        if (weights_.slopes) apply_slopes(block, weights_.slopes.get() + (first + from) * item_);
         if (convert_) convert_results(b, block, dst_pixel, dst_channel, b.even ? nullptr : dst_offsets, block_dst);
       }
+    }
+  }
+
+  // Returns the maximum number of pixels in a block. apply_slopes() reads the results of a block again, so the results
+  // should fit in L2. But with fewer than 256 pixels, kernels would read the weights too often.
+  int64_t pixels_of_a_block(const Blocking& b, int64_t channels) const {
+    if (!weights_.slopes) return b.n_block;
+    constexpr int64_t most_bytes = 512 << 10, fewest = 256;
+    const int64_t unit = b.n_parts.unit, row = std::max<int64_t>(std::min(channels, b.m_block), 1) * item_;
+    return std::min(b.n_block, ceil_div(std::max(most_bytes / row, fewest), unit) * unit);
+  }
+
+  // Applies PReLU to the results of a block. `slopes` begins with the slope of its first output channel. A row of
+  // results is a pixel if its channels are contiguous. Otherwise a row is a range of contiguous pixels of a channel.
+  void apply_slopes(const Block& block, const char* slopes) const {
+    const auto offset = [&](int64_t p) { return block.y_offsets ? block.y_offsets[p] : p * block.y_pixel; };
+    const bool contiguous_channels =
+        block.y_channel == item_ && (block.channels > 1 || (!block.y_offsets && block.y_pixel != item_));
+    if (contiguous_channels && !block.y_offsets) {
+      // Several contiguous pixels form a row, so that rows of a few channels are not short.
+      constexpr int64_t most_numbers = 512;
+      const int64_t together = std::min(block.pixels, most_numbers / block.channels), pixel = block.channels * item_;
+      if (together < 2 || block.y_pixel != pixel) {
+        table_.prelu(block.y, block.y_pixel, block.pixels, block.channels, slopes, true);
+        return;
+      }
+      char repeated[most_numbers * sizeof(double)];
+      for (int64_t i = 0; i < together; ++i) std::memcpy(repeated + i * pixel, slopes, static_cast<size_t>(pixel));
+      const int64_t rows = block.pixels / together, rest = block.pixels % together;
+      table_.prelu(block.y, together * pixel, rows, together * block.channels, repeated, true);
+      table_.prelu(block.y + rows * together * pixel, 0, 1, rest * block.channels, repeated, true);
+      return;
+    }
+    for (int64_t begin = 0, end; begin < block.pixels; begin = end) {
+      end = begin + 1;
+      if (contiguous_channels) {
+        table_.prelu(block.y + offset(begin), 0, 1, block.channels, slopes, true);
+        continue;
+      }
+      if (block.y_offsets || block.y_pixel != item_)
+        while (end < block.pixels && offset(end) - offset(end - 1) == item_) ++end;
+      else
+        end = block.pixels;
+      table_.prelu(block.y + offset(begin), block.y_channel, block.channels, end - begin, slopes, false);
     }
   }
 

@@ -94,6 +94,15 @@ void pack_all(const View& weights, PackedWeights* packed) {
 
 void take_options(const Options& options, PackedWeights* packed) {
   const FloatEnvironment environment;
+  if (options.activation.kind == Activation::Kind::prelu) {
+    const std::vector<double>& slopes = options.activation.slopes;
+    packed->slopes = allocate_aligned(allocation_size(static_cast<int64_t>(slopes.size()), packed->item));
+    char* to = packed->slopes.get();
+    for (const double slope : slopes) {
+      write_number(packed->dtype, to, slope);
+      to += packed->item;
+    }
+  }
   packed->epilogue = epilogue_of(options.activation, packed->dtype);
   packed->flush_subnormals = options.flush_subnormals;
   for (int64_t group = 0; options.flush_subnormals && group < packed->groups; ++group)
@@ -129,6 +138,11 @@ PackedWeights pack_borrowed(const PackedWeights& borrowed) {
   for (int64_t group = 0; group < packed.groups; ++group)
     std::memcpy(packed.bias(group), borrowed.bias(group), static_cast<size_t>(packed.panels * panel_bytes));
   packed.epilogue = borrowed.epilogue;
+  if (borrowed.slopes) {
+    const int64_t bytes = allocation_size(borrowed.groups * borrowed.m, borrowed.item);
+    packed.slopes = allocate_aligned(bytes);
+    std::memcpy(packed.slopes.get(), borrowed.slopes.get(), static_cast<size_t>(bytes));
+  }
   packed.flush_subnormals = borrowed.flush_subnormals;
   return packed;
 }

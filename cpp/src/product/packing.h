@@ -20,6 +20,7 @@ struct PackedWeights {
   View given;  // borrowed weights of shape (groups * m, k), or null data if the weights are packed
   AlignedBytes memory;
   Epilogue epilogue;                   // epilogue of the layer
+  AlignedBytes slopes;                 // for prelu: one number for each output channel of all groups; else null
   bool flush_subnormals;               // true if calls of the layer flush subnormals
   char* weights(int64_t group) const;  // first panel of a group; not for borrowed weights
   char* bias(int64_t group) const;

@@ -11,7 +11,8 @@ from .. import _arguments
 from ..cli.parser import activation
 
 NONE = "none"
-ACTIVATIONS = _arguments.ACTIVATION_NAMES
+# Layers of a table differ in their output channels, so one "prelu" with its slopes would not fit them.
+ACTIVATIONS = tuple(_arguments.ACTIVATION_PARAMETERS)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -82,9 +83,11 @@ def parse_activation(text: str) -> Activation:
     if text == NONE:
         return NO_ACTIVATION
     try:
-        name, *parameters = _arguments.parse_activation(activation(text))
+        name, *parameters = _arguments.parse_activation(activation(text))[:3]
     except ValueError as error:
         raise argparse.ArgumentTypeError(str(error)) from None
+    if name == "prelu":
+        raise argparse.ArgumentTypeError("prelu has one slope for each output channel: use leaky_relu,0.25")
     if name == NONE:  # "linear"
         return NO_ACTIVATION
     with np.errstate(over="ignore"):  # infinity is a valid bound of clip; Conv refuses other infinite parameters

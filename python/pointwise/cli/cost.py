@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING
 
+from .._arguments import COUNTED
 from .._cost import cost
 from .parser import CommandError, add_convolution_options, library_errors, positive, sizes
 
@@ -18,7 +19,6 @@ SUMMARY = "count parameters, multiply-adds and bytes of a convolution"
 EXAMPLE = """\
 examples: pointwise cost 1x32x10x10 16
           pointwise cost 1x192x28x28 16 --then 5x5 --out 32"""
-DTYPES = ("float32", "float64", "uint8", "int8", "uint16", "int16")
 
 
 def register(commands: Commands) -> None:
@@ -28,7 +28,9 @@ def register(commands: Commands) -> None:
     parser.add_argument("c_out", type=positive, metavar="C_OUT", help="number of output channels")
     parser.add_argument("--bias", action="store_true", help="include a bias")
     add_convolution_options(parser)
-    parser.add_argument("--dtype", choices=DTYPES, default="float32", metavar="D", help="dtype of x (default: float32)")
+    parser.add_argument(
+        "--dtype", choices=COUNTED, default="float32", metavar="D", help="dtype of x (default: float32)"
+    )
     parser.add_argument(
         "--then", type=sizes, metavar="KxK", help="size of a larger kernel after the 1x1; prints the saving by the 1x1"
     )

@@ -124,10 +124,16 @@ def per_axis(text: str) -> int | tuple[int, ...]:
 
 
 def activation(text: str) -> Activation:
-    """Parse the name of an activation, or a name with parameters such as clip,0,6, for argparse."""
+    """Parse the name of an activation, or a name with parameters such as clip,0,6, for argparse.
+
+    The parameters of prelu are slopes, one for each output channel.
+    """
     name, *parameters = text.split(",")
     try:
-        return (name, *(float(parameter) for parameter in parameters)) if parameters else name
+        values = tuple(float(parameter) for parameter in parameters)
+        if name == "prelu":
+            return name, values
+        return (name, *values) if parameters else name
     except ValueError:
         message = f"expected a name, or a name and numbers as in clip,0,6, got {text!r}"
         raise argparse.ArgumentTypeError(message) from None

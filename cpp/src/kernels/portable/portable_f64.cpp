@@ -14,8 +14,8 @@ constexpr KernelRow rows[] = {
 
 }  // namespace
 
-const KernelTable portable_f64 = {
-    all_of(rows),           pack_functions<Vec>, convert_functions<Vec>, scale_numbers<Vec>, pack_weights_panel<Vec>,
-    multiply_unpacked<Vec>, activations<Vec>,    fma_loop<Vec>};
+const KernelTable portable_f64 = {all_of(rows),       pack_functions<Vec>,     convert_functions<Vec>,
+                                  scale_numbers<Vec>, pack_weights_panel<Vec>, multiply_unpacked<Vec>,
+                                  activations<Vec>,   fma_loop<Vec>,           prelu_numbers<Vec>};
 
 }  // namespace pointwise

@@ -10,6 +10,7 @@
 #include "kernels/convert.h"
 #include "kernels/fma_loop.h"
 #include "kernels/pack.h"
+#include "kernels/prelu.h"
 #include "kernels/unpacked.h"
 
 namespace pointwise {

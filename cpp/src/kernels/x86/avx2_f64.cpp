@@ -8,6 +8,7 @@
 #include "kernels/fma_loop.h"
 #include "kernels/long_rows.h"
 #include "kernels/pack.h"
+#include "kernels/prelu.h"
 #include "kernels/quads.h"
 #include "kernels/unpacked.h"
 
@@ -89,8 +90,8 @@ constexpr KernelRow rows[] = {
 
 }  // namespace
 
-const KernelTable avx2_f64 = {
-    all_of(rows),           pack_functions<Vec>, convert_functions<Vec>, scale_numbers<Vec>, pack_weights_panel<Vec>,
-    multiply_unpacked<Vec>, activations<Vec>,    fma_loop<Vec>};
+const KernelTable avx2_f64 = {all_of(rows),       pack_functions<Vec>,     convert_functions<Vec>,
+                              scale_numbers<Vec>, pack_weights_panel<Vec>, multiply_unpacked<Vec>,
+                              activations<Vec>,   fma_loop<Vec>,           prelu_numbers<Vec>};
 
 }  // namespace pointwise
