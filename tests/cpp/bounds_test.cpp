@@ -241,7 +241,7 @@ TYPED_TEST(Bounds, NothingOutsideIsTouched) {
   for (const pointwise::KernelRow& row : rows) {
     using pointwise::Reads;
     std::set<Packing> all{Packing::none};
-    if (row.reads == Reads::any || row.reads == Reads::pixels) all.insert(Packing::channels);
+    if ((row.reads == Reads::any && !row.dense) || row.reads == Reads::pixels) all.insert(Packing::channels);
     if (row.reads == Reads::any || row.reads == Reads::channels) all.insert(Packing::pixels);
     EXPECT_EQ(ran[row.name], all) << row.name;
   }

@@ -13,9 +13,6 @@ Machine zen4() {
   m.quad_pixel_cycles = 0.5;
   m.quad_vector_cycles = 6;
   m.strip_vector_cycles = 3;
-  m.interleaved_call_cycles = 20;
-  m.interleaved_input_cycles = 0.6;
-  m.interleaved_vector_cycles = 1.25;
   m.long_call_cycles = 40;
   m.long_pass_cycles = 1;
   m.wide_copies = 0.65;

@@ -1,6 +1,6 @@
 // The constants of AMD's Zen 5, fitted by hand. The four constants of a single vector (single_latency and the next
-// three) were fitted on Zen 4, because only half-width machines use them. The five constants of aliased channels were
-// fitted on Emerald Rapids.
+// three) were fitted on Zen 4, because only half-width machines use them. The constants of aliased channels and of
+// interleaved products were fitted on Emerald Rapids.
 #include "machine/machine.h"
 
 namespace pointwise {
