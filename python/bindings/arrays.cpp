@@ -295,6 +295,19 @@ DType check_dtype(PyObject* object, std::initializer_list<DType> dtypes, const c
 
 std::optional<DType> result_dtype(PyObject* out_dtype) {
   if (out_dtype == nullptr || out_dtype == Py_None) return std::nullopt;
+  // Takes dtypes, names, and NumPy's types such as numpy.uint8. Other objects are rare and left to Python.
+  if (PyArray_DescrCheck(out_dtype) || PyUnicode_CheckExact(out_dtype) ||
+      (PyType_Check(out_dtype) &&
+       PyType_IsSubtype(reinterpret_cast<PyTypeObject*>(out_dtype), &PyGenericArrType_Type))) {
+    PyArray_Descr* descr = nullptr;
+    if (PyArray_DescrConverter(out_dtype, &descr) == NPY_SUCCEED && descr != nullptr) {
+      const NumPyType* const type = known_type(descr->type_num);
+      const bool native = PyArray_ISNBO(descr->byteorder);
+      Py_DECREF(descr);
+      if (type != nullptr && native) return type->dtype;
+    }
+    PyErr_Clear();
+  }
   const Ref name = call_function("as_out_dtype", "O", out_dtype);
   const char* text = PyUnicode_AsUTF8(name.get());
   if (text == nullptr) throw PythonError{};

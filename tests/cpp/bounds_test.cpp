@@ -240,6 +240,7 @@ TYPED_TEST(Bounds, NothingOutsideIsTouched) {
   }
   for (const pointwise::KernelRow& row : rows) {
     using pointwise::Reads;
+    if (row.types.x != row.types.sum) continue;  // these problems have floating src
     std::set<Packing> all{Packing::none};
     if ((row.reads == Reads::any && !row.dense) || row.reads == Reads::pixels) all.insert(Packing::channels);
     if (row.reads == Reads::any || row.reads == Reads::channels) all.insert(Packing::pixels);

@@ -88,8 +88,9 @@ struct Arena {
   GuardedMemory x{1 << 20}, weights{1 << 20}, bias{1 << 16}, residual{1 << 20}, copy{1 << 16}, room{1 << 20};
 };
 
-// Returns true if a KernelCase suits the kernel row: its output channels read all input channels.
-inline bool takes_cases(const KernelRow& row) { return row.reads != Reads::own; }
+// Returns true if a KernelCase suits the kernel row: its output channels read all input channels, and all numbers have
+// the dtype of the sums.
+inline bool takes_cases(const KernelRow& row) { return row.reads != Reads::own && row.types.x == row.types.sum; }
 
 template <class T>
 struct KernelCase {

@@ -99,6 +99,26 @@ def test_what_comes_before_the_conversion(dtype, x_dtype, rng):
         np.testing.assert_array_equal(layer(x, out=out, input_scale=scale), y)
 
 
+@pytest.mark.parametrize("layout", ["NCHW", "NHWC"])
+@pytest.mark.parametrize("activation", [None, "relu", "gelu", ("clip", 30, 200), "prelu"])
+def test_few_channels_of_uint8(activation, layout, rng):
+    """Kernels for few channels convert numbers in registers. All sizes, with and without steps after the sum."""
+    for c_in in range(1, 6):
+        for c_out in range(1, 6):
+            slopes = ("prelu", tuple(float(n) for n in rng.integers(-3, 4, c_out) / 2))
+            function = slopes if activation == "prelu" else activation
+            for size in ((1, 1), (7, 3), (23, 1), (61, 9)):
+                x, weight, bias = problem(rng, layout, c_in, c_out, size, "uint8")
+                layer = pw.Conv(weight, bias, layout=layout, activation=function)
+                y = converted(layer(x), "uint8")
+                np.testing.assert_array_equal(layer(x, out=np.empty_like(y)), y)
+                np.testing.assert_array_equal(
+                    pw.conv(x, weight, bias, layout=layout, activation=function, out_dtype="uint8"), y
+                )
+                chain = pw.Chain([pw.Conv(weight, bias, layout=layout, activation=function, out_dtype="uint8")])
+                np.testing.assert_array_equal(chain(x), y)
+
+
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("layout", ["NC", "CW", "WC"])
 def test_numbers_that_need_care(layout, dtype):

@@ -111,9 +111,13 @@ def check_views(rng, note, layout, way, side, dtype):
     total = total if residual is None else total + residual
     if rng.integers(4) == 0:
         activation = ("prelu", put(rng.integers(-4, 5, c_out) / 4, any_way()))
-        expected = definitions.computed(activation, total, dtype, axis=layout.index("C")).astype(dtype)
-    else:
-        expected = ACTIVATIONS[activation](total).astype(dtype)
+
+    def activated(total):
+        if isinstance(activation, tuple) and activation[0] == "prelu":
+            return definitions.computed(activation, total, dtype, axis=layout.index("C"))
+        return ACTIVATIONS[activation](total)
+
+    expected = activated(total).astype(dtype)
 
     x_in, weight_in = put(x, way), put(weight, any_way())
     bias_in = None if bias is None else put(bias, any_way())
@@ -136,11 +140,11 @@ def check_views(rng, note, layout, way, side, dtype):
             call(out=out.array, **(arrays | {"residual": out.array}))
             out.assert_wrote_only(expected)
 
-    if x_dtype in INTEGERS:  # results of small integers need no rounding, but uint8 saturates
+    if x_dtype in INTEGERS:
         y_dtype = INTEGERS[rng.integers(len(INTEGERS))]
-        total = reference.exact(x.astype(dtype) if scale is None else scaled, weight, bias, **how)[0]
+        total = reference.exact_value(x.astype(dtype) if scale is None else scaled, weight, bias, **how)
         limits = np.iinfo(y_dtype)
-        numbers = np.rint(ACTIVATIONS[activation](total)).clip(limits.min, limits.max).astype(y_dtype)
+        numbers = np.rint(activated(total)).clip(limits.min, limits.max).astype(y_dtype)
         for call in calls:
             out = guarded.Guarded(views.empty(way, numbers.shape, y_dtype)[0], side)
             call(out=out.array, input_scale=arrays["input_scale"])
@@ -212,6 +216,7 @@ def run_rows(note):
             known |= compare_rows(rng, note, ran, dtype, layout, (7, 9), c_in, c_out)
         for (h, w), groups in itertools.product(pixels[layout], (2, 9, 40, 150)):
             known |= compare_rows(rng, note, ran, dtype, layout, (h, w), groups, groups, groups)
+    known = {name for name in known if "_u8_" not in name}  # the alternatives of a layer have floating x
     assert ran == known, f"did not run: {sorted(known - ran)}"
     return sorted(known)
 

@@ -193,8 +193,9 @@ Stages Chain::Impl::stages(const ChainPlan& plan, const Product& ends, int64_t s
     Memory memory;
     if (i == 0) memory.source = source;
     if (is_last) memory.stream = stream;
-    const Product product = lower(layout, every_pixel, layer(i).options.groups, dtype, from, to,
-                                  is_last && ends.has_residual ? &residual : nullptr);
+    const Product product =
+        lower(layout, every_pixel, layer(i).options.groups, dtype, from, to,
+              is_last && ends.has_residual ? &residual : nullptr, nullptr, layer(i).weights.slopes != nullptr);
     stages.push_back(pointwise::make_plan(product, threads, memory));
     from = to;
   }

@@ -39,7 +39,8 @@ Product lower_call(const Layer::Impl& layer, const View& src, const View& dst, c
                    const View* input_scale) {
   validate_bytes(Argument::src, src.shape, src.dtype);
   validate_bytes(Argument::dst, dst.shape, dst.dtype);
-  return lower(layer.layout, layer.window, layer.options.groups, layer.options.dtype, src, dst, residual, input_scale);
+  return lower(layer.layout, layer.window, layer.options.groups, layer.options.dtype, src, dst, residual, input_scale,
+               layer.weights.slopes != nullptr);
 }
 
 std::shared_ptr<const Plan> plan_for(const Layer::Impl& layer, const View& src, const View& dst, const View* residual,
@@ -189,8 +190,8 @@ std::string Layer::explain(const Shape& src_shape) const {
   View src, dst;
   make_views(impl_->options, impl_->options, src_shape, output_shape(src_shape), &src, &dst);
   const int threads = threads_to_explain();
-  const Product product =
-      lower(impl_->layout, impl_->window, impl_->options.groups, impl_->options.dtype, src, dst, nullptr);
+  const Product product = lower(impl_->layout, impl_->window, impl_->options.groups, impl_->options.dtype, src, dst,
+                                nullptr, nullptr, impl_->weights.slopes != nullptr);
   return explain_plan(make_plan(product, threads), threads);
 }
 

@@ -17,7 +17,7 @@ int64_t step_not_taken(int64_t stride) {
 }  // namespace
 
 Product lower(const Layout& layout, const Window& window, int64_t groups, DType weights, const View& src,
-              const View& dst, const View* residual, const View* input_scale) {
+              const View& dst, const View* residual, const View* input_scale, bool slopes) {
   Product product{};
   product.types = {src.dtype, weights, info(weights).sum, dst.dtype};
   const int c = layout.channels;
@@ -29,6 +29,7 @@ Product lower(const Layout& layout, const Window& window, int64_t groups, DType 
   product.residual_m = residual ? residual->strides[c] : 0;
   product.has_residual = residual != nullptr;
   product.has_scale = input_scale != nullptr;
+  product.has_slopes = slopes;
   if (product.m == 0) return product;
 
   const auto residual_stride = [&](int axis) { return residual ? residual->strides[axis] : 0; };

@@ -51,6 +51,15 @@ double interleaved_cycles(const Problem& p) {
          groups * (static_cast<double>(p.k) * cpu.interleaved_input_cycles + cpu.interleaved_vector_cycles);
 }
 
+const char* interleaved_integers_refuse(const Problem& problem) {
+  if (problem.k < 1) return "there are no input channels";
+  return std::max(problem.m, problem.k) > most_interleaved_integers(problem.lanes) ? "there are too many channels"
+                                                                                   : nullptr;
+}
+
+// Loading and storing integers takes several instructions for each group.
+double interleaved_integers_cycles(const Problem& p) { return 2 * interleaved_cycles(p); }
+
 double diagonal_cycles(const Problem& p) {
   const double vectors = static_cast<double>(ceil_div(p.m, p.lanes)) * static_cast<double>(p.n);
   return vectors * (2 + p.machine.strip_vector_cycles + p.indirect);

@@ -15,15 +15,18 @@ constexpr int long_rows_outputs = 16;  // maximum number of output channels of l
 
 // Returns the maximum number of input channels, and of output channels, of interleaved products.
 constexpr int most_interleaved(int lanes) { return lanes / 2; }
+constexpr int most_interleaved_integers(int lanes) { return lanes < 8 ? lanes / 2 : 4; }
 
 // Return the reason why the kernel row cannot compute a product, or null if it can.
 const char* quads_refuse(const Problem& problem);
 const char* long_rows_refuse(const Problem& problem);
 const char* interleaved_refuse(const Problem& problem);
+const char* interleaved_integers_refuse(const Problem& problem);
 // Return the predicted cycles of a product.
 double quads_cycles(const Problem& problem);
 double long_rows_cycles(const Problem& problem);
 double interleaved_cycles(const Problem& problem);
+double interleaved_integers_cycles(const Problem& problem);
 double diagonal_cycles(const Problem& problem);
 
 // Returns the number of bytes for the sums of a strip.

@@ -185,7 +185,7 @@ struct KernelRow {
   int64_t (*room)(const Problem&, int64_t l2) = nullptr;
   // True if the planner may use the kernel row only for dense products: in x, y and the residual, the channels of a
   // pixel are contiguous, and so are the pixels. Then rows of y need not be a multiple of 64 bytes apart for
-  // Block::stream.
+  // Block::stream. If `types` has integers, the planner uses the kernel row only for x and y of these types.
   bool dense = false;
 };
 

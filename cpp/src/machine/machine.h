@@ -70,6 +70,7 @@ struct Machine {
       strip_vector_cycles,        // each vector of results of quads and long rows
       interleaved_call_cycles,    // a kernel call for an interleaved product
       interleaved_input_cycles,   // each input channel of a group of pixels of an interleaved product
+      converted_vector_cycles,    // converting a vector of results that the kernel has stored
       interleaved_vector_cycles,  // each group of pixels of an interleaved product
       long_call_cycles,           // a pass of long rows over a strip
       long_pass_cycles;           // loading and storing a vector of sums in long rows
@@ -193,6 +194,7 @@ inline constexpr MachineConstant machine_constants[] = {
     {"strip_vector_cycles", &Machine::strip_vector_cycles},
     {"interleaved_call_cycles", &Machine::interleaved_call_cycles},
     {"interleaved_input_cycles", &Machine::interleaved_input_cycles},
+    {"converted_vector_cycles", &Machine::converted_vector_cycles},
     {"interleaved_vector_cycles", &Machine::interleaved_vector_cycles},
     {"long_call_cycles", &Machine::long_call_cycles},
     {"long_pass_cycles", &Machine::long_pass_cycles},

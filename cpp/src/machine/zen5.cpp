@@ -35,6 +35,7 @@ Machine zen5() {
   m.strip_vector_cycles = 3;
   m.interleaved_call_cycles = 20;
   m.interleaved_input_cycles = 0.6;
+  m.converted_vector_cycles = 4;
   m.interleaved_vector_cycles = 1.25;
   m.long_call_cycles = 40;
   m.long_pass_cycles = 1;

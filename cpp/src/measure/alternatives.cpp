@@ -49,8 +49,8 @@ std::vector<Alternative> ways_to_run(const Layer& layer, const Shape& src_shape)
   const Options& options = layer.options();
   const Layout& layout = parse_layout(options.layout);
   const View src(nullptr, options.dtype, src_shape), dst(nullptr, options.dtype, layer.output_shape(src_shape));
-  const Product product =
-      lower(layout, validate_window(options, layout), options.groups, options.dtype, src, dst, nullptr);
+  const Product product = lower(layout, validate_window(options, layout), options.groups, options.dtype, src, dst,
+                                nullptr, nullptr, options.activation.kind == Activation::Kind::prelu);
   std::vector<Alternative> ways;
   if (product.boxes == 0) return ways;
 

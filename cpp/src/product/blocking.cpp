@@ -107,7 +107,7 @@ void size_blocks(const Work& work, const KernelRow& row, Blocking* b) {
   if (split_inputs) most_pixels(work.l2 / 4 / (b->m_block * work.item));
   if (!b->even || b->packing != Packing::none) most_pixels(2048);
 
-  if (work.converts) {
+  if (work.converts && row.types.y != work.types.y) {
     // Rows of few channels are faster to convert pixel by pixel only if neighbouring pixels form one row.
     const Axis& inner = work.axis[work.axes - 1];
     const bool adjacent = work.dst_m == work.item && work.m > 1;
@@ -185,6 +185,11 @@ Candidate consider(const Work& given, const KernelRow& row, int index, int n_axe
     b.even = b.even && outer.dst == next.size * next.dst && outer.residual == next.size * next.residual;
   }
   const bool channel_rows = row.rows == Rows::channels, reads = work.k > 0;
+  const bool own_types = row.types.x != row.types.sum;
+  if (own_types && (packing != Packing::none || !(work.types == row.types)))
+    candidate.refused = "source or result has another dtype";
+  else if (own_types && work.slopes)
+    candidate.refused = "PReLU is applied before the results are converted";
   if (packing == Packing::none && reads) {
     if (work.types.x != row.types.x) candidate.refused = "the source must be packed, which converts its dtype";
     if (work.scaled) candidate.refused = "the source must be packed, which applies input_scale";
@@ -238,6 +243,7 @@ Candidate consider(const Work& given, const KernelRow& row, int index, int n_axe
   if (packing != Packing::pixels && !channel_rows && inner.src == work.x_item && b.n > 1)
     cycles *= scattered_factor(work, row, packing == Packing::channels);
   const double k = static_cast<double>(work.k), n = static_cast<double>(b.n);
+  if (work.converts && !own_types) cycles += n * static_cast<double>(work.m) / row.lanes * cpu.converted_vector_cycles;
   const double vectors = k * n * work.item / 32.0;
   if (packing == Packing::channels) {
     b.dense = even_src && inner.src == work.x_item;

@@ -36,6 +36,7 @@ struct Work {
   // had `item` bytes.
   bool converts;
   bool residual;
+  bool slopes;    // PReLU is applied to stored results
   bool scaled;    // packing multiplies input channels by input_scale
   bool borrowed;  // weights are packed during the call
   int threads;

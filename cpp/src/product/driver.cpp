@@ -130,7 +130,8 @@ class Run {
     block.copy = b.copy > 0 ? workspace.at(scratch, Region::copy) : nullptr;
     block.room = b.room > 0 ? workspace.at(scratch, Region::room) : nullptr;
     block.room_bytes = b.room;
-    if (convert_) {
+    const bool converts = b.results > 0;
+    if (converts) {
       block.y_pixel = b.results_by_pixel ? b.results_row : item_;
       block.y_channel = b.results_by_pixel ? item_ : b.results_row;
     }
@@ -158,7 +159,7 @@ class Run {
         scale_packed(b, scale, scale_offsets, block, packed);
       }
       const ptrdiff_t dst_at = b.even ? begin * inner.dst : 0, residual_at = b.even ? begin * inner.residual : 0;
-      block.y_offsets = b.even || convert_ ? nullptr : dst_offsets;
+      block.y_offsets = b.even || converts ? nullptr : dst_offsets;
       block.residual_offsets = b.even ? nullptr : residual_offsets;
       const char* const x = block.x;
       for (int64_t k = 0; k < m_blocks.count; ++k) {
@@ -168,7 +169,7 @@ class Run {
         block.weights = weights_.borrowed && !own ? panels : weights + from * weight_step;
         if (own) block.x = x + from * block.x_channel;
         char* const block_dst = dst + dst_at + from * product.dst_m;
-        block.y = convert_ ? results : block_dst;
+        block.y = converts ? results : block_dst;
         block.residual = residual ? residual + residual_at + from * product.residual_m : nullptr;
         const KernelRow& kernel = table_.rows[b.kernel_row];
         const ptrdiff_t row = kernel.dense ? 0 : kernel.rows == Rows::channels ? block.y_channel : block.y_pixel;
@@ -182,7 +183,7 @@ class Run {
           run_kernel(b, block, sums);
         }
         if (weights_.slopes) apply_slopes(block, weights_.slopes.get() + (first + from) * item_);
-        if (convert_) convert_results(b, block, dst_pixel, dst_channel, b.even ? nullptr : dst_offsets, block_dst);
+        if (converts) convert_results(b, block, dst_pixel, dst_channel, b.even ? nullptr : dst_offsets, block_dst);
       }
     }
   }

@@ -38,6 +38,7 @@ struct Product {
   int64_t groups, m, k;                // m output channels and k input channels of one group
   ptrdiff_t src_k, dst_m, residual_m;  // bytes from one channel to the next
   bool has_residual, has_scale;
+  bool has_slopes;  // true if PReLU follows the sums
   int boxes;
   std::array<Box, max_boxes> box;  // no box is empty
 };

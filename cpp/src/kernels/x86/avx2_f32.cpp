@@ -42,8 +42,10 @@ struct Vec {
   template <class Y>
   void store_integers(Y* p) const {
     using Range = RangeOf<float, Y>;
-    const __m256 number = _mm256_and_ps(v, _mm256_cmp_ps(v, v, _CMP_ORD_Q));
-    const __m256i wide = _mm256_cvtps_epi32(min(max({number}, fill(Range::low)), fill(Range::high)).v);
+    const Vec most = min(fill(Range::high), *this);  // NaN stays NaN, and becomes the least int32_t
+    const __m256 number = _mm256_and_ps(max(most, fill(Range::low)).v, _mm256_cmp_ps(v, v, _CMP_ORD_Q));
+    // Packing with saturation turns negative numbers into 0, if Y is unsigned.
+    const __m256i wide = _mm256_cvtps_epi32(Range::has_sign ? number : most.v);
     const __m128i low = _mm256_castsi256_si128(wide), high = _mm256_extracti128_si256(wide, 1);
     __m128i* const to = reinterpret_cast<__m128i*>(p);
     if constexpr (sizeof(Y) == 2) {
@@ -153,6 +155,9 @@ constexpr KernelRow rows[] = {
      long_rows_refuse, long_rows_cycles, long_rows_room},
     {"gemm_f32_12x8_interleaved_avx2", all_f32, Rows::pixels, Reads::any, 12, 1, 8, run_interleaved<Vec, 12, 1>, 16,
      interleaved_refuse, interleaved_cycles, nullptr, true},
+    {"gemm_u8_12x8_interleaved_avx2", u8_to_u8, Rows::pixels, Reads::any, 12, 1, 8,
+     run_interleaved_integers<Vec, uint8_t>, 16, interleaved_integers_refuse, interleaved_integers_cycles, nullptr,
+     true},
     {"gemm_f32_16x8_diagonal_avx2", all_f32, Rows::pixels, Reads::own, 16, 1, 8, run_diagonal<Vec>, 1, nullptr,
      diagonal_cycles},
 };

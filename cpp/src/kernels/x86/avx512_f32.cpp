@@ -40,8 +40,10 @@ struct Vec {
   template <class Y>
   void store_integers(Y* p) const {
     using Range = RangeOf<float, Y>;
-    const __m512 number = min(max(*this, fill(Range::low)), fill(Range::high)).v;
-    const __m512i wide = _mm512_maskz_cvtps_epi32(_mm512_cmp_ps_mask(v, v, _CMP_ORD_Q), number);
+    const __m512 most = min(fill(Range::high), *this).v;  // NaN stays NaN, and becomes the least int32_t
+    const __m512i wide = Range::has_sign ? _mm512_maskz_cvtps_epi32(_mm512_cmp_ps_mask(v, v, _CMP_ORD_Q),
+                                                                    max({most}, fill(Range::low)).v)
+                                         : _mm512_max_epi32(_mm512_cvtps_epi32(most), _mm512_setzero_si512());
     if constexpr (sizeof(Y) == 2)
       _mm256_storeu_si256(reinterpret_cast<__m256i*>(p), _mm512_cvtepi32_epi16(wide));
     else
@@ -223,6 +225,9 @@ constexpr KernelRow rows[] = {
      long_rows_refuse, long_rows_cycles, long_rows_room},
     {"gemm_f32_16x16_interleaved_avx512", all_f32, Rows::pixels, Reads::any, 16, 1, 16, run_interleaved<Vec, 28, 1>, 16,
      interleaved_refuse, interleaved_cycles, nullptr, true},
+    {"gemm_u8_16x16_interleaved_avx512", u8_to_u8, Rows::pixels, Reads::any, 16, 1, 16,
+     run_interleaved_integers<Vec, uint8_t>, 16, interleaved_integers_refuse, interleaved_integers_cycles, nullptr,
+     true},
     {"gemm_f32_16x16_diagonal_avx512", all_f32, Rows::pixels, Reads::own, 16, 1, 16, run_diagonal<Vec>, 1, nullptr,
      diagonal_cycles},
 };
