@@ -13,8 +13,10 @@ The text between two comments is generated. The first comment names the kind of 
 - "compare": a table like "speed" for each file, with the versions and the command.
 - "slower": a table of the layers on which a peer is faster, with a column for each file.
 - "layers": a table with a row for each layer. The comment names exactly one file.
+- "images": a table with a row for each dtype and size of images. The comment names exactly one file.
 
-``pointwise bench --json`` makes the files. The generated text has the command for each file.
+``pointwise bench --json`` makes the files, and ``bench/images.py --json`` makes the files of images. The generated text
+has the command for each file.
 """
 
 import argparse
@@ -33,7 +35,7 @@ NAMES = {"googlenet": "GoogLeNet", "mobilenet_v1": "MobileNetV1", "mobilenet_v2"
 NAMES |= {"resnet50": "ResNet-50", "squeezenet": "SqueezeNet", "seed": "three tiny layers"}
 
 PEERS = {"numpy": "NumPy", "torch": "PyTorch", "onnxruntime": "ONNX Runtime", "openvino": "OpenVINO"}
-PEERS |= {"xnnpack": "XNNPACK"}
+PEERS |= {"xnnpack": "XNNPACK", "opencv": "OpenCV"}
 
 
 def row(*cells):
@@ -83,16 +85,15 @@ def machine_words(found):
 def origin(found):
     """Return lines with the date, the CPU, the versions and the command."""
     machine, run = found["machine"], found["run"]
-    peak, bandwidth = machine["fma_peak"] / 1e9, machine["bandwidth"] / 1e9
+    limits = f"copy bandwidth {machine['bandwidth'] / 1e9:.0f} GB/s"
+    if "fma_peak" in machine:
+        limits = f"FMA peak {machine['fma_peak'] / 1e9:.0f} GFLOP/s, {limits}"
     found_versions = {name: version for name, version in machine["versions"].items() if name != "pointwise"}
     kernels = found_versions.pop("openblas", None)
     versions = ", ".join(f"{name} {version}" for name, version in found_versions.items())
     versions += f", OpenBLAS with its kernels for {kernels}" if kernels else ""
     build = re.sub(r"compiler (?=\d)", "g++ ", run["build"])  # clang puts its name in front of its version
-    words = (
-        f"{run['date']}, {machine_words(found)}; FMA peak {peak:.0f} GFLOP/s, copy bandwidth {bandwidth:.0f} GB/s; "
-        f"{build}, {versions}."
-    )
+    words = f"{run['date']}, {machine_words(found)}; {limits}; {build}, {versions}."
     return [*textwrap.wrap(words, 118), "", f"    {run['command']}"]
 
 
@@ -204,7 +205,32 @@ def layers_block(found):
     return [*layers(found), "", *origin(found)]
 
 
-KINDS = {"speed": speed_block, "compare": compare_block, "slower": slower_block, "layers": layers_block}
+def images_block(found):
+    """Return a table with a row for each pair of dtypes and each size, and the origin."""
+    peers = dict.fromkeys(name for r in found["results"] for name in r["ratio"])
+    lines = [
+        row("from", "to", "image", "GB/s", *(cell for name in peers for cell in (f"times {PEERS[name]}", "least"))),
+        row(*["---"] * 3, *["--:"] * (1 + 2 * len(peers))),
+    ]
+    for key in dict.fromkeys((r["x_dtype"], r["dtype"], r["height"], r["width"]) for r in found["results"]):
+        results = [r for r in found["results"] if (r["x_dtype"], r["dtype"], r["height"], r["width"]) == key]
+        cells = []
+        for name in peers:
+            ratios = [(r["ratio"][name], f"{r['cin']} -> {r['cout']}") for r in results if name in r["ratio"]]
+            least, channels = min(ratios, default=(None, ""))
+            cells += [f"{mean(value for value, _ in ratios):.2f}", f"{least:.2f} ({channels})"] if ratios else ["-"] * 2
+        speed = mean(r["bytes_per_second"] for r in results) / 1e9
+        lines.append(row(key[0], key[1], f"{key[2]}x{key[3]}", f"{speed:.1f}", *cells))
+    return [*lines, "", *origin(found)]
+
+
+KINDS = {
+    "speed": speed_block,
+    "compare": compare_block,
+    "slower": slower_block,
+    "layers": layers_block,
+    "images": images_block,
+}
 
 
 def read(name):

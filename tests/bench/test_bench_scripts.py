@@ -28,6 +28,43 @@ def test_threads(background):
     assert all("geometric mean of 6 layers above 205 MFLOP" in line for line in lines)
 
 
+def load(name):
+    """Return a script of the folder bench/ as a module."""
+    spec = importlib.util.spec_from_file_location(name, BENCH / f"{name}.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def images(folder, *argv):
+    return subprocess.run([*PYTHON, BENCH / "images.py", *argv], cwd=folder, capture_output=True, text=True)
+
+
+def test_images(tmp_path):
+    run = images(tmp_path, "--quick", "--json", "images.json")
+    assert run.returncode == 0, run.stderr
+    assert "uint8 to uint8, 64x64, 3 -> 3: pointwise " in run.stdout
+    found = json.loads((tmp_path / "images.json").read_text())
+    assert {(r["x_dtype"], r["dtype"]) for r in found["results"]} == {
+        ("float32", "float32"),
+        ("uint8", "float32"),
+        ("uint8", "uint8"),
+    }
+    assert all(r["ratio"]["numpy"] > 0 for r in found["results"])
+    table = load("markdown").images_block(found)
+    assert table[2].startswith("| float32 | float32 | 64x64 |")
+    assert len(table) >= 5
+
+
+def test_images_checks_results(tmp_path):
+    script = load("images")
+    x, matrix = np.full((2, 2, 1), 3, np.uint8), np.ones((1, 1), np.float32)
+    right = {"pointwise": lambda: x}
+    script.check(right, x, matrix, np.dtype(np.uint8))
+    with pytest.raises(AssertionError, match="pointwise: 4 of 4 numbers are wrong"):
+        script.check({"pointwise": lambda: x + 1}, x, matrix, np.dtype(np.uint8))
+
+
 TINY = """network,layer,n,cin,cout,h,w,stride,groups
 tiny,plain,1,8,16,6,5,1,1
 tiny,grouped,2,12,8,5,5,2,4
@@ -86,10 +123,7 @@ def test_compare_two_files(tmp_path):
 @pytest.fixture
 def sweep():
     """Load bench/sweep.py as a module."""
-    spec = importlib.util.spec_from_file_location("sweep", BENCH / "sweep.py")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    return load("sweep")
 
 
 def run_sweep(folder, *argv, check=True):
