@@ -9,7 +9,18 @@ import pkgutil
 import pointwise as pw
 import pytest
 
-DOCUMENTED = ["Chain", "conv", "Conv", "Conv.from_batchnorm", "cost", "fold_batchnorm", "mix"]
+DOCUMENTED = [
+    "Chain",
+    "conv",
+    "conv_grad_bias",
+    "conv_grad_input",
+    "conv_grad_weight",
+    "Conv",
+    "Conv.from_batchnorm",
+    "cost",
+    "fold_batchnorm",
+    "mix",
+]
 MODULES = sorted(module.name for module in pkgutil.iter_modules(pw.__path__) if module.name != "__main__")
 
 
