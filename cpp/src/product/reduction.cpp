@@ -15,6 +15,7 @@
 #include <algorithm>
 #include <cstring>
 #include <limits>
+#include <utility>
 
 #include "base/checked.h"
 #include "base/float_environment.h"
@@ -32,13 +33,13 @@ namespace {
 // Maximum numbers of channels of a piece. Each channel of a piece is packed once, and used for each channel of the
 // other operand.
 constexpr int64_t most_m = 256, most_n = 384;
-// Number of pixels of a block. With large L2 caches, fewer passes over the sums are worth more than smaller panels.
-constexpr int64_t small_block = chunk_channels, large_block = 2 * chunk_channels;
-constexpr int64_t large_l2 = int64_t{2} << 20;
-// Cycles to pack a number of either operand.
-constexpr double pack_cycles = 0.3;
+// Number of pixels of a block. (Emerald Rapids, 256 -> 512 channels at 28x28: 82% of the FMA peak with 256 pixels, 80%
+// with 512.)
+constexpr int64_t most_pixels = chunk_channels;
+// Cycles to pack a number whose neighbours are the channels of the same pixel, and any other number.
+constexpr double copy_cycles = 0.2, transpose_cycles = 0.6;
 // Maximum number of parts that the search for pieces tries, beyond the fewest parts.
-constexpr int64_t more_parts = 16;
+constexpr int64_t more_parts = 8;
 // Contiguous channels of right that are a multiple of this distance apart share a few sets of L1, so they are packed.
 constexpr ptrdiff_t aliased_step = 4096;
 
@@ -48,8 +49,9 @@ struct Blocks {
   int64_t pixels, block;
   Parts m_parts, n_parts;
   int64_t n_block;  // maximum number of channels of right in a kernel call
-  ptrdiff_t packed_row, sums_row;
+  ptrdiff_t packed_row, sums_row, panel;
   int team;
+  double cycles;  // predicted cycles until the last thread is done
   Workspace workspace;
 };
 
@@ -76,11 +78,27 @@ bool is_ordinary(const KernelRow& row) {
          (row.reads == Reads::any || row.reads == Reads::pixels);
 }
 
-// Returns the number of channels of right in a tile.
-int64_t tile_width(const KernelRow& row) {
-  return row.rows == Rows::channels ? int64_t{row.nr} * row.lanes : int64_t{row.mr};
+// Returns true if the channels of an operand are contiguous and need no conversion.
+bool is_contiguous(const Reduction& r, DType dtype, ptrdiff_t step, int64_t channels) {
+  return dtype == r.sum && (step == item_size(dtype) || channels == 1);
 }
 
+// Returns true if kernels can read the channels of right in place, from pixels that are `step` bytes apart.
+bool can_read_in_place(const Reduction& r, ptrdiff_t step) {
+  return is_contiguous(r, r.right, r.right_n, r.n) && (step == 0 || step % aliased_step != 0);
+}
+
+// Exchanges left and right, and transposes dst. The result is the same, because a multiply-add is symmetric.
+Reduction swapped(Reduction r) {
+  std::swap(r.left, r.right);
+  std::swap(r.m, r.n);
+  std::swap(r.left_m, r.right_n);
+  std::swap(r.dst_m, r.dst_n);
+  for (Axis& axis : r.axis) std::swap(axis.src, axis.dst);
+  return r;
+}
+
+// Chooses the blocks of a reduction. Must be used in the default floating-point state, which the cost model needs.
 class Chooser {
  public:
   Chooser(const Reduction& reduction, int64_t pixels, int threads)
@@ -90,80 +108,91 @@ class Chooser {
     work_.l1 = l1_cache_size();
     work_.l2 = l2_cache_size();
     work_.machine = &machine();
-    work_.src_k = work_.item * panel_bytes;  // input channels, which are pixels here, are not contiguous
+    work_.src_k = panel_bytes;  // input channels, which are pixels here, are not contiguous
     blocks_.pixels = pixels;
-    blocks_.block = std::min(std::max<int64_t>(pixels, 1), work_.l2 >= large_l2 ? large_block : small_block);
+    blocks_.block = std::clamp<int64_t>(pixels, 1, most_pixels);
     work_.k = blocks_.block;
   }
 
   Blocks choose() {
-    const FloatEnvironment environment;  // the cost model needs the default state
     const int64_t panel = panel_bytes / work_.item;
     blocks_.m_parts = fewest_parts(reduction_.m, panel, most_m);
     blocks_.n_parts = fewest_parts(reduction_.n, panel, most_n);
     choose_row();
     choose_parts();
-    choose_row();
-    const KernelRow& row = rows_[blocks_.kernel_row];
-    const int64_t m = blocks_.m_parts.largest(), n = blocks_.n_parts.largest(), item = work_.item;
-    const int64_t whole_m = round_up(m, std::max<int64_t>(panel, int64_t{row.nr} * row.lanes));
-    const bool channel_rows = row.rows == Rows::channels;
-    blocks_.n_block = std::min(n, tile_width(row));
-    blocks_.packed_row = round_up(blocks_.n_block * item, panel_bytes);
-    blocks_.sums_row = padded_row((channel_rows ? round_up(n, row.lanes) : whole_m) * item);
-    Workspace& workspace = blocks_.workspace;
-    workspace.reserve(Region::packed, allocation_size(blocks_.packed_row, blocks_.block));
-    workspace.reserve(Region::sums, allocation_size(blocks_.sums_row, channel_rows ? whole_m : n));
-    workspace.reserve(Region::room, whole_m * item);  // zeros, in place of a bias
-    workspace.reserve(Region::panels, allocation_size(ceil_div(m, panel) * panel_bytes, blocks_.block));
-    workspace.reserve(Region::offsets, 2 * blocks_.block * static_cast<int64_t>(sizeof(ptrdiff_t)));
+    set_workspace();
     return blocks_;
   }
 
  private:
-  double cycles_of_block(const KernelRow& row, int64_t m, int64_t n) {
-    work_.m = m;
-    return compute_cycles(work_, row, n, m, 0);
-  }
-
   // Returns the cycles of a piece of m x n channels.
-  double cycles_of_piece(int64_t m, int64_t n) {
+  double cycles_of_piece(const KernelRow& row, int64_t m, int64_t n) {
+    const Machine& cpu = *work_.machine;
+    const Axis& inner = reduction_.axis[reduction_.axes - 1];
+    const auto pack = [&](bool contiguous, int64_t channels) {
+      return (contiguous ? copy_cycles : transpose_cycles) * static_cast<double>(channels);
+    };
+    double pixel = pack(is_contiguous(reduction_, reduction_.left, reduction_.left_m, reduction_.m), m);
+    if (reduction_.axes > 1 || !can_read_in_place(reduction_, inner.src))
+      pixel += pack(is_contiguous(reduction_, reduction_.right, reduction_.right_n, reduction_.n), n);
+    work_.m = m;
+    const double block = compute_cycles(work_, row, n, m, 0) + pixel * static_cast<double>(blocks_.block);
     const double blocks = static_cast<double>(ceil_div(std::max<int64_t>(blocks_.pixels, 1), blocks_.block));
-    return blocks * (cycles_of_block(rows_[blocks_.kernel_row], m, n) +
-                     pack_cycles * static_cast<double>(blocks_.block) * static_cast<double>(m + n));
+    const bool direct = row.rows == Rows::channels ? reduction_.dst_n == work_.item || reduction_.n == 1
+                                                   : reduction_.dst_m == work_.item || reduction_.m == 1;
+    return blocks * block + (direct ? 0 : cpu.scatter_cycles * static_cast<double>(m) * static_cast<double>(n));
   }
 
   void choose_row() {
     double best = std::numeric_limits<double>::infinity();
     for (int i = 0; i < rows_.count; ++i) {
       if (!is_ordinary(rows_[i])) continue;
-      const double cycles = cycles_of_block(rows_[i], blocks_.m_parts.largest(), blocks_.n_parts.largest());
+      const double cycles = cycles_of_piece(rows_[i], blocks_.m_parts.largest(), blocks_.n_parts.largest());
       if (cycles >= best) continue;
       best = cycles;
       blocks_.kernel_row = i;
     }
+    blocks_.cycles = best * static_cast<double>(reduction_.groups * blocks_.m_parts.count) *
+                     static_cast<double>(blocks_.n_parts.count);
   }
 
   // Cuts m and n into further parts, until all threads of the team have work.
   void choose_parts() {
     const int64_t groups = reduction_.groups;
-    const double whole = static_cast<double>(groups * blocks_.m_parts.count * blocks_.n_parts.count) *
-                         cycles_of_piece(blocks_.m_parts.largest(), blocks_.n_parts.largest());
     const int64_t most_pieces = groups * blocks_.m_parts.units() * blocks_.n_parts.units();
-    blocks_.team = team_size(*work_.machine, whole, most_pieces, threads_);
+    blocks_.team = team_size(*work_.machine, blocks_.cycles, most_pieces, threads_);
     if (blocks_.team == 1) return;
-    double best = std::numeric_limits<double>::infinity();
+    blocks_.cycles = std::numeric_limits<double>::infinity();
     Parts m = blocks_.m_parts, n = blocks_.n_parts;
     const int64_t few_m = m.count, few_n = n.count;
     for (m.count = few_m; m.count <= std::min(m.units(), few_m + more_parts); ++m.count)
       for (n.count = few_n; n.count <= std::min(n.units(), few_n + more_parts); ++n.count) {
         const double rounds = static_cast<double>(ceil_div(groups * m.count * n.count, blocks_.team));
-        const double price = rounds * (cycles_of_piece(m.largest(), n.largest()) + work_.machine->piece_cycles);
-        if (price >= best) continue;
-        best = price;
+        const double piece = cycles_of_piece(rows_[blocks_.kernel_row], m.largest(), n.largest());
+        const double price = rounds * (piece + work_.machine->piece_cycles);
+        if (price >= blocks_.cycles) continue;
+        blocks_.cycles = price;
         blocks_.m_parts = m;
         blocks_.n_parts = n;
       }
+  }
+
+  void set_workspace() {
+    const KernelRow& row = rows_[blocks_.kernel_row];
+    const int64_t m = blocks_.m_parts.largest(), n = blocks_.n_parts.largest(), item = work_.item;
+    const int64_t panel = panel_bytes / item,
+                  whole_m = round_up(m, std::max<int64_t>(panel, int64_t{row.nr} * row.lanes));
+    const bool channel_rows = row.rows == Rows::channels;
+    blocks_.n_block = std::min(n, channel_rows ? int64_t{row.nr} * row.lanes : int64_t{row.mr});
+    blocks_.packed_row = round_up(blocks_.n_block * item, panel_bytes);
+    blocks_.sums_row = padded_row((channel_rows ? round_up(n, row.lanes) : whole_m) * item);
+    blocks_.panel = padded_row(blocks_.block * panel_bytes);
+    Workspace& workspace = blocks_.workspace;
+    workspace.reserve(Region::packed, allocation_size(blocks_.packed_row, blocks_.block));
+    workspace.reserve(Region::sums, allocation_size(blocks_.sums_row, channel_rows ? whole_m : n));
+    workspace.reserve(Region::room, whole_m * item);  // zeros, in place of a bias
+    workspace.reserve(Region::panels, allocation_size(ceil_div(m, panel), blocks_.panel));
+    workspace.reserve(Region::offsets, 4 * blocks_.block * static_cast<int64_t>(sizeof(ptrdiff_t)));
   }
 
   const Reduction& reduction_;
@@ -173,12 +202,31 @@ class Chooser {
   Blocks blocks_{};
 };
 
-// Returns the end of the range of evenly spaced pixels that starts at `begin`.
-int64_t run_end(const ptrdiff_t* offsets, int64_t begin, int64_t count) {
-  int64_t end = begin + 1;
-  while (end < count && offsets[end] - offsets[end - 1] == offsets[begin + 1] - offsets[begin]) ++end;
-  return end;
-}
+// The pixels of a block in one operand: their offsets in bytes, and the ends of the runs of evenly spaced pixels.
+struct Pixels {
+  ptrdiff_t* offset;
+  int64_t* end;
+  int64_t count, runs;
+
+  // Computes the offsets of `pixels` pixels from `begin` on, and the runs.
+  void set(const Reduction& r, int64_t begin, int64_t pixels, ptrdiff_t Axis::* step) {
+    count = pixels;
+    runs = 0;
+    pixel_offsets(r.axis.data(), r.axes, begin, count, step, offset);
+    for (int64_t p = 0; p < count; end[runs++] = p) {
+      const int64_t first = p++;
+      if (r.axes == 1) {
+        p = count;
+      } else {
+        while (p < count && offset[p] - offset[p - 1] == offset[first + 1] - offset[first]) ++p;
+      }
+    }
+  }
+  // Returns the distance between the pixels of the run [first, last). Returns `otherwise` if the run has one pixel.
+  ptrdiff_t step(int64_t first, int64_t last, ptrdiff_t otherwise) const {
+    return last - first > 1 ? offset[first + 1] - offset[first] : otherwise;
+  }
+};
 
 class Run {
  public:
@@ -209,7 +257,7 @@ class Run {
     if (r_.symmetric && range.m + range.ms <= range.n) return;  // in the upper half
     range.left = left_ + (group * r_.m + range.m) * r_.left_m;
     range.right = right_ + (group * r_.n + range.n) * r_.right_n;
-    range.dst = dst_ + (group * r_.m + range.m) * r_.dst_m + range.n * r_.dst_n;
+    range.dst = dst_ + group * r_.dst_group + range.m * r_.dst_m + range.n * r_.dst_n;
     range.scratch = scratch_ + thread * b_.workspace.bytes();
     run_piece(range);
   }
@@ -228,34 +276,32 @@ class Run {
     char* const sums = workspace.at(range.scratch, Region::sums);
     char* const zeros = workspace.at(range.scratch, Region::room);
     char* const panels = workspace.at(range.scratch, Region::panels);
-    ptrdiff_t* const left_offsets = reinterpret_cast<ptrdiff_t*>(workspace.at(range.scratch, Region::offsets));
-    ptrdiff_t* const right_offsets = left_offsets + b_.block;
+    static_assert(sizeof(ptrdiff_t) == sizeof(int64_t), "one array holds offsets and ends");
+    int64_t* const memory = reinterpret_cast<int64_t*>(workspace.at(range.scratch, Region::offsets));
+    Pixels left{memory, memory + b_.block, 0, 0}, right{memory + 2 * b_.block, memory + 3 * b_.block, 0, 0};
     std::memset(zeros, 0, static_cast<size_t>(workspace.size(Region::room)));
     if (range.ms % width_ != 0)  // the last panel has unused channels
-      std::memset(panels + range.ms / width_ * panel_bytes * b_.block, 0, static_cast<size_t>(panel_bytes * b_.block));
+      std::memset(panels + range.ms / width_ * b_.panel, 0, static_cast<size_t>(b_.panel));
     const Parts columns = fewest_parts(range.ns, channel_rows_ ? row_.lanes : 1, b_.n_block);
 
     for (int64_t begin = 0; begin < b_.pixels; begin += b_.block) {
       Block block{};
       block.input_channels = std::min(b_.block, b_.pixels - begin);
       block.x_pixel = item_;
-      block.panel = panel_bytes * b_.block;
+      block.panel = b_.panel;
       block.epilogue = no_epilogue(r_.sum);
-      block.source = Level::l2;
       block.sums_row = b_.sums_row;
-      pixel_offsets(r_.axis.data(), r_.axes, begin, block.input_channels, &Axis::dst, left_offsets);
-      pixel_offsets(r_.axis.data(), r_.axes, begin, block.input_channels, &Axis::src, right_offsets);
-      for (int64_t o = 0; o < range.ms; o += width_)
-        pack(table_.pack[r_.left], item_size(r_.left), range.left + o * r_.left_m, left_offsets, block.input_channels,
-             r_.left_m, std::min<int64_t>(width_, range.ms - o), panels + o / width_ * block.panel, panel_bytes);
+      left.set(r_, begin, block.input_channels, &Axis::dst);
+      right.set(r_, begin, block.input_channels, &Axis::src);
+      pack_panels(range, left, panels);
       const bool direct = begin + b_.block >= b_.pixels && !accumulate_;  // the last block stores to dst
-      const bool in_place = reads_in_place(right_offsets, block.input_channels);
+      const bool in_place = right.runs == 1 && can_read_in_place(r_, right.step(0, right.count, 0));
       for (int64_t i = 0; i < columns.count; ++i) {
         const int64_t n = columns.begin(i), first = first_row(range, n);
         block.pixels = columns.begin(i + 1) - n;
         block.channels = range.ms - first;
         if (block.channels <= 0) continue;
-        set_right(range, n, right_offsets, in_place, &block);
+        set_right(range, n, right, in_place, &block);
         block.weights = panels + first / width_ * block.panel;
         block.bias = zeros;
         char* const at = sums + (channel_rows_ ? first * b_.sums_row + n * item_ : n * b_.sums_row + first * item_);
@@ -276,48 +322,67 @@ class Run {
     return std::max<int64_t>(0, range.n + n - range.m) / width_ * width_;
   }
 
-  // Returns true if kernels can read the channels of right in place.
-  bool reads_in_place(const ptrdiff_t* offsets, int64_t count) const {
-    if (r_.right != r_.sum || (r_.n > 1 && r_.right_n != item_)) return false;
-    if (count > 2 && (offsets[1] - offsets[0]) % aliased_step == 0 && offsets[1] != offsets[0]) return false;
-    return run_end(offsets, 0, count) == count;
-  }
-
   // Sets the fields of a block for the channels of right from channel `n` of the piece on. Packs them if they are not
   // read in place.
-  void set_right(const Range& range, int64_t n, const ptrdiff_t* offsets, bool in_place, Block* block) const {
+  void set_right(const Range& range, int64_t n, const Pixels& pixels, bool in_place, Block* block) const {
     const char* const right = range.right + n * r_.right_n;
     if (in_place) {
-      block->x = right + offsets[0];
-      block->x_channel = block->input_channels > 1 ? offsets[1] - offsets[0] : item_;
+      block->x = right + pixels.offset[0];
+      block->x_channel = pixels.step(0, pixels.count, item_);
+      block->source = Level::memory;
       return;
     }
     char* const packed = b_.workspace.at(range.scratch, Region::packed);
-    pack(table_.pack[r_.right], item_size(r_.right), right, offsets, block->input_channels, r_.right_n, block->pixels,
-         packed, b_.packed_row);
+    pack(r_.right, right, pixels, r_.right_n, block->pixels, packed, b_.packed_row);
     block->x = packed;
     block->x_channel = b_.packed_row;
+    block->source = Level::l2;
+  }
+
+  // Packs the channels of left of a piece into panels.
+  void pack_panels(const Range& range, const Pixels& pixels, char* to) const {
+    const bool contiguous = r_.left == r_.sum && r_.left_m == item_;
+    const int64_t whole = contiguous ? range.ms / width_ : 0;  // panels that are copied pixel by pixel
+    for (int64_t p = 0; p < pixels.count && whole > 0; ++p) {
+      const char* const from = range.left + pixels.offset[p];
+      char* const row = to + p * panel_bytes;
+      for (int64_t i = 0; i < whole; ++i) std::memcpy(row + i * b_.panel, from + i * panel_bytes, panel_bytes);
+    }
+    for (int64_t o = whole * width_; o < range.ms; o += width_)
+      pack(r_.left, range.left + o * r_.left_m, pixels, r_.left_m, std::min<int64_t>(width_, range.ms - o),
+           to + o / width_ * b_.panel, panel_bytes);
   }
 
   // Copies the channels of pixels to contiguous rows. Channels are `step` bytes apart in the array, and rows are `row`
-  // bytes apart. `from_item` is the size of a number of the array.
-  void pack(const Pack& pack, int from_item, const char* from, const ptrdiff_t* offsets, int64_t pixels, ptrdiff_t step,
-            int64_t channels, char* to, ptrdiff_t row) const {
-    const int64_t bytes = channels * item_;
-    if (step == from_item && from_item == item_ && bytes % panel_bytes == 0) {
-      for (int64_t p = 0; p < pixels; ++p)
-        for (int64_t i = 0; i < bytes; i += panel_bytes)
-          std::memcpy(to + p * row + i, from + offsets[p] + i, panel_bytes);
+  // bytes apart.
+  void pack(DType dtype, const char* from, const Pixels& pixels, ptrdiff_t step, int64_t channels, char* to,
+            ptrdiff_t row) const {
+    const ptrdiff_t from_item = item_size(dtype);
+    if (step == from_item && dtype == r_.sum) {
+      for (int64_t p = 0; p < pixels.count; ++p) copy_bytes(to + p * row, from + pixels.offset[p], channels * item_);
       return;
     }
+    const Pack& functions = table_.pack[dtype];
     ptrdiff_t channel_offsets[most_tile_width];
     for (int64_t i = 0; i < channels; ++i) channel_offsets[i] = i * step;
-    // Pack::pixels copies the channels of this function as its pixels.
-    for (int64_t begin = 0, end; begin < pixels; begin = end) {
-      end = run_end(offsets, begin, pixels);
-      const ptrdiff_t pixel_step = end - begin > 1 ? offsets[begin + 1] - offsets[begin] : from_item;
-      pack.pixels(from + offsets[begin], pixel_step, channel_offsets, channels, end - begin, to + begin * row, row);
+    for (int64_t run = 0, begin = 0; run < pixels.runs; ++run) {
+      const int64_t end = pixels.end[run];
+      const ptrdiff_t pixel_step = pixels.step(begin, end, from_item);
+      // Pack::pixels copies the channels of this function as its pixels.
+      functions.pixels(from + pixels.offset[begin], pixel_step, channel_offsets, channels, end - begin,
+                       to + begin * row, row);
+      begin = end;
     }
+  }
+
+  // Copies a multiple of 4 bytes. Copies few bytes without a call.
+  static void copy_bytes(char* to, const char* from, int64_t bytes) {
+    int64_t i = 0;
+    for (; i + 64 <= bytes; i += 64) std::memcpy(to + i, from + i, 64);
+    if (bytes & 32) std::memcpy(to + i, from + i, 32), i += 32;
+    if (bytes & 16) std::memcpy(to + i, from + i, 16), i += 16;
+    if (bytes & 8) std::memcpy(to + i, from + i, 8), i += 8;
+    if (bytes & 4) std::memcpy(to + i, from + i, 4);
   }
 
   // Stores the sums of a piece to dst, or adds them to dst.
@@ -374,7 +439,17 @@ void reduce_pixels(Reduction reduction, const char* left, const char* right, cha
   if (pixels == 0) reduction.axes = 0;  // axes of an empty array may have any strides
   merge_in_order(&reduction);
   for (int i = 0; i < reduction.axes; ++i) pixels = allocation_size(pixels, reduction.axis[i].size);
-  const Blocks blocks = Chooser(reduction, pixels, threads).choose();
+  const Reduction turned = swapped(reduction);
+  Blocks blocks;
+  {
+    const FloatEnvironment environment;
+    blocks = Chooser(reduction, pixels, threads).choose();
+    if (const Blocks others = Chooser(turned, pixels, threads).choose(); others.cycles < blocks.cycles) {
+      blocks = others;
+      reduction = turned;
+      std::swap(left, right);
+    }
+  }
   thread_local Scratch scratch;
   const Run run(reduction, blocks, left, right, dst, accumulate,
                 scratch.get(allocation_size(blocks.workspace.bytes(), blocks.team)));

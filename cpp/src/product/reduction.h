@@ -21,9 +21,9 @@ struct Reduction {
   DType left, right, sum;  // the dtypes of the operands, and the dtype of the sums and of dst
   int64_t groups, m, n;
   int axes;
-  std::array<Axis, max_axes> axis;  // the axes of pixels, in the order in which pixels are counted
-  ptrdiff_t left_m, right_n;        // bytes from one channel to the next
-  ptrdiff_t dst_m, dst_n;
+  std::array<Axis, max_axes> axis;    // the axes of pixels, in the order in which pixels are counted
+  ptrdiff_t left_m, right_n;          // bytes from one channel to the next
+  ptrdiff_t dst_m, dst_n, dst_group;  // bytes from the matrix of a group to the next one, in dst_group
   // True if left and right are the same array. Then dst is symmetric, so only the lower half is computed, and the upper
   // half is copied. There must be one group.
   bool symmetric;
