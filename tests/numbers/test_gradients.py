@@ -28,52 +28,6 @@ def y_shape_of(x_shape, c_out, layout, stride, padding, groups=1):
     return pw.cost(x_shape, c_out, layout=layout, stride=stride, padding=padding, groups=groups).output_shape
 
 
-def pixels_of(grad, x, layout="NCHW", stride=1, padding=0):
-    """Return grad and x at the output pixels that read the image, as (pixels, channels), in the order of the sum."""
-    src, inside = reference.source(x, layout, stride, padding)
-    mask = np.broadcast_to(inside, (src.shape[0], *inside.shape)).reshape(-1)
-    flat = [np.moveaxis(a, 1, -1).reshape(-1, a.shape[1])[mask] for a in (reference.channels_first(grad, layout), src)]
-    return flat[0], flat[1]
-
-
-def by_group(grad, x, groups):
-    """Return arrays of shape (pixels, C_out, 1) and (pixels, C_out, C_in / groups)."""
-    per_group = x.shape[1] // groups
-    owner = np.arange(grad.shape[1]) // max(grad.shape[1] // groups, 1)
-    return grad[:, :, None], x.reshape(len(x), groups, per_group)[:, owner]
-
-
-def expected_weight(grad, x, *, groups=1, **how):
-    """Return dw in float64."""
-    g, s = by_group(*pixels_of(grad.astype(float), x.astype(float), **how), groups)
-    return (g * s).sum(0)
-
-
-def canonical_weight(grad, x, *, groups=1, **how):
-    """Return dw with the bits that the order of the sum defines."""
-    g, s = by_group(*pixels_of(grad, x.astype(grad.dtype), **how), groups)
-    total = None
-    for begin in range(0, len(g), reference.CHUNK):
-        acc = np.zeros(s.shape[1:], grad.dtype)
-        for p in range(begin, min(begin + reference.CHUNK, len(g))):
-            acc = reference.fma(g[p], s[p], acc)
-        total = acc if total is None else total + acc
-    return total
-
-
-def expected_input(grad, weight, x_shape, *, layout="NCHW", stride=1, padding=0, groups=1, convolve=reference.exact):
-    """Return dx. A convolution with transposed weights gives its numbers, which are scattered to their pixels."""
-    c_out, per_group = weight.shape
-    turned = weight.reshape(groups, c_out // groups, per_group).transpose(0, 2, 1).reshape(-1, c_out // groups)
-    at = np.arange(np.prod(x_shape), dtype=np.intp).reshape(x_shape)
-    at, inside = reference.source(at, layout, stride, padding)
-    values = convolve(grad, turned, layout=layout, groups=groups)
-    values = values[0] if isinstance(values, tuple) else values
-    dx = np.zeros(x_shape, values.dtype)
-    dx.reshape(-1)[at[..., inside]] = reference.channels_first(values, layout)[..., inside]
-    return dx
-
-
 class Case:
     """Random integers for a convolution, and the arguments of its gradients."""
 
@@ -120,8 +74,8 @@ def test_the_adjoint_identity(layout, dtype, rng):
         product = np.vdot(y.astype(float), case.grad.astype(float))
         assert product == np.vdot(case.x.astype(float), dx.astype(float))
         assert product == np.vdot(case.weight.astype(float), dw.astype(float))
-        np.testing.assert_array_equal(dx, expected_input(case.grad, case.weight, case.x_shape, **case.how))
-        np.testing.assert_array_equal(dw, expected_weight(case.grad, case.x, **case.how))
+        np.testing.assert_array_equal(dx, reference.grad_input(case.grad, case.weight, case.x_shape, **case.how))
+        np.testing.assert_array_equal(dw, reference.grad_weight(case.grad, case.x, **case.how))
         np.testing.assert_array_equal(db, case.sums())
 
 
@@ -149,7 +103,7 @@ def test_every_remainder(pixels, dtype, rng):
         shape = {"CW": (c_in, pixels), "WC": (pixels, c_in)}[layout]
         x, grad = small(rng, shape, dtype), small(rng, y_shape_of(shape, c_out, layout, 1, 0), dtype)
         dw = pw.conv_grad_weight(grad, x, layout=layout)
-        np.testing.assert_array_equal(dw, expected_weight(grad, x, layout=layout))
+        np.testing.assert_array_equal(dw, reference.grad_weight(grad, x, layout=layout))
 
 
 @pytest.mark.parametrize("c", [(300, 700), (257, 40), (40, 401), (512, 512)])
@@ -160,7 +114,7 @@ def test_many_channels(c, dtype, rng):
         for team in (1, 2, 3):
             with pw.num_threads(team):
                 dw = pw.conv_grad_weight(grad, x, layout=layout)
-            np.testing.assert_array_equal(dw, expected_weight(grad, x, layout=layout))
+            np.testing.assert_array_equal(dw, reference.grad_weight(grad, x, layout=layout))
 
 
 @pytest.mark.parametrize("x_dtype", INTEGERS)
@@ -170,7 +124,7 @@ def test_integer_x(x_dtype, rng):
         dw = case.of_weight()
         assert dw.dtype == np.float32
         reference.assert_same_bits(dw, case.of_weight(x=case.x.astype(np.float32)))
-        np.testing.assert_array_equal(dw, expected_weight(case.grad, case.x, **case.how))
+        np.testing.assert_array_equal(dw, reference.grad_weight(case.grad, case.x, **case.how))
 
 
 @pytest.mark.any_cpu
@@ -219,9 +173,9 @@ def test_strides_beyond_the_image(dtype, rng):
         grad, weight = small(rng, y_shape, dtype), small(rng, (4, 3), dtype)
         how = {"stride": stride, "padding": padding}
         dx = pw.conv_grad_input(grad, weight, x_shape, **how)
-        np.testing.assert_array_equal(dx, expected_input(grad, weight, x_shape, **how))
+        np.testing.assert_array_equal(dx, reference.grad_input(grad, weight, x_shape, **how))
         x = small(rng, x_shape, dtype)
-        np.testing.assert_array_equal(pw.conv_grad_weight(grad, x, **how), expected_weight(grad, x, **how))
+        np.testing.assert_array_equal(pw.conv_grad_weight(grad, x, **how), reference.grad_weight(grad, x, **how))
 
 
 @canonical_only
@@ -236,15 +190,15 @@ def test_the_bits_are_those_of_the_canonical_order(layout, groups, dtype, rng):
     grad = rng.standard_normal(y_shape_of(x_shape, 4, groups=groups, **how)).astype(dtype)
     weight = rng.standard_normal((4, 6 // groups)).astype(dtype)
     how["groups"] = groups
-    reference.assert_same_bits(pw.conv_grad_weight(grad, x, **how), canonical_weight(grad, x, **how))
+    reference.assert_same_bits(pw.conv_grad_weight(grad, x, **how), reference.canonical_grad_weight(grad, x, **how))
     ones = np.ones_like(np.take(grad, [0], layout.index("C")))
-    db = canonical_weight(grad, ones, layout=layout)[:, 0]
+    db = reference.canonical_grad_weight(grad, ones, layout=layout)[:, 0]
     reference.assert_same_bits(pw.conv_grad_bias(grad, layout=layout), db)
-    dx = expected_input(grad, weight, x_shape, convolve=reference.canonical, **how)
+    dx = reference.grad_input(grad, weight, x_shape, convolve=reference.canonical, **how)
     reference.assert_same_bits(pw.conv_grad_input(grad, weight, x_shape, **how), dx)
     start = rng.standard_normal(weight.shape).astype(dtype)
     added = pw.conv_grad_weight(grad, x, out=start.copy(), accumulate=True, **how)
-    reference.assert_same_bits(added, start + canonical_weight(grad, x, **how))
+    reference.assert_same_bits(added, start + reference.canonical_grad_weight(grad, x, **how))
 
 
 @pytest.mark.parametrize(("c_out", "c_in"), [(70, 90), (5, 300), (300, 5), (1, 1)])

@@ -169,7 +169,7 @@ Reduction reduction_of(const Layout& layout, const View& left, const View& right
   r.right_n = right.strides[layout.channels];
   r.dst_m = dst.strides[0];
   r.dst_n = dst.strides[1];
-  r.dst_group = r.m * r.dst_m;
+  r.dst_group = groups > 1 && r.n > 0 ? r.m * r.dst_m : 0;  // an array without elements may have any strides
   if (layout.batch >= 0)
     r.axis[r.axes++] = {left.shape[layout.batch], right.strides[layout.batch], left.strides[layout.batch], 0};
   for (int i = 0; i < layout.spatial; ++i) {
