@@ -155,4 +155,35 @@ PyObject* conv_grad_bias(PyObject*, PyObject* const* args, Py_ssize_t count) {
   });
 }
 
+PyObject* gram(PyObject*, PyObject* const* args, Py_ssize_t count) {
+  return in_function("gram", 3, count, "x", [&] {
+    const int axis = static_cast<int>(integer(args[2], "axis"));
+    const bool symmetric = args[1] == Py_None;
+    const Ref x = source_array(args[0], "x"), y = symmetric ? Ref::borrow(x.get()) : source_array(args[1], "y");
+    const DType x_dtype = dtype_of(x.array()), y_dtype = dtype_of(y.array()), dtype = layer_dtype(x_dtype);
+    if (layer_dtype(y_dtype) != dtype)
+      raise(PyExc_TypeError, std::string("y must have the dtype of x, ") + dtype_name(x_dtype) + ", got " +
+                                 dtype_name(y_dtype) + ": pass y.astype(numpy." + dtype_name(dtype) + ")");
+    check_settled(x.array(), x_dtype, "x");
+    check_settled(y.array(), y_dtype, "y");
+    const int rank = PyArray_NDIM(x.array());
+    if (rank > pointwise::max_rank || axis < 0 || axis >= rank)
+      raise(PyExc_ValueError, "x must have at most 5 axes, and axis must be one of them, got shape " +
+                                  shape_text(x.array()) + " and axis " + std::to_string(axis));
+    bool same = PyArray_NDIM(y.array()) == rank;
+    for (int i = 0; same && i < rank; ++i) same = i == axis || PyArray_DIM(x.array(), i) == PyArray_DIM(y.array(), i);
+    if (!same)
+      raise(PyExc_ValueError, "y must have the shape of x, except for the length of the axis of channels, got shape " +
+                                  shape_text(y.array()) + " for x of shape " + shape_text(x.array()));
+    const View left = plain_view(x.array(), x_dtype), right = plain_view(y.array(), y_dtype);
+    pointwise::validate_bytes(Argument::src, left.shape, x_dtype);
+    pointwise::validate_bytes(Argument::src, right.shape, y_dtype);
+    const Shape shape{left.shape[axis], right.shape[axis]};
+    Ref result = new_result(shape.rank, shape.size.data(), dtype);
+    const View dst = plain_view(result.array(), dtype);
+    without_gil([&] { pointwise::gram_matrix(left, right, dst, axis, symmetric); });
+    return result;
+  });
+}
+
 }  // namespace pointwise_python

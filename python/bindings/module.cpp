@@ -31,7 +31,7 @@ PyMethodDef fast_method(const char* name, Function* function) {
 
 PyMethodDef gradient_methods[] = {fast_method("conv_grad_input", conv_grad_input),
                                   fast_method("conv_grad_weight", conv_grad_weight),
-                                  fast_method("conv_grad_bias", conv_grad_bias)};
+                                  fast_method("conv_grad_bias", conv_grad_bias), fast_method("gram", gram)};
 
 PyMethodDef use_functions_method = {"use_functions", use_functions, METH_O, nullptr};
 

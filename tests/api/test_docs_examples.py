@@ -18,7 +18,10 @@ DOCUMENTED = [
     "Conv",
     "Conv.from_batchnorm",
     "cost",
+    "Covariance",
+    "covariance",
     "fold_batchnorm",
+    "gram",
     "mix",
 ]
 MODULES = sorted(module.name for module in pkgutil.iter_modules(pw.__path__) if module.name != "__main__")

@@ -298,9 +298,11 @@ void gradient_of_bias(const View& grad, const View& dst, const std::string& layo
                 static_cast<char*>(dst.data), accumulate, wanted_threads(0));
 }
 
-void gram_matrix(const View& left, const View& right, const View& dst, const std::string& layout, bool symmetric) {
-  const Layout& axes = parse_layout(layout);
+void gram_matrix(const View& left, const View& right, const View& dst, int channels, bool symmetric) {
+  Layout axes{"", left.shape.rank, -1, channels, 0, {}};
   Reduction r = reduction_of(axes, left, right, 1, dst);
+  for (int i = 0; i < left.shape.rank; ++i)
+    if (i != channels) r.axis[r.axes++] = {left.shape[i], right.strides[i], left.strides[i], 0};
   r.symmetric = symmetric;
   reduce_pixels(r, static_cast<const char*>(left.data), static_cast<const char*>(right.data),
                 static_cast<char*>(dst.data), false, wanted_threads(0));

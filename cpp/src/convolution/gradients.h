@@ -16,9 +16,10 @@ Shape weights_gradient_shape(const View& grad, const View& src, const Options& o
 // channels. Throws as gradient_of_weights().
 void gradient_of_bias(const View& grad, const View& dst, const std::string& layout, bool accumulate);
 
-// Computes dst[m, n] = sum over all pixels p of left[m, p] * right[n, p], in the order of gradient_of_weights(). Both
-// arrays have this layout and the same shape except for the channels, and dst has the dtype of the sums. If `symmetric`
-// is true, both views are the same, and half of the products are not computed.
-void gram_matrix(const View& left, const View& right, const View& dst, const std::string& layout, bool symmetric);
+// Computes dst[m, n] = sum over all pixels p of left[m, p] * right[n, p], in the order of gradient_of_weights(). Axis
+// `channels` of both arrays holds the channels. All other axes hold pixels, and must agree in both arrays. dst has the
+// dtype of the sums. If `symmetric` is true, both views are the same, and half of the products are not computed. May
+// throw std::bad_alloc, but only before the first write to dst.
+void gram_matrix(const View& left, const View& right, const View& dst, int channels, bool symmetric);
 
 }  // namespace pointwise
