@@ -20,7 +20,7 @@ from ._chain import Chain
 from ._conv import Conv, conv
 from ._core import version as __version__
 from ._cost import Cost, cost
-from ._gradients import conv_grad_bias, conv_grad_input, conv_grad_weight
+from ._gradients import conv_backward, conv_grad_bias, conv_grad_input, conv_grad_weight
 from ._mix import mix
 from ._planned import QConv, conv_integer, qconv  # noqa: F401
 from ._runtime import get_num_threads, isa, num_threads, release_memory, set_memory_limit, set_num_threads, show_config
@@ -35,6 +35,7 @@ __all__ = [
     "Covariance",
     "__version__",
     "conv",
+    "conv_backward",
     "conv_grad_bias",
     "conv_grad_input",
     "conv_grad_weight",

@@ -4,14 +4,20 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from . import _core
+from ._arguments import as_source, parse_activation
+from ._mix import mix
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from numpy.typing import ArrayLike, NDArray
 
-__all__ = ["conv_grad_bias", "conv_grad_input", "conv_grad_weight"]
+    from ._arguments import Activation
+
+__all__ = ["conv_backward", "conv_grad_bias", "conv_grad_input", "conv_grad_weight"]
 
 
 def conv_grad_input(
@@ -231,3 +237,164 @@ def conv_grad_bias(
     array([800., 800., 800., 800.], dtype=float32)
     """
     return _core.conv_grad_bias(grad, layout, out, accumulate)
+
+
+# Activations whose derivative depends on v in a way that y does not show.
+FROM_V = ("silu", "hardswish", "gelu", "gelu_tanh", "mish")
+GELU_TANH = 0.044715
+
+
+def _by_result(name: str, a: float, b: float, y: Any) -> Any:
+    """Return the derivative of an activation from its result y."""
+    one = y.dtype.type(1)
+    if name == "none":
+        return np.ones_like(y)
+    if name == "relu":
+        return (y > 0).astype(y.dtype)
+    if name in ("relu6", "clip", "hardsigmoid"):
+        low, high, slope = {"relu6": (0, 6, 1), "clip": (a, b, 1), "hardsigmoid": (0, 1, 1 / 6)}[name]
+        return ((y > y.dtype.type(low)) & (y < y.dtype.type(high))) * y.dtype.type(slope)
+    if name == "leaky_relu":
+        return np.where(y < 0, y.dtype.type(a), one)
+    if name == "elu":
+        return np.where(y < 0, y + y.dtype.type(a), one)
+    if name == "sigmoid":
+        return y * (one - y)
+    if name == "tanh":
+        return (one - y) * (one + y)
+    return -np.expm1(-y)  # softplus
+
+
+def _by_sum(name: str, a: float, b: float, v: Any) -> Any:
+    """Return the derivative of an activation from the sum v before it."""
+    one, half = v.dtype.type(1), v.dtype.type(0.5)
+
+    def applied(function: Any) -> Any:
+        return mix(v[..., np.newaxis], one.reshape(1, 1), activation=function)[..., 0]
+
+    if name == "hardswish":
+        return np.where(v <= -3, v.dtype.type(0), np.where(v >= 3, one, (v + v + 3) / 6))
+    if name == "silu":
+        sigmoid = applied("sigmoid")
+        return sigmoid * (one + v * (one - sigmoid))
+    if name == "mish":
+        tanh = np.tanh(applied("softplus"))
+        return tanh + v * applied("sigmoid") * (one - tanh) * (one + tanh)
+    if name == "gelu":
+        phi = np.exp(-half * v * v) / v.dtype.type(np.sqrt(2 * np.pi))
+        return np.divide(applied("gelu"), v, out=np.full_like(v, half), where=v != 0) + v * phi
+    if name == "gelu_tanh":
+        factor, cubic = v.dtype.type(np.sqrt(2 / np.pi)), v.dtype.type(GELU_TANH)
+        tanh = np.tanh(factor * (v + cubic * v * v * v))
+        return half * (one + tanh) + half * v * (one - tanh) * (one + tanh) * factor * (one + 3 * cubic * v * v)
+    if name in ("leaky_relu", "elu"):
+        below = v.dtype.type(a) if name == "leaky_relu" else v.dtype.type(a) * np.exp(np.minimum(v, 0))
+        return np.where(v < 0, below, one)
+    functions = {"none": None, "clip": ("clip", a, b)}
+    return _by_result(name, a, b, applied(functions.get(name, name)))
+
+
+def _derivative(activation: Activation, y: ArrayLike | None, v: ArrayLike | None, grad: NDArray[Any]) -> Any:
+    """Return the derivative of the activation at each element of `grad`."""
+    name, a, b = parse_activation(activation)
+    given, value = ("v", v) if v is not None else ("y", y)
+    if value is None:
+        raise ValueError(f"y must be the result of the convolution for activation {name!r}, got None: pass y=y or v=v")
+    if given == "y" and (name in FROM_V or (name in ("leaky_relu", "elu") and a <= 0)):
+        raise ValueError(
+            f"v must be the sum before activation {activation!r}, because y does not determine the derivative, "
+            "got None: pass v=pointwise.conv(x, weight, bias)"
+        )
+    array = as_source(value, given)
+    if array.shape != grad.shape:
+        raise ValueError(f"{given} must have the shape of grad, {grad.shape}, got {array.shape}")
+    if array.dtype != grad.dtype:
+        remedy = f"pass {given}.astype(numpy.{grad.dtype})"
+        raise TypeError(f"{given} must have the dtype of grad, {grad.dtype}, got {array.dtype}: {remedy}")
+    with np.errstate(all="ignore"):
+        return (_by_result if given == "y" else _by_sum)(name, a, b, array)
+
+
+def conv_backward(
+    grad: ArrayLike,
+    x: ArrayLike,
+    weight: ArrayLike,
+    *,
+    y: ArrayLike | None = None,
+    v: ArrayLike | None = None,
+    activation: Activation = None,
+    layout: str = "NCHW",
+    stride: int | Sequence[int] = 1,
+    padding: int | Sequence[int] = 0,
+    groups: int = 1,
+) -> tuple[NDArray[Any], NDArray[Any], NDArray[Any]]:
+    """Compute all gradients of a pointwise convolution with an activation.
+
+    Let ``y = conv(x, weight, bias, activation=activation, ...)``, and let `grad` be the gradient of a loss with respect
+    to y. The result is the gradient with respect to x, weight and bias.
+
+    Parameters
+    ----------
+    grad : array_like of float32 or float64
+        Gradient with respect to y, with the shape of y.
+    x : array_like of float32, float64, uint8, int8, uint16 or int16
+        Input of the convolution. It must have the dtype of `grad`, or an integer dtype if `grad` is float32.
+    weight : array_like, shape (C_out, C_in / groups)
+        Weights of the convolution, as for :func:`conv_grad_input`.
+    y : array_like, optional
+        Result of the convolution, in the dtype of `grad`. Required for an activation, unless `v` is given.
+    v : array_like, optional
+        Sum before the activation, in the dtype of `grad`. Required for silu, hardswish, gelu, gelu_tanh and mish, and
+        for leaky_relu and elu with a parameter that is not above 0, because y does not determine their derivative.
+    activation : None, str or tuple
+        Activation of the convolution, as for :func:`conv`.
+    layout : str
+        Names of the axes of x and y, as for :func:`conv`.
+    stride, padding : int or sequence of int
+        Stride and padding of the convolution.
+    groups : int
+        Number of groups of the convolution.
+
+    Returns
+    -------
+    dx, dw, db : ndarray
+        New arrays of the dtype of `grad`. Their shapes are the shape of x, (C_out, C_in / groups) and (C_out,).
+
+    Raises
+    ------
+    ValueError
+        If `y` or `v` is required and None, or an argument is wrong as for :func:`conv_grad_weight`.
+    TypeError
+        If an argument has a wrong type or dtype.
+    NotImplementedError
+        If an array is float16 or bfloat16.
+    MemoryError
+        If memory for the results or for the computation cannot be allocated.
+
+    See Also
+    --------
+    conv_grad_input, conv_grad_weight, conv_grad_bias : compute one gradient, from the gradient before the activation.
+
+    Notes
+    -----
+    With an activation, the function first computes ``grad * derivative`` into a temporary array. The derivative is 0 at
+    the bounds of relu, relu6, clip and hardsigmoid, and 1 at 0 for leaky_relu and elu.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import pointwise as pw
+    >>> x, weight = np.ones((8, 16, 10, 10), np.float32), np.ones((4, 16), np.float32)
+    >>> y = pw.conv(x, weight, activation="relu")
+    >>> dx, dw, db = pw.conv_backward(np.ones_like(y), x, weight, y=y, activation="relu")
+    >>> dx.shape, dw.shape, db.shape
+    ((8, 16, 10, 10), (4, 16), (4,))
+    """
+    source, inner = as_source(x, "x"), as_source(grad, "grad")
+    if activation is not None:
+        if inner.dtype.kind != "f":
+            raise TypeError(f"grad must be float32 or float64, got {inner.dtype}: pass grad.astype(numpy.float32)")
+        inner = inner * _derivative(activation, y, v, inner)
+    how: dict[str, Any] = {"layout": layout, "stride": stride, "padding": padding, "groups": groups}
+    dw = conv_grad_weight(inner, source, **how)
+    return conv_grad_input(inner, weight, source.shape, **how), dw, conv_grad_bias(inner, layout=layout)

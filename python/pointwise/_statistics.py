@@ -18,8 +18,10 @@ if TYPE_CHECKING:
 
 __all__ = ["Covariance", "covariance", "gram"]
 
-# Elements of a block of pixels that is converted or centred. A block of float32 fits the L2 cache of most CPUs.
-BLOCK = 1 << 18
+# Elements of a block of pixels that is converted or centred. With smaller blocks, the C x C sums take longer.
+BLOCK = 1 << 20
+# Maximum share of the sum of squares that the correction for the mean may take away.
+MOST_CANCELLED = 0.75
 MAX_AXES = 5  # of an array that the core takes
 
 
@@ -149,6 +151,45 @@ def _pairs(x: NDArray[Any], y: NDArray[Any]) -> Iterator[tuple[int, int]]:
     return zip(x.shape, y.shape, strict=True)
 
 
+class _Centred:
+    """Sums of products of differences from the mean, for one block of pixels at a time."""
+
+    def __init__(self, axis: int, dtype: np.dtype[Any], elements: int) -> None:
+        self._axis, self._dtype = axis, dtype
+        self._memory = np.empty(elements, dtype)  # of the differences, because new memory is slow for each block
+
+    def __call__(
+        self, block: NDArray[Any], centre: NDArray[np.float64] | None
+    ) -> tuple[int, NDArray[np.float64], NDArray[np.float64]]:
+        """Return the number of pixels, their mean, and the sums of products.
+
+        Differences from `centre` are summed, and corrected for the mean. If `centre` is too far from the mean, the
+        correction would cancel digits. Then, or if `centre` is None, the differences are computed again from the mean.
+        """
+        shape = [block.shape[i] if i == self._axis else 1 for i in range(block.ndim)]
+        if block.size > self._memory.size:  # blocks of one update differ by a pixel of the axis that is cut
+            self._memory = np.empty(block.size, self._dtype)
+        apart = self._memory[: block.size].reshape(block.shape)
+        last = False
+        if centre is None:
+            centre = self._mean(block.astype(self._dtype, copy=False))
+        while True:
+            used = centre.astype(self._dtype)
+            np.subtract(block, used.reshape(shape), out=apart, dtype=self._dtype)
+            rest = self._mean(apart)
+            products = _gram(apart, None, self._axis).astype(np.float64)
+            count = block.size // len(rest)
+            squares = rest * rest * count
+            if last or (squares <= MOST_CANCELLED * products.diagonal()).all():
+                products -= np.outer(rest, rest) * count
+                return count, used + rest, products
+            centre, last = used + rest, True
+
+    def _mean(self, block: NDArray[Any]) -> NDArray[np.float64]:
+        one = np.broadcast_to(self._dtype.type(1), [1 if i == self._axis else n for i, n in enumerate(block.shape)])
+        return _gram(block, one, self._axis)[:, 0].astype(np.float64) / one.size
+
+
 class Covariance:
     """Covariance of channels that is updated in pieces.
 
@@ -182,7 +223,7 @@ class Covariance:
 
     Notes
     -----
-    Each block of pixels is centred at its own mean before products are summed. Blocks are merged with the formula of
+    Each block of pixels is centred near its mean before products are summed. Blocks are merged with the formula of
     Chan, Golub and LeVeque. So a large mean, or a mean that changes from block to block, loses no digits. The number of
     threads changes no bits. The number of pieces does, because it changes the blocks.
 
@@ -241,17 +282,10 @@ class Covariance:
         elif len(self.mean) != channels:
             got = f"got shape {array.shape} and axis {self._axis}"
             raise ValueError(f"x must have {len(self.mean)} channels, as in the updates before, {got}")
-        others = tuple(i for i in range(array.ndim) if i != axis)
         dtype = self._dtype or (array.dtype if array.dtype.kind == "f" else np.dtype(np.float32))
-        shape = [channels if i == axis else 1 for i in range(array.ndim)]
+        centred = _Centred(axis, dtype, min(array.size, BLOCK))
         for index in _blocks(array.shape, axis) if array.size else ():
-            block = array[index]
-            count = block.size // channels
-            mean = block.mean(others, dtype=np.float64)
-            used = mean.astype(dtype)  # the centre of the block in its dtype
-            products = _gram(np.subtract(block, used.reshape(shape), dtype=dtype), None, axis).astype(np.float64)
-            rest = mean - used
-            self._add(count, mean, products - count * np.outer(rest, rest))
+            self._add(*centred(array[index], self.mean if self.count else None))
         return self
 
     def merge(self, other: Covariance) -> Self:
@@ -313,7 +347,8 @@ class Covariance:
         if count == 0 or self.mean is None:
             return
         total, apart = self.count + count, mean - self.mean
-        self._products = self._products + products + np.outer(apart, apart) * (self.count * (count / total))
+        self._products += products
+        self._products += np.outer(apart, apart) * (self.count * (count / total))
         self.mean = self.mean + apart * (count / total)
         self.count = total
 

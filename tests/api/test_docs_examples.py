@@ -12,6 +12,7 @@ import pytest
 DOCUMENTED = [
     "Chain",
     "conv",
+    "conv_backward",
     "conv_grad_bias",
     "conv_grad_input",
     "conv_grad_weight",

@@ -294,6 +294,89 @@ def test_finite_differences(rng):
             assert abs((losses[0] - losses[1]) / (2 * step) - gradient[at]) < 1e-8
 
 
+# Activations, with the argument from which the derivative can be computed.
+FROM_Y = [None, "linear", "relu", "relu6", ("clip", -0.5, 1.5), "leaky_relu", ("leaky_relu", 0.25), "elu", ("elu", 2)]
+FROM_Y += ["sigmoid", "tanh", "hardsigmoid", "softplus"]
+FROM_V = ["silu", "swish", "hardswish", "gelu", "gelu_tanh", "mish", ("leaky_relu", -1), ("elu", -0.5)]
+
+
+@pytest.mark.any_cpu
+@pytest.mark.parametrize("activation", FROM_Y + FROM_V)
+def test_finite_differences_of_activations(activation, rng):
+    """conv_backward computes the gradients of sum(y * grad), from y or from v."""
+    x, weight, bias = rng.standard_normal((2, 5, 3, 4)), rng.standard_normal((6, 5)), rng.standard_normal(6)
+    grad, v = rng.standard_normal((2, 6, 3, 4)), pw.conv(x, weight, bias)
+    y = pw.conv(x, weight, bias, activation=activation)
+    given = [{"v": v}] + [{"y": y}, {"y": y, "v": v}] * (activation in FROM_Y)
+    step = 1e-6
+    differences = []
+    for array in (x, weight, bias):
+        difference = np.empty_like(array)
+        for at in np.ndindex(array.shape):
+            kept, losses = array[at], []
+            for moved in (kept + step, kept - step):
+                array[at] = moved
+                losses.append(np.vdot(pw.conv(x, weight, bias, activation=activation), grad))
+            array[at] = kept
+            difference[at] = (losses[0] - losses[1]) / (2 * step)
+        differences.append(difference)
+    for one in given:
+        gradients = pw.conv_backward(grad, x, weight, activation=activation, **one)
+        for gradient, difference in zip(gradients, differences, strict=True):
+            np.testing.assert_allclose(gradient, difference, rtol=0, atol=1e-7)
+        narrow = [a.astype(np.float32) for a in (grad, x, weight)]
+        one = {name: a.astype(np.float32) for name, a in one.items()}
+        gradients = pw.conv_backward(*narrow, activation=activation, **one)
+        for gradient, difference in zip(gradients, differences, strict=True):
+            assert gradient.dtype == np.float32
+            np.testing.assert_allclose(gradient, difference, rtol=0, atol=1e-4)
+
+
+def test_backward_without_an_activation_gives_the_same_bits(rng):
+    case = Case(rng, "NHWC", "float32", "uint8")
+    gradients = pw.conv_backward(case.grad, case.x, case.weight, **case.how)
+    for gradient, expected in zip(gradients, (case.input(), case.of_weight(), case.bias()), strict=True):
+        reference.assert_same_bits(gradient, expected)
+
+
+@pytest.mark.any_cpu
+def test_derivatives_at_bounds():
+    """The derivative is 0 at the bounds of an activation that is constant beyond them."""
+    v = np.array([[-3.0, -1, 0, 1, 3, 6]])
+    eye, one = np.eye(6), np.ones((1, 6))
+    expected = {
+        "relu": [0, 0, 0, 1, 1, 1],
+        "relu6": [0, 0, 0, 1, 1, 0],
+        ("clip", -1, 3): [0, 0, 1, 1, 0, 0],
+        ("leaky_relu", 0.5): [0.5, 0.5, 1, 1, 1, 1],
+        "hardsigmoid": [0, 1 / 6, 1 / 6, 1 / 6, 0, 0],
+    }
+    for activation, derivative in expected.items():
+        y = pw.conv(v, eye, layout="NC", activation=activation)
+        for given in ({"y": y}, {"v": v}):
+            dx, _, _ = pw.conv_backward(one, v, eye, layout="NC", activation=activation, **given)
+            np.testing.assert_allclose(dx[0], derivative, rtol=1e-15)
+
+
+@pytest.mark.any_cpu
+def test_errors_of_backward():
+    call = pw.conv_backward
+    with pytest.raises(ValueError, match=r"^y must be the result of the convolution for activation 'relu', got None"):
+        call(grad0, x0, w0, activation="relu")
+    with pytest.raises(ValueError, match=r"^v must be the sum before activation 'gelu', because .*pass v="):
+        call(grad0, x0, w0, activation="gelu", y=grad0)
+    with pytest.raises(ValueError, match=r"^y must have the shape of grad, \(1, 4, 2, 3\), got \(1, 4, 2, 4\)$"):
+        call(grad0, x0, w0, activation="relu", y=np.ones((1, 4, 2, 4), F))
+    with pytest.raises(TypeError, match=r"^y must have the dtype of grad, float32, got float64: pass y.astype"):
+        call(grad0, x0, w0, activation="relu", y=grad0.astype(float))
+    with pytest.raises(ValueError, match=r"^activation must be None or one of"):
+        call(grad0, x0, w0, activation="rely", y=grad0)
+    with pytest.raises(TypeError, match=r"^grad must be float32 or float64, got uint8"):
+        call(grad0.astype("u1"), x0, w0, activation="relu", y=grad0)
+    with pytest.raises(ValueError, match=r"^grad must have the shape of the result"):
+        call(grad0[..., :2], x0, w0)
+
+
 F = np.float32
 grad0, w0, x0 = np.ones((1, 4, 2, 3), F), np.ones((4, 6), F), np.ones((1, 6, 2, 3), F)
 WRONG = [

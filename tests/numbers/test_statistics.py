@@ -118,7 +118,7 @@ def test_many_blocks(small_blocks, dtype, rng):
 
 
 def test_a_large_mean_loses_no_digits(rng):
-    """Each block is centred at its own mean. Sums of squares minus squares of sums would lose all digits."""
+    """Each block is centred near its mean. Sums of squares minus squares of sums would lose all digits."""
     x = (1e4 + rng.standard_normal((4, 100, 100)) / 8).astype(np.float32)
     x[:, 50:] += 100  # the mean changes
     expected = cov(x, 0)
