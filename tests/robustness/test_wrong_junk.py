@@ -1,6 +1,6 @@
 """Test junk values for the arguments that test_errors.py omits.
 
-These are arguments of scales, chains, batch normalization, memory settings and planned functions.
+These are arguments of scales, chains, batch normalization, gradients, statistics, memory settings and planned functions.
 """
 
 import inspect
@@ -160,6 +160,28 @@ def test_gradients(kind, grad, other, x_shape, out, add, keywords):
     else:
         expected = np.einsum("nohw,oi->nihw", g, np.asarray(other).reshape(np.shape(other)[:2]))
     np.testing.assert_array_equal(result, expected)
+
+
+@given(
+    st.sampled_from([x0, x0.astype("u1"), np.ones((4, 6)), np.ones((2,) * 6, F)]) | odd_arrays | junk,
+    st.none() | st.sampled_from([x0, np.ones((4, 5))]) | odd_arrays | junk,
+    only({"axis": st.sampled_from([0, 1, -1]) | junk, "dtype": st.sampled_from(["f4", "f8", None]) | dtypes | junk}),
+    only({"ddof": st.sampled_from([0, 1]) | junk, "mean": st.sampled_from([np.ones(6), np.ones(3)]) | junk}),
+)
+def test_statistics(x, y, keywords, of_covariance):
+    words = ["x", "y", "axis", "dtype", "ddof", "mean"]
+    try:
+        result = pw.gram(x, y, **keywords)
+    except DOCUMENTED as error:
+        names(error, words)
+    else:
+        assert result.shape[0] == np.shape(x)[keywords.get("axis", -1)]
+    try:
+        result = pw.covariance(x, **keywords, **of_covariance)
+    except DOCUMENTED as error:
+        names(error, words)
+    else:
+        assert result.shape == (np.shape(x)[keywords.get("axis", -1)],) * 2
 
 
 NOT_BUILT = ["conv_integer", "qconv", "QConv"]
