@@ -1,6 +1,6 @@
 """Test junk values for the arguments that test_errors.py omits.
 
-These are arguments of scales, chains, batch normalization, gradients, statistics, memory settings and planned functions.
+These are arguments of scales, chains, batch normalization, gradients, statistics, memory and planned functions.
 """
 
 import inspect
