@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from . import _core
-from ._arguments import as_source, parse_activation
+from ._arguments import ACTIVATION_PARAMETERS, as_source, parse_activation
 from ._mix import mix
 
 if TYPE_CHECKING:
@@ -296,7 +296,11 @@ def _by_sum(name: str, a: float, b: float, v: Any) -> Any:
 
 def _derivative(activation: Activation, y: ArrayLike | None, v: ArrayLike | None, grad: NDArray[Any]) -> Any:
     """Return the derivative of the activation at each element of `grad`."""
-    name, a, b = parse_activation(activation)
+    name, a, b, *_ = parse_activation(activation)
+    if name not in {*ACTIVATION_PARAMETERS, "none"}:
+        raise NotImplementedError(
+            f"activation: the derivative of {name!r} is not built yet; pass grad * derivative and activation=None"
+        )
     given, value = ("v", v) if v is not None else ("y", y)
     if value is None:
         raise ValueError(f"y must be the result of the convolution for activation {name!r}, got None: pass y=y or v=v")
@@ -367,7 +371,7 @@ def conv_backward(
     TypeError
         If an argument has a wrong type or dtype.
     NotImplementedError
-        If an array is float16 or bfloat16.
+        If an array is float16 or bfloat16, or the derivative of the activation is not built yet.
     MemoryError
         If memory for the results or for the computation cannot be allocated.
 

@@ -375,6 +375,9 @@ def test_errors_of_backward():
         call(grad0.astype("u1"), x0, w0, activation="relu", y=grad0)
     with pytest.raises(ValueError, match=r"^grad must have the shape of the result"):
         call(grad0[..., :2], x0, w0)
+    slopes = ("prelu", np.ones(4))  # the derivative is not built, or the activation is unknown
+    with pytest.raises((NotImplementedError, ValueError), match=r"^activation(:| must)"):
+        call(grad0, x0, w0, activation=slopes, y=grad0)
 
 
 F = np.float32
