@@ -19,17 +19,13 @@ def tiles(lines, task, step=64):
 
 def principal_components(cube, count):
     """Return a layer that maps bands to components, and the variances of the components, largest first."""
-    bands, lines, samples = cube.shape
-    total, products = np.zeros(bands), np.zeros((bands, bands))
-    for rows in tiles(lines, "covariance"):
-        pixels = cube[:, rows].reshape(bands, -1).astype(np.float64)
-        total += pixels.sum(axis=1)
-        products += pixels @ pixels.T
-    mean = total / (lines * samples)
-    variances, vectors = np.linalg.eigh(products / (lines * samples) - np.outer(mean, mean))
+    sums = pw.Covariance(axis=0)
+    for rows in tiles(cube.shape[1], "covariance"):
+        sums.update(cube[:, rows])
+    variances, vectors = np.linalg.eigh(sums.result())
     matrix = vectors[:, ::-1].T[:count]
     matrix *= np.sign(matrix.sum(axis=1, keepdims=True))  # the sign of an eigenvector is arbitrary
-    return pw.Conv(matrix, -matrix @ mean, layout="CHW", dtype=cube.dtype), variances[::-1][:count]
+    return pw.Conv(matrix, -matrix @ sums.mean, layout="CHW", dtype=cube.dtype), variances[::-1][:count]
 
 
 def plot(components, path):

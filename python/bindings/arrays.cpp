@@ -37,6 +37,7 @@ const char* python_name(Argument argument) {
     case Argument::dst_dtype: return "out_dtype";
     case Argument::input_scale: return "input_scale";
     case Argument::layers: return "layers";
+    case Argument::grad: return "grad";
   }
   return "argument";
 }

@@ -5,6 +5,7 @@
 #define POINTWISE_IMPORTS_NUMPY
 #include "chain_type.h"
 #include "gil.h"
+#include "gradients.h"
 #include "layer_type.h"
 #include "measure/internal.h"
 #include "mix.h"
@@ -22,6 +23,15 @@ PyMethodDef conv_method = {"conv", reinterpret_cast<PyCFunction>(reinterpret_cas
 
 PyMethodDef mix_method = {"mix", reinterpret_cast<PyCFunction>(reinterpret_cast<void (*)()>(mix)), METH_FASTCALL,
                           nullptr};
+
+template <class Function>
+PyMethodDef fast_method(const char* name, Function* function) {
+  return {name, reinterpret_cast<PyCFunction>(reinterpret_cast<void (*)()>(function)), METH_FASTCALL, nullptr};
+}
+
+PyMethodDef gradient_methods[] = {fast_method("conv_grad_input", conv_grad_input),
+                                  fast_method("conv_grad_weight", conv_grad_weight),
+                                  fast_method("conv_grad_bias", conv_grad_bias), fast_method("gram", gram)};
 
 PyMethodDef use_functions_method = {"use_functions", use_functions, METH_O, nullptr};
 
@@ -99,6 +109,11 @@ PYBIND11_MODULE(_core, m, py::mod_gil_not_used()) {
         std::pair("inherit_vectorcall", PyCFunction_NewEx(&inherit_vectorcall_method, nullptr, nullptr))}) {
     if (object == nullptr) throw py::error_already_set();
     m.add_object(name, py::reinterpret_steal<py::object>(object));
+  }
+  for (PyMethodDef& method : gradient_methods) {
+    PyObject* const object = PyCFunction_NewEx(&method, nullptr, nullptr);
+    if (object == nullptr) throw py::error_already_set();
+    m.add_object(method.ml_name, py::reinterpret_steal<py::object>(object));
   }
   m.def("supported_isas", &pointwise::supported_isas);
   m.def("cost", &cost);

@@ -80,6 +80,31 @@ def mix(
     out_dtype: DTypeLike | None,
     /,
 ) -> NDArray[Any]: ...
+def conv_grad_input(
+    grad: ArrayLike,
+    weight: ArrayLike,
+    x_shape: Sequence[int],
+    layout: str,
+    stride: int | Sequence[int],
+    padding: int | Sequence[int],
+    groups: int,
+    out: NDArray[Any] | None,
+    accumulate: bool,
+    /,
+) -> NDArray[Any]: ...
+def conv_grad_weight(
+    grad: ArrayLike,
+    x: ArrayLike,
+    layout: str,
+    stride: int | Sequence[int],
+    padding: int | Sequence[int],
+    groups: int,
+    out: NDArray[Any] | None,
+    accumulate: bool,
+    /,
+) -> NDArray[Any]: ...
+def conv_grad_bias(grad: ArrayLike, layout: str, out: NDArray[Any] | None, accumulate: bool, /) -> NDArray[Any]: ...
+def gram(x: ArrayLike, y: ArrayLike | None, axis: int, /) -> NDArray[Any]: ...
 def cost(
     x_shape: Sequence[int],
     c_out: int,

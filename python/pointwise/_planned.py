@@ -68,37 +68,3 @@ class QConv:
         activation: Any = None,
     ) -> None:
         _refuse("QConv")
-
-
-def conv_grad_input(
-    grad: Any,
-    weight: Any,
-    x_shape: Any,
-    *,
-    layout: str = "NCHW",
-    stride: Any = 1,
-    padding: Any = 0,
-    groups: int = 1,
-    out: Any = None,
-) -> Any:
-    """Compute the gradient with respect to x. Not built yet: always raises NotImplementedError."""
-    _refuse("conv_grad_input")
-
-
-def conv_grad_weight(
-    grad: Any,
-    x: Any,
-    *,
-    layout: str = "NCHW",
-    stride: Any = 1,
-    padding: Any = 0,
-    groups: int = 1,
-    out: Any = None,
-) -> Any:
-    """Compute the gradient with respect to the weight. Not built yet: always raises NotImplementedError."""
-    _refuse("conv_grad_weight")
-
-
-def conv_grad_bias(grad: Any, *, layout: str = "NCHW", out: Any = None) -> Any:
-    """Compute the gradient with respect to the bias. Not built yet: always raises NotImplementedError."""
-    _refuse("conv_grad_bias")

@@ -287,7 +287,7 @@ def show_config(mode: str = "stdout") -> dict[str, Any] | None:
     >>> pw.show_config("dicts")["isa"] == pw.isa()
     True
     """
-    if mode not in ("stdout", "dicts"):
+    if not isinstance(mode, str) or mode not in ("stdout", "dicts"):
         raise ValueError(f'mode must be "stdout" or "dicts", got {mode!r}')
     import numpy as np
 

@@ -9,7 +9,22 @@ import pkgutil
 import pointwise as pw
 import pytest
 
-DOCUMENTED = ["Chain", "conv", "Conv", "Conv.from_batchnorm", "cost", "fold_batchnorm", "mix"]
+DOCUMENTED = [
+    "Chain",
+    "conv",
+    "conv_backward",
+    "conv_grad_bias",
+    "conv_grad_input",
+    "conv_grad_weight",
+    "Conv",
+    "Conv.from_batchnorm",
+    "cost",
+    "Covariance",
+    "covariance",
+    "fold_batchnorm",
+    "gram",
+    "mix",
+]
 MODULES = sorted(module.name for module in pkgutil.iter_modules(pw.__path__) if module.name != "__main__")
 
 

@@ -309,6 +309,24 @@ def plain(value):
     )
 
 
+def right_gradients(given, kept):
+    """Check the adjoint identity of the gradients, which is exact for small integers."""
+    x, weight = np.asarray(kept["x"]), np.asarray(kept["weight"])
+    dtype = x.dtype if x.dtype.kind == "f" else np.dtype(F)
+    if max(np.abs(a).max(initial=0) for a in (x, weight)) > 1000:
+        return
+    weight = weight.astype(dtype).reshape(weight.shape[:2])
+    how = {name: given[name] for name in ("layout", "stride", "padding", "groups")}
+    y = pw.conv(x, weight, **how)
+    grad = (np.arange(y.size) % 5 - 2).astype(dtype).reshape(y.shape)
+    gradients = pw.conv_backward(grad, x, weight, **how)
+    assert [a.shape for a in gradients] == [x.shape, weight.shape, weight.shape[:1]]
+    total = np.vdot(y.astype(float), grad)
+    assert total == np.vdot(x.astype(float), gradients[0]) == np.vdot(weight, gradients[1].astype(float))
+    others = tuple(i for i, axis in enumerate(how["layout"]) if axis != "C")
+    assert np.array_equal(gradients[2], grad.sum(others))
+
+
 def one_input(data):
     data = Bytes(data)
     call = data.of([as_function, as_layer, as_chain])
@@ -340,3 +358,5 @@ def one_input(data):
         assert y is out
         assert not overlaps(out, [given.get(name) for name in others], given.get("residual"))
     (right_mix if call is as_mix else right)(y, given, kept)
+    if call is as_function:
+        right_gradients(given, kept)

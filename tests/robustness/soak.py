@@ -103,7 +103,18 @@ class Soak:
     def __init__(self, seed):
         self.seed, self.kept, self.counts = seed, [], collections.Counter()
         self.problems = []  # problems of the current step, to be printed after a wrong result
-        self.kinds = {"conv": 20, "mix": 5, "layer": 8, "kept": 30, "chain": 8, "pickle": 3, "wrong": 20, "threads": 2}
+        self.kinds = {
+            "conv": 20,
+            "mix": 5,
+            "gradients": 5,
+            "covariance": 2,
+            "layer": 8,
+            "kept": 30,
+            "chain": 8,
+            "pickle": 3,
+            "wrong": 20,
+            "threads": 2,
+        }
         self.kinds |= {"settings": 2, "fork": 1} | ({} if sanitized() else {"little memory": 1})
         weights = np.array(list(self.kinds.values()), float)
         self.chances = weights / weights.sum()
@@ -144,6 +155,39 @@ class Soak:
             expected = expected.clip(limits.min, limits.max)
         if not np.array_equal(y, expected):
             raise Mismatch("mix differs from tensordot")
+
+    def do_gradients(self, rng):
+        """Check the adjoint identity exactly, and that the number of threads changes no bits."""
+        problem = self.draw(rng)
+        how = {name: value for name, value in problem["layer"]["how"].items() if name != "activation"}
+        x, dtype = Arrays(problem | {"residual": None}).x, problem["layer"]["dtype"]
+        weight = rng.integers(-4, 5, problem["layer"]["weight"]).astype(dtype)
+        x = np.asarray(rng.integers(0, 5, x.shape).astype(x.dtype), order=str(rng.choice(["C", "F"])))
+        y = pw.conv(x, weight, **how)
+        grad = np.asarray(rng.integers(-4, 5, y.shape).astype(dtype), order=str(rng.choice(["C", "F"])))
+        noise, bits = grad + rng.standard_normal(grad.shape).astype(dtype), set()
+        others = tuple(i for i, axis in enumerate(how["layout"]) if axis != "C")
+        for threads in (1, int(rng.integers(2, 5))):
+            with pw.num_threads(threads):
+                dx, dw, db = pw.conv_backward(grad, x, weight, **how)
+                bits.add(pw.conv_grad_weight(noise, x, **how).tobytes())
+            products = [np.vdot(a.astype(float), b) for a, b in ((y, grad), (x, dx), (weight, dw))]
+            if len(set(products)) > 1 or not np.array_equal(db, grad.astype(float).sum(others)):
+                raise Mismatch(f"the gradients are not the adjoint: {products}")
+        if len(bits) > 1:
+            raise Mismatch("the number of threads changes bits")
+
+    def do_covariance(self, rng):
+        shape = [int(n) for n in rng.integers(1, 30, rng.integers(1, 5))]
+        axis = int(rng.integers(len(shape)))
+        x = rng.integers(0, 9, shape).astype(str(rng.choice(["float32", "float64", "uint8", "int16"])))
+        self.problems.append({"shape": shape, "axis": axis, "dtype": str(x.dtype)})
+        rows = np.moveaxis(x.astype(float), axis, 0).reshape(shape[axis], -1)
+        if not np.array_equal(pw.gram(x, axis=axis), rows @ rows.T):
+            raise Mismatch("gram differs from its definition")
+        expected = np.cov(rows, ddof=0).reshape(shape[axis], shape[axis])
+        if not np.allclose(pw.covariance(x, axis=axis, ddof=0), expected, rtol=0, atol=1e-4):
+            raise Mismatch("covariance differs from numpy.cov")
 
     def do_layer(self, rng):
         problem = self.draw(rng)

@@ -21,7 +21,7 @@ def command(section, isa):
 
 @pytest.mark.background.with_args(command)
 @pytest.mark.parametrize("isa", ISAS)
-@pytest.mark.parametrize("section", ["views", "mix", "rows", "streams"])
+@pytest.mark.parametrize("section", ["views", "mix", "gradients", "rows", "streams"])
 def test_nothing_outside_an_array_is_touched(section, isa, background):
     if isa not in SUPPORTED:
         pytest.skip(f"this CPU, or this build, has no {isa}")

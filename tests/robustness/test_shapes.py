@@ -259,6 +259,15 @@ chain = pw.Chain([pw.Conv(wide, layout="NCW"), pw.Conv(narrow, layout="NCW")])
 sweep(lambda: chain(x, None, out), lambda y: y is out and (y == 320000).all(), out)
 sweep(lambda: chain(x), lambda y: (y == 320000).all())
 """,
+    "gradients": """
+x, grad, weight = np.ones((600, 900), np.float32), np.ones((600, 700), np.float32), np.ones((700, 900), np.float32)
+dx, dw = np.ones_like(x), np.ones_like(weight)
+how = {"layout": "NC"}
+sweep(lambda: pw.conv_grad_input(grad, weight, x.shape, out=dx, **how), lambda y: y is dx and (y == 700).all(), dx)
+sweep(lambda: pw.conv_grad_weight(grad, x, out=dw, **how), lambda y: y is dw and (y == 600).all(), dw)
+sweep(lambda: pw.conv_grad_input(grad, weight, x.shape, **how), lambda y: (y == 700).all())
+sweep(lambda: pw.conv_grad_weight(grad, x, **how), lambda y: (y == 600).all())
+""",
     "pickling": """
 layer = pw.Conv(np.ones((2048, 2048), np.float32), np.ones(2048, np.float32), layout="NC")
 one = np.ones((1, 2048), np.float32)

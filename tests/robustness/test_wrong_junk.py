@@ -1,6 +1,6 @@
 """Test junk values for the arguments that test_errors.py omits.
 
-These are arguments of scales, chains, batch normalization, memory settings and planned functions.
+These are arguments of scales, chains, batch normalization, gradients, statistics, memory and planned functions.
 """
 
 import inspect
@@ -125,7 +125,67 @@ def test_memory_limit(value):
         pw.set_memory_limit(128 << 20)
 
 
-NOT_BUILT = ["conv_integer", "qconv", "QConv", "conv_grad_input", "conv_grad_weight", "conv_grad_bias"]
+grads = st.sampled_from([np.ones((1, 4, 2, 3), F), np.ones((1, 4, 1, 2)), np.ones((1, 4, 2, 3), "u1")])
+adding = st.fixed_dictionaries({}, optional={"accumulate": st.sampled_from([True, False, np.True_]) | junk})
+
+
+@given(
+    st.sampled_from(["input", "weight", "bias"]),
+    grads | odd_arrays | junk,
+    st.sampled_from([w0, x0, x0.astype("i2"), np.ones((4, 6, 1, 1))]) | odd_arrays | junk,
+    st.sampled_from([(1, 6, 2, 3), [1, 6, 2, 3]]) | junk,
+    st.none() | odd_arrays | junk,
+    adding,
+    only({name: value for name, value in parameters.items() if name != "activation"}),
+)
+def test_gradients(kind, grad, other, x_shape, out, add, keywords):
+    before = out.tobytes() if isinstance(out, np.ndarray) and not out.dtype.hasobject else None
+    arguments = {"input": (grad, other, x_shape), "weight": (grad, other), "bias": (grad,)}[kind]
+    if kind == "bias":
+        keywords = {name: value for name, value in keywords.items() if name == "layout"}
+    allowed = [*("grad", "weight", "x_shape", "x", "out", "accumulate"), *keywords]
+    try:
+        result = getattr(pw, f"conv_grad_{kind}")(*arguments, out=out, **add, **keywords)
+    except DOCUMENTED as error:
+        names(error, allowed)
+        assert before is None or out.tobytes() == before
+        return
+    assert out is None or result is out
+    if keywords or add or np.ndim(grad) != 4:
+        return
+    g = np.asarray(grad)
+    if kind == "bias":
+        expected = g.sum((0, 2, 3))
+    elif kind == "weight":
+        expected = np.einsum("nohw,nihw->oi", g, np.asarray(other))
+    else:
+        expected = np.einsum("nohw,oi->nihw", g, np.asarray(other).reshape(np.shape(other)[:2]))
+    np.testing.assert_array_equal(result, expected)
+
+
+@given(
+    st.sampled_from([x0, x0.astype("u1"), np.ones((4, 6)), np.ones((2,) * 6, F)]) | odd_arrays | junk,
+    st.none() | st.sampled_from([x0, np.ones((4, 5))]) | odd_arrays | junk,
+    only({"axis": st.sampled_from([0, 1, -1]) | junk, "dtype": st.sampled_from(["f4", "f8", None]) | dtypes | junk}),
+    only({"ddof": st.sampled_from([0, 1]) | junk, "mean": st.sampled_from([np.ones(6), np.ones(3)]) | junk}),
+)
+def test_statistics(x, y, keywords, of_covariance):
+    words = ["x", "y", "axis", "dtype", "ddof", "mean"]
+    try:
+        result = pw.gram(x, y, **keywords)
+    except DOCUMENTED as error:
+        names(error, words)
+    else:
+        assert result.shape[0] == np.shape(x)[keywords.get("axis", -1)]
+    try:
+        result = pw.covariance(x, **keywords, **of_covariance)
+    except DOCUMENTED as error:
+        names(error, words)
+    else:
+        assert result.shape == (np.shape(x)[keywords.get("axis", -1)],) * 2
+
+
+NOT_BUILT = ["conv_integer", "qconv", "QConv"]
 
 
 @settings(max_examples=40)

@@ -201,6 +201,38 @@ def run_mix(note):
     return note.count
 
 
+def check_gradients(rng, note, layout, way, side, dtype):
+    """Check the gradients with each array next to an inaccessible page. All arrays are views of the kind `way`."""
+    sizes, c_in, c_out, how = draw(rng, layout)
+    x_dtype = X_DTYPES[rng.integers(len(X_DTYPES))] if dtype == "float32" else dtype
+    x_shape = shape_of(layout, sizes, c_in)
+    x, weight = integers(rng, x_shape, x_dtype), integers(rng, (c_out, c_in // how["groups"]), dtype)
+    grad = integers(rng, pw.conv(x, weight, **how).shape, dtype)
+    note("gradients", layout, x_shape, weight.shape, x_dtype, dtype, way, side, how)
+    x_in, weight_in, grad_in = (guarded.put(views.put(way, array), side) for array in (x, weight, grad))
+    others = tuple(i for i, axis in enumerate(layout) if axis != "C")
+    calls = [
+        (pw.conv_grad_input, (grad_in, weight_in, x_shape), how, reference.grad_input(grad, weight, x_shape, **how)),
+        (pw.conv_grad_weight, (grad_in, x_in), how, reference.grad_weight(grad, x, **how)),
+        (pw.conv_grad_bias, (grad_in,), {"layout": layout}, grad.sum(others)),
+    ]
+    for function, given, keywords, exact in calls:
+        expected = exact.astype(dtype)
+        out = guarded.Guarded(views.empty(way, expected.shape, dtype)[0], side)
+        assert function(*given, out=out.array, **keywords) is out.array
+        out.assert_wrote_only(expected)
+        function(*given, out=out.array, accumulate=True, **keywords)
+        out.assert_wrote_only(2 * expected)
+        np.testing.assert_array_equal(function(*given, **keywords), expected)
+
+
+def run_gradients(note):
+    rng = np.random.default_rng(5)
+    for layout, way, side, _ in itertools.product(reference.LAYOUTS, views.WAYS, guarded.SIDES, range(3)):
+        check_gradients(rng, note, layout, way, side, ("float32", "float64")[rng.integers(2)])
+    return note.count
+
+
 def run_rows(note):
     """Run every kernel row, chosen or not, with x and out next to an inaccessible page."""
     rng = np.random.default_rng(2)

@@ -167,6 +167,53 @@ def canonical(x, weight, bias=None, *, layout="NCHW", stride=1, padding=0, group
     return in_layout(relu(acc) if activation else np.array(acc), layout)
 
 
+def _pixels_of(grad, x, layout="NCHW", stride=1, padding=0):
+    """Return grad and x at the output pixels that read the image, as (pixels, channels), in the order of the sum."""
+    src, inside = source(x, layout, stride, padding)
+    mask = np.broadcast_to(inside, (src.shape[0], *inside.shape)).reshape(-1)
+    flat = [np.moveaxis(a, 1, -1).reshape(mask.size, a.shape[1])[mask] for a in (channels_first(grad, layout), src)]
+    return flat[0], flat[1]
+
+
+def _by_group(grad, x, groups):
+    """Return arrays of shape (pixels, C_out, 1) and (pixels, C_out, C_in / groups)."""
+    per_group = x.shape[1] // groups
+    owner = np.arange(grad.shape[1]) // max(grad.shape[1] // groups, 1)
+    return grad[:, :, None], x.reshape(len(x), groups, per_group)[:, owner]
+
+
+def grad_weight(grad, x, *, groups=1, **how):
+    """Return the exact gradient of the weights, for integers."""
+    g, s = _by_group(*_pixels_of(grad.astype(float), x.astype(float), **how), groups)
+    return (g * s).sum(0)
+
+
+def canonical_grad_weight(grad, x, *, groups=1, **how):
+    """Return the gradient of the weights with the bits that the order of the sum defines."""
+    g, s = _by_group(*_pixels_of(grad, x.astype(grad.dtype), **how), groups)
+    total = None
+    for begin in range(0, len(g), CHUNK):
+        acc = np.zeros(s.shape[1:], grad.dtype)
+        for p in range(begin, min(begin + CHUNK, len(g))):
+            acc = fma(g[p], s[p], acc)
+        total = acc if total is None else total + acc
+    return total
+
+
+def grad_input(grad, weight, x_shape, *, layout="NCHW", stride=1, padding=0, groups=1, convolve=exact):
+    """Return the gradient of x: a convolution with transposed weights, whose results are scattered to their pixels."""
+    c_out, per_group = weight.shape
+    turned = weight.reshape(groups, c_out // groups, per_group).transpose(0, 2, 1)
+    turned = turned.reshape(groups * per_group, c_out // groups)
+    at = np.arange(np.prod(x_shape), dtype=np.intp).reshape(x_shape)
+    at, inside = source(at, layout, stride, padding)
+    values = convolve(grad, turned, layout=layout, groups=groups)
+    values = values[0] if isinstance(values, tuple) else values
+    dx = np.zeros(x_shape, values.dtype)
+    dx.reshape(-1)[at[..., inside]] = channels_first(values, layout)[..., inside]
+    return dx
+
+
 def assert_same_bits(y, expected):
     """Check that shape, dtype and bits are the same, including signs of zeros. All NaNs count as equal."""
     assert y.shape == expected.shape

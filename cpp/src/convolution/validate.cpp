@@ -35,6 +35,7 @@ const char* name_of(Argument argument) {
     case Argument::dst_dtype: return "dst_dtype";
     case Argument::input_scale: return "input_scale";
     case Argument::layers: return "layers";
+    case Argument::grad: return "grad";
   }
   return "";
 }

@@ -4,6 +4,7 @@
 #include "base/checked.h"
 #include "base/float_environment.h"
 #include "base/types.h"
+#include "convolution/gradients.h"
 #include "convolution/validate.h"
 #include "machine/cpu.h"
 #include "machine/machine.h"

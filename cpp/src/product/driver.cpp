@@ -19,30 +19,6 @@
 namespace pointwise {
 namespace {
 
-// Computes the byte offsets of `count` pixels in one of the arrays. The first pixel is `begin`. `step` selects the
-// array.
-void pixel_offsets(const Axis* axis, int axes, int64_t begin, int64_t count, ptrdiff_t Axis::* step, ptrdiff_t* to) {
-  std::array<int64_t, max_axes> at{};
-  ptrdiff_t offset = 0;
-  for (int i = axes - 1; i >= 0; --i) {
-    at[i] = begin % axis[i].size;
-    begin /= axis[i].size;
-    offset += at[i] * axis[i].*step;
-  }
-  const Axis& inner = axis[axes - 1];
-  for (int64_t k = 0, run; k < count; k += run) {  // from k to the end of the innermost axis
-    run = std::min(count - k, inner.size - at[axes - 1]);
-    for (int64_t j = 0; j < run; ++j) to[k + j] = offset + j * inner.*step;
-    offset += run * inner.*step;
-    at[axes - 1] += run;
-    for (int i = axes - 1; i > 0 && at[i] == axis[i].size; --i) {
-      offset += axis[i - 1].*step - axis[i].size * axis[i].*step;
-      at[i] = 0;
-      ++at[i - 1];
-    }
-  }
-}
-
 class Run {
  public:
   Run(const Plan& plan, const PackedWeights& weights, const Arrays& arrays, char* scratch)

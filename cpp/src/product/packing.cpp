@@ -35,6 +35,18 @@ void pack_panel(const View& weights, DType dtype, int64_t first, int64_t used, c
     kernels(dtype).pack_weights(from, weights.strides[0], used, input_channels, to);
     return;
   }
+  if (weights.strides[0] == item) {  // transposed weights: the output channels of an input channel are contiguous
+    for (int64_t i = 0; i < input_channels; ++i, to += panel_bytes) {
+      const char* const row = from + i * weights.strides[1];
+      if (used == width) {
+        std::memcpy(to, row, panel_bytes);
+      } else {
+        std::memset(to, 0, panel_bytes);
+        std::memcpy(to, row, static_cast<size_t>(used * item));
+      }
+    }
+    return;
+  }
   // Packs `width` input channels at a time, to read whole lines of weights. With one input channel at a time, output
   // channels that are a power of two bytes apart would evict each other from L1.
   for (int64_t first_input = 0; first_input < input_channels; first_input += width) {

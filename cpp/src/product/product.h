@@ -47,4 +47,8 @@ struct Product {
 // neighbouring axes (see Box).
 void merge_axes(Box* box, ptrdiff_t Axis::* order = &Axis::dst);
 
+// Computes the byte offsets of `count` pixels in one of the arrays. The first pixel is `begin`. `step` selects the
+// array.
+void pixel_offsets(const Axis* axis, int axes, int64_t begin, int64_t count, ptrdiff_t Axis::* step, ptrdiff_t* to);
+
 }  // namespace pointwise

@@ -1,0 +1,404 @@
+"""Gradients of a pointwise convolution with respect to its input, weight and bias."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from . import _core
+from ._arguments import ACTIVATION_PARAMETERS, as_source, parse_activation
+from ._mix import mix
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from numpy.typing import ArrayLike, NDArray
+
+    from ._arguments import Activation
+
+__all__ = ["conv_backward", "conv_grad_bias", "conv_grad_input", "conv_grad_weight"]
+
+
+def conv_grad_input(
+    grad: ArrayLike,
+    weight: ArrayLike,
+    x_shape: Sequence[int],
+    *,
+    layout: str = "NCHW",
+    stride: int | Sequence[int] = 1,
+    padding: int | Sequence[int] = 0,
+    groups: int = 1,
+    out: NDArray[Any] | None = None,
+    accumulate: bool = False,
+) -> NDArray[Any]:
+    """Compute the gradient of a pointwise convolution with respect to its input.
+
+    Let ``y = conv(x, weight, ...)``, and let `grad` be the gradient of a loss with respect to y. The result is the
+    gradient of the loss with respect to x::
+
+        dx[n, i, p*stride - padding] = sum_o weight[o, i] * grad[n, o, p]
+
+    Pixels of x that no output pixel reads have the gradient 0.
+
+    Parameters
+    ----------
+    grad : array_like of float32 or float64
+        Gradient with respect to y, with the shape of y. If the convolution has an activation, pass the gradient with
+        respect to the sum before the activation. A strided view is read in place, without a full copy.
+    weight : array_like, shape (C_out, C_in / groups)
+        Weights of the convolution. Trailing axes of length 1 are allowed. The weights are cast to the dtype of `grad`
+        by the rule "same_kind" of ``numpy.can_cast``.
+    x_shape : sequence of int
+        Shape of x, with the axes that `layout` names. With a stride, several shapes of x give the same shape of y.
+    layout : str
+        Names of the axes of x and y, as for :func:`conv`.
+    stride, padding : int or sequence of int
+        Stride and padding of the convolution.
+    groups : int
+        Number of groups of the convolution.
+    out : ndarray, optional
+        Array that receives the result and is returned. It must be writable and have shape `x_shape` and the dtype of
+        `grad`. Any strides are allowed. `out` must not share any element with another argument.
+    accumulate : bool
+        If True, the gradient is added to `out`, which must be given.
+
+    Returns
+    -------
+    ndarray
+        `out`, or a new C-contiguous array of shape `x_shape` and the dtype of `grad`.
+
+    Raises
+    ------
+    ValueError
+        If a shape is wrong, `stride`, `padding` or `groups` is out of range, `out` overlaps another argument, two
+        indices of `out` refer to one element, or `accumulate` is True and `out` is None.
+    TypeError
+        If an argument has a wrong type or dtype, is a masked array, or has non-native byte order.
+    NotImplementedError
+        If `grad` is float16 or bfloat16.
+    MemoryError
+        If memory for the result or for the computation cannot be allocated.
+
+    See Also
+    --------
+    conv_grad_weight : computes the gradient with respect to the weight.
+    conv_grad_bias : computes the gradient with respect to the bias.
+
+    Notes
+    -----
+    Each element is a sum over the C_out / groups output channels of a group, in the order and with the bound that
+    :class:`Conv` documents, with output channels in place of input channels.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import pointwise as pw
+    >>> x, weight = np.ones((8, 16, 10, 10), np.float32), np.ones((4, 16), np.float32)
+    >>> y = pw.conv(x, weight, stride=2)
+    >>> pw.conv_grad_input(np.ones_like(y), weight, x.shape, stride=2)[0, 0, 0, :4]
+    array([4., 0., 4., 0.], dtype=float32)
+    """
+    return _core.conv_grad_input(grad, weight, x_shape, layout, stride, padding, groups, out, accumulate)
+
+
+def conv_grad_weight(
+    grad: ArrayLike,
+    x: ArrayLike,
+    *,
+    layout: str = "NCHW",
+    stride: int | Sequence[int] = 1,
+    padding: int | Sequence[int] = 0,
+    groups: int = 1,
+    out: NDArray[Any] | None = None,
+    accumulate: bool = False,
+) -> NDArray[Any]:
+    """Compute the gradient of a pointwise convolution with respect to its weight.
+
+    Let ``y = conv(x, weight, ...)``, and let `grad` be the gradient of a loss with respect to y. The result is the
+    gradient of the loss with respect to the weight::
+
+        dw[o, i] = sum_{n, p} grad[n, o, p] * x[n, i, p*stride - padding]
+
+    Output pixels that read padding do not take part in the sum.
+
+    Parameters
+    ----------
+    grad : array_like of float32 or float64
+        Gradient with respect to y, with the shape of y. If the convolution has an activation, pass the gradient with
+        respect to the sum before the activation. A strided view is read in place, without a full copy.
+    x : array_like of float32, float64, uint8, int8, uint16 or int16
+        Input of the convolution. It must have the dtype of `grad`, or an integer dtype if `grad` is float32.
+    layout : str
+        Names of the axes of x and y, as for :func:`conv`.
+    stride, padding : int or sequence of int
+        Stride and padding of the convolution.
+    groups : int
+        Number of groups of the convolution.
+    out : ndarray, optional
+        Array that receives the result and is returned. It must be writable and have the shape and the dtype of the
+        result. Any strides are allowed. `out` must not share any element with another argument.
+    accumulate : bool
+        If True, the gradient is added to `out`, which must be given. Each element is added once, after its sum is
+        complete.
+
+    Returns
+    -------
+    ndarray
+        `out`, or a new C-contiguous array of shape (C_out, C_in / groups) and the dtype of `grad`.
+
+    Raises
+    ------
+    ValueError
+        If a shape is wrong, `stride`, `padding` or `groups` is out of range, `out` overlaps another argument, two
+        indices of `out` refer to one element, or `accumulate` is True and `out` is None.
+    TypeError
+        If an argument has a wrong type or dtype, is a masked array, or has non-native byte order.
+    NotImplementedError
+        If `grad` or `x` is float16 or bfloat16.
+    MemoryError
+        If memory for the result or for the computation cannot be allocated.
+
+    See Also
+    --------
+    conv_grad_input : computes the gradient with respect to the input.
+    conv_grad_bias : computes the gradient with respect to the bias.
+
+    Notes
+    -----
+    Pixels are counted image by image, and within an image along the spatial axes in their order in `layout`. Chunks of
+    256 pixels have separate sums, computed by fused multiply-adds in ascending order. The sums of chunks are added in
+    ascending order. So the number of threads, the strides, the order of the axes in memory and the instruction set
+    (AVX2 or AVX-512) do not change the bits. Let P be the number of pixels in the sum, c = ceil(P / 256), u = 2**-24
+    (float64: 2**-53) and nu = (min(P, 256) + c + 2) u. The error of an element is at most ``nu / (1 - nu) * sum |grad *
+    x|``, and (P + c + 1) times the smallest subnormal number. With `accumulate`, the addition is one more rounding.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import pointwise as pw
+    >>> x, weight = np.ones((8, 16, 10, 10), np.float32), np.ones((4, 16), np.float32)
+    >>> y = pw.conv(x, weight)
+    >>> dw = pw.conv_grad_weight(np.ones_like(y), x)
+    >>> dw.shape, float(dw[0, 0])  # 8 images of 100 pixels
+    ((4, 16), 800.0)
+    """
+    return _core.conv_grad_weight(grad, x, layout, stride, padding, groups, out, accumulate)
+
+
+def conv_grad_bias(
+    grad: ArrayLike, *, layout: str = "NCHW", out: NDArray[Any] | None = None, accumulate: bool = False
+) -> NDArray[Any]:
+    """Compute the gradient of a pointwise convolution with respect to its bias.
+
+    The result is the sum of `grad` over all axes except the channels. It has the bits of the gradient with respect to
+    the weight for an `x` of one channel of ones.
+
+    Parameters
+    ----------
+    grad : array_like of float32 or float64
+        Gradient of a loss with respect to the result of the convolution. If the convolution has an activation, pass the
+        gradient with respect to the sum before the activation.
+    layout : str
+        Names of the axes of `grad`, as for :func:`conv`.
+    out : ndarray, optional
+        Array that receives the result and is returned. It must be writable and have shape (C_out,) and the dtype of
+        `grad`. Any stride is allowed. `out` must not share any element with `grad`.
+    accumulate : bool
+        If True, the gradient is added to `out`, which must be given.
+
+    Returns
+    -------
+    ndarray
+        `out`, or a new array of shape (C_out,) and the dtype of `grad`.
+
+    Raises
+    ------
+    ValueError
+        If a shape is wrong, `out` overlaps `grad`, two indices of `out` refer to one element, or `accumulate` is True
+        and `out` is None.
+    TypeError
+        If an argument has a wrong type or dtype, is a masked array, or has non-native byte order.
+    NotImplementedError
+        If `grad` is float16 or bfloat16.
+    MemoryError
+        If memory for the result or for the computation cannot be allocated.
+
+    See Also
+    --------
+    conv_grad_weight : defines the order of the sum and the bound of its error.
+    conv_grad_input : computes the gradient with respect to the input.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import pointwise as pw
+    >>> pw.conv_grad_bias(np.ones((8, 4, 10, 10), np.float32))
+    array([800., 800., 800., 800.], dtype=float32)
+    """
+    return _core.conv_grad_bias(grad, layout, out, accumulate)
+
+
+# Activations whose derivative depends on v in a way that y does not show.
+FROM_V = ("silu", "hardswish", "gelu", "gelu_tanh", "mish")
+GELU_TANH = 0.044715
+
+
+def _by_result(name: str, a: float, b: float, y: Any) -> Any:
+    """Return the derivative of an activation from its result y."""
+    one = y.dtype.type(1)
+    if name == "none":
+        return np.ones_like(y)
+    if name == "relu":
+        return (y > 0).astype(y.dtype)
+    if name in ("relu6", "clip", "hardsigmoid"):
+        low, high, slope = {"relu6": (0, 6, 1), "clip": (a, b, 1), "hardsigmoid": (0, 1, 1 / 6)}[name]
+        return ((y > y.dtype.type(low)) & (y < y.dtype.type(high))) * y.dtype.type(slope)
+    if name == "leaky_relu":
+        return np.where(y < 0, y.dtype.type(a), one)
+    if name == "elu":
+        return np.where(y < 0, y + y.dtype.type(a), one)
+    if name == "sigmoid":
+        return y * (one - y)
+    if name == "tanh":
+        return (one - y) * (one + y)
+    return -np.expm1(-y)  # softplus
+
+
+def _by_sum(name: str, a: float, b: float, v: Any) -> Any:
+    """Return the derivative of an activation from the sum v before it."""
+    one, half = v.dtype.type(1), v.dtype.type(0.5)
+
+    def applied(function: Any) -> Any:
+        return mix(v[..., np.newaxis], one.reshape(1, 1), activation=function)[..., 0]
+
+    if name == "hardswish":
+        return np.where(v <= -3, v.dtype.type(0), np.where(v >= 3, one, (v + v + 3) / 6))
+    if name == "silu":
+        sigmoid = applied("sigmoid")
+        return sigmoid * (one + v * (one - sigmoid))
+    if name == "mish":
+        tanh = np.tanh(applied("softplus"))
+        return tanh + v * applied("sigmoid") * (one - tanh) * (one + tanh)
+    if name == "gelu":
+        phi = np.exp(-half * v * v) / v.dtype.type(np.sqrt(2 * np.pi))
+        return np.divide(applied("gelu"), v, out=np.full_like(v, half), where=v != 0) + v * phi
+    if name == "gelu_tanh":
+        factor, cubic = v.dtype.type(np.sqrt(2 / np.pi)), v.dtype.type(GELU_TANH)
+        tanh = np.tanh(factor * (v + cubic * v * v * v))
+        return half * (one + tanh) + half * v * (one - tanh) * (one + tanh) * factor * (one + 3 * cubic * v * v)
+    if name in ("leaky_relu", "elu"):
+        below = v.dtype.type(a) if name == "leaky_relu" else v.dtype.type(a) * np.exp(np.minimum(v, 0))
+        return np.where(v < 0, below, one)
+    functions = {"none": None, "clip": ("clip", a, b)}
+    return _by_result(name, a, b, applied(functions.get(name, name)))
+
+
+def _derivative(activation: Activation, y: ArrayLike | None, v: ArrayLike | None, grad: NDArray[Any]) -> Any:
+    """Return the derivative of the activation at each element of `grad`."""
+    name, a, b, *_ = parse_activation(activation)
+    if name not in {*ACTIVATION_PARAMETERS, "none"}:
+        raise NotImplementedError(
+            f"activation: the derivative of {name!r} is not built yet; pass grad * derivative and activation=None"
+        )
+    given, value = ("v", v) if v is not None else ("y", y)
+    if value is None:
+        raise ValueError(f"y must be the result of the convolution for activation {name!r}, got None: pass y=y or v=v")
+    if given == "y" and (name in FROM_V or (name in ("leaky_relu", "elu") and a <= 0)):
+        raise ValueError(
+            f"v must be the sum before activation {activation!r}, because y does not determine the derivative, "
+            "got None: pass v=pointwise.conv(x, weight, bias)"
+        )
+    array = as_source(value, given)
+    if array.shape != grad.shape:
+        raise ValueError(f"{given} must have the shape of grad, {grad.shape}, got {array.shape}")
+    if array.dtype != grad.dtype:
+        remedy = f"pass {given}.astype(numpy.{grad.dtype})"
+        raise TypeError(f"{given} must have the dtype of grad, {grad.dtype}, got {array.dtype}: {remedy}")
+    with np.errstate(all="ignore"):
+        return (_by_result if given == "y" else _by_sum)(name, a, b, array)
+
+
+def conv_backward(
+    grad: ArrayLike,
+    x: ArrayLike,
+    weight: ArrayLike,
+    *,
+    y: ArrayLike | None = None,
+    v: ArrayLike | None = None,
+    activation: Activation = None,
+    layout: str = "NCHW",
+    stride: int | Sequence[int] = 1,
+    padding: int | Sequence[int] = 0,
+    groups: int = 1,
+) -> tuple[NDArray[Any], NDArray[Any], NDArray[Any]]:
+    """Compute all gradients of a pointwise convolution with an activation.
+
+    Let ``y = conv(x, weight, bias, activation=activation, ...)``, and let `grad` be the gradient of a loss with respect
+    to y. The result is the gradient with respect to x, weight and bias.
+
+    Parameters
+    ----------
+    grad : array_like of float32 or float64
+        Gradient with respect to y, with the shape of y.
+    x : array_like of float32, float64, uint8, int8, uint16 or int16
+        Input of the convolution. It must have the dtype of `grad`, or an integer dtype if `grad` is float32.
+    weight : array_like, shape (C_out, C_in / groups)
+        Weights of the convolution, as for :func:`conv_grad_input`.
+    y : array_like, optional
+        Result of the convolution, in the dtype of `grad`. Required for an activation, unless `v` is given.
+    v : array_like, optional
+        Sum before the activation, in the dtype of `grad`. Required for silu, hardswish, gelu, gelu_tanh and mish, and
+        for leaky_relu and elu with a parameter that is not above 0, because y does not determine their derivative.
+    activation : None, str or tuple
+        Activation of the convolution, as for :func:`conv`.
+    layout : str
+        Names of the axes of x and y, as for :func:`conv`.
+    stride, padding : int or sequence of int
+        Stride and padding of the convolution.
+    groups : int
+        Number of groups of the convolution.
+
+    Returns
+    -------
+    dx, dw, db : ndarray
+        New arrays of the dtype of `grad`. Their shapes are the shape of x, (C_out, C_in / groups) and (C_out,).
+
+    Raises
+    ------
+    ValueError
+        If `y` or `v` is required and None, or an argument is wrong as for :func:`conv_grad_weight`.
+    TypeError
+        If an argument has a wrong type or dtype.
+    NotImplementedError
+        If an array is float16 or bfloat16, or the derivative of the activation is not built yet.
+    MemoryError
+        If memory for the results or for the computation cannot be allocated.
+
+    See Also
+    --------
+    conv_grad_input, conv_grad_weight, conv_grad_bias : compute one gradient, from the gradient before the activation.
+
+    Notes
+    -----
+    With an activation, the function first computes ``grad * derivative`` into a temporary array. The derivative is 0 at
+    the bounds of relu, relu6, clip and hardsigmoid, and 1 at 0 for leaky_relu and elu.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import pointwise as pw
+    >>> x, weight = np.ones((8, 16, 10, 10), np.float32), np.ones((4, 16), np.float32)
+    >>> y = pw.conv(x, weight, activation="relu")
+    >>> dx, dw, db = pw.conv_backward(np.ones_like(y), x, weight, y=y, activation="relu")
+    >>> dx.shape, dw.shape, db.shape
+    ((8, 16, 10, 10), (4, 16), (4,))
+    """
+    source, inner = as_source(x, "x"), as_source(grad, "grad")
+    if activation is not None:
+        if inner.dtype.kind != "f":
+            raise TypeError(f"grad must be float32 or float64, got {inner.dtype}: pass grad.astype(numpy.float32)")
+        inner = inner * _derivative(activation, y, v, inner)
+    how: dict[str, Any] = {"layout": layout, "stride": stride, "padding": padding, "groups": groups}
+    dw = conv_grad_weight(inner, source, **how)
+    return conv_grad_input(inner, weight, source.shape, **how), dw, conv_grad_bias(inner, layout=layout)
