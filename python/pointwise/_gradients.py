@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from . import _core
-from ._arguments import ACTIVATION_PARAMETERS, as_source, parse_activation
+from ._arguments import as_source, parse_activation
 from ._mix import mix
 
 if TYPE_CHECKING:
@@ -294,17 +294,22 @@ def _by_sum(name: str, a: float, b: float, v: Any) -> Any:
     return _by_result(name, a, b, applied(functions.get(name, name)))
 
 
-def _derivative(activation: Activation, y: ArrayLike | None, v: ArrayLike | None, grad: NDArray[Any]) -> Any:
-    """Return the derivative of the activation at each element of `grad`."""
-    name, a, b, *_ = parse_activation(activation)
-    if name not in {*ACTIVATION_PARAMETERS, "none"}:
-        raise NotImplementedError(
-            f"activation: the derivative of {name!r} is not built yet; pass grad * derivative and activation=None"
-        )
+def _derivative(
+    activation: Activation, y: ArrayLike | None, v: ArrayLike | None, grad: NDArray[Any], layout: str
+) -> Any:
+    """Return the derivative of the activation at each element of `grad`, which has the axes of `layout`."""
+    name, a, b, memory = parse_activation(activation)
+    slopes = np.frombuffer(memory)
+    if name == "prelu":
+        channels = len(conv_grad_bias(grad, layout=layout))  # checks the layout
+        axis = layout.upper().index("C")
+        if len(slopes) != channels:
+            expected = f"slopes of shape ({channels},), one for each output channel"
+            raise ValueError(f"activation 'prelu' must have {expected}, got ({len(slopes)},)")
     given, value = ("v", v) if v is not None else ("y", y)
     if value is None:
         raise ValueError(f"y must be the result of the convolution for activation {name!r}, got None: pass y=y or v=v")
-    if given == "y" and (name in FROM_V or (name in ("leaky_relu", "elu") and a <= 0)):
+    if given == "y" and (name in FROM_V or (name in ("leaky_relu", "elu") and a <= 0) or (slopes <= 0).any()):
         raise ValueError(
             f"v must be the sum before activation {activation!r}, because y does not determine the derivative, "
             "got None: pass v=pointwise.conv(x, weight, bias)"
@@ -315,6 +320,9 @@ def _derivative(activation: Activation, y: ArrayLike | None, v: ArrayLike | None
     if array.dtype != grad.dtype:
         remedy = f"pass {given}.astype(numpy.{grad.dtype})"
         raise TypeError(f"{given} must have the dtype of grad, {grad.dtype}, got {array.dtype}: {remedy}")
+    if name == "prelu":
+        shape = [-1 if i == axis else 1 for i in range(grad.ndim)]
+        return np.where(array < 0, slopes.astype(grad.dtype).reshape(shape), grad.dtype.type(1))
     with np.errstate(all="ignore"):
         return (_by_result if given == "y" else _by_sum)(name, a, b, array)
 
@@ -349,7 +357,8 @@ def conv_backward(
         Result of the convolution, in the dtype of `grad`. Required for an activation, unless `v` is given.
     v : array_like, optional
         Sum before the activation, in the dtype of `grad`. Required for silu, hardswish, gelu, gelu_tanh and mish, and
-        for leaky_relu and elu with a parameter that is not above 0, because y does not determine their derivative.
+        for leaky_relu, prelu and elu with a parameter that is not above 0, because y does not determine their
+        derivative.
     activation : None, str or tuple
         Activation of the convolution, as for :func:`conv`.
     layout : str
@@ -398,7 +407,7 @@ def conv_backward(
     if activation is not None:
         if inner.dtype.kind != "f":
             raise TypeError(f"grad must be float32 or float64, got {inner.dtype}: pass grad.astype(numpy.float32)")
-        inner = inner * _derivative(activation, y, v, inner)
+        inner = inner * _derivative(activation, y, v, inner, layout)
     how: dict[str, Any] = {"layout": layout, "stride": stride, "padding": padding, "groups": groups}
     dw = conv_grad_weight(inner, source, **how)
     return conv_grad_input(inner, weight, source.shape, **how), dw, conv_grad_bias(inner, layout=layout)

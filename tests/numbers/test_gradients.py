@@ -296,8 +296,9 @@ def test_finite_differences(rng):
 
 # Activations, with the argument from which the derivative can be computed.
 FROM_Y = [None, "linear", "relu", "relu6", ("clip", -0.5, 1.5), "leaky_relu", ("leaky_relu", 0.25), "elu", ("elu", 2)]
-FROM_Y += ["sigmoid", "tanh", "hardsigmoid", "softplus"]
+FROM_Y += ["sigmoid", "tanh", "hardsigmoid", "softplus", ("prelu", (0.5, 0.25, 1.5, 1, 2, 0.125))]
 FROM_V = ["silu", "swish", "hardswish", "gelu", "gelu_tanh", "mish", ("leaky_relu", -1), ("elu", -0.5)]
+FROM_V += [("prelu", (0.5, -0.25, 0, 1, 2, 0.125))]
 
 
 @pytest.mark.any_cpu
@@ -375,9 +376,11 @@ def test_errors_of_backward():
         call(grad0.astype("u1"), x0, w0, activation="relu", y=grad0)
     with pytest.raises(ValueError, match=r"^grad must have the shape of the result"):
         call(grad0[..., :2], x0, w0)
-    slopes = ("prelu", np.ones(4))  # the derivative is not built, or the activation is unknown
-    with pytest.raises((NotImplementedError, ValueError), match=r"^activation(:| must)"):
-        call(grad0, x0, w0, activation=slopes, y=grad0)
+    with pytest.raises(ValueError, match=r"^activation 'prelu' must have slopes of shape \(4,\), one for each output"):
+        call(grad0, x0, w0, activation=("prelu", (1, 2)), y=grad0)
+    for layout in ("rows", 3, "NHW"):
+        with pytest.raises((ValueError, TypeError), match=r"^layout "):
+            call(grad0, x0, w0, activation=("prelu", np.ones(4)), y=grad0, layout=layout)
 
 
 F = np.float32
