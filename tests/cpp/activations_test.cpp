@@ -122,8 +122,8 @@ TYPED_TEST(Activations, PreluOfRowsAndOfColumns) {
         const size_t bytes = values.size() * sizeof(T) - (rows > 0 ? static_cast<size_t>(gap) * sizeof(T) : 0);
         char* const at = numbers.at_end(bytes);
         char* const from = slopes.at_end(slope.size() * sizeof(T));
-        std::memcpy(at, values.data(), bytes);
-        std::memcpy(from, slope.data(), slope.size() * sizeof(T));
+        if (bytes > 0) std::memcpy(at, values.data(), bytes);  // a vector without elements may have no address
+        if (factors > 0) std::memcpy(from, slope.data(), slope.size() * sizeof(T));
         prelu(at, (count + gap) * static_cast<int64_t>(sizeof(T)), rows, count, from, by_column);
         for (int64_t r = 0; r < rows; ++r)
           for (int64_t i = 0; i < count + (r + 1 < rows ? gap : 0); ++i) {
