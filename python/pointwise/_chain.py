@@ -49,6 +49,9 @@ class Chain(_core.Chain):
 
     Each layer has its own activation. `residual` is added before the activation of the last layer.
 
+    Between two layers, numbers have the dtype of the results of the first one: its `out_dtype`, or its dtype. A layer
+    with an integer `out_dtype` must read integers.
+
     Two examples of chains: the mlpconv layer of Lin, Chen and Yan, "Network In Network", 2013, and the layers
     C -> 4C -> C of ConvNeXt (Liu et al., "A ConvNet for the 2020s", 2022).
 

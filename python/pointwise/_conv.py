@@ -289,7 +289,8 @@ class Conv(_core.Layer):
             Input, with the axes that the layout of the layer names. Its dtype is the dtype of the layer. A float32
             layer also takes uint8, int8, uint16 and int16.
         residual : ndarray, optional
-            Array that is added before the activation. It must have the shape and the dtype of the result.
+            Array that is added before the activation. It must have the shape and the dtype of the result. It must be
+            None if the result has an integer dtype.
         out : ndarray, optional
             Array that receives the result and is returned, as for :func:`conv`. It may be `residual` itself.
         input_scale : array_like, shape (N, C_in), optional
@@ -298,7 +299,7 @@ class Conv(_core.Layer):
         Returns
         -------
         ndarray
-            `out`, or a new C-contiguous array. Its dtype is the dtype of the layer.
+            `out`, or a new C-contiguous array. Its dtype is `out_dtype` or, if that is None, the dtype of the layer.
 
         Raises
         ------
@@ -367,7 +368,7 @@ class Conv(_core.Layer):
 
     @property
     def dtype(self) -> np.dtype[Any]:
-        """Dtype of the weights, of x and of the result. A float32 layer also takes uint8, int8, uint16 and int16 x."""
+        """Dtype of the weights, of the sums and of x. A float32 layer also takes uint8, int8, uint16 and int16 x."""
         import numpy as np
 
         return np.dtype(self._arguments()[5])

@@ -301,10 +301,11 @@ def _derivative(
     name, a, b, memory = parse_activation(activation)
     slopes = np.frombuffer(memory)
     if name == "prelu":
-        channels = len(conv_grad_bias(grad, layout=layout))  # checks the layout
-        axis = layout.upper().index("C")
-        if len(slopes) != channels:
-            expected = f"slopes of shape ({channels},), one for each output channel"
+        axis = layout.upper().find("C") if isinstance(layout, str) else -1
+        if not 0 <= axis < grad.ndim:
+            conv_grad_bias(grad, layout=layout)  # raises
+        if len(slopes) != grad.shape[axis]:
+            expected = f"slopes of shape ({grad.shape[axis]},), one for each output channel"
             raise ValueError(f"activation 'prelu' must have {expected}, got ({len(slopes)},)")
     given, value = ("v", v) if v is not None else ("y", y)
     if value is None:
