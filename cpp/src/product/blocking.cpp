@@ -28,6 +28,10 @@ constexpr int64_t most_dense_bytes = 512;
 // Maximum number of pixels and maximum number of output channels in a kernel call. Kernels multiply these numbers, and
 // the products must not overflow.
 constexpr int64_t most_of_a_call = int64_t{1} << 30;
+// Maximum bytes of the results of a block to which PReLU is applied, and the number of pixels that a block may have
+// nevertheless. PReLU reads the results again, so they should fit L2. But with fewer pixels, kernels would read the
+// weights too often.
+constexpr int64_t most_bytes_for_slopes = 512 << 10, fewest_pixels_for_slopes = 256;
 
 // Cuts each image and group into pieces: by pixels, by output channels, or by both. Chooses the cut with the shortest
 // makespan, and assumes that all pieces take as long as the largest piece. With borrowed weights, cuts only by output
@@ -106,6 +110,9 @@ void size_blocks(const Work& work, const KernelRow& row, Blocking* b) {
   if (b->packing != Packing::none) most_pixels((once ? work.l1 : work.l2) / 4 / (k * work.item));
   if (split_inputs) most_pixels(work.l2 / 4 / (b->m_block * work.item));
   if (!b->even || b->packing != Packing::none) most_pixels(2048);
+  if (work.slopes)
+    most_pixels(
+        std::max(most_bytes_for_slopes / (std::max<int64_t>(b->m_block, 1) * work.item), fewest_pixels_for_slopes));
 
   if (work.converts && row.types.y != work.types.y) {
     // Rows of few channels are faster to convert pixel by pixel only if neighbouring pixels form one row.

@@ -119,7 +119,7 @@ class Run {
     const auto offsets = [&](int64_t begin, int64_t count, ptrdiff_t Axis::* step, ptrdiff_t* to) {
       pixel_offsets(box.axis.data() + image_axes, b.n_axes, begin, count, step, to);
     };
-    const Parts n_blocks = fewest_parts(pixels, b.n_parts.unit, pixels_of_a_block(b, channels));
+    const Parts n_blocks = fewest_parts(pixels, b.n_parts.unit, b.n_block);
     const Parts m_blocks = fewest_parts(channels, width, b.m_block);
     for (int64_t i = 0; i < n_blocks.count; ++i) {
       const int64_t begin = pixel + n_blocks.begin(i);
@@ -149,8 +149,7 @@ class Run {
         block.residual = residual ? residual + residual_at + from * product.residual_m : nullptr;
         const KernelRow& kernel = table_.rows[b.kernel_row];
         const ptrdiff_t row = kernel.dense ? 0 : kernel.rows == Rows::channels ? block.y_channel : block.y_pixel;
-        block.stream = plan_.stream && !weights_.slopes &&
-                       (reinterpret_cast<uintptr_t>(block.y) | static_cast<uintptr_t>(row)) % 64 == 0;
+        block.stream = plan_.stream && (reinterpret_cast<uintptr_t>(block.y) | static_cast<uintptr_t>(row)) % 64 == 0;
         const int64_t given_channel = group * product.m + channel + from;
         if (packs && multiplies_unpacked(b, block)) {
           run_unpacked(b, block, given_channel, panels);
@@ -162,15 +161,6 @@ class Run {
         if (converts) convert_results(b, block, dst_pixel, dst_channel, b.even ? nullptr : dst_offsets, block_dst);
       }
     }
-  }
-
-  // Returns the maximum number of pixels in a block. apply_slopes() reads the results of a block again, so the results
-  // should fit in L2. But with fewer than 256 pixels, kernels would read the weights too often.
-  int64_t pixels_of_a_block(const Blocking& b, int64_t channels) const {
-    if (!weights_.slopes) return b.n_block;
-    constexpr int64_t most_bytes = 512 << 10, fewest = 256;
-    const int64_t unit = b.n_parts.unit, row = std::max<int64_t>(std::min(channels, b.m_block), 1) * item_;
-    return std::min(b.n_block, ceil_div(std::max(most_bytes / row, fewest), unit) * unit);
   }
 
   // Applies PReLU to the results of a block. `slopes` begins with the slope of its first output channel. A row of

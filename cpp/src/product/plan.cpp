@@ -92,7 +92,9 @@ Plan plan_of(const Product& product, const std::array<Blocking, max_boxes>& bloc
   plan.source = memory.source.value_or(goes_past_caches(sources)                        ? Level::memory
                                        : sources > static_cast<double>(l2_cache_size()) ? Level::l3
                                                                                         : Level::l2);
-  plan.stream = product.types.y == product.types.sum && memory.stream.value_or(goes_past_caches(results));
+  // PReLU and the conversion of results read the results of a kernel call again.
+  const bool reads_results = product.has_slopes || product.types.y != product.types.sum;
+  plan.stream = !reads_results && memory.stream.value_or(goes_past_caches(results));
   return plan;
 }
 
