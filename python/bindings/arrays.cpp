@@ -1,6 +1,7 @@
 #include "arrays.h"
 
 #include <algorithm>
+#include <atomic>
 #include <cfenv>
 #include <cstdarg>
 #include <cstdlib>
@@ -15,6 +16,7 @@ namespace pointwise_python {
 
 using pointwise::Argument;
 using pointwise::DType;
+using pointwise::info;
 using pointwise::Shape;
 using pointwise::View;
 
@@ -46,25 +48,56 @@ struct NumPyType {
   DType dtype;
   int number;
 };
+constexpr int registered = -1;  // the type is not part of NumPy, so its number is known only at run time
 constexpr NumPyType numpy_types[] = {{DType::f32, NPY_FLOAT}, {DType::f64, NPY_DOUBLE}, {DType::u8, NPY_UBYTE},
-                                     {DType::i8, NPY_BYTE},   {DType::u16, NPY_USHORT}, {DType::i16, NPY_SHORT}};
+                                     {DType::i8, NPY_BYTE},   {DType::u16, NPY_USHORT}, {DType::i16, NPY_SHORT},
+                                     {DType::f16, NPY_HALF},  {DType::bf16, registered}};
 static_assert(sizeof(numpy_types) / sizeof(numpy_types[0]) == pointwise::type_count, "every type has a number");
 
 // Types by NumPy's type number. Null for a type that the core does not have.
 struct TypesByNumber {
   const NumPyType* type[NPY_NTYPES_LEGACY] = {};
   constexpr TypesByNumber() {
-    for (const NumPyType& t : numpy_types) type[t.number] = &t;
+    for (const NumPyType& t : numpy_types)
+      if (t.number != registered) type[t.number] = &t;
   }
 };
 constexpr TypesByNumber types_by_number;
 
+// The number of the type bfloat16 of ml_dtypes, or `registered` before it is needed for the first time.
+std::atomic<int> bfloat16_number{registered};
+
+// Returns the number of bfloat16. Imports ml_dtypes in the first call.
+int find_bfloat16() {
+  int number = bfloat16_number.load(std::memory_order_relaxed);
+  if (number != registered) return number;
+  const Ref found = call_function("bfloat16_number", "");
+  number = static_cast<int>(PyLong_AsLong(found.get()));
+  if (number == -1 && PyErr_Occurred()) throw PythonError{};
+  bfloat16_number.store(number, std::memory_order_relaxed);
+  return number;
+}
+
+// Returns the type with a number of NumPy, or null if the core does not have the type.
 const NumPyType* known_type(int number) {
-  return number >= 0 && number < NPY_NTYPES_LEGACY ? types_by_number.type[number] : nullptr;
+  if (number >= 0 && number < NPY_NTYPES_LEGACY) return types_by_number.type[number];
+  return number >= 0 && number == bfloat16_number.load(std::memory_order_relaxed)
+             ? &numpy_types[static_cast<int>(DType::bf16)]
+             : nullptr;
+}
+
+// Returns the type of a dtype, or null if the core does not have the type.
+const NumPyType* known_type(PyArray_Descr* descr) {
+  const NumPyType* const type = known_type(descr->type_num);
+  if (type != nullptr || !PyTypeNum_ISUSERDEF(descr->type_num)) return type;
+  const char* const name = std::strrchr(descr->typeobj->tp_name, '.');
+  if (std::strcmp(name == nullptr ? descr->typeobj->tp_name : name + 1, "bfloat16") != 0) return nullptr;
+  find_bfloat16();
+  return known_type(descr->type_num);
 }
 
 bool is_built(PyArrayObject* array) {
-  return known_type(PyArray_TYPE(array)) != nullptr && PyArray_ISNOTSWAPPED(array);
+  return known_type(PyArray_DESCR(array)) != nullptr && PyArray_ISNOTSWAPPED(array);
 }
 
 void copy_axes(PyArrayObject* array, int rank, View* view) {
@@ -177,9 +210,13 @@ Ref call_function(const char* name, const char* format, ...) {
   return Ref(in_python([&] { return PyObject_CallObject(function, arguments.get()); })).checked();
 }
 
-int type_number(DType dtype) { return numpy_types[static_cast<int>(dtype)].number; }
+int type_number(DType dtype) {
+  const int number = numpy_types[static_cast<int>(dtype)].number;
+  return number == registered ? find_bfloat16() : number;
+}
+
 DType dtype_of(PyArrayObject* array) {
-  const NumPyType* type = known_type(PyArray_TYPE(array));
+  const NumPyType* type = known_type(PyArray_DESCR(array));
   if (type == nullptr)
     raise(PyExc_TypeError, "arrays must keep their dtype while other arguments are converted, got another dtype");
   return type->dtype;
@@ -187,9 +224,9 @@ DType dtype_of(PyArrayObject* array) {
 const char* dtype_name(DType dtype) { return pointwise::info(dtype).name; }
 
 DType dtype_named(const std::string& name) {
-  for (const DType dtype : {DType::f32, DType::f64})
-    if (name == dtype_name(dtype)) return dtype;
-  raise(PyExc_TypeError, "dtype must be float32 or float64, got " + name);
+  for (const NumPyType& type : numpy_types)
+    if (info(type.dtype).floating && name == dtype_name(type.dtype)) return type.dtype;
+  raise(PyExc_TypeError, "dtype must be float32, float64, float16 or bfloat16, got " + name);
 }
 
 DType source_dtype_named(const std::string& name) {
@@ -197,6 +234,13 @@ DType source_dtype_named(const std::string& name) {
     if (name == dtype_name(type.dtype)) return type.dtype;
   raise(PyExc_TypeError, "dtype must be a dtype of x, got " + name);
 }
+
+namespace {
+bool has_dtype(PyArrayObject* array, DType dtype) {
+  const NumPyType* const type = known_type(PyArray_DESCR(array));
+  return type != nullptr && type->dtype == dtype && PyArray_ISNOTSWAPPED(array);
+}
+}  // namespace
 
 Ref source_array(PyObject* object, const char* name) {
   if (PyArray_CheckExact(object) && is_built(reinterpret_cast<PyArrayObject*>(object))) return Ref::borrow(object);
@@ -206,7 +250,7 @@ Ref source_array(PyObject* object, const char* name) {
 Ref parameter_array(PyObject* object, DType dtype, const char* name) {
   if (PyArray_CheckExact(object)) {
     PyArrayObject* array = reinterpret_cast<PyArrayObject*>(object);
-    if (PyArray_TYPE(array) == type_number(dtype) && PyArray_ISNOTSWAPPED(array)) return Ref::borrow(object);
+    if (has_dtype(array, dtype)) return Ref::borrow(object);
   }
   const DefaultFloatEnvironment environment;
   return call_function("as_parameter", "Oss", object, dtype_name(dtype), name);
@@ -282,11 +326,11 @@ View scale_view(PyArrayObject* array, const std::string& layout) {
   return view;
 }
 
-DType check_dtype(PyObject* object, std::initializer_list<DType> dtypes, const char* name) {
+DType check_dtype(PyObject* object, const std::vector<DType>& dtypes, const char* name) {
   if (PyArray_CheckExact(object)) {
     PyArrayObject* array = reinterpret_cast<PyArrayObject*>(object);
     for (const DType dtype : dtypes)
-      if (PyArray_TYPE(array) == type_number(dtype) && PyArray_ISNOTSWAPPED(array)) return dtype;
+      if (has_dtype(array, dtype)) return dtype;
   }
   std::string names;
   for (const DType dtype : dtypes) names += std::string(names.empty() ? "" : " ") + dtype_name(dtype);
@@ -302,7 +346,7 @@ std::optional<DType> result_dtype(PyObject* out_dtype) {
        PyType_IsSubtype(reinterpret_cast<PyTypeObject*>(out_dtype), &PyGenericArrType_Type))) {
     PyArray_Descr* descr = nullptr;
     if (PyArray_DescrConverter(out_dtype, &descr) == NPY_SUCCEED && descr != nullptr) {
-      const NumPyType* const type = known_type(descr->type_num);
+      const NumPyType* const type = known_type(descr);
       const bool native = PyArray_ISNBO(descr->byteorder);
       Py_DECREF(descr);
       if (type != nullptr && native) return type->dtype;
@@ -316,28 +360,34 @@ std::optional<DType> result_dtype(PyObject* out_dtype) {
 }
 
 void check_result_dtype(DType result, DType x, const char* who) {
-  const DType sum = layer_dtype(x);
-  if (result == sum || (pointwise::info(result).sum == sum && !pointwise::info(x).floating)) return;
-  const std::string asked = std::string("out_dtype ") + dtype_name(result), got = dtype_name(x);
-  if (pointwise::info(result).floating) {
-    if (std::strcmp(who, "call") != 0) return;  // x does not have the dtype of the layer, either
-    raise(PyExc_TypeError, "out_dtype must be " + std::string(dtype_name(sum)) +
-                               (pointwise::info(x).floating ? "" : ", uint8, int8, uint16 or int16") +
-                               " for x of dtype " + got + ", got " + dtype_name(result) + ": pass x.astype(numpy." +
-                               dtype_name(result) + ")");
+  const DType layer = layer_dtype(x);
+  if (pointwise::may_give(layer, x, result)) return;
+  const bool call = std::strcmp(who, "call") == 0, integer_x = !info(x).floating;
+  if (info(result).floating) {
+    if (!call) return;  // x does not have the dtype of the layer, either
+    raise(PyExc_TypeError,
+          "out_dtype must be " + std::string(sum_dtype(x) == DType::f64 ? "float64" : "float32, float16 or bfloat16") +
+              (integer_x ? ", or uint8, int8, uint16 or int16," : "") + " for x of dtype " + dtype_name(x) + ", got " +
+              dtype_name(result) + ": pass x.astype(" + dtype_code(result) + ")");
   }
-  raise(PyExc_TypeError, "x must be uint8, int8, uint16 or int16 for " + asked + ", got " + got + ": " +
-                             (std::strcmp(who, "call") == 0 ? "omit out_dtype" : "create the layer without out_dtype") +
+  raise(PyExc_TypeError, "x must be uint8, int8, uint16 or int16 for out_dtype " + std::string(dtype_name(result)) +
+                             ", got " + dtype_name(x) + ": " +
+                             (call ? "omit out_dtype" : "create the layer without out_dtype") +
                              ", and convert the result");
 }
 
-DType layer_dtype(DType x) { return pointwise::info(x).sum; }
+DType layer_dtype(DType x) { return info(x).floating ? x : info(x).sum; }
+DType sum_dtype(DType dtype) { return info(dtype).sum; }
+
+std::string dtype_code(DType dtype) {
+  return std::string(dtype == DType::bf16 ? "ml_dtypes." : "numpy.") + dtype_name(dtype);
+}
 
 void check_settled(PyArrayObject* array, DType dtype, const char* name) {
   if (array == nullptr) return;
   if (!PyArray_Check(array))
     raise(PyExc_TypeError, std::string(name) + " must be an array, got " + Py_TYPE(array)->tp_name);
-  if (PyArray_TYPE(array) != type_number(dtype) || !PyArray_ISNOTSWAPPED(array))
+  if (!has_dtype(array, dtype))
     raise(PyExc_TypeError, std::string(name) + " must keep dtype " + dtype_name(dtype) +
                                " while other arguments are converted, got another dtype");
 }

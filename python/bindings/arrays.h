@@ -14,6 +14,7 @@
 #include <initializer_list>
 #include <optional>
 #include <string>
+#include <vector>
 
 #include "pointwise/pointwise.h"
 
@@ -76,11 +77,15 @@ Ref call_function(const char* name, const char* format, ...);
 int type_number(pointwise::DType dtype);
 pointwise::DType dtype_of(PyArrayObject* array);
 const char* dtype_name(pointwise::DType dtype);
-pointwise::DType dtype_named(const std::string& name);         // "float32" or "float64"
+pointwise::DType dtype_named(const std::string& name);         // any dtype of a layer
 pointwise::DType source_dtype_named(const std::string& name);  // any dtype of x
 
-// Returns the dtype of a layer for x of dtype `x`. The sums of the layer have this dtype, too.
+// Returns the dtype of a layer for x of dtype `x`.
 pointwise::DType layer_dtype(pointwise::DType x);
+// Returns the dtype of the sums and of the bias.
+pointwise::DType sum_dtype(pointwise::DType dtype);
+// Returns the dtype as Python code.
+std::string dtype_code(pointwise::DType dtype);
 
 // Returns `object` as an ndarray in native byte order, of a dtype that x may have. Takes everything that numpy.asarray
 // takes.
@@ -108,7 +113,7 @@ pointwise::View bias_view(PyArrayObject* array);
 pointwise::View scale_view(PyArrayObject* array, const std::string& layout);
 
 // Checks that `object`, the argument `name`, is an ndarray of one of these dtypes, and returns its dtype.
-pointwise::DType check_dtype(PyObject* object, std::initializer_list<pointwise::DType> dtypes, const char* name);
+pointwise::DType check_dtype(PyObject* object, const std::vector<pointwise::DType>& dtypes, const char* name);
 // Returns the dtype that an argument out_dtype names, or nothing for None.
 std::optional<pointwise::DType> result_dtype(PyObject* out_dtype);
 // Checks that a call of conv or mix, or of a layer or chain (`who`), may give results of the dtype `result` for x of

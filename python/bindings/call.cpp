@@ -1,5 +1,7 @@
 #include "call.h"
 
+#include <vector>
+
 #include "gil.h"
 #include "measure/internal.h"
 #include "results.h"
@@ -84,9 +86,9 @@ Ref call_source(PyObject* object, const pointwise::Options& options, const char*
   Ref x = source_array(object, "x");
   const DType dtype = options.dtype, given = dtype_of(x.array());
   if (options.dst_dtype) check_result_dtype(*options.dst_dtype, given, who);
-  if (given != dtype && (info(given).floating || layer_dtype(given) != dtype))
+  if (given != dtype && layer_dtype(given) != dtype)
     raise(PyExc_TypeError, std::string("x must have the ") + who + "'s dtype " + dtype_name(dtype) + ", got " +
-                               dtype_name(dtype_of(x.array())) + ": pass x.astype(numpy." + dtype_name(dtype) + ")" +
+                               dtype_name(dtype_of(x.array())) + ": pass x.astype(" + dtype_code(dtype) + ")" +
                                (info(given).floating && std::string(who) == "layer"
                                     ? ", or create the layer with dtype=\"" + std::string(dtype_name(given)) + "\""
                                     : ""));
@@ -100,21 +102,21 @@ Converted::Converted(PyArrayObject* x, const CallArguments& given, const CallTyp
       result(types.result.value_or(types.layer)) {
   const DType x_dtype = dtype_of(x), dtype = types.layer;
   if (out) {
-    if (!types.result && !info(types.source).floating) {
-      result = check_dtype(given.out, {dtype, DType::u8, DType::i8, DType::u16, DType::i16}, "out");
-    } else {
-      check_dtype(given.out, {result}, "out");
-    }
+    std::vector<DType> allowed{result};
+    for (int i = 0; !types.result && i < pointwise::type_count; ++i)
+      if (const DType other = static_cast<DType>(i); other != result && may_give(dtype, types.source, other))
+        allowed.push_back(other);
+    result = check_dtype(given.out, allowed, "out");
   }
   if (residual) {
     if (!info(result).floating)
       raise(PyExc_TypeError, std::string("residual must be None for results of dtype ") + dtype_name(result) +
                                  ", got an array: add it to a " + dtype_name(dtype) + " result");
-    check_dtype(given.residual, {dtype}, "residual");
+    check_dtype(given.residual, {result}, "residual");
   }
   if (given_or_null(given.input_scale)) input_scale = parameter_array(given.input_scale, dtype, "input_scale");
-  check_settled(x, info(x_dtype).floating || layer_dtype(x_dtype) != dtype ? dtype : x_dtype, "x");
-  check_settled(residual, dtype, "residual");
+  check_settled(x, layer_dtype(x_dtype) == dtype ? x_dtype : dtype, "x");
+  check_settled(residual, result, "residual");
   check_settled(out, result, "out");
   check_settled(input_scale.array(), dtype, "input_scale");
 }

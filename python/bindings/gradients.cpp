@@ -38,8 +38,8 @@ PyObject* in_function(const char* name, Py_ssize_t takes, Py_ssize_t count, cons
 Ref grad_array(PyObject* object) {
   Ref grad = source_array(object, "grad");
   if (const DType dtype = dtype_of(grad.array()); !pointwise::info(dtype).floating)
-    raise(PyExc_TypeError, std::string("grad must be float32 or float64, got ") + dtype_name(dtype) +
-                               ": pass grad.astype(numpy.float32)");
+    raise(PyExc_TypeError, std::string("grad must be float32, float64, float16 or bfloat16, got ") +
+                               dtype_name(dtype) + ": pass grad.astype(numpy.float32)");
   return grad;
 }
 
@@ -117,19 +117,20 @@ PyObject* conv_grad_weight(PyObject*, PyObject* const* args, Py_ssize_t count) {
     const Options options = options_of(args + 2);
     const Ref grad = grad_array(args[0]), x = source_array(args[1], "x");
     const DType dtype = dtype_of(grad.array()), x_dtype = dtype_of(x.array());
-    if (x_dtype != dtype && (pointwise::info(x_dtype).floating || layer_dtype(x_dtype) != dtype))
+    const DType sum = sum_dtype(dtype);
+    if (x_dtype != dtype && sum_dtype(x_dtype) != dtype)
       raise(PyExc_TypeError, std::string("x must have the dtype of grad, ") + dtype_name(dtype) + ", got " +
-                                 dtype_name(x_dtype) + ": pass x.astype(numpy." + dtype_name(dtype) + ")");
-    const Out out(args[6], args[7], dtype);
+                                 dtype_name(x_dtype) + ": pass x.astype(" + dtype_code(dtype) + ")");
+    const Out out(args[6], args[7], sum);
     check_settled(grad.array(), dtype, "grad");
     check_settled(x.array(), x_dtype, "x");
-    check_settled(out.array, dtype, "out");
+    check_settled(out.array, sum, "out");
 
     const View grad_seen = view_of(grad.array(), "grad", options.layout),
                x_seen = view_of(x.array(), "x", options.layout);
     const Shape shape = pointwise::weights_gradient_shape(grad_seen, x_seen, options);
-    const Ref result = out.result(shape, dtype, grad.array(), "grad", x.array(), "x");
-    const View dst = plain_view(result.array(), dtype);
+    const Ref result = out.result(shape, sum, grad.array(), "grad", x.array(), "x");
+    const View dst = plain_view(result.array(), sum);
     without_gil([&] { pointwise::gradient_of_weights(grad_seen, x_seen, dst, options, out.accumulate); });
     return Ref::borrow(result.get());
   });
@@ -160,10 +161,10 @@ PyObject* gram(PyObject*, PyObject* const* args, Py_ssize_t count) {
     const int axis = static_cast<int>(integer(args[2], "axis"));
     const bool symmetric = args[1] == Py_None;
     const Ref x = source_array(args[0], "x"), y = symmetric ? Ref::borrow(x.get()) : source_array(args[1], "y");
-    const DType x_dtype = dtype_of(x.array()), y_dtype = dtype_of(y.array()), dtype = layer_dtype(x_dtype);
-    if (layer_dtype(y_dtype) != dtype)
+    const DType x_dtype = dtype_of(x.array()), y_dtype = dtype_of(y.array()), dtype = sum_dtype(x_dtype);
+    if (sum_dtype(y_dtype) != dtype)
       raise(PyExc_TypeError, std::string("y must have the dtype of x, ") + dtype_name(x_dtype) + ", got " +
-                                 dtype_name(y_dtype) + ": pass y.astype(numpy." + dtype_name(dtype) + ")");
+                                 dtype_name(y_dtype) + ": pass y.astype(" + dtype_code(dtype) + ")");
     check_settled(x.array(), x_dtype, "x");
     check_settled(y.array(), y_dtype, "y");
     const int rank = PyArray_NDIM(x.array());

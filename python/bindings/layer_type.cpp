@@ -42,11 +42,12 @@ PyObject* layer_vectorcall(PyObject* self, PyObject* const* args, size_t nargsf,
 
 // Checks that a layer of the dtype `layer` may give results of the dtype `result`.
 void check_layer_result_dtype(DType result, DType layer) {
-  if (result == layer || (info(result).sum == layer && !info(result).floating)) return;
-  raise(PyExc_TypeError, std::string("out_dtype must be ") + dtype_name(layer) +
-                             (layer == DType::f32 ? ", uint8, int8, uint16 or int16" : "") + " for a layer of dtype " +
-                             dtype_name(layer) + ", got " + dtype_name(result) +
-                             (info(result).sum == DType::f32 && layer == DType::f64 ? ": pass dtype=\"float32\"" : ""));
+  if (pointwise::may_give(layer, DType::u8, result)) return;
+  raise(PyExc_TypeError, std::string("out_dtype must be ") +
+                             (info(layer).sum == DType::f64 ? "float64" : "float32, float16 or bfloat16") +
+                             (layer == DType::f32 ? ", or uint8, int8, uint16 or int16," : "") +
+                             " for a layer of dtype " + dtype_name(layer) + ", got " + dtype_name(result) +
+                             (layer == DType::f32 || info(result).sum != DType::f32 ? "" : ": pass dtype=\"float32\""));
 }
 
 PyObject* layer_new(PyTypeObject* type, PyObject* args, PyObject* names) {
@@ -68,9 +69,9 @@ PyObject* layer_new(PyTypeObject* type, PyObject* args, PyObject* names) {
     if (options.dst_dtype) check_layer_result_dtype(*options.dst_dtype, options.dtype);
     const Ref weight = parameter_array(weight_object, options.dtype, "weight");
     Ref bias;
-    if (bias_object != Py_None) bias = parameter_array(bias_object, options.dtype, "bias");
+    if (bias_object != Py_None) bias = parameter_array(bias_object, sum_dtype(options.dtype), "bias");
     check_settled(weight.array(), options.dtype, "weight");
-    check_settled(bias.array(), options.dtype, "bias");
+    check_settled(bias.array(), sum_dtype(options.dtype), "bias");
     const View weight_seen = weight_view(weight.array()), bias_seen = bias ? bias_view(bias.array()) : View();
     auto layer = std::make_unique<Layer>(weight_seen, bias ? &bias_seen : nullptr, options);
     Ref self = Ref(type->tp_alloc(type, 0)).checked();
@@ -109,7 +110,7 @@ PyObject* layer_parameters(PyObject* self, PyObject*) {
     layer.copy_weights(PyArray_DATA(weight.array()));
     Ref bias = Ref::borrow(Py_None);
     if (layer.has_bias()) {
-      bias = Ref(PyArray_SimpleNew(1, sizes, type)).checked();
+      bias = Ref(PyArray_SimpleNew(1, sizes, type_number(sum_dtype(layer.options().dtype)))).checked();
       layer.copy_bias(PyArray_DATA(bias.array()));
     }
     return Py_BuildValue("NN", weight.release(), bias.release());
@@ -233,11 +234,11 @@ PyObject* conv(PyObject*, PyObject* const* args, Py_ssize_t count) {
     if (options.dst_dtype) check_result_dtype(*options.dst_dtype, x_dtype, "call");
     const Ref weight = parameter_array(args[1], options.dtype, "weight");
     Ref bias;
-    if (args[2] != Py_None) bias = parameter_array(args[2], options.dtype, "bias");
+    if (args[2] != Py_None) bias = parameter_array(args[2], sum_dtype(options.dtype), "bias");
     const Converted given(x.array(), {args[0], args[8], args[9], args[10]},
                           {options.dtype, options.dst_dtype, x_dtype});
     check_settled(weight.array(), options.dtype, "weight");
-    check_settled(bias.array(), options.dtype, "bias");
+    check_settled(bias.array(), sum_dtype(options.dtype), "bias");
     const View weight_seen = weight_view(weight.array()), bias_seen = bias ? bias_view(bias.array()) : View();
     const Layer layer = Layer::borrowing(weight_seen, bias ? &bias_seen : nullptr, options);
     return call(layer, given, weight.array(), bias.array());

@@ -203,14 +203,14 @@ PyObject* mix(PyObject*, PyObject* const* args, Py_ssize_t count) {
     if (options.dst_dtype) check_result_dtype(*options.dst_dtype, x_dtype, "call");
     const Ref matrix = parameter_array(args[1], options.dtype, "matrix");
     Ref bias;
-    if (args[2] != Py_None) bias = parameter_array(args[2], options.dtype, "bias");
+    if (args[2] != Py_None) bias = parameter_array(args[2], sum_dtype(options.dtype), "bias");
     const Converted given(x.array(), {args[0], nullptr, args[5], nullptr}, {options.dtype, options.dst_dtype, x_dtype});
     check_settled(matrix.array(), options.dtype, "matrix");
-    check_settled(bias.array(), options.dtype, "bias");
+    check_settled(bias.array(), sum_dtype(options.dtype), "bias");
 
     const int axis = channel_axis(given_axis, x.array());
     const bool many = check_shapes(x.array(), matrix.array(), bias.array(), axis);
-    pointwise::validate_activation(options.activation, options.dtype,
+    pointwise::validate_activation(options.activation, sum_dtype(options.dtype),
                                    PyArray_DIM(matrix.array(), PyArray_NDIM(matrix.array()) - 2));
     const Ref out = result(given.out, x.array(), matrix.array(), bias.array(), axis, given.result);
     const View bias_seen = bias ? bias_view(bias.array()) : View();

@@ -21,11 +21,13 @@ __all__ = [
     "as_parameter",
     "as_source",
     "as_weight",
+    "bfloat16_number",
     "check_array",
     "check_overlap",
     "counted_dtype",
     "parse_activation",
     "shown",
+    "sum_dtype",
 ]
 
 LONGEST = 200
@@ -147,11 +149,15 @@ def _slopes(activation: object, values: tuple[object, ...]) -> bytes:
     return slopes.tobytes()
 
 
-BUILT = ("float32", "float64")
+def _any_of(words: Sequence[str]) -> str:
+    return " or ".join(filter(None, (", ".join(words[:-1]), words[-1])))
+
+
+HALVES = ("float16", "bfloat16")
+FLOATS = ("float32", "float64", *HALVES)
 INTEGERS = ("uint8", "int8", "uint16", "int16")  # for x only, with float32 weights
-OF_SOURCE = "float32, float64 or an integer of 8 or 16 bits"
-PLANNED = ("float16", "bfloat16")
-COUNTED = (*BUILT, *PLANNED, *INTEGERS)
+DTYPES = (*FLOATS, *INTEGERS)
+OF_SOURCE = f"{', '.join(FLOATS)} or an integer of 8 or 16 bits"
 
 
 def _converted(obj: Any, name: str) -> NDArray[Any]:
@@ -190,49 +196,76 @@ def _plain(obj: Any, name: str) -> NDArray[Any]:
     return array
 
 
-def as_dtype(obj: DTypeLike) -> np.dtype[Any]:
-    """Return the argument `dtype` as a supported dtype of weights in native byte order."""
-    dtype = _native_dtype(obj, " or ".join(BUILT))
-    _check_dtype(dtype, "dtype")
+def as_dtype(obj: DTypeLike, supported: Sequence[str] = FLOATS) -> np.dtype[Any]:
+    """Return the argument `dtype` as one of the supported dtypes in native byte order."""
+    expected = _any_of(supported)
+    dtype = _native_dtype(obj, expected)
+    if dtype.name not in supported:
+        raise TypeError(f"dtype must be {expected}, got {dtype}")
     return dtype
 
 
+def sum_dtype(dtype: np.dtype[Any]) -> np.dtype[Any]:
+    """Return the dtype of the sums and of the bias for x of a supported dtype."""
+    return np.dtype(np.float64 if dtype.name == "float64" else np.float32)
+
+
+def bfloat16_number() -> int:
+    """Return NumPy's number of the dtype bfloat16. Imports ml_dtypes, which registers this dtype."""
+    return int(_bfloat16("dtype").num)
+
+
+def _bfloat16(name: str) -> np.dtype[Any]:
+    try:
+        import ml_dtypes
+    except ImportError as error:
+        raise TypeError(f"{name} bfloat16 needs ml_dtypes: run pip install ml_dtypes") from error
+    return np.dtype(ml_dtypes.bfloat16)
+
+
+def _dtype(obj: DTypeLike, name: str) -> np.dtype[Any]:
+    """Return `numpy.dtype(obj)`. NumPy knows the name "bfloat16" only after the import of ml_dtypes."""
+    if isinstance(obj, str) and str.__str__(obj) == "bfloat16":
+        return _bfloat16(name)
+    return np.dtype(obj)
+
+
 def counted_dtype(obj: DTypeLike) -> str:
-    """Return the name of the argument `dtype` of `cost`, which may be any dtype of x, also one that is not built.
+    """Return the name of the argument `dtype` of `cost`, which may be any dtype of x.
 
     NumPy knows the name "bfloat16" only while ml_dtypes is imported, so this function accepts the name itself.
     """
-    if isinstance(obj, str) and str.__str__(obj) in PLANNED:
+    if isinstance(obj, str) and str.__str__(obj) in HALVES:
         return str.__str__(obj)
-    expected = f"one of {', '.join(COUNTED)}"
+    expected = f"one of {', '.join(DTYPES)}"
     dtype = _native_dtype(obj, expected)
-    if dtype.name not in COUNTED:
+    if dtype.name not in DTYPES:
         raise TypeError(f"dtype must be {expected}, got {dtype}")
     return str(dtype.name)
 
 
 def _native_dtype(obj: DTypeLike, expected: str) -> np.dtype[Any]:
     try:
-        dtype = np.dtype(obj)
+        dtype = _dtype(obj, "dtype")
     except (TypeError, ValueError, SyntaxError, OverflowError, RecursionError) as error:
+        if isinstance(error.__cause__, ImportError):
+            raise
         raise TypeError(f"dtype must be {expected}, got {shown(obj)}") from error
-    if not dtype.isnative and dtype.name in COUNTED:
+    if not dtype.isnative and dtype.name in DTYPES:
         raise TypeError(f"dtype must have native byte order, got {dtype.str}: pass {dtype.name!r}")
     return dtype
 
 
-def _check_dtype(dtype: np.dtype[Any], name: str, built: str = " or ".join(BUILT), obj: object = None) -> None:
+def _check_dtype(dtype: np.dtype[Any], name: str, expected: str = _any_of(FLOATS), obj: object = None) -> None:
     """Check the dtype of the argument `name`. `obj` is the argument, if it may be a list."""
-    if dtype.name in PLANNED:
-        raise NotImplementedError(f"{name}: {dtype.name} is not built yet; use {' or '.join(BUILT)}")
-    if dtype.name not in BUILT:
+    if dtype.name not in FLOATS:
         way = f"numpy.asarray({name}, numpy.float32)" if isinstance(obj, list) else f"{name}.astype(numpy.float32)"
-        remedy = "" if name == "dtype" or dtype.kind not in "biu" else f": pass {way}"
-        raise TypeError(f"{name} must be {built}, got {dtype}{remedy}")
+        remedy = f": pass {way}" if dtype.kind in "biu" else ""
+        raise TypeError(f"{name} must be {expected}, got {dtype}{remedy}")
 
 
 def as_source(obj: Any, name: str) -> NDArray[Any]:
-    """Convert x to a plain array. The dtype must be float32, float64 or an integer of 8 or 16 bits."""
+    """Convert x to a plain array. The dtype must be one of `DTYPES`."""
     array = _plain(obj, name)
     if array.dtype.name not in INTEGERS:
         _check_dtype(array.dtype, name, OF_SOURCE, obj)
@@ -242,7 +275,7 @@ def as_source(obj: Any, name: str) -> NDArray[Any]:
 def as_parameter(obj: Any, dtype: DTypeLike, name: str) -> NDArray[Any]:
     """Convert a weight, bias or input_scale to a plain array of `dtype`, by the casting rule "same_kind"."""
     array = _plain(obj, name)
-    dtype = np.dtype(dtype)
+    dtype = _dtype(dtype, name)
     if not np.can_cast(array.dtype, dtype, "same_kind"):
         raise TypeError(f"{name} must be castable to {dtype} (numpy.can_cast 'same_kind'), got {array.dtype}")
     with np.errstate(all="ignore"):  # no errors for overflow in any numpy.errstate
@@ -264,13 +297,13 @@ def as_weight(obj: ArrayLike, dtype: DTypeLike | None) -> tuple[NDArray[Any], st
 
 def as_out_dtype(obj: DTypeLike) -> str:
     """Return the name of the dtype that the argument `out_dtype` gives."""
-    names = (*BUILT, *INTEGERS)
+    names = DTYPES
     try:
-        dtype = np.dtype(obj)
+        dtype = _dtype(obj, "out_dtype")
     except (TypeError, ValueError, SyntaxError, OverflowError, RecursionError) as error:
+        if isinstance(error.__cause__, ImportError):
+            raise
         raise TypeError(f"out_dtype must be None or {_any_of(names)}, got {shown(obj)}") from error
-    if dtype.name in PLANNED:
-        raise NotImplementedError(f"out_dtype: {dtype.name} is not built yet; use {' or '.join(BUILT)}")
     if dtype.name not in names:
         raise TypeError(f"out_dtype must be None or {_any_of(names)}, got {dtype}")
     if not dtype.isnative:
@@ -278,16 +311,12 @@ def as_out_dtype(obj: DTypeLike) -> str:
     return str(dtype.name)
 
 
-def _any_of(words: Sequence[str]) -> str:
-    return " or ".join(filter(None, (", ".join(words[:-1]), words[-1])))
-
-
 def check_array(obj: Any, dtypes: str, name: str) -> None:
     """Check that residual or out is an array of one of the given dtypes, whose names are separated by spaces."""
     if not issubclass(type(obj), np.ndarray):
         raise TypeError(f"{name} must be a NumPy array, got {type(obj).__name__}")
     array = _plain(obj, name)
-    if all(array.dtype != np.dtype(dtype) for dtype in dtypes.split()):
+    if array.dtype.name not in dtypes.split():
         raise TypeError(f"{name} must have dtype {_any_of(dtypes.split())}, got {array.dtype}")
 
 

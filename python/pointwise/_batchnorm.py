@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 import numpy as np
 
 from . import _core
-from ._arguments import as_parameter, as_weight
+from ._arguments import as_parameter, as_weight, sum_dtype
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -76,7 +76,7 @@ def fold_batchnorm(
 
     Parameters
     ----------
-    weight : array_like of float32 or float64, shape (C_out, C_in / groups, ...)
+    weight : array_like of float32, float64, float16 or bfloat16, shape (C_out, C_in / groups, ...)
         Weight of the convolution. The axes of the kernel follow, such as (kh, kw). The weight of a depthwise
         convolution has shape (C_out, 1, ...).
     bias : array_like, shape (C_out,), optional
@@ -96,7 +96,7 @@ def fold_batchnorm(
     weight : ndarray
         Folded weight, with the shape and dtype of `weight`.
     bias : ndarray, shape (C_out,)
-        Folded bias, with the dtype of `weight`.
+        Folded bias, with the dtype of `weight`, or float32 if `weight` is float16 or bfloat16.
 
     Raises
     ------
@@ -105,8 +105,6 @@ def fold_batchnorm(
     TypeError
         If an argument is not an array of real numbers, is a masked array, or has non-native byte order. If statistics
         are passed by position.
-    NotImplementedError
-        If `weight` is float16 or bfloat16.
 
     See Also
     --------
@@ -121,7 +119,7 @@ def fold_batchnorm(
         weight[o]*scale[o]
         (bias[o] - mean[o])*scale[o] + beta[o]
 
-    The folded arrays are computed in float64 and rounded once, to the dtype of `weight`. NaN and infinities follow IEEE
+    The folded arrays are computed in float64 and rounded once, to the dtypes of the results. NaN and infinities follow IEEE
     754: a NaN variance makes its channel NaN.
 
     A scale for each output channel can be folded, too, such as the layer scale of ConvNeXt. Pass ``gamma=scale``, a
@@ -164,7 +162,7 @@ def fold(
     eps: float,
     dtype: DTypeLike | None,
 ) -> tuple[NDArray[Any], NDArray[Any]]:
-    """Fold as `fold_batchnorm` does. Round to `dtype`, or to the dtype of the weight if `dtype` is None."""
+    """Fold as `fold_batchnorm` does. Round to `dtype`, or to the dtype of the weight if `dtype` is None. Round the bias to the dtype of the sums."""
     # NumPy computes in the floating-point state of the caller. If that state flushes subnormals, small weights would be
     # lost.
     return _core.in_default_environment(lambda: _fold(weight, bias, mean, variance, gamma, beta, eps, dtype))
@@ -205,7 +203,7 @@ def _fold(
         if shift is not None:  # adding a beta of 0 would turn -0.0 into 0.0
             b = b + shift
         w = w * scale.reshape(c_out, *[1] * (w.ndim - 1))
-        return w.astype(name, order="C", copy=False), b.astype(name, copy=False)
+        return w.astype(name, order="C", copy=False), b.astype(sum_dtype(np.dtype(name)), copy=False)
 
 
 def _of_channels(obj: ArrayLike, c_out: int, name: str) -> NDArray[Any]:

@@ -103,7 +103,7 @@ class Chain(_core.Chain):
 
         Raises
         ------
-        ValueError, TypeError, NotImplementedError, MemoryError
+        ValueError, TypeError, MemoryError
             As for a call of :class:`Conv`.
 
         See Also

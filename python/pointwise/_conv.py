@@ -12,6 +12,7 @@ from ._arguments import (
     as_parameter,
     as_source,
     as_weight,
+    bfloat16_number,
     check_array,
     check_overlap,
     parse_activation,
@@ -33,7 +34,16 @@ __all__ = ["Conv", "conv"]
 _core.use_functions(
     {
         function.__name__: function
-        for function in (as_out_dtype, as_parameter, as_source, check_array, check_overlap, parse_activation, shown)
+        for function in (
+            as_out_dtype,
+            as_parameter,
+            as_source,
+            bfloat16_number,
+            check_array,
+            check_overlap,
+            parse_activation,
+            shown,
+        )
     }
 )
 
@@ -64,7 +74,7 @@ def conv(
 
     Parameters
     ----------
-    x : array_like of float32, float64, uint8, int8, uint16 or int16
+    x : array_like of float32, float64, float16, bfloat16, uint8, int8, uint16 or int16
         Input, with the axes that `layout` names, such as (N, C_in, H, W). A strided view is read in place, without a
         full copy.
     weight : array_like, shape (C_out, C_in / groups)
@@ -115,8 +125,6 @@ def conv(
         of `out` refer to one element.
     TypeError
         If an argument has a wrong type or dtype, is a masked array, or has non-native byte order.
-    NotImplementedError
-        If `x` is float16 or bfloat16.
     MemoryError
         If memory for the result or for the computation cannot be allocated.
 
@@ -207,8 +215,8 @@ class Conv(_core.Layer):
 
     Raises
     ------
-    ValueError, TypeError, NotImplementedError, MemoryError
-        As for :func:`conv`. NotImplementedError if the dtype of the layer would be float16 or bfloat16.
+    ValueError, TypeError, MemoryError
+        As for :func:`conv`.
 
     See Also
     --------
@@ -307,8 +315,6 @@ class Conv(_core.Layer):
             If a shape is wrong, `out` overlaps another argument, or two indices of `out` refer to one element.
         TypeError
             If an argument has a wrong type or dtype, is a masked array, or has non-native byte order.
-        NotImplementedError
-            If `x` is float16 or bfloat16.
         MemoryError
             If memory for the result or for the computation cannot be allocated.
 
@@ -435,7 +441,7 @@ class Conv(_core.Layer):
 
         Raises
         ------
-        ValueError, TypeError, NotImplementedError, MemoryError
+        ValueError, TypeError, MemoryError
             As for :func:`fold_batchnorm` and :func:`conv`.
 
         See Also

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
-import math
 import operator
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from . import _core
-from ._arguments import PLANNED, counted_dtype, shown
+from ._arguments import counted_dtype, shown
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -127,11 +126,5 @@ def cost(
     for argument, values in (("x_shape", shape), ("c_out", [c_out])):
         if any(not 0 <= value < 2**63 for value in values):
             raise ValueError(f"{argument} must be at least 0 and within the range of int64, got {shown(values)}")
-    two_bytes = name in PLANNED
-    core_name = "uint16" if two_bytes else name
-    params, macs, nbytes, output_shape = _core.cost(
-        shape, c_out, layout, stride, padding, groups, bool(bias), core_name
-    )
-    if two_bytes:  # the core has counted 4 bytes for each number of the weight and of the result
-        nbytes -= 2 * (params - c_out * bool(bias) + math.prod(output_shape))
+    params, macs, nbytes, output_shape = _core.cost(shape, c_out, layout, stride, padding, groups, bool(bias), name)
     return Cost(params, macs, 2 * macs, nbytes, 2 * macs / nbytes if nbytes else 0.0, output_shape)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from . import _core
-from ._arguments import as_source, parse_activation
+from ._arguments import FLOATS, as_source, parse_activation, sum_dtype
 from ._mix import mix
 
 if TYPE_CHECKING:
@@ -75,8 +75,6 @@ def conv_grad_input(
         indices of `out` refer to one element, or `accumulate` is True and `out` is None.
     TypeError
         If an argument has a wrong type or dtype, is a masked array, or has non-native byte order.
-    NotImplementedError
-        If `grad` is float16 or bfloat16.
     MemoryError
         If memory for the result or for the computation cannot be allocated.
 
@@ -127,8 +125,9 @@ def conv_grad_weight(
     grad : array_like of float32 or float64
         Gradient with respect to y, with the shape of y. If the convolution has an activation, pass the gradient with
         respect to the sum before the activation. A strided view is read in place, without a full copy.
-    x : array_like of float32, float64, uint8, int8, uint16 or int16
-        Input of the convolution. It must have the dtype of `grad`, or an integer dtype if `grad` is float32.
+    x : array_like of float32, float64, float16, bfloat16, uint8, int8, uint16 or int16
+        Input of the convolution. It must have the dtype of `grad`. If `grad` is float32, it may also have an
+        integer or 16-bit dtype.
     layout : str
         Names of the axes of x and y, as for :func:`conv`.
     stride, padding : int or sequence of int
@@ -145,7 +144,7 @@ def conv_grad_weight(
     Returns
     -------
     ndarray
-        `out`, or a new C-contiguous array of shape (C_out, C_in / groups) and the dtype of `grad`.
+        `out`, or a new C-contiguous array of shape (C_out, C_in / groups): float64 if `grad` is float64, else float32.
 
     Raises
     ------
@@ -154,8 +153,6 @@ def conv_grad_weight(
         indices of `out` refer to one element, or `accumulate` is True and `out` is None.
     TypeError
         If an argument has a wrong type or dtype, is a masked array, or has non-native byte order.
-    NotImplementedError
-        If `grad` or `x` is float16 or bfloat16.
     MemoryError
         If memory for the result or for the computation cannot be allocated.
 
@@ -219,8 +216,6 @@ def conv_grad_bias(
         and `out` is None.
     TypeError
         If an argument has a wrong type or dtype, is a masked array, or has non-native byte order.
-    NotImplementedError
-        If `grad` is float16 or bfloat16.
     MemoryError
         If memory for the result or for the computation cannot be allocated.
 
@@ -321,9 +316,10 @@ def _derivative(
     if array.dtype != grad.dtype:
         remedy = f"pass {given}.astype(numpy.{grad.dtype})"
         raise TypeError(f"{given} must have the dtype of grad, {grad.dtype}, got {array.dtype}: {remedy}")
+    array = array.astype(sum_dtype(array.dtype), copy=False)
     if name == "prelu":
         shape = [-1 if i == axis else 1 for i in range(grad.ndim)]
-        return np.where(array < 0, slopes.astype(grad.dtype).reshape(shape), grad.dtype.type(1))
+        return np.where(array < 0, slopes.astype(array.dtype).reshape(shape), array.dtype.type(1))
     with np.errstate(all="ignore"):
         return (_by_result if given == "y" else _by_sum)(name, a, b, array)
 
@@ -350,8 +346,9 @@ def conv_backward(
     ----------
     grad : array_like of float32 or float64
         Gradient with respect to y, with the shape of y.
-    x : array_like of float32, float64, uint8, int8, uint16 or int16
-        Input of the convolution. It must have the dtype of `grad`, or an integer dtype if `grad` is float32.
+    x : array_like of float32, float64, float16, bfloat16, uint8, int8, uint16 or int16
+        Input of the convolution. It must have the dtype of `grad`. If `grad` is float32, it may also have an
+        integer or 16-bit dtype.
     weight : array_like, shape (C_out, C_in / groups)
         Weights of the convolution, as for :func:`conv_grad_input`.
     y : array_like, optional
@@ -372,7 +369,8 @@ def conv_backward(
     Returns
     -------
     dx, dw, db : ndarray
-        New arrays of the dtype of `grad`. Their shapes are the shape of x, (C_out, C_in / groups) and (C_out,).
+        New arrays. Their shapes are the shape of x, (C_out, C_in / groups) and (C_out,). They have the dtype of `grad`,
+        but the gradient with respect to 16-bit weights is float32.
 
     Raises
     ------
@@ -381,7 +379,7 @@ def conv_backward(
     TypeError
         If an argument has a wrong type or dtype.
     NotImplementedError
-        If an array is float16 or bfloat16, or the derivative of the activation is not built yet.
+        If the derivative of the activation is not built yet.
     MemoryError
         If memory for the results or for the computation cannot be allocated.
 
@@ -406,9 +404,11 @@ def conv_backward(
     """
     source, inner = as_source(x, "x"), as_source(grad, "grad")
     if activation is not None:
-        if inner.dtype.kind != "f":
-            raise TypeError(f"grad must be float32 or float64, got {inner.dtype}: pass grad.astype(numpy.float32)")
-        inner = inner * _derivative(activation, y, v, inner, layout)
+        if inner.dtype.name not in FLOATS:
+            expected = f"{', '.join(FLOATS[:-1])} or {FLOATS[-1]}"
+            raise TypeError(f"grad must be {expected}, got {inner.dtype}: pass grad.astype(numpy.float32)")
+        wide = sum_dtype(inner.dtype)
+        inner = (inner.astype(wide, copy=False) * _derivative(activation, y, v, inner, layout)).astype(inner.dtype)
     how: dict[str, Any] = {"layout": layout, "stride": stride, "padding": padding, "groups": groups}
     dw = conv_grad_weight(inner, source, **how)
     return conv_grad_input(inner, weight, source.shape, **how), dw, conv_grad_bias(inner, layout=layout)

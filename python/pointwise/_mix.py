@@ -35,7 +35,7 @@ def mix(
 
     Parameters
     ----------
-    x : array_like of float32, float64, uint8, int8, uint16 or int16
+    x : array_like of float32, float64, float16, bfloat16, uint8, int8, uint16 or int16
         Input with at least one axis. A strided view is read in place, without a full copy.
     matrix : array_like, shape (K, C) or (N, K, C)
         One matrix, or one matrix for each index of the first axis of `x`. C is the length of `x` along `axis`. The
@@ -69,8 +69,6 @@ def mix(
         or two indices of `out` refer to one element.
     TypeError
         If an argument has a wrong type or dtype, is a masked array, or has non-native byte order.
-    NotImplementedError
-        If `x` is float16 or bfloat16.
     MemoryError
         If memory for the result or for the computation cannot be allocated.
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from . import _core
-from ._arguments import as_dtype, as_source, shown
+from ._arguments import as_dtype, as_source, shown, sum_dtype
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -20,6 +20,7 @@ __all__ = ["Covariance", "covariance", "gram"]
 
 # Elements of a block of pixels that is converted or centred. With smaller blocks, the C x C sums take longer.
 BLOCK = 1 << 20
+SUMS = ("float32", "float64")
 # Maximum share of the sum of squares that the correction for the mean may take away.
 MOST_CANCELLED = 0.75
 MAX_AXES = 5  # of an array that the core takes
@@ -83,7 +84,7 @@ def gram(x: ArrayLike, y: ArrayLike | None = None, *, axis: int = -1, dtype: DTy
 
     Parameters
     ----------
-    x : array_like of float32, float64, uint8, int8, uint16 or int16
+    x : array_like of float32, float64, float16, bfloat16, uint8, int8, uint16 or int16
         Array with at least one axis. Any strides are allowed.
     y : array_like, optional
         Array with the shape of `x`, except for the length of `axis`. If `x` is float64, `y` is float64. Otherwise `y`
@@ -105,8 +106,6 @@ def gram(x: ArrayLike, y: ArrayLike | None = None, *, axis: int = -1, dtype: DTy
         If the shapes of `x` and `y` do not fit each other, or `axis` is out of range.
     TypeError
         If an argument has a wrong type or dtype.
-    NotImplementedError
-        If an array is float16 or bfloat16.
     MemoryError
         If memory for the result or for the computation cannot be allocated.
 
@@ -135,8 +134,8 @@ def gram(x: ArrayLike, y: ArrayLike | None = None, *, axis: int = -1, dtype: DTy
     if ys is not None and (ys.ndim != xs.ndim or any(a != b for i, (a, b) in enumerate(_pairs(xs, ys)) if i != at)):
         message = "y must have the shape of x, except for the length of the axis of channels"
         raise ValueError(f"{message}, got shape {ys.shape} for x of shape {xs.shape}")
-    wanted = None if dtype is None else as_dtype(dtype)
-    own = xs.dtype if xs.dtype.kind == "f" else np.dtype(np.float32)
+    wanted = None if dtype is None else as_dtype(dtype, SUMS)
+    own = sum_dtype(xs.dtype)
     if wanted is None or wanted == own:
         return _gram(xs, ys, at)
     if wanted == np.float32:
@@ -247,7 +246,7 @@ class Covariance:
             self._axis = operator.index(axis)
         except TypeError:
             raise TypeError(f"axis must be an integer, got {type(axis).__name__}") from None
-        self._dtype = None if dtype is None else as_dtype(dtype)
+        self._dtype = None if dtype is None else as_dtype(dtype, SUMS)
         self.count = 0
         self.mean = None
         self._products: NDArray[np.float64] = np.zeros((0, 0))
@@ -257,7 +256,7 @@ class Covariance:
 
         Parameters
         ----------
-        x : array_like of float32, float64, uint8, int8, uint16 or int16
+        x : array_like of float32, float64, float16, bfloat16, uint8, int8, uint16 or int16
             Array with at least one axis. Its length along the axis of channels must be the same in all updates.
 
         Returns
@@ -282,7 +281,7 @@ class Covariance:
         elif len(self.mean) != channels:
             got = f"got shape {array.shape} and axis {self._axis}"
             raise ValueError(f"x must have {len(self.mean)} channels, as in the updates before, {got}")
-        dtype = self._dtype or (array.dtype if array.dtype.kind == "f" else np.dtype(np.float32))
+        dtype = self._dtype or sum_dtype(array.dtype)
         centred = _Centred(axis, dtype, min(array.size, BLOCK))
         for index in _blocks(array.shape, axis) if array.size else ():
             self._add(*centred(array[index], self.mean if self.count else None))
@@ -373,7 +372,7 @@ def covariance(
 
     Parameters
     ----------
-    x : array_like of float32, float64, uint8, int8, uint16 or int16
+    x : array_like of float32, float64, float16, bfloat16, uint8, int8, uint16 or int16
         Array with at least one axis, for example a memory-mapped cube. Any strides are allowed.
     axis : int
         Axis of the channels. Negative numbers count from the last axis.
@@ -396,8 +395,6 @@ def covariance(
         If the number of pixels is not larger than `ddof`, `axis` is out of range, or `mean` has a wrong shape.
     TypeError
         If an argument has a wrong type or dtype.
-    NotImplementedError
-        If `x` is float16 or bfloat16.
     MemoryError
         If memory for the result or for the computation cannot be allocated.
 

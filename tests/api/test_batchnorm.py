@@ -305,8 +305,7 @@ class TestTheLayer:
             ("stride", 0, ValueError, r"\bstride must be at least 1, got 0"),
             ("padding", -1, ValueError, r"\bpadding must be at least 0, got -1"),
             ("activation", "rule", ValueError, r"\bactivation must be"),
-            ("dtype", "int8", TypeError, r"\bdtype must be float32 or float64, got int8"),
-            ("dtype", "float16", NotImplementedError, r"\bdtype: float16 is not built yet"),
+            ("dtype", "int8", TypeError, r"\bdtype must be float32, float64, float16 or bfloat16, got int8"),
         ],
     )
     def test_errors(self, name, value, exception, message):
@@ -396,11 +395,10 @@ class TestKernelsOfAnySize:
 ERRORS = [
     ("weight", np.ones(4, F), ValueError, r"\bweight must have shape \(output channels, input .*, got \(4,\)"),
     ("weight", np.ones((), F), ValueError, r"\bweight must have shape .*got \(\)"),
-    ("weight", np.ones((4, 6), int), TypeError, r"\bweight must be float32 or float64, got int64: pass weight\.astype"),
-    ("weight", np.ones((4, 6), complex), TypeError, r"\bweight must be float32 or float64, got complex128"),
-    ("weight", np.ones((4, 6), object), TypeError, r"\bweight must be float32 or float64, got object"),
-    ("weight", np.ones((4, 6), "f2"), NotImplementedError, r"\bweight: float16 is not built yet"),
-    ("weight", None, TypeError, r"\bweight must be float32 or float64, got object"),
+    ("weight", np.ones((4, 6), int), TypeError, r"\bweight must be float32, float64, float16 or bfloat16, got int64: pass weight\.astype"),
+    ("weight", np.ones((4, 6), complex), TypeError, r"\bweight must be float32, float64, float16 or bfloat16, got complex128"),
+    ("weight", np.ones((4, 6), object), TypeError, r"\bweight must be float32, float64, float16 or bfloat16, got object"),
+    ("weight", None, TypeError, r"\bweight must be float32, float64, float16 or bfloat16, got object"),
     ("weight", np.ma.ones((4, 6), F), TypeError, r"\bweight must .*MaskedArray.*weight\.filled"),
     ("weight", swapped(w0), TypeError, r"\bweight must .*native byte order.*>f4.*weight\.astype"),
     ("weight", [[1.0, 2.0], [3.0]], ValueError, r"\bweight\b"),

@@ -207,7 +207,7 @@ REFUSED = [
     (
         [conv(3, 4), pw.Conv(np.ones((4, 4)))],
         ValueError,
-        "layers must .*: layer 1 must have layer 0's dtype float32, got float64",
+        "layers must .*: layer 1 must take the float32 of layer 0, got a layer of dtype float64",
     ),
     ([conv(3, 4, padding=1)], ValueError, "layers must .*: layer 0 must have no padding, got 1"),
     ([conv(3, 4), conv(4, 4, padding=(0, 2))], ValueError, "layers must .*: layer 1 must have no padding, got 2"),
@@ -217,16 +217,16 @@ REFUSED = [
 
 OF_A_CALL = [
     ({"x": X.astype(np.float64)}, TypeError, r"x must have the chain's dtype float32, got float64: pass x\.astype\("),
-    ({"x": X.astype(int)}, TypeError, "x must be float32, float64 or an integer of 8 or 16 bits, got int64"),
+    ({"x": X.astype(int)}, TypeError, "x must be float32, float64, float16, bfloat16 or an integer of 8 or 16 bits, got int64"),
     ({"x": np.ma.array(X)}, TypeError, "x must be a plain array, got a MaskedArray"),
-    ({"x": None}, TypeError, "x must be float32, float64 or an integer of 8 or 16 bits, got object"),
+    ({"x": None}, TypeError, "x must be float32, float64, float16, bfloat16 or an integer of 8 or 16 bits, got object"),
     ({"x": X[0]}, ValueError, r"x must have the 4 axes of layout NCHW, got shape \(3, 20, 30\)"),
     ({"x": X[:, :2]}, ValueError, r"x must have 3 channels \(axis 1 of NCHW\), got shape \(2, 2, 20, 30\)"),
     ({"residual": X}, ValueError, r"residual must have shape \(2, 6, 20, 30\), got \(2, 3, 20, 30\)"),
     ({"residual": np.ones((2, 40, 20, 30), F)}, ValueError, r"residual must have shape \(2, 6, 20, 30\)"),
     ({"residual": np.ones((2, 6, 20, 30))}, TypeError, "residual must have dtype float32, got float64"),
     ({"residual": 1.0}, TypeError, "residual must be a NumPy array, got float"),
-    ({"out": np.ones((2, 6, 20, 30))}, TypeError, "out must have dtype float32, got float64"),
+    ({"out": np.ones((2, 6, 20, 30))}, TypeError, "out must have dtype float32, float16 or bfloat16, got float64"),
     ({"out": np.ones((2, 40, 20, 30), F)}, ValueError, r"out must have shape \(2, 6, 20, 30\), got \(2, 40, 20, 30\)"),
     ({"out": np.broadcast_to(F(1), (2, 6, 20, 30))}, ValueError, "out must be writable"),
     ({"out": [1.0]}, TypeError, "out must be a NumPy array, got list"),
@@ -241,7 +241,7 @@ class TestErrors:
 
     def test_errors_of_the_iterable_pass_through(self):
         """Exceptions that the iterable raises reach the caller unchanged."""
-        with pytest.raises(TypeError, match=r"^dtype must be float32 or float64, got int64"):
+        with pytest.raises(TypeError, match=r"^dtype must be float32, float64, float16 or bfloat16, got int64"):
             pw.Chain(pw.Conv(np.ones((1, 1)), dtype=dtype) for dtype in ("f4", "i8"))
         with pytest.raises(ZeroDivisionError):
             pw.Chain(1 / 0 for _ in range(3))

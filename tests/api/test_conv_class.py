@@ -217,7 +217,7 @@ class TestDtype:
         assert pw.Conv(np.ones((1, 1)), np.array([2], np.int8), layout="C")(np.ones(1))[0] == 3
 
     def test_integers_need_the_argument(self):
-        with pytest.raises(TypeError, match=r"\bweight must be float32 or float64, got int64"):
+        with pytest.raises(TypeError, match=r"\bweight must be float32, float64, float16 or bfloat16, got int64"):
             pw.Conv(np.ones((1, 1), np.int64))
         assert pw.Conv(np.ones((1, 1), np.int64), dtype="float32").dtype == np.float32
 

@@ -143,11 +143,11 @@ class TestErrors:
 
     @pytest.mark.parametrize("dtype", ["int32", "uint32", "int64", "bool"])
     def test_integers_that_float32_does_not_hold(self, dtype):
-        with pytest.raises(TypeError, match=r"^x must be float32, float64 or an integer of 8 or 16 bits, got"):
+        with pytest.raises(TypeError, match=r"^x must be float32, float64, float16, bfloat16 or an integer of 8 or 16 bits, got"):
             pw.conv(self.X.astype(dtype), np.ones((1, 2), F))
 
     def test_weights_are_floating(self):
-        with pytest.raises(TypeError, match=r"^weight must be float32 or float64, got int8"):
+        with pytest.raises(TypeError, match=r"^weight must be float32, float64, float16 or bfloat16, got int8"):
             pw.Conv(np.ones((1, 2), np.int8))
 
     def test_byte_order(self):

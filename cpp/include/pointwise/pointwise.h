@@ -27,7 +27,7 @@
 
 namespace pointwise {
 
-enum class DType { f32, f64, u8, i8, u16, i16 };
+enum class DType { f32, f64, u8, i8, u16, i16, f16, bf16 };
 
 // The arguments that an Error can name. Bindings use other names for some arguments.
 enum class Argument {
@@ -172,9 +172,13 @@ struct Options {
   std::vector<int64_t> padding{0};
   int64_t groups = 1;
   Activation activation;
-  DType dtype = DType::f32;  // of weights, bias, sums and residual
+  // The dtype of src and of the weights: float32, float64, float16 or bfloat16. A float32 layer also accepts src of an
+  // integer dtype. Sums, bias and the parameters of the activation are float64 for float64, and float32 for the others.
+  // A bfloat16 layer treats subnormal numbers as zeros (see flush_subnormals), and adds input channels in another
+  // order: the odd channel of each pair first.
+  DType dtype = DType::f32;
   // The dtype of dst. If it is empty, dst of a call has `dtype`, or any integer dtype if src has an integer dtype.
-  // Results become integers after the activation: rounded half to even, and saturated. NaN becomes 0.
+  // Results are converted after the activation: rounded half to even. Integers are saturated, and NaN becomes 0.
   std::optional<DType> dst_dtype;
   // If true, subnormal inputs count as zeros, and subnormal results become zeros. Signs are kept. Some CPUs compute
   // very slowly with subnormal numbers. The setting affects only the threads of a call, and only during the call. It
@@ -194,7 +198,8 @@ struct Cost {
   Shape output_shape;
 };
 // Returns the cost of a convolution. options.dtype is the dtype of src. If it is an integer dtype, weights, bias and
-// dst are float32. Throws Error if the arguments do not fit each other.
+// dst are float32. The bias of 16-bit floating-point dtypes is float32, too. Throws Error if the arguments do not fit
+// each other.
 Cost cost(const Shape& src_shape, int64_t c_out, const Options& options, bool has_bias);
 
 // A convolution with its weights packed for this CPU. Immutable: concurrent calls are safe.
@@ -221,7 +226,8 @@ class Layer {
   // Computes dst, on at most `threads` threads. 0 means thread_count().
   //
   // `src` has the dtype of the layer. A float32 layer also accepts integer dtypes. `dst` has the dtype that the options
-  // name (Options::dst_dtype). `residual` is null or has the shape of dst; it must be null if dst has an integer dtype.
+  // name (Options::dst_dtype). `residual` is null, or has the shape and dtype of dst; it must be null if dst has an
+  // integer dtype.
   // `input_scale` is null or has shape (images, c_in), or (c_in) in layouts without a batch axis. Each channel
   // of src is multiplied by its scale, and each product is rounded before the sum.
   //
@@ -282,8 +288,7 @@ class Chain {
 
 // Computes the gradient of src, or adds it to `dst` if `accumulate` is true. `grad` is the gradient of the dst of a
 // convolution with these weights and options, and `dst` has the shape of its src. The activation of the options is
-// ignored: `grad` is the gradient of the sum before the activation. All arrays have the dtype of `grad`, float32 or
-// float64. Pixels that the convolution does not read get zeros. `threads` is as for Layer. dst must share no element
+// ignored: `grad` is the gradient of the sum before the activation. All arrays have the dtype of `grad`. Pixels that the convolution does not read get zeros. `threads` is as for Layer. dst must share no element
 // with another array.
 //
 // Throws Error for arrays that do not fit each other. Throws std::bad_alloc if there is not enough memory. In both
@@ -292,8 +297,8 @@ void gradient_of_src(const View& grad, const View& weights, const View& dst, con
                      bool accumulate = false, int threads = 0);
 
 // Computes the gradient of the weights, of shape (c_out, c_in / groups), or adds it to `dst` if `accumulate` is true.
-// Other arguments and errors are as for gradient_of_src(). `src` has the dtype of `grad`, or an integer dtype if grad
-// is float32. Pixels are counted along the batch axis, then along the spatial axes; pixels that read padding do not
+// Other arguments and errors are as for gradient_of_src(). `src` has the dtype of `grad`, or an integer or 16-bit dtype
+// if grad is float32. `dst` is float64 if grad is float64, else float32. Pixels are counted along the batch axis, then along the spatial axes; pixels that read padding do not
 // count. Sums are computed in chunks of 256 pixels, and the sums of chunks are added in ascending order. So the bits do
 // not depend on the number of threads, the strides and the instruction set. (The portable instruction set has other
 // bits.)

@@ -128,8 +128,10 @@ Chain::Chain(std::vector<const Layer*> layers) {
     if (layer.borrowed) fail(i, "own its weights", "a layer from Layer::borrowing");
     if (layer.options.layout != first.options.layout)
       fail(i, "have layer 0's layout " + first.options.layout, layer.options.layout);
-    if (layer.options.dtype != first.options.dtype)
-      fail(i, std::string("have layer 0's dtype ") + info(first.options.dtype).name, info(layer.options.dtype).name);
+    const DType given = i > 0 ? result_dtype(layers[i - 1]->options()) : first.options.dtype;
+    if (given != layer.options.dtype && !(is_integer(given) && layer.options.dtype == DType::f32))
+      fail(i, std::string("take the ") + info(given).name + " of layer " + std::to_string(i - 1),
+           std::string("a layer of dtype ") + info(layer.options.dtype).name);
     if (i > 0 && layer.c_in != layers[i - 1]->c_out())
       fail(i, "read the " + std::to_string(layers[i - 1]->c_out()) + " channels of layer " + std::to_string(i - 1),
            std::to_string(layer.c_in));
@@ -167,7 +169,6 @@ Shape Chain::output_shape(const Shape& src_shape) const {
 // is the chain, lowered like a single layer.
 Stages Chain::Impl::stages(const ChainPlan& plan, const Product& ends, int64_t size, int threads, Level source,
                            bool stream, int64_t (&buffer)[2]) const {
-  const DType dtype = first().options.dtype;
   const bool channels_last = pointwise::channels_last(ends);
   const int count = plan.box.axes - plan.cut;
   std::array<Axis, max_axes> axes{};
@@ -177,7 +178,7 @@ Stages Chain::Impl::stages(const ChainPlan& plan, const Product& ends, int64_t s
   for (int a = 0; a < count; ++a) pixels = allocation_size(pixels, axes[a].size);
   const Layout layout = strip_layout(count);
   const View dst = part_of(ends.types.y, axes, count, &Axis::dst, ends.m, ends.dst_m);
-  const View residual = part_of(dtype, axes, count, &Axis::residual, ends.m, ends.residual_m);
+  const View residual = part_of(ends.types.y, axes, count, &Axis::residual, ends.m, ends.residual_m);
 
   Stages stages;
   View from = part_of(ends.types.x, axes, count, &Axis::src, ends.k, ends.src_k);
@@ -194,7 +195,7 @@ Stages Chain::Impl::stages(const ChainPlan& plan, const Product& ends, int64_t s
     if (i == 0) memory.source = source;
     if (is_last) memory.stream = stream;
     const Product product =
-        lower(layout, every_pixel, layer(i).options.groups, dtype, from, to,
+        lower(layout, every_pixel, layer(i).options.groups, layer(i).weights.dtype, from, to,
               is_last && ends.has_residual ? &residual : nullptr, nullptr, layer(i).weights.slopes != nullptr);
     stages.push_back(pointwise::make_plan(product, threads, memory));
     from = to;
@@ -208,9 +209,9 @@ std::shared_ptr<const ChainPlan> Chain::Impl::make_plan(const View& src, const V
   auto plan = std::make_shared<ChainPlan>();
   validate_bytes(Argument::src, src.shape, src.dtype);
   validate_bytes(Argument::dst, dst.shape, dst.dtype);
-  const Product ends = lower(first().layout, first().window, 1, first().options.dtype, src, dst, residual);
+  const Product ends = lower(first().layout, first().window, 1, first().weights.dtype, src, dst, residual);
   if (ends.boxes == 0) return plan;  // nothing to compute
-  const int64_t item = item_size(first().options.dtype);
+  const int64_t item = item_size(first().weights.dtype);
   plan->box = ends.box[0];
   const Box& box = plan->box;
 
@@ -298,7 +299,7 @@ void Chain::operator()(const View& src, const View& dst, const View* residual, i
   const int64_t bytes = allocation_sum(allocation_sum(plan->buffer[0], plan->buffer[1]), plan->scratch);
   char* const buffers = scratch.get(allocation_size(bytes, plan->team));
   const Box& box = plan->box;
-  const bool flushes = chain.first().options.flush_subnormals;
+  const bool flushes = chain.first().weights.flush_subnormals;
   const auto work = [&](int64_t index, int thread) {
     const bool last = index % plan->strips == plan->strips - 1;
     const Stages& stages = last ? plan->last : plan->whole;
@@ -325,7 +326,7 @@ void Chain::operator()(const View& src, const View& dst, const View* residual, i
         run_plan(stages[i], chain.layer(i).weights, arrays, stages[i].team);
         continue;
       }
-      const bool layer_flushes = chain.layer(i).options.flush_subnormals;
+      const bool layer_flushes = chain.layer(i).weights.flush_subnormals;
       std::optional<FloatEnvironment> own;  // used if the setting of the layer differs from the setting of layer 0
       if (layer_flushes != flushes) own.emplace(layer_flushes);
       run_serially(stages[i], chain.layer(i).weights, arrays, buffer[1] + plan->buffer[1]);

@@ -39,13 +39,16 @@ Cost cost(const Shape& src_shape, int64_t c_out, const Options& options, bool ha
     read[axis] = inside(src_shape[axis], window.stride[i], window.padding[i]).count;
   }
   const int64_t outputs = product(cost.output_shape), inputs = product(read);
-  const int64_t item = item_size(info(options.dtype).sum);
-  int64_t others, read_bytes;
-  if (!checked_multiply(c_out, per_group, &cost.params) ||
+  const DType sum = info(options.dtype).sum;
+  const int64_t item = item_size(is_integer(options.dtype) ? sum : options.dtype);
+  const int64_t bias_bytes = has_bias ? item_size(sum) : 0;
+  int64_t others, read_bytes, added;
+  if (!checked_multiply(c_out, per_group, &cost.params) || !checked_add(outputs, cost.params, &others) ||
       !checked_add(cost.params, has_bias ? c_out : 0, &cost.params) ||
       !checked_multiply(outputs, per_group, &cost.macs) || !checked_multiply(cost.macs, 2, &cost.flops) ||
-      !checked_add(outputs, cost.params, &others) || !checked_multiply(others, item, &others) ||
-      !checked_multiply(inputs, item_size(options.dtype), &read_bytes) || !checked_add(others, read_bytes, &cost.bytes))
+      !checked_multiply(others, item, &others) || !checked_multiply(inputs, item_size(options.dtype), &read_bytes) ||
+      !checked_multiply(c_out, bias_bytes, &added) || !checked_add(others, read_bytes, &cost.bytes) ||
+      !checked_add(cost.bytes, added, &cost.bytes))
     throw Error(Argument::src, "must leave every count within the range of int64, got shape " + to_string(src_shape));
   return cost;
 }

@@ -11,6 +11,8 @@
 #include <limits>
 
 #include "base/checked.h"
+#include "base/float_environment.h"
+#include "base/numbers.h"
 #include "convolution/layer.h"
 #include "product/reduction.h"
 #include "threads/parallel.h"
@@ -123,7 +125,7 @@ void validate_rank(Argument argument, const Shape& shape, const Layout& layout) 
 
 void validate_floating(Argument argument, const View& array) {
   if (!info(array.dtype).floating)
-    throw Error(argument, std::string("must have dtype float32 or float64, got ") + info(array.dtype).name);
+    throw Error(argument, std::string("must have dtype float32, float64, float16 or bfloat16, got ") + info(array.dtype).name);
 }
 
 // Returns the number of elements. The shape must have passed validate_bytes().
@@ -258,7 +260,7 @@ Shape weights_gradient_shape(const View& grad, const View& src, const Options& o
 void gradient_of_weights(const View& grad, const View& src, const View& dst, const Options& options, bool accumulate,
                          int threads) {
   validate_shape(Argument::dst, dst.shape, weights_gradient_shape(grad, src, options));
-  validate_dtype(Argument::dst, dst, grad.dtype);
+  validate_dtype(Argument::dst, dst, info(grad.dtype).sum);
   validate_bytes(Argument::dst, dst.shape, dst.dtype);
   const Layout& layout = parse_layout(options.layout);
   const Window window = validate_window(options, layout);
@@ -278,6 +280,26 @@ void gradient_of_weights(const View& grad, const View& src, const View& dst, con
   reduce_pixels(r, left, right, static_cast<char*>(dst.data), accumulate, wanted_threads(threads));
 }
 
+namespace {
+
+// Computes the sums of grad over all pixels, or adds them to `dst`, which has the dtype of the sums.
+void sum_pixels(const View& grad, const View& dst, const Layout& layout, bool accumulate) {
+  static const float one = 1;
+  static const double one_double = 1;
+  View ones = grad, column = dst;  // a channel of ones, and dst as a matrix of one column
+  ones.dtype = dst.dtype;
+  ones.data = const_cast<void*>(dst.dtype == DType::f32 ? static_cast<const void*>(&one) : &one_double);
+  ones.shape[layout.channels] = 1;
+  ones.strides = {};
+  column.shape = {dst.shape[0], 1};
+  column.strides[1] = item_size(dst.dtype);
+  const Reduction r = reduction_of(layout, grad, ones, 1, column);
+  reduce_pixels(r, static_cast<const char*>(grad.data), static_cast<const char*>(ones.data),
+                static_cast<char*>(dst.data), accumulate, wanted_threads(0));
+}
+
+}  // namespace
+
 void gradient_of_bias(const View& grad, const View& dst, const std::string& layout, bool accumulate) {
   const Layout& axes = parse_layout(layout);
   validate_rank(Argument::grad, grad.shape, axes);
@@ -285,17 +307,20 @@ void gradient_of_bias(const View& grad, const View& dst, const std::string& layo
   validate_dtype(Argument::dst, dst, grad.dtype);
   validate_shape(Argument::dst, dst.shape, {grad.shape[axes.channels]});
   validate_bytes(Argument::grad, grad.shape, grad.dtype);
-  static const float one = 1;
-  static const double one_double = 1;
-  View ones = grad, column = dst;  // a channel of ones, and dst as a matrix of one column
-  ones.data = const_cast<void*>(grad.dtype == DType::f32 ? static_cast<const void*>(&one) : &one_double);
-  ones.shape[axes.channels] = 1;
-  ones.strides = {};
-  column.shape = {dst.shape[0], 1};
-  column.strides[1] = item_size(dst.dtype);
-  const Reduction r = reduction_of(axes, grad, ones, 1, column);
-  reduce_pixels(r, static_cast<const char*>(grad.data), static_cast<const char*>(ones.data),
-                static_cast<char*>(dst.data), accumulate, wanted_threads(0));
+  const DType sum = info(grad.dtype).sum;
+  if (dst.dtype == sum) {
+    sum_pixels(grad, dst, axes, accumulate);
+    return;
+  }
+  const int item = item_size(sum);
+  const AlignedBytes sums = allocate_aligned(allocation_size(dst.shape[0], item));
+  sum_pixels(grad, View(sums.get(), sum, dst.shape), axes, false);
+  const FloatEnvironment environment;
+  for (int64_t o = 0; o < dst.shape[0]; ++o) {
+    char* const to = static_cast<char*>(dst.data) + o * dst.strides[0];
+    const double before = accumulate ? read_number(dst.dtype, to) : 0;
+    write_number(dst.dtype, to, before + read_number(sum, sums.get() + o * item));
+  }
 }
 
 void gram_matrix(const View& left, const View& right, const View& dst, int channels, bool symmetric) {

@@ -6,7 +6,9 @@
 #include <memory>
 
 #include "base/checked.h"
+#include "base/float_environment.h"
 #include "base/lazy.h"
+#include "base/numbers.h"
 #include "base/types.h"
 #include "product/explain.h"
 #include "threads/parallel.h"
@@ -21,12 +23,14 @@ Layer::Impl::Impl(const View& weights_view, const View* bias, const Options& giv
       has_bias(bias != nullptr),
       borrowed(borrows) {
   if (!info(given.dtype).floating)
-    throw Error(Argument::dtype, std::string("must be float32 or float64, got ") + info(given.dtype).name);
+    throw Error(Argument::dtype,
+                std::string("must be float32, float64, float16 or bfloat16, got ") + info(given.dtype).name);
+  const DType sum = info(given.dtype).sum;
   validate_dst_dtype(given);
   validate_dtype(Argument::weights, weights_view, given.dtype);
-  if (bias) validate_dtype(Argument::bias, *bias, given.dtype);
+  if (bias) validate_dtype(Argument::bias, *bias, sum);
   validate_bytes(Argument::weights, weights_view.shape, given.dtype);
-  validate_activation(given.activation, given.dtype, c_out);
+  validate_activation(given.activation, sum, c_out);
   if (bias) validate_bias(bias->shape, weights_view.shape, given.groups);
   weights = borrowed ? borrow_weights(weights_view, bias, options) : pack_weights(weights_view, bias, options);
 }
@@ -39,7 +43,7 @@ Product lower_call(const Layer::Impl& layer, const View& src, const View& dst, c
                    const View* input_scale) {
   validate_bytes(Argument::src, src.shape, src.dtype);
   validate_bytes(Argument::dst, dst.shape, dst.dtype);
-  return lower(layer.layout, layer.window, layer.options.groups, layer.options.dtype, src, dst, residual, input_scale,
+  return lower(layer.layout, layer.window, layer.options.groups, layer.weights.dtype, src, dst, residual, input_scale,
                layer.weights.slopes != nullptr);
 }
 
@@ -102,20 +106,27 @@ void run_borrowing(const Layer::Impl& layer, const View& src, const View& dst, c
   run_plan(borrowed->plan, pack_borrowed(layer.weights), arrays, borrowed->plan.team);
 }
 
-// Returns the input scales as a view (images, channels) with contiguous channels. Copies the scales to `copy` if their
-// channels are not contiguous.
-View scale_rows(const View& scale, DType dtype, AlignedBytes* copy) {
+// Returns the input scales as a view (images, channels) of the dtype of the sums, with contiguous channels in the order
+// of the sums. Copies the scales to `copy` if they do not have this form.
+View scale_rows(const View& scale, const Layer::Impl& layer, AlignedBytes* copy) {
+  const DType dtype = layer.weights.dtype;
   const bool batched = scale.shape.rank == 2;
   const int64_t images = batched ? scale.shape[0] : 1, channels = scale.shape[scale.shape.rank - 1];
   const int64_t item = item_size(dtype), step = scale.strides[scale.shape.rank - 1];
   View rows(scale.data, dtype, {images, channels});
   rows.strides[0] = batched ? scale.strides[0] : 0;
-  if (step == item) return rows;
+  if (scale.dtype == dtype && step == item) return rows;
+  const int64_t group = layer.weights.k;
+  const auto place = [&](int64_t c) { return c - c % group + place_in_pairs(c % group, group); };
   *copy = allocate_aligned(allocation_size(allocation_size(images, channels), item));
+  const FloatEnvironment environment;
   char* to = copy->get();
   for (int64_t n = 0; n < images; ++n)
-    for (int64_t c = 0; c < channels; ++c, to += item)
-      std::memcpy(to, static_cast<const char*>(scale.data) + n * rows.strides[0] + c * step, static_cast<size_t>(item));
+    for (int64_t c = 0; c < channels; ++c, to += item) {
+      const int64_t from = layer.weights.pairs ? place(c) : c;
+      write_number(dtype, to,
+                   read_number(scale.dtype, static_cast<const char*>(scale.data) + n * rows.strides[0] + from * step));
+    }
   return View(copy->get(), dtype, {images, channels});
 }
 
@@ -174,7 +185,7 @@ void Layer::operator()(const View& src, const View& dst, const View* residual, i
     validate_dtype(Argument::input_scale, *input_scale, layer.options.dtype);
     validate_shape(Argument::input_scale, input_scale->shape,
                    batched ? Shape{src.shape[layer.layout.batch], layer.c_in} : Shape{layer.c_in});
-    scale = scale_rows(*input_scale, layer.options.dtype, &copy);
+    scale = scale_rows(*input_scale, layer, &copy);
     input_scale = &scale;
     arrays.scale = static_cast<const char*>(scale.data);
   }
@@ -190,12 +201,12 @@ std::string Layer::explain(const Shape& src_shape) const {
   View src, dst;
   make_views(impl_->options, impl_->options, src_shape, output_shape(src_shape), &src, &dst);
   const int threads = threads_to_explain();
-  const Product product = lower(impl_->layout, impl_->window, impl_->options.groups, impl_->options.dtype, src, dst,
+  const Product product = lower(impl_->layout, impl_->window, impl_->options.groups, impl_->weights.dtype, src, dst,
                                 nullptr, nullptr, impl_->weights.slopes != nullptr);
   return explain_plan(make_plan(product, threads), threads);
 }
 
-void Layer::copy_weights(void* to) const { unpack_weights(impl_->weights, to); }
+void Layer::copy_weights(void* to) const { unpack_weights(impl_->weights, impl_->options.dtype, to); }
 
 void Layer::copy_bias(void* to) const { unpack_bias(impl_->weights, to); }
 

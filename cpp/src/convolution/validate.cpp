@@ -259,16 +259,21 @@ void throw_dtype(Argument argument, const View& array, DType expected) {
   throw Error(argument, std::string("must have dtype ") + info(expected).name + ", got " + info(array.dtype).name);
 }
 
-void validate_dst_dtype(const Options& options) {
-  if (!options.dst_dtype || *options.dst_dtype == options.dtype) return;
-  const TypeInfo& type = info(*options.dst_dtype);
-  if (type.floating || type.sum != options.dtype)
-    throw Error(Argument::dst_dtype, std::string("must be ") + info(options.dtype).name +
-                                         (options.dtype == DType::f32 ? " or an integer dtype" : "") + ", got " +
-                                         type.name);
+bool may_give(DType layer, DType src, DType dst) {
+  if (info(dst).sum != info(layer).sum) return false;
+  return info(dst).floating || (layer == info(layer).sum && is_integer(src));
 }
 
-bool makes_integers(const Options& options) { return options.dst_dtype && !info(*options.dst_dtype).floating; }
+void validate_dst_dtype(const Options& options) {
+  if (!options.dst_dtype || may_give(options.dtype, DType::u8, *options.dst_dtype)) return;
+  const bool single = info(options.dtype).sum == DType::f32;
+  throw Error(Argument::dst_dtype, std::string("must be ") +
+                                       (single ? "float32, float16, bfloat16" : info(options.dtype).name) +
+                                       (options.dtype == DType::f32 ? " or an integer dtype" : "") + ", got " +
+                                       info(*options.dst_dtype).name);
+}
+
+bool makes_integers(const Options& options) { return options.dst_dtype && is_integer(*options.dst_dtype); }
 
 void validate_src_dtype(const Options& options, const View& src) {
   const TypeInfo& type = info(src.dtype);
@@ -280,12 +285,11 @@ void validate_src_dtype(const Options& options, const View& src) {
 }
 
 void validate_result_dtypes(const Options& options, DType src, const View& dst, const View* residual) {
-  const bool integers = !info(dst.dtype).floating;
-  if (options.dst_dtype || !integers || info(src).floating)
+  if (options.dst_dtype || !may_give(options.dtype, src, dst.dtype))
     validate_dtype(Argument::dst, dst, options.dst_dtype.value_or(options.dtype));
   if (!residual) return;
-  if (integers) throw Error(Argument::residual, "must not be given for integer results, got an array");
-  validate_dtype(Argument::residual, *residual, options.dtype);
+  if (is_integer(dst.dtype)) throw Error(Argument::residual, "must not be given for integer results, got an array");
+  validate_dtype(Argument::residual, *residual, dst.dtype);
 }
 
 void validate_bias(const Shape& bias, const Shape& weights, int64_t groups) {

@@ -59,6 +59,8 @@ void validate_bytes(Argument argument, const Shape& shape, DType dtype);
 inline void validate_dtype(Argument argument, const View& array, DType expected) {
   if (array.dtype != expected) throw_dtype(argument, array, expected);
 }
+// Returns true if a layer of the dtype `layer` may give results of the dtype `dst` for src of the dtype `src`.
+bool may_give(DType layer, DType src, DType dst);
 // Throws Error unless options.dst_dtype fits options.dtype.
 void validate_dst_dtype(const Options& options);
 // Returns true if every call with these options gives integers.

@@ -16,6 +16,8 @@
 //     max(a, b) = a > b ? a : b              so the result is b if a or b is NaN
 //     transpose(V (&)[lanes])                transposes lanes x lanes numbers in place
 //     load_square(p, step, V (&)[lanes])     loads `lanes` rows, `step` bytes apart, and transposes them
+//     convert(const X*)                      loads and converts `lanes` numbers of another type
+//     store_as(Y*)                           converts and stores all lanes, see convert.h
 //     has_halves                             true if V has fma_half()
 //     fma_half(p, b, c)                      a * b + c in the lower half, a = number at p; upper half undefined
 // clang-format on
@@ -38,6 +40,47 @@ inline T read(const char* p) {
   T value;
   __builtin_memcpy(&value, p, sizeof(T));
   return value;
+}
+
+// 16-bit floating-point numbers in memory.
+struct Float16 {
+  uint16_t bits;
+};
+struct BFloat16 {
+  uint16_t bits;
+};
+
+// Returns a number as float. Does not depend on the floating-point state: subnormal numbers of Float16 are normal in
+// float.
+inline float to_float(Float16 number) {
+  const uint32_t sign = (number.bits & 0x8000u) << 16, size = number.bits & 0x7fffu;
+  uint32_t bits = (size << 13) + (112u << 23);
+  if (size >= 0x7c00) bits += 112u << 23;  // infinity or NaN
+  float value;
+  if (size < 0x400) value = static_cast<float>(static_cast<int>(size)) * 0x1p-24f;
+  if (size < 0x400) __builtin_memcpy(&bits, &value, sizeof(bits));
+  bits |= sign;
+  __builtin_memcpy(&value, &bits, sizeof(value));
+  return value;
+}
+inline float to_float(BFloat16 number) {
+  const uint32_t bits = static_cast<uint32_t>(number.bits) << 16;
+  float value;
+  __builtin_memcpy(&value, &bits, sizeof(value));
+  return value;
+}
+// Returns an integer or a number of the type of the sums as T.
+template <class T, class X>
+inline T to_number(X number) {
+  return static_cast<T>(number);
+}
+template <class T>
+inline T to_number(Float16 number) {
+  return to_float(number);
+}
+template <class T>
+inline T to_number(BFloat16 number) {
+  return to_float(number);
 }
 
 // Implements V::load_square for types without a faster implementation.

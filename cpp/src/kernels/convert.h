@@ -1,4 +1,5 @@
-// Converts results to integers: rounds half to even, saturates, and turns NaN into 0.
+// Converts results to another type. V::store_as(Y*) rounds half to even. Integers are saturated, and NaN becomes 0. For
+// 16-bit floating-point numbers, NaN stays NaN, and numbers beyond the largest one become infinite.
 #pragma once
 
 #include "kernels/common.h"
@@ -14,10 +15,31 @@ struct RangeOf {
   static constexpr T low = has_sign ? -static_cast<T>(1 << bits) : 0, high = static_cast<T>((1 << bits) - 1);
 };
 
+// Returns the bits of a float as Float16. Rounds half to even, in every floating-point state.
+inline uint16_t float16_bits(float number) {
+  uint32_t bits;
+  __builtin_memcpy(&bits, &number, sizeof(bits));
+  const uint32_t sign = bits >> 16 & 0x8000, size = bits & 0x7fffffff;
+  if (size > 0x7f800000) return static_cast<uint16_t>(sign | 0x7e00);  // NaN
+  if (size >= 0x47800000) return static_cast<uint16_t>(sign | 0x7c00);
+  // Normal numbers lose 13 digits. A subnormal result loses more digits, at most all 24.
+  const int exponent = static_cast<int>(size >> 23), lost = exponent >= 113 ? 13 : exponent < 102 ? 25 : 126 - exponent;
+  const uint32_t digits = exponent >= 113 ? size - (112u << 23) : (size & 0x7fffff) | 0x800000;
+  const uint32_t kept = digits >> lost, rest = digits & ((1u << lost) - 1), half = 1u << (lost - 1);
+  return static_cast<uint16_t>(sign | (kept + (rest > half || (rest == half && kept & 1))));
+}
+// Returns the bits of a float as BFloat16, likewise.
+inline uint16_t bfloat16_bits(float number) {
+  uint32_t bits;
+  __builtin_memcpy(&bits, &number, sizeof(bits));
+  if ((bits & 0x7fffffff) > 0x7f800000) return static_cast<uint16_t>(bits >> 16 | 0x40);  // NaN
+  return static_cast<uint16_t>((bits + 0x7fff + (bits >> 16 & 1)) >> 16);
+}
+
 // Converts `count` contiguous numbers, at most V::lanes.
 template <class V, class Y>
 inline void convert_vector(const char* from, int count, Y* to) {
-  V::load(from, V::first(count)).template store_integers<Y>(to);
+  V::load(from, V::first(count)).store_as(to);
 }
 
 // Implements Convert.
@@ -26,7 +48,7 @@ void convert_numbers(const char* from, int64_t count, char* to, ptrdiff_t step) 
   constexpr ptrdiff_t item = sizeof(typename V::Number), to_item = sizeof(Y);
   constexpr int lanes = V::lanes, together = 4;
   for (; step == to_item && count >= lanes; count -= lanes, from += lanes * item, to += lanes * to_item)
-    V::load(from).template store_integers<Y>(reinterpret_cast<Y*>(to));
+    V::load(from).store_as(reinterpret_cast<Y*>(to));
   Y numbers[together * lanes];
   while (count > 0) {
     const int some = static_cast<int>(smaller(count, together * lanes));
@@ -43,7 +65,7 @@ template <class V>
 constexpr ConvertTable make_convert_table() {
   if constexpr (sizeof(typename V::Number) == 4)
     return {{nullptr, nullptr, convert_numbers<V, uint8_t>, convert_numbers<V, int8_t>, convert_numbers<V, uint16_t>,
-             convert_numbers<V, int16_t>}};
+             convert_numbers<V, int16_t>, convert_numbers<V, Float16>, convert_numbers<V, BFloat16>}};
   else
     return {};
 }

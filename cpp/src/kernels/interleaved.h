@@ -81,7 +81,7 @@ struct InterleavedBlock {
     if constexpr (sizeof(Y) == sizeof(typename V::Number))
       v.store(y);
     else
-      v.template store_integers<Y>(reinterpret_cast<Y*>(y));
+      v.store_as(reinterpret_cast<Y*>(y));
   }
 
   // Stores the first `count` numbers.
@@ -90,7 +90,7 @@ struct InterleavedBlock {
       v.store(y, V::first(count));
     } else {
       Y numbers[V::lanes];
-      v.template store_integers<Y>(numbers);
+      v.store_as(numbers);
       __builtin_memcpy(y, numbers, static_cast<size_t>(count) * sizeof(Y));
     }
   }

@@ -217,11 +217,14 @@ struct Pack {
 // The packing functions for each dtype of src. Null for dtypes that the kernels do not accept.
 struct PackTable {
   Pack by_type[type_count];
+  // For the dtype whose sums take channels in pairs (sums_pairs). Packs channels in the order of the sums: `pixels`
+  // stores channel c as channel place_in_pairs(c, channels), and `run` packs the channels of a pixel in this order.
+  Pack pairs;
   const Pack& operator[](DType x) const { return by_type[static_cast<int>(x)]; }
 };
 
-// Converts `count` contiguous results to integers: rounds half to even, saturates, and turns NaN into 0. Number i is
-// stored at to + i * step. Reads nothing else at `from`.
+// Converts `count` contiguous results to another dtype: rounds half to even. Integers are saturated, and NaN becomes 0.
+// Number i is stored at to + i * step. Reads nothing else at `from`.
 using Convert = void (*)(const char* from, int64_t count, char* to, ptrdiff_t step);
 
 // The functions that convert results to each dtype of dst. Null for dtypes that need no conversion or have none.

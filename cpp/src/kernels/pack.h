@@ -16,15 +16,25 @@ inline V load_converted(const char* p, int count) {
   } else {
     if (count == V::lanes) return V::convert(reinterpret_cast<const X*>(p));
     alignas(64) T numbers[V::lanes] = {};
-    for (int i = 0; i < count; ++i) numbers[i] = static_cast<T>(read<X>(p + i * static_cast<ptrdiff_t>(sizeof(X))));
+    for (int i = 0; i < count; ++i) numbers[i] = to_number<T>(read<X>(p + i * static_cast<ptrdiff_t>(sizeof(X))));
     return V::load(reinterpret_cast<const char*>(numbers));
   }
 }
 
-// Packs a square: `lanes` pixels x `lanes` channels. `even` may be true only if the offsets are evenly spaced. False is
-// always correct.
-template <class V, class X>
-inline void pack_square(const char* x, const ptrdiff_t* offsets, bool even, char* to, ptrdiff_t to_channel) {
+// The order of packed channels. `pairs` exchanges the channels of each pair (place_in_pairs).
+enum class Order { ascending, pairs };
+
+// Returns the position of a channel in packed memory.
+template <Order O>
+inline int64_t place(int64_t channel, int64_t channels) {
+  return O == Order::pairs ? place_in_pairs(channel, channels) : channel;
+}
+
+// Packs a square: `lanes` pixels x `lanes` channels, beginning with channel `first`. `even` may be true only if the
+// offsets are evenly spaced. False is always correct.
+template <class V, class X, Order O>
+inline void pack_square(const char* x, const ptrdiff_t* offsets, bool even, int64_t first, int64_t channels, char* to,
+                        ptrdiff_t to_channel) {
   V v[V::lanes];
   if (even && sizeof(X) == sizeof(typename V::Number)) {
     V::load_square(x + offsets[0], offsets[1] - offsets[0], v);
@@ -34,12 +44,12 @@ inline void pack_square(const char* x, const ptrdiff_t* offsets, bool even, char
     V::transpose(v);
   }
   POINTWISE_UNROLL
-  for (int k = 0; k < V::lanes; ++k) v[k].store(to + k * to_channel);
+  for (int k = 0; k < V::lanes; ++k) v[k].store(to + place<O>(first + k, channels) * to_channel);
 }
 
 // Packs pixels whose channels are contiguous: transposes squares of lanes x lanes numbers in registers. If there are
 // enough pixels and channels for a full square, the last squares overlap earlier squares. So all squares are full.
-template <class V, class X>
+template <class V, class X, Order O>
 void pack_channels_last(const char* x, const ptrdiff_t* offsets, int64_t pixels, int64_t channels, char* to,
                         ptrdiff_t to_channel) {
   constexpr int lanes = V::lanes;
@@ -53,7 +63,7 @@ void pack_channels_last(const char* x, const ptrdiff_t* offsets, int64_t pixels,
       for (int k = 2; k < lanes; ++k) even &= at[k] - at[k - 1] == at[1] - at[0];
       for (int64_t c = 0; c < channels; c += lanes) {
         const int64_t channel = smaller(c, channels - lanes);
-        pack_square<V, X>(x + channel * x_item, at, even, to + channel * to_channel + first * item, to_channel);
+        pack_square<V, X, O>(x + channel * x_item, at, even, channel, channels, to + first * item, to_channel);
       }
       continue;
     }
@@ -65,8 +75,7 @@ void pack_channels_last(const char* x, const ptrdiff_t* offsets, int64_t pixels,
       for (int k = 0; k < lanes; ++k)
         v[k] = k < rows ? load_converted<V, X>(x + offsets[p + k] + c * x_item, columns) : V::fill(0);
       V::transpose(v);
-      char* at = to + c * to_channel + p * item;
-      for (int k = 0; k < columns; ++k) v[k].store(at + k * to_channel, out);
+      for (int k = 0; k < columns; ++k) v[k].store(to + place<O>(c + k, channels) * to_channel + p * item, out);
     }
   }
 }
@@ -93,7 +102,7 @@ void scale_numbers(char* numbers, ptrdiff_t row, int64_t rows, int64_t count, co
 template <class T, class X>
 inline void copy_converted(const char* from, ptrdiff_t step, int64_t count, char* to) {
   for (int64_t i = 0; i < count; ++i) {
-    const T number = static_cast<T>(read<X>(from + i * step));
+    const T number = to_number<T>(read<X>(from + i * step));
     __builtin_memcpy(to + i * static_cast<ptrdiff_t>(sizeof(T)), &number, sizeof(T));
   }
 }
@@ -113,14 +122,25 @@ void pack_run(const char* from, int64_t count, char* to) {
   }
 }
 
-// Implements Pack::pixels. Finds the ranges of evenly spaced pixels once, and uses them for every channel.
+// Implements Pack::run for channels in the order of pairs.
 template <class V, class X>
+void pack_run_of_pairs(const char* from, int64_t count, char* to) {
+  using T = typename V::Number;
+  constexpr ptrdiff_t item = sizeof(T), x_item = sizeof(X);
+  int64_t i = 0;
+  for (; i + V::lanes <= count; i += V::lanes)
+    V::swap_pairs(V::convert(reinterpret_cast<const X*>(from + i * x_item))).store(to + i * item);
+  for (; i < count; ++i) copy_converted<T, X>(from + i * x_item, x_item, 1, to + place_in_pairs(i, count) * item);
+}
+
+// Implements Pack::pixels. Finds the ranges of evenly spaced pixels once, and uses them for every channel.
+template <class V, class X, Order O>
 void pack_pixels(const char* x, ptrdiff_t x_channel, const ptrdiff_t* offsets, int64_t pixels, int64_t channels,
                  char* to, ptrdiff_t to_channel) {
   using T = typename V::Number;
   constexpr ptrdiff_t item = sizeof(T), x_item = sizeof(X);
   if (x_channel == x_item && channels > 1) {
-    pack_channels_last<V, X>(x, offsets, pixels, channels, to, to_channel);
+    pack_channels_last<V, X, O>(x, offsets, pixels, channels, to, to_channel);
     return;
   }
   for (int64_t begin = 0, end; begin < pixels; begin = end) {
@@ -128,9 +148,9 @@ void pack_pixels(const char* x, ptrdiff_t x_channel, const ptrdiff_t* offsets, i
     end = begin + 1;
     while (end < pixels && offsets[end] - offsets[end - 1] == step) ++end;
     const char* from = x + offsets[begin];
-    char* row = to + begin * item;
     const int64_t count = end - begin;
-    for (int64_t c = 0; c < channels; ++c, from += x_channel, row += to_channel) {
+    for (int64_t c = 0; c < channels; ++c, from += x_channel) {
+      char* const row = to + begin * item + place<O>(c, channels) * to_channel;
       if (step == x_item)
         pack_run<V, X>(from, count, row);
       else if (step == 2 * x_item)
@@ -142,7 +162,9 @@ void pack_pixels(const char* x, ptrdiff_t x_channel, const ptrdiff_t* offsets, i
 }
 
 template <class V, class X>
-constexpr Pack pack_of = {pack_pixels<V, X>, pack_run<V, X>};
+constexpr Pack pack_of = {pack_pixels<V, X, Order::ascending>, pack_run<V, X>};
+template <class V, class X>
+constexpr Pack pack_pairs_of = {pack_pixels<V, X, Order::pairs>, pack_run_of_pairs<V, X>};
 
 // Returns the table for KernelTable::pack, in the order of DType.
 template <class V>
@@ -150,9 +172,11 @@ constexpr PackTable make_pack_table() {
   using T = typename V::Number;
   constexpr Pack none = {nullptr, nullptr};
   if constexpr (sizeof(T) == 4)
-    return {{pack_of<V, T>, none, pack_of<V, uint8_t>, pack_of<V, int8_t>, pack_of<V, uint16_t>, pack_of<V, int16_t>}};
+    return {{pack_of<V, T>, none, pack_of<V, uint8_t>, pack_of<V, int8_t>, pack_of<V, uint16_t>, pack_of<V, int16_t>,
+             pack_of<V, Float16>, pack_of<V, BFloat16>},
+            pack_pairs_of<V, BFloat16>};
   else
-    return {{none, pack_of<V, T>}};
+    return {{none, pack_of<V, T>}, none};
 }
 template <class V>
 constexpr PackTable pack_functions = make_pack_table<V>();

@@ -14,7 +14,11 @@ namespace pointwise {
 
 #if defined(__x86_64__)
 // __builtin_cpu_supports also checks that the operating system saves the wide registers (XGETBV).
-bool cpu_has_avx2() { return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma"); }
+bool cpu_has_avx2() {
+  unsigned eax = 0, ebx = 0, ecx = 0, edx = 0;
+  const bool converts_float16 = __get_cpuid(1, &eax, &ebx, &ecx, &edx) != 0 && (ecx & bit_F16C) != 0;
+  return converts_float16 && __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma");
+}
 
 bool cpu_has_avx512() {
   return cpu_has_avx2() && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&

@@ -16,12 +16,13 @@ namespace {
 // Packs the weights of a layer again, because the packed weights in the layer are private.
 PackedWeights weights_of(const Layer& layer) {
   const Options& options = layer.options();
-  const int64_t inputs = layer.c_in() / options.groups, item = item_size(options.dtype);
+  const DType sum = info(options.dtype).sum;
+  const int64_t inputs = layer.c_in() / options.groups, item = item_size(sum);
   const AlignedBytes weights = allocate_aligned(allocation_size(allocation_size(layer.c_out(), inputs), item));
   const AlignedBytes bias = allocate_aligned(allocation_size(layer.c_out(), item));
   layer.copy_weights(weights.get());
   layer.copy_bias(bias.get());  // zeros if the layer has no bias
-  const View bias_view(bias.get(), options.dtype, {layer.c_out()});
+  const View bias_view(bias.get(), sum, {layer.c_out()});
   return pack_weights(View(weights.get(), options.dtype, {layer.c_out(), inputs}), &bias_view, options);
 }
 
@@ -49,8 +50,8 @@ std::vector<Alternative> ways_to_run(const Layer& layer, const Shape& src_shape)
   const Options& options = layer.options();
   const Layout& layout = parse_layout(options.layout);
   const View src(nullptr, options.dtype, src_shape), dst(nullptr, options.dtype, layer.output_shape(src_shape));
-  const Product product = lower(layout, validate_window(options, layout), options.groups, options.dtype, src, dst,
-                                nullptr, nullptr, options.activation.kind == Activation::Kind::prelu);
+  const Product product = lower(layout, validate_window(options, layout), options.groups, info(options.dtype).sum, src,
+                                dst, nullptr, nullptr, options.activation.kind == Activation::Kind::prelu);
   std::vector<Alternative> ways;
   if (product.boxes == 0) return ways;
 

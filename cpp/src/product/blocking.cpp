@@ -125,6 +125,7 @@ void size_blocks(const Work& work, const KernelRow& row, Blocking* b) {
     const int64_t numbers = b->results_by_pixel ? b->m_block : b->n_block;
     b->results_row = b->results_dense ? numbers * work.item : padded_row(numbers * work.item);
     b->results = allocation_size(b->results_row, b->results_by_pixel ? b->n_block : b->m_block);
+    b->residual = work.residual ? b->results : 0;
   }
 
   if (b->packing == Packing::channels) {
@@ -250,7 +251,8 @@ Candidate consider(const Work& given, const KernelRow& row, int index, int n_axe
   if (packing != Packing::pixels && !channel_rows && inner.src == work.x_item && b.n > 1)
     cycles *= scattered_factor(work, row, packing == Packing::channels);
   const double k = static_cast<double>(work.k), n = static_cast<double>(b.n);
-  if (work.converts && !own_types) cycles += n * static_cast<double>(work.m) / row.lanes * cpu.converted_vector_cycles;
+  if (work.converts && !own_types)
+    cycles += (1 + work.residual) * n * static_cast<double>(work.m) / row.lanes * cpu.converted_vector_cycles;
   const double vectors = k * n * work.item / 32.0;
   if (packing == Packing::channels) {
     b.dense = even_src && inner.src == work.x_item;
@@ -261,7 +263,7 @@ Candidate consider(const Work& given, const KernelRow& row, int index, int n_axe
                                             : k * n * cpu.gather_cycles;
   } else if (packing == Packing::pixels) {
     b.dense = !transposes && even_src && (inner.src == work.k * work.x_item || b.n == 1) &&
-              work.k * work.item <= most_dense_bytes;
+              work.k * work.item <= most_dense_bytes && (!sums_pairs(work.types.x) || work.k % 2 == 0);
     b.pack = b.dense      ? vectors * cpu.copy_cycles
              : transposes ? k * transpose_pixel_cycles(work, row, b.n)
                           : std::max(vectors * cpu.copy_cycles, n * cpu.copied_pixel_cycles);

@@ -32,8 +32,8 @@ struct Work {
   int axes;
   std::array<Axis, max_axes> axis;  // the axes of the box, as in Box
   ptrdiff_t src_k, dst_m, residual_m;
-  // True if results are converted while they are stored to dst. Then strides of dst are scaled, as if numbers of dst
-  // had `item` bytes.
+  // True if results are converted while they are stored to dst. Then strides of dst and of the residual are scaled, as
+  // if their numbers had `item` bytes.
   bool converts;
   bool residual;
   bool slopes;    // PReLU is applied to stored results
@@ -88,6 +88,7 @@ struct Blocking {
   int64_t packed;         // bytes of packed src per thread
   int64_t sums;           // bytes of sums per thread
   int64_t results;        // bytes per thread for results that are converted; 0 if results are stored to dst
+  int64_t residual;       // bytes per thread for the residual of such results; 0 if there is none
   ptrdiff_t results_row;  // bytes from a row of such results to the next row
   bool results_by_pixel;  // true if a row of such results has the channels of a pixel, else the pixels of a channel
   bool results_dense;     // true if the results of a block are contiguous in dst, pixel by pixel

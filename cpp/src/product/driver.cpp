@@ -28,6 +28,8 @@ class Run {
         scratch_(scratch),
         table_(kernels(weights.dtype)),
         pack_(table_.pack[plan.product.types.x]),
+        pairs_(sums_pairs(plan.product.types.x)),
+        pack_channels_(pairs_ ? table_.pack.pairs : pack_),
         convert_(table_.convert[plan.product.types.y]),
         item_(weights.item),
         x_item_(item_size(plan.product.types.x)),
@@ -81,9 +83,11 @@ class Run {
     // A single pixel, or a single channel, counts as contiguous.
     const ptrdiff_t dst_pixel = b.n == 1 ? y_item_ : inner.dst, dst_channel = m == 1 ? y_item_ : product.dst_m;
     block.y_pixel = dst_pixel;
-    block.residual_pixel = b.n == 1 ? item_ : inner.residual;
+    const ptrdiff_t residual_pixel = b.n == 1 ? y_item_ : inner.residual;
+    const ptrdiff_t residual_channel = m == 1 ? y_item_ : product.residual_m;
+    block.residual_pixel = residual_pixel;
     block.y_channel = dst_channel;
-    block.residual_channel = m == 1 ? item_ : product.residual_m;
+    block.residual_channel = residual_channel;
     block.source = b.packing == Packing::none ? plan_.source : Level::l2;
     block.panel = panel_bytes * product.k;
     const bool packs = weights_.borrowed && box.k > 0 && !own;
@@ -101,6 +105,7 @@ class Run {
     const Workspace& workspace = plan_.workspace;
     char* const packed = workspace.at(scratch, Region::packed);
     char* const results = workspace.at(scratch, Region::results);
+    char* const converted_residual = workspace.at(scratch, Region::residual);
     char* const sums = workspace.at(scratch, Region::sums);
     char* const panels = workspace.at(scratch, Region::panels);
     block.copy = b.copy > 0 ? workspace.at(scratch, Region::copy) : nullptr;
@@ -110,6 +115,8 @@ class Run {
     if (converts) {
       block.y_pixel = b.results_by_pixel ? b.results_row : item_;
       block.y_channel = b.results_by_pixel ? item_ : b.results_row;
+      block.residual_pixel = block.y_pixel;
+      block.residual_channel = block.y_channel;
     }
     ptrdiff_t* src_offsets = reinterpret_cast<ptrdiff_t*>(workspace.at(scratch, Region::offsets));
     const int64_t most_offsets = b.packing != Packing::none || !b.even ? b.n_block : 0;  // if 0, `scratch` may be null
@@ -136,7 +143,7 @@ class Run {
       }
       const ptrdiff_t dst_at = b.even ? begin * inner.dst : 0, residual_at = b.even ? begin * inner.residual : 0;
       block.y_offsets = b.even || converts ? nullptr : dst_offsets;
-      block.residual_offsets = b.even ? nullptr : residual_offsets;
+      block.residual_offsets = b.even || converts ? nullptr : residual_offsets;
       const char* const x = block.x;
       for (int64_t k = 0; k < m_blocks.count; ++k) {
         const int64_t from = m_blocks.begin(k);
@@ -147,6 +154,11 @@ class Run {
         char* const block_dst = dst + dst_at + from * product.dst_m;
         block.y = converts ? results : block_dst;
         block.residual = residual ? residual + residual_at + from * product.residual_m : nullptr;
+        if (converts && residual) {
+          convert_residual(b, block, residual_pixel, residual_channel, b.even ? nullptr : residual_offsets,
+                           converted_residual);
+          block.residual = converted_residual;
+        }
         const KernelRow& kernel = table_.rows[b.kernel_row];
         const ptrdiff_t row = kernel.dense ? 0 : kernel.rows == Rows::channels ? block.y_channel : block.y_pixel;
         block.stream = plan_.stream && (reinterpret_cast<uintptr_t>(block.y) | static_cast<uintptr_t>(row)) % 64 == 0;
@@ -273,6 +285,38 @@ class Run {
     }
   }
 
+  // Converts the residual of a block to numbers of the dtype of the sums, at the positions that results have in
+  // Region::results. Pixels and channels are `pixel` and `channel` bytes apart in the residual. If `offsets` is not
+  // null, it has the offsets of the pixels.
+  void convert_residual(const Blocking& b, const Block& block, ptrdiff_t pixel, ptrdiff_t channel,
+                        const ptrdiff_t* offsets, char* to) const {
+    constexpr int64_t together = 64;
+    ptrdiff_t some[together];
+    const Pack& pack = table_.pack[plan_.product.types.y];
+    const char* const from = block.residual;
+    const auto offset = [&](int64_t p) { return offsets ? offsets[p] : p * pixel; };
+    if (b.results_dense && !offsets && channel == y_item_ && pixel == block.channels * y_item_) {
+      pack.run(from, block.pixels * block.channels, to);
+    } else if (b.results_by_pixel && channel == y_item_) {
+      for (int64_t p = 0; p < block.pixels; ++p) pack.run(from + offset(p), block.channels, to + p * b.results_row);
+    } else if (b.results_by_pixel) {
+      for (int64_t c = 0; c < block.channels; c += together) {
+        const int64_t count = std::min(together, block.channels - c);
+        for (int64_t i = 0; i < count; ++i) some[i] = (c + i) * channel;
+        for (int64_t p = 0; p < block.pixels; ++p)
+          pack.pixels(from + offset(p), 0, some, count, 1, to + p * b.results_row + c * item_, 0);
+      }
+    } else if (!offsets && pixel == y_item_) {
+      for (int64_t c = 0; c < block.channels; ++c) pack.run(from + c * channel, block.pixels, to + c * b.results_row);
+    } else {
+      for (int64_t p = 0; p < block.pixels; p += together) {
+        const int64_t count = std::min(together, block.pixels - p);
+        for (int64_t i = 0; i < count; ++i) some[i] = offset(p + i);
+        pack.pixels(from, channel, some, count, block.channels, to + p * item_, b.results_row);
+      }
+    }
+  }
+
   // Returns the end of the range of evenly spaced pixels that starts at `begin`.
   static int64_t run_end(const ptrdiff_t* offsets, int64_t begin, int64_t count) {
     int64_t end = begin + 1;
@@ -292,19 +336,21 @@ class Run {
       case Packing::channels:
         if (b.dense)
           for (int64_t k = 0; k < block->input_channels; ++k)
-            pack_.run(src + offsets[0] + k * product.src_k, block->pixels, packed + k * b.packed_step);
+            pack_.run(src + offsets[0] + k * product.src_k, block->pixels,
+                      packed + place(k, block->input_channels) * b.packed_step);
         else
-          pack_.pixels(src, product.src_k, offsets, block->pixels, block->input_channels, packed, b.packed_step);
+          pack_channels_.pixels(src, product.src_k, offsets, block->pixels, block->input_channels, packed,
+                                b.packed_step);
         block->x = packed;
         block->x_pixel = item_;
         block->x_channel = b.packed_step;
         break;
       case Packing::pixels:
         if (b.dense)
-          pack_.run(src + offsets[0], block->pixels * block->input_channels, packed);
+          pack_channels_.run(src + offsets[0], block->pixels * block->input_channels, packed);
         else if (product.src_k == x_item_ || block->input_channels == 1)
           for (int64_t k = 0; k < block->pixels; ++k)
-            pack_.run(src + offsets[k], block->input_channels, packed + k * b.packed_step);
+            pack_channels_.run(src + offsets[k], block->input_channels, packed + k * b.packed_step);
         else
           transpose_source(src + offsets[0], product.src_k, *block, packed, b.packed_step);
         block->x = packed;
@@ -320,10 +366,16 @@ class Run {
                         ptrdiff_t packed_step) const {
     constexpr int64_t together = 64;
     ptrdiff_t offsets[together];
-    for (int64_t k = 0; k < together; ++k) offsets[k] = k * src_k;
-    for (int64_t i = 0; i < block.input_channels; i += together)
-      pack_.pixels(src + i * src_k, x_item_, offsets, std::min(together, block.input_channels - i), block.pixels,
-                   packed + i * item_, packed_step);
+    for (int64_t i = 0; i < block.input_channels; i += together) {
+      const int64_t count = std::min(together, block.input_channels - i);
+      for (int64_t k = 0; k < count; ++k) offsets[k] = (place(i + k, block.input_channels) - i) * src_k;
+      pack_.pixels(src + i * src_k, x_item_, offsets, count, block.pixels, packed + i * item_, packed_step);
+    }
+  }
+
+  // Returns the position of an input channel in packed src.
+  int64_t place(int64_t channel, int64_t channels) const {
+    return pairs_ ? place_in_pairs(channel, channels) : channel;
   }
 
   // Multiplies packed pixels by the input scales of their images.
@@ -339,6 +391,22 @@ class Run {
       else
         table_.scale(packed + begin * item_, b.packed_step, block.input_channels, end - begin, factors, false);
     }
+    if (x_item_ != item_ && info(plan_.product.types.x).floating)
+      round_packed(packed, b.packed_step, by_column ? block.pixels : block.input_channels,
+                   by_column ? block.input_channels : block.pixels);
+  }
+
+  // Rounds rows of packed numbers to the dtype of src.
+  void round_packed(char* row, ptrdiff_t step, int64_t rows, int64_t count) const {
+    constexpr int64_t together = 256;
+    char rounded[together * sizeof(uint16_t)];
+    const Convert round = table_.convert[plan_.product.types.x];
+    for (int64_t r = 0; r < rows; ++r, row += step)
+      for (int64_t i = 0; i < count; i += together) {
+        const int64_t some = std::min(together, count - i);
+        round(row + i * item_, some, rounded, x_item_);
+        pack_.run(rounded, some, row + i * item_);
+      }
   }
 
   const Plan& plan_;
@@ -346,8 +414,10 @@ class Run {
   const Arrays arrays_;
   char* scratch_;
   const KernelTable& table_;
-  const Pack& pack_;
-  const Convert convert_;  // null if results are stored to dst without a conversion
+  const Pack& pack_;           // packs src without a change of the order of its channels
+  const bool pairs_;           // true if sums take input channels in pairs
+  const Pack& pack_channels_;  // packs src in the order of the sums
+  const Convert convert_;      // null if results are stored to dst without a conversion
   // Bytes of a number: `item_` in weights, sums and residual, `x_item_` in src, `y_item_` in dst.
   const ptrdiff_t item_, x_item_, y_item_;
 };

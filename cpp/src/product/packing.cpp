@@ -71,6 +71,30 @@ void flush_subnormals(char* numbers, int64_t count, DType dtype) {
   }
 }
 
+// Returns a C-contiguous copy of weights of a 16-bit type, as numbers of the dtype `sum`. Input channels have the order
+// in which sums take them.
+AlignedBytes convert_weights(const View& weights, DType sum) {
+  const FloatEnvironment environment;
+  const int64_t m = weights.shape[0], k = weights.shape[1];
+  const ptrdiff_t item = item_size(sum), x_item = item_size(weights.dtype);
+  AlignedBytes memory = allocate_aligned(allocation_size(allocation_size(m, k), item));
+  if (m == 0 || k == 0) return memory;  // an array without elements may have any strides
+  const bool pairs = sums_pairs(weights.dtype);
+  const PackTable& pack = kernels(sum).pack;
+  const auto run = pairs ? pack.pairs.run : pack[weights.dtype].run;
+  char* to = memory.get();
+  for (int64_t o = 0; o < m; ++o, to += k * item) {
+    const char* const row = static_cast<const char*>(weights.data) + o * weights.strides[0];
+    if (weights.strides[1] == x_item) {
+      run(row, k, to);
+      continue;
+    }
+    for (int64_t i = 0; i < k; ++i)
+      pack[weights.dtype].run(row + i * weights.strides[1], 1, to + (pairs ? place_in_pairs(i, k) : i) * item);
+  }
+  return memory;
+}
+
 // Prepares everything except the contents of the panels.
 PackedWeights prepare(const View& weights, const View* bias, DType dtype, int64_t groups, bool borrowed) {
   PackedWeights packed{};
@@ -116,8 +140,9 @@ void take_options(const Options& options, PackedWeights* packed) {
     }
   }
   packed->epilogue = epilogue_of(options.activation, packed->dtype);
-  packed->flush_subnormals = options.flush_subnormals;
-  for (int64_t group = 0; options.flush_subnormals && group < packed->groups; ++group)
+  packed->pairs = sums_pairs(options.dtype);
+  packed->flush_subnormals = options.flush_subnormals || flushes_subnormals(options.dtype);
+  for (int64_t group = 0; packed->flush_subnormals && group < packed->groups; ++group)
     flush_subnormals(packed->bias(group), packed->m, packed->dtype);
 }
 
@@ -131,15 +156,26 @@ char* PackedWeights::bias(int64_t group) const {
 }
 
 PackedWeights pack_weights(const View& weights, const View* bias, const Options& options) {
-  PackedWeights packed = prepare(weights, bias, options.dtype, options.groups, false);
-  pack_all(weights, &packed);
+  const DType sum = info(options.dtype).sum;
+  PackedWeights packed = prepare(weights, bias, sum, options.groups, false);
+  if (weights.dtype == sum) {
+    pack_all(weights, &packed);
+  } else {
+    const AlignedBytes converted = convert_weights(weights, sum);
+    pack_all(View(converted.get(), sum, weights.shape), &packed);
+  }
   take_options(options, &packed);
   return packed;
 }
 
 PackedWeights borrow_weights(const View& weights, const View* bias, const Options& options) {
-  PackedWeights borrowed = prepare(weights, bias, options.dtype, options.groups, true);
+  const DType sum = info(options.dtype).sum;
+  PackedWeights borrowed = prepare(weights, bias, sum, options.groups, true);
   borrowed.given = weights;
+  if (weights.dtype != sum) {
+    borrowed.converted = convert_weights(weights, sum);
+    borrowed.given = View(borrowed.converted.get(), sum, weights.shape);
+  }
   take_options(options, &borrowed);
   return borrowed;
 }
@@ -155,6 +191,7 @@ PackedWeights pack_borrowed(const PackedWeights& borrowed) {
     packed.slopes = allocate_aligned(bytes);
     std::memcpy(packed.slopes.get(), borrowed.slopes.get(), static_cast<size_t>(bytes));
   }
+  packed.pairs = borrowed.pairs;
   packed.flush_subnormals = borrowed.flush_subnormals;
   return packed;
 }
@@ -187,21 +224,30 @@ Epilogue epilogue_of(const Activation& activation, DType dtype) {
   return epilogue;
 }
 
-void unpack_weights(const PackedWeights& packed, void* destination) {
+void unpack_weights(const PackedWeights& packed, DType dtype, void* destination) {
+  const FloatEnvironment environment;
   char* to = static_cast<char*>(destination);
+  const int item = item_size(dtype);
+  const auto store = [&](const char* from) {
+    if (dtype == packed.dtype)
+      copy_number(to, from, item);
+    else
+      write_number(dtype, to, read_number(packed.dtype, from));
+    to += item;
+  };
+  const auto place = [&](int64_t i) { return packed.pairs ? place_in_pairs(i, packed.k) : i; };
   if (packed.borrowed) {
     const View& given = packed.given;
     for (int64_t o = 0; o < given.shape[0]; ++o)
-      for (int64_t i = 0; i < packed.k; ++i, to += packed.item)
-        copy_number(to, static_cast<const char*>(given.data) + o * given.strides[0] + i * given.strides[1],
-                    packed.item);
+      for (int64_t i = 0; i < packed.k; ++i)
+        store(static_cast<const char*>(given.data) + o * given.strides[0] + place(i) * given.strides[1]);
     return;
   }
   for (int64_t group = 0; group < packed.groups; ++group)
     for (int64_t o = 0; o < packed.m; ++o) {
       const int64_t panel = o / packed.width;
       const char* from = packed.weights(group) + panel * packed.k * panel_bytes + o % packed.width * packed.item;
-      for (int64_t i = 0; i < packed.k; ++i, to += packed.item) copy_number(to, from + i * panel_bytes, packed.item);
+      for (int64_t i = 0; i < packed.k; ++i) store(from + place(i) * panel_bytes);
     }
 }
 

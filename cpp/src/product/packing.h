@@ -12,13 +12,15 @@ namespace pointwise {
 // The weights and bias of a layer. Each group has panels, and a bias that is padded with zeros to whole panels.
 // Borrowed weights are packed only during a call. For borrowed weights, this struct stores the bias, but no panels.
 struct PackedWeights {
-  DType dtype = DType::f32;  // dtype of weights, bias and sums
+  DType dtype = DType::f32;  // dtype of packed weights, bias and sums
   int item = 0, width = 0;   // `item`: bytes of a number; `width`: output channels of a panel
   int64_t groups, m, k;      // m output channels and k input channels of one group
   int64_t panels;            // panels of one group
   bool borrowed;
+  bool pairs;  // true if the sums take input channels in pairs (sums_pairs)
   View given;  // borrowed weights of shape (groups * m, k), or null data if the weights are packed
   AlignedBytes memory;
+  AlignedBytes converted;              // `given`, if it had to be converted to `dtype`; else null
   Epilogue epilogue;                   // epilogue of the layer
   AlignedBytes slopes;                 // for prelu: one number for each output channel of all groups; else null
   bool flush_subnormals;               // true if calls of the layer flush subnormals
@@ -26,8 +28,9 @@ struct PackedWeights {
   char* bias(int64_t group) const;
 };
 
-// Packs or borrows weights of shape (groups * m, k). The weights may have any strides, and `bias` may be null. Rounds
-// the parameters of the activation to the dtype of the weights.
+// Packs or borrows weights of shape (groups * m, k). The weights may have any strides, and `bias` may be null. Weights
+// of 16-bit types are converted to the dtype of the sums, which is the dtype of `bias`. Rounds the parameters of the
+// activation to the dtype of the sums.
 PackedWeights pack_weights(const View& weights, const View* bias, const Options& options);
 PackedWeights borrow_weights(const View& weights, const View* bias, const Options& options);
 
@@ -43,9 +46,9 @@ Epilogue epilogue_of(const Activation& activation, DType dtype);
 // Returns the epilogue that stores sums unchanged.
 Epilogue no_epilogue(DType dtype);
 
-// Unpacks the original weights, or the bias, to a C-contiguous array. If the layer flushes subnormals, the array has
-// zeros in place of subnormals of the bias.
-void unpack_weights(const PackedWeights& packed, void* to);
+// Unpacks the original weights to a C-contiguous array of numbers of `dtype`, or the bias to numbers of the dtype of
+// the sums. If the layer flushes subnormals, the array has zeros in place of subnormals of the bias.
+void unpack_weights(const PackedWeights& packed, DType dtype, void* to);
 void unpack_bias(const PackedWeights& packed, void* to);
 
 }  // namespace pointwise

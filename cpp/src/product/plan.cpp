@@ -46,8 +46,11 @@ Work work_of(const Product& product, const Box& box, int threads, bool borrowed)
   };
   work.converts = product.types.y != product.types.sum;
   work.dst_m = scaled(product.dst_m);
-  for (int i = 0; i < work.axes; ++i) work.axis[i].dst = scaled(work.axis[i].dst);
-  work.residual_m = product.residual_m;
+  work.residual_m = scaled(product.residual_m);
+  for (int i = 0; i < work.axes; ++i) {
+    work.axis[i].dst = scaled(work.axis[i].dst);
+    work.axis[i].residual = scaled(work.axis[i].residual);
+  }
   work.residual = product.has_residual;
   work.scaled = product.has_scale;
   work.slopes = product.has_slopes;
@@ -80,6 +83,7 @@ Plan plan_of(const Product& product, const std::array<Blocking, max_boxes>& bloc
     sources += pixels * product.box[i].k * x_item;
     plan.workspace.reserve(Region::packed, b.packed);
     plan.workspace.reserve(Region::results, b.results);
+    plan.workspace.reserve(Region::residual, b.residual);
     plan.workspace.reserve(Region::sums, b.sums);
     plan.workspace.reserve(Region::copy, b.copy);
     plan.workspace.reserve(Region::room, b.room);

@@ -11,13 +11,14 @@ namespace pointwise {
 
 // Regions, in their order in memory.
 enum class Region {
-  packed,   // packed src
-  results,  // results that are converted
-  sums,     // sums between the kernel calls of a split sum
-  copy,     // the copied src of a tile
-  room,     // Block::room
-  panels,   // panels of borrowed weights
-  offsets,  // offsets of the pixels of a block in src, dst, residual and input_scale
+  packed,    // packed src
+  results,   // results that are converted
+  residual,  // the residual of such results, as numbers of the dtype of the sums
+  sums,      // sums between the kernel calls of a split sum
+  copy,      // the copied src of a tile
+  room,      // Block::room
+  panels,    // panels of borrowed weights
+  offsets,   // offsets of the pixels of a block in src, dst, residual and input_scale
 };
 constexpr int regions = static_cast<int>(Region::offsets) + 1;
 

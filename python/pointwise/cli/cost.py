@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING
 
-from .._arguments import COUNTED
+from .._arguments import DTYPES
 from .._cost import cost
 from .parser import CommandError, add_convolution_options, library_errors, positive, sizes
 
@@ -28,9 +28,7 @@ def register(commands: Commands) -> None:
     parser.add_argument("c_out", type=positive, metavar="C_OUT", help="number of output channels")
     parser.add_argument("--bias", action="store_true", help="include a bias")
     add_convolution_options(parser)
-    parser.add_argument(
-        "--dtype", choices=COUNTED, default="float32", metavar="D", help="dtype of x (default: float32)"
-    )
+    parser.add_argument("--dtype", choices=DTYPES, default="float32", metavar="D", help="dtype of x (default: float32)")
     parser.add_argument(
         "--then", type=sizes, metavar="KxK", help="size of a larger kernel after the 1x1; prints the saving by the 1x1"
     )

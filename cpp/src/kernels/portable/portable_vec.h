@@ -50,22 +50,31 @@ struct PortableVec {
     for (int i = 0; i < n; ++i) r.v[i] = read<T>(p + i * sizeof(T));
     return r;
   }
-  // Loads and converts one vector of integers.
   template <class X>
   static PortableVec convert(const X* p) {
     PortableVec r{};
-    for (int i = 0; i < lanes; ++i) r.v[i] = static_cast<T>(read<X>(reinterpret_cast<const char*>(p + i)));
+    for (int i = 0; i < lanes; ++i) r.v[i] = to_number<T>(read<X>(reinterpret_cast<const char*>(p + i)));
     return r;
   }
-  // Rounds half to even, saturates, and stores integers. NaN becomes 0.
   template <class Y>
-  void store_integers(Y* p) const {
+  void store_as(Y* p) const {
     using Range = RangeOf<T, Y>;
     constexpr T shift = static_cast<T>(Word(3) << (WordOf<T>::digits - 1));  // sums with `shift` are integers
     for (int i = 0; i < lanes; ++i) {
       const T number = v[i] != v[i] ? 0 : v[i] < Range::low ? Range::low : v[i] > Range::high ? Range::high : v[i];
       p[i] = static_cast<Y>(number + shift - shift);
     }
+  }
+  void store_as(Float16* p) const {
+    for (int i = 0; i < lanes; ++i) p[i].bits = float16_bits(v[i]);
+  }
+  void store_as(BFloat16* p) const {
+    for (int i = 0; i < lanes; ++i) p[i].bits = bfloat16_bits(v[i]);
+  }
+  static PortableVec swap_pairs(PortableVec a) {
+    PortableVec r{};
+    for (int i = 0; i < lanes; ++i) r.v[i] = a.v[i ^ 1];
+    return r;
   }
   void store(char* p) const { __builtin_memcpy(p, &v, sizeof(v)); }
   void store(char* p, Mask n) const { __builtin_memcpy(p, &v, n * sizeof(T)); }

@@ -35,12 +35,15 @@ struct Vec {
   static Vec convert(const int8_t* p) { return converted(_mm256_cvtepi8_epi32(bytes8(p))); }
   static Vec convert(const uint16_t* p) { return converted(_mm256_cvtepu16_epi32(bytes16(p))); }
   static Vec convert(const int16_t* p) { return converted(_mm256_cvtepi16_epi32(bytes16(p))); }
+  static Vec convert(const Float16* p) { return {_mm256_cvtph_ps(bytes16(p))}; }
+  static Vec convert(const BFloat16* p) {
+    return {_mm256_castsi256_ps(_mm256_slli_epi32(_mm256_cvtepu16_epi32(bytes16(p)), 16))};
+  }
   static Vec converted(__m256i numbers) { return {_mm256_cvtepi32_ps(numbers)}; }
   static __m128i bytes8(const void* p) { return _mm_loadl_epi64(static_cast<const __m128i*>(p)); }
   static __m128i bytes16(const void* p) { return _mm_loadu_si128(static_cast<const __m128i*>(p)); }
-  // Rounds half to even, saturates, and stores integers. NaN becomes 0.
   template <class Y>
-  void store_integers(Y* p) const {
+  void store_as(Y* p) const {
     using Range = RangeOf<float, Y>;
     const Vec most = min(fill(Range::high), *this);  // NaN stays NaN, and becomes the least int32_t
     const __m256 number = _mm256_and_ps(max(most, fill(Range::low)).v, _mm256_cmp_ps(v, v, _CMP_ORD_Q));
@@ -55,6 +58,18 @@ struct Vec {
       _mm_storel_epi64(to, Range::has_sign ? _mm_packs_epi16(words, words) : _mm_packus_epi16(words, words));
     }
   }
+  void store_as(Float16* p) const { store16(p, _mm256_cvtps_ph(v, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC)); }
+  void store_as(BFloat16* p) const {
+    const __m256i bits = _mm256_castps_si256(v), upper = _mm256_srli_epi32(bits, 16);
+    const __m256i odd = _mm256_and_si256(upper, _mm256_set1_epi32(1));
+    const __m256i rounded =
+        _mm256_srli_epi32(_mm256_add_epi32(_mm256_add_epi32(bits, odd), _mm256_set1_epi32(0x7fff)), 16);
+    const __m256i nan = _mm256_or_si256(upper, _mm256_set1_epi32(0x40));
+    const __m256i chosen = _mm256_blendv_epi8(rounded, nan, _mm256_castps_si256(_mm256_cmp_ps(v, v, _CMP_UNORD_Q)));
+    store16(p, _mm_packus_epi32(_mm256_castsi256_si128(chosen), _mm256_extracti128_si256(chosen, 1)));
+  }
+  static void store16(void* p, __m128i bytes) { _mm_storeu_si128(static_cast<__m128i*>(p), bytes); }
+  static Vec swap_pairs(Vec a) { return {_mm256_permute_ps(a.v, 0xb1)}; }
   using Index = __m256i;
   static Index index(const int32_t* numbers) { return _mm256_loadu_si256(reinterpret_cast<const __m256i*>(numbers)); }
   static Vec permute(Vec a, Index index) { return {_mm256_permutevar8x32_ps(a.v, index)}; }

@@ -33,12 +33,15 @@ struct Vec {
   static Vec convert(const int8_t* p) { return converted(_mm512_cvtepi8_epi32(bytes16(p))); }
   static Vec convert(const uint16_t* p) { return converted(_mm512_cvtepu16_epi32(bytes32(p))); }
   static Vec convert(const int16_t* p) { return converted(_mm512_cvtepi16_epi32(bytes32(p))); }
+  static Vec convert(const Float16* p) { return {_mm512_cvtph_ps(bytes32(p))}; }
+  static Vec convert(const BFloat16* p) {
+    return {_mm512_castsi512_ps(_mm512_slli_epi32(_mm512_cvtepu16_epi32(bytes32(p)), 16))};
+  }
   static Vec converted(__m512i numbers) { return {_mm512_cvtepi32_ps(numbers)}; }
   static __m128i bytes16(const void* p) { return _mm_loadu_si128(static_cast<const __m128i*>(p)); }
   static __m256i bytes32(const void* p) { return _mm256_loadu_si256(static_cast<const __m256i*>(p)); }
-  // Rounds half to even, saturates, and stores integers. NaN becomes 0.
   template <class Y>
-  void store_integers(Y* p) const {
+  void store_as(Y* p) const {
     using Range = RangeOf<float, Y>;
     const __m512 most = min(fill(Range::high), *this).v;  // NaN stays NaN, and becomes the least int32_t
     const __m512i wide = Range::has_sign ? _mm512_maskz_cvtps_epi32(_mm512_cmp_ps_mask(v, v, _CMP_ORD_Q),
@@ -49,6 +52,17 @@ struct Vec {
     else
       _mm_storeu_si128(reinterpret_cast<__m128i*>(p), _mm512_cvtepi32_epi8(wide));
   }
+  void store_as(Float16* p) const { store32(p, _mm512_cvtps_ph(v, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC)); }
+  void store_as(BFloat16* p) const {
+    const __m512i bits = _mm512_castps_si512(v), upper = _mm512_srli_epi32(bits, 16);
+    const __m512i odd = _mm512_and_si512(upper, _mm512_set1_epi32(1));
+    const __m512i rounded =
+        _mm512_srli_epi32(_mm512_add_epi32(_mm512_add_epi32(bits, odd), _mm512_set1_epi32(0x7fff)), 16);
+    const __m512i nan = _mm512_or_si512(upper, _mm512_set1_epi32(0x40));
+    store32(p, _mm512_cvtepi32_epi16(_mm512_mask_mov_epi32(rounded, _mm512_cmp_ps_mask(v, v, _CMP_UNORD_Q), nan)));
+  }
+  static void store32(void* p, __m256i bytes) { _mm256_storeu_si256(static_cast<__m256i*>(p), bytes); }
+  static Vec swap_pairs(Vec a) { return {_mm512_permute_ps(a.v, 0xb1)}; }
   using Index = __m512i;
   static Index index(const int32_t* numbers) { return _mm512_loadu_si512(numbers); }
   static Vec permute(Vec a, Index index) { return {_mm512_permutexvar_ps(index, a.v)}; }
