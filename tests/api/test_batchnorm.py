@@ -395,9 +395,24 @@ class TestKernelsOfAnySize:
 ERRORS = [
     ("weight", np.ones(4, F), ValueError, r"\bweight must have shape \(output channels, input .*, got \(4,\)"),
     ("weight", np.ones((), F), ValueError, r"\bweight must have shape .*got \(\)"),
-    ("weight", np.ones((4, 6), int), TypeError, r"\bweight must be float32, float64, float16 or bfloat16, got int64: pass weight\.astype"),
-    ("weight", np.ones((4, 6), complex), TypeError, r"\bweight must be float32, float64, float16 or bfloat16, got complex128"),
-    ("weight", np.ones((4, 6), object), TypeError, r"\bweight must be float32, float64, float16 or bfloat16, got object"),
+    (
+        "weight",
+        np.ones((4, 6), int),
+        TypeError,
+        r"\bweight must be float32, float64, float16 or bfloat16, got int64: pass weight\.astype",
+    ),
+    (
+        "weight",
+        np.ones((4, 6), complex),
+        TypeError,
+        r"\bweight must be float32, float64, float16 or bfloat16, got complex128",
+    ),
+    (
+        "weight",
+        np.ones((4, 6), object),
+        TypeError,
+        r"\bweight must be float32, float64, float16 or bfloat16, got object",
+    ),
     ("weight", None, TypeError, r"\bweight must be float32, float64, float16 or bfloat16, got object"),
     ("weight", np.ma.ones((4, 6), F), TypeError, r"\bweight must .*MaskedArray.*weight\.filled"),
     ("weight", swapped(w0), TypeError, r"\bweight must .*native byte order.*>f4.*weight\.astype"),

@@ -217,7 +217,11 @@ REFUSED = [
 
 OF_A_CALL = [
     ({"x": X.astype(np.float64)}, TypeError, r"x must have the chain's dtype float32, got float64: pass x\.astype\("),
-    ({"x": X.astype(int)}, TypeError, "x must be float32, float64, float16, bfloat16 or an integer of 8 or 16 bits, got int64"),
+    (
+        {"x": X.astype(int)},
+        TypeError,
+        "x must be float32, float64, float16, bfloat16 or an integer of 8 or 16 bits, got int64",
+    ),
     ({"x": np.ma.array(X)}, TypeError, "x must be a plain array, got a MaskedArray"),
     ({"x": None}, TypeError, "x must be float32, float64, float16, bfloat16 or an integer of 8 or 16 bits, got object"),
     ({"x": X[0]}, ValueError, r"x must have the 4 axes of layout NCHW, got shape \(3, 20, 30\)"),

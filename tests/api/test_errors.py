@@ -169,7 +169,12 @@ OF_THE_CALL = [
     ("out", np.ones((1, 5, 2, 3), F), ValueError, r"\bout must have shape \(1, 4, 2, 3\), got \(1, 5, 2, 3\)"),
     ("out", np.ones((1, 4, 2, 3, 1), F), ValueError, r"\bout must .*4 axes of layout NCHW.*\(1, 4, 2, 3, 1\)"),
     ("out", np.ones((1, 4, 2, 3)), TypeError, r"\bout must have dtype float32, float16 or bfloat16, got float64"),
-    ("out", np.ones((1, 4, 2, 3), np.int32), TypeError, r"\bout must have dtype float32, float16 or bfloat16, got int32"),
+    (
+        "out",
+        np.ones((1, 4, 2, 3), np.int32),
+        TypeError,
+        r"\bout must have dtype float32, float16 or bfloat16, got int32",
+    ),
     ("out", swapped(np.ones((1, 4, 2, 3), F)), TypeError, r"\bout must .*native byte order.*>f4"),
     ("out", np.ma.ones((1, 4, 2, 3), F), TypeError, r"\bout must .*MaskedArray"),
     ("out", [[0.0]], TypeError, r"\bout must be a NumPy array, got list"),
@@ -246,10 +251,14 @@ def test_dtypes_of_ml_dtypes():
         with pytest.raises(TypeError, match=r"\bx must be float32, float64, .* bits, got float8_e5m2"):
             call(x0.astype(ml_dtypes.float8_e5m2))
     np.testing.assert_array_equal(pw.conv(x0, w0.astype(ml_dtypes.bfloat16)), pw.conv(x0, w0))
-    with pytest.raises(TypeError, match=r"\bx must have the layer's dtype float32, got bfloat16: pass x\.astype\(numpy"):
+    with pytest.raises(
+        TypeError, match=r"\bx must have the layer's dtype float32, got bfloat16: pass x\.astype\(numpy"
+    ):
         pw.Conv(w0)(x0.astype(ml_dtypes.bfloat16))
     layer = pw.Conv(w0, dtype=ml_dtypes.bfloat16)
-    with pytest.raises(TypeError, match=r"\bx must have the layer's dtype bfloat16, got .*x\.astype\(ml_dtypes\.bfloat16"):
+    with pytest.raises(
+        TypeError, match=r"\bx must have the layer's dtype bfloat16, got .*x\.astype\(ml_dtypes\.bfloat16"
+    ):
         layer(x0)
     with pytest.raises(TypeError, match=r"\bout must have dtype bfloat16, float32 or float16, got float64"):
         layer(x0.astype(ml_dtypes.bfloat16), out=np.ones((1, 4, 2, 3)))

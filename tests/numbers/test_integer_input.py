@@ -143,7 +143,9 @@ class TestErrors:
 
     @pytest.mark.parametrize("dtype", ["int32", "uint32", "int64", "bool"])
     def test_integers_that_float32_does_not_hold(self, dtype):
-        with pytest.raises(TypeError, match=r"^x must be float32, float64, float16, bfloat16 or an integer of 8 or 16 bits, got"):
+        with pytest.raises(
+            TypeError, match=r"^x must be float32, float64, float16, bfloat16 or an integer of 8 or 16 bits, got"
+        ):
             pw.conv(self.X.astype(dtype), np.ones((1, 2), F))
 
     def test_weights_are_floating(self):

@@ -211,7 +211,7 @@ std::shared_ptr<const ChainPlan> Chain::Impl::make_plan(const View& src, const V
   validate_bytes(Argument::dst, dst.shape, dst.dtype);
   const Product ends = lower(first().layout, first().window, 1, first().weights.dtype, src, dst, residual);
   if (ends.boxes == 0) return plan;  // nothing to compute
-  const int64_t item = item_size(first().weights.dtype);
+  const int64_t item = first().weights.item;
   plan->box = ends.box[0];
   const Box& box = plan->box;
 

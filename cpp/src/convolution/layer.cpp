@@ -106,28 +106,33 @@ void run_borrowing(const Layer::Impl& layer, const View& src, const View& dst, c
   run_plan(borrowed->plan, pack_borrowed(layer.weights), arrays, borrowed->plan.team);
 }
 
-// Returns the input scales as a view (images, channels) of the dtype of the sums, with contiguous channels in the order
-// of the sums. Copies the scales to `copy` if they do not have this form.
+// Returns the input scales as a view (images, channels) with contiguous numbers of the dtype of packed weights, in the
+// order of packed channels. Each group begins at a step. Copies the scales to `copy` if they do not have this form.
 View scale_rows(const View& scale, const Layer::Impl& layer, AlignedBytes* copy) {
-  const DType dtype = layer.weights.dtype;
+  const PackedWeights& weights = layer.weights;
   const bool batched = scale.shape.rank == 2;
   const int64_t images = batched ? scale.shape[0] : 1, channels = scale.shape[scale.shape.rank - 1];
-  const int64_t item = item_size(dtype), step = scale.strides[scale.shape.rank - 1];
-  View rows(scale.data, dtype, {images, channels});
+  const int64_t item = item_size(weights.dtype), step = scale.strides[scale.shape.rank - 1];
+  View rows(scale.data, weights.dtype, {images, channels});
   rows.strides[0] = batched ? scale.strides[0] : 0;
-  if (scale.dtype == dtype && step == item) return rows;
-  const int64_t group = layer.weights.k;
-  const auto place = [&](int64_t c) { return c - c % group + place_in_pairs(c % group, group); };
-  *copy = allocate_aligned(allocation_size(allocation_size(images, channels), item));
+  if (scale.dtype == weights.dtype && step == item && weights.k == weights.steps) return rows;
   const FloatEnvironment environment;
-  char* to = copy->get();
+  const int64_t groups = weights.k > 0 ? channels / weights.k : 0;
+  const View padded(nullptr, weights.dtype, {images, groups, weights.steps * weights.item / item});
+  const int64_t bytes = allocation_size(images, padded.strides[0]);
+  *copy = allocate_aligned(bytes);
+  std::memset(copy->get(), 0, static_cast<size_t>(bytes));  // a pair that lacks a channel has +0.0
   for (int64_t n = 0; n < images; ++n)
-    for (int64_t c = 0; c < channels; ++c, to += item) {
-      const int64_t from = layer.weights.pairs ? place(c) : c;
-      write_number(dtype, to,
-                   read_number(scale.dtype, static_cast<const char*>(scale.data) + n * rows.strides[0] + from * step));
+    for (int64_t c = 0; c < channels; ++c) {
+      const int64_t group = c / weights.k, at = c % weights.k;
+      const int64_t place = weights.swapped ? place_in_pairs(at, weights.k) : at;
+      char* const to = copy->get() + n * padded.strides[0] + group * padded.strides[1] + place * item;
+      const char* const from = static_cast<const char*>(scale.data) + n * rows.strides[0] + c * step;
+      write_number(weights.dtype, to, read_number(scale.dtype, from));
     }
-  return View(copy->get(), dtype, {images, channels});
+  View result(copy->get(), weights.dtype, {images, channels});
+  result.strides[0] = padded.strides[0];
+  return result;
 }
 
 }  // namespace

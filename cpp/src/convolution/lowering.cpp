@@ -16,10 +16,10 @@ int64_t step_not_taken(int64_t stride) {
 
 }  // namespace
 
-Product lower(const Layout& layout, const Window& window, int64_t groups, DType sum, const View& src, const View& dst,
-              const View* residual, const View* input_scale, bool slopes) {
+Product lower(const Layout& layout, const Window& window, int64_t groups, DType weights, const View& src,
+              const View& dst, const View* residual, const View* input_scale, bool slopes) {
   Product product{};
-  product.types = {src.dtype, sum, sum, dst.dtype};
+  product.types = {src.dtype, weights, info(weights).sum, dst.dtype};
   const int c = layout.channels;
   product.groups = groups;
   product.m = dst.shape[c] / groups;

@@ -12,9 +12,9 @@
 
 namespace pointwise {
 
-// Lowers a call with valid shapes. `sum` is the dtype of packed weights and sums. `residual` may be null. `input_scale`
+// Lowers a call with valid shapes. `weights` is the dtype of packed weights. `residual` may be null. `input_scale`
 // is null or has shape (images, input channels) and contiguous channels. `slopes` is true if PReLU follows the sums.
-Product lower(const Layout& layout, const Window& window, int64_t groups, DType sum, const View& src, const View& dst,
-              const View* residual, const View* input_scale = nullptr, bool slopes = false);
+Product lower(const Layout& layout, const Window& window, int64_t groups, DType weights, const View& src,
+              const View& dst, const View* residual, const View* input_scale = nullptr, bool slopes = false);
 
 }  // namespace pointwise

@@ -5,7 +5,8 @@
 // the linker could keep an inline function that was compiled for AVX-512, and CPUs without AVX-512 would call this
 // function.
 //
-// V is a vector of `lanes` numbers of type V::Number. Pointers are char* and need no alignment, except in stream():
+// V is a vector of `lanes` numbers of type V::Number. For each step, a tile multiplies `step` input channels: 1, or
+// more for kernels of 16-bit numbers (dot.h). Pointers are char* and need no alignment, except in stream():
 //
 // clang-format off
 //     fill(number)  broadcast(p)             sets all lanes to the number, or to the number at p
@@ -31,6 +32,7 @@ namespace pointwise {
 namespace {
 
 #define POINTWISE_UNROLL _Pragma("GCC unroll 32")
+#define POINTWISE_INLINE __attribute__((always_inline)) inline
 
 constexpr int64_t smaller(int64_t a, int64_t b) { return a < b ? a : b; }
 constexpr int64_t ceil_div(int64_t a, int64_t b) { return (a + b - 1) / b; }

@@ -34,9 +34,14 @@
 //     channels--------------------+                   +---------------------+
 //     needs x_pixel == sizeof(T)                any strides of x
 //
+// Pairs of channels: a table with `step` 2 multiplies two input channels of 16 bits at once. A pair takes the place of
+// one input channel in the text above. In panels and in packed src, a pair has 32 bits, and the even channel comes
+// first. `input_channels`, x_channel and strides of panels count pairs. If the number of channels is odd, the last pair
+// has -0.0 as its second weight, and +0.0 as its second number of src. So it adds nothing to the sum.
+//
 // A kernel row (KernelRow) is one tile shape of one instruction set. A kernel table (KernelTable) holds the kernel rows
-// and other functions of one instruction set for one dtype of sums (float or double). registry.h chooses the
-// instruction set. product/blocking.cpp chooses the kernel row.
+// and other functions of one instruction set for one dtype of packed weights. registry.h chooses the instruction set.
+// product/blocking.cpp chooses the kernel row.
 #pragma once
 
 #include <cstddef>
@@ -233,7 +238,9 @@ struct ConvertTable {
   Convert operator[](DType y) const { return by_type[static_cast<int>(y)]; }
 };
 
-// The functions of one instruction set for one dtype of sums. A kernel file exports this table and nothing else.
+// The functions of one instruction set for one dtype of packed weights. A kernel file exports this table. If sums have
+// another dtype, the functions for sums are null: `convert`, `activations` and `prelu`. The table for weights of the
+// dtype of the sums has these functions.
 struct KernelTable {
   KernelRows rows;
   PackTable pack;
@@ -257,6 +264,7 @@ struct KernelTable {
   double (*fma_loop)(int64_t steps);
   // Multiplies negative numbers by contiguous slopes, in place. The arguments mean the same as for `scale`.
   void (*prelu)(char* numbers, ptrdiff_t row, int64_t rows, int64_t count, const char* slopes, bool by_column);
+  int step = 1;  // input channels that a tile multiplies in a step: 1, or 2 for pairs of channels
 };
 
 extern const KernelTable portable_f32;
@@ -266,6 +274,10 @@ extern const KernelTable avx2_f32;
 extern const KernelTable avx2_f64;
 extern const KernelTable avx512_f32;
 extern const KernelTable avx512_f64;
+extern const KernelTable avx512_bf16;
+// Returns true if the dot product of AVX512-BF16 gives the bits of two multiply-adds, the odd channel first. Computes
+// some sums both ways. The caller must set FTZ and DAZ.
+bool avx512_bf16_keeps_order();
 #endif
 
 }  // namespace pointwise

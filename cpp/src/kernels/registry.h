@@ -12,9 +12,20 @@ namespace pointwise {
 struct Isa {
   const char* name;
   bool (*supported)();
-  const KernelTable* tables[2];  // for sums in float32 and in float64
+  bool (*preferred)();  // false if the instruction set is in use only if POINTWISE_ISA names it
+  const KernelTable* f32;
+  const KernelTable* f64;
+  const KernelTable* bf16;  // null if weights of bfloat16 are converted to float32
 
-  const KernelTable& kernels(DType sum) const { return *tables[static_cast<int>(sum)]; }
+  // Returns the dtype of the packed weights of a layer with k input channels in each group. A single channel is no
+  // pair.
+  DType packed_dtype(DType layer, int64_t k) const {
+    return layer == DType::bf16 && bf16 != nullptr && k > 1 ? layer : info(layer).sum;
+  }
+  // Returns the kernels for a dtype of packed weights.
+  const KernelTable& kernels(DType weights) const {
+    return weights == DType::bf16 ? *bf16 : weights == DType::f64 ? *f64 : *f32;
+  }
 };
 
 // Returns all instruction sets of this build, the best first.
@@ -25,7 +36,7 @@ const std::vector<Isa>& all_isas();
 // does not support the instruction set.
 const Isa& selected_isa();
 
-// Returns the kernels in use for sums of a type.
-inline const KernelTable& kernels(DType sum) { return selected_isa().kernels(sum); }
+// Returns the kernels in use for a dtype of packed weights.
+inline const KernelTable& kernels(DType weights) { return selected_isa().kernels(weights); }
 
 }  // namespace pointwise

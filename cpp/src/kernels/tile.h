@@ -24,6 +24,16 @@
 namespace pointwise {
 namespace {
 
+// Number of steps in a chunk.
+template <class V>
+constexpr int64_t chunk_steps = chunk_channels / V::step;
+
+// Adds the products of a step to sums. Kernels whose steps have several channels overload this function (dot.h).
+template <class V>
+POINTWISE_INLINE V accumulate(V a, V b, V sum) {
+  return V::fma(a, b, sum);
+}
+
 // The arguments of a column of tiles. Row r of the column is stored at y + r * layout.y_row. Strides are in bytes.
 struct Column {
   int64_t input_channels, tiles;
@@ -96,7 +106,7 @@ __attribute__((noinline)) void channel_rows_column(const Column& t) {
     const char *x = pixels_begin, *w = weights;
     char* copy = copy_begin;
     for (int64_t left = input_channels;;) {
-      for (int64_t i = smaller(left, chunk_channels); i > 0; --i) {
+      for (int64_t i = smaller(left, chunk_steps<V>); i > 0; --i) {
         V pixels[NR];
         POINTWISE_UNROLL
         for (int j = 0; j < NR; ++j) {
@@ -110,16 +120,16 @@ __attribute__((noinline)) void channel_rows_column(const Column& t) {
           for (int j = 0; j < NR; ++j) {
             if constexpr (L == Last::half)
               acc[r][j] = j == NR - 1 ? V::fma_half(w + r * sizeof(T), pixels[j], acc[r][j])
-                                      : V::fma(weight, pixels[j], acc[r][j]);
+                                      : accumulate(weight, pixels[j], acc[r][j]);
             else
-              acc[r][j] = V::fma(weight, pixels[j], acc[r][j]);
+              acc[r][j] = accumulate(weight, pixels[j], acc[r][j]);
           }
         }
         x += x_channel;
         w += panel_row;
         if (Copy) copy += NR * vector;
       }
-      left -= chunk_channels;
+      left -= chunk_steps<V>;
       if (left <= 0) break;
       totals.end_chunk(acc);
     }
@@ -181,7 +191,7 @@ __attribute__((noinline)) void pixel_rows_column(const Column& t) {
     ptrdiff_t third = 3 * x_pixel;
     asm("" : "+r"(third));
     for (int64_t left = input_channels;;) {
-      for (int64_t i = smaller(left, chunk_channels); i > 0; --i) {
+      for (int64_t i = smaller(left, chunk_steps<V>); i > 0; --i) {
         V channels[NR];
         POINTWISE_UNROLL
         for (int j = 0; j < NR; ++j) channels[j] = V::load(w + (j / per_panel) * panel + (j % per_panel) * vector);
@@ -189,13 +199,13 @@ __attribute__((noinline)) void pixel_rows_column(const Column& t) {
         for (int r = 0; r < MR; ++r) {
           const V pixel = V::broadcast(x[r / sharing] + (r % sharing == 3 ? third : (r % sharing) * x_pixel));
           POINTWISE_UNROLL
-          for (int j = 0; j < NR; ++j) acc[r][j] = V::fma(pixel, channels[j], acc[r][j]);
+          for (int j = 0; j < NR; ++j) acc[r][j] = accumulate(pixel, channels[j], acc[r][j]);
         }
         w += panel_row;
         POINTWISE_UNROLL
         for (int p = 0; p < pointers; ++p) x[p] += x_channel;
       }
-      left -= chunk_channels;
+      left -= chunk_steps<V>;
       if (left <= 0) break;
       totals.end_chunk(acc);
     }

@@ -25,6 +25,12 @@ bool cpu_has_avx512() {
          __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl");
 }
 
+bool cpu_has_avx512_bf16() {
+  unsigned eax = 0, ebx = 0, ecx = 0, edx = 0;
+  constexpr unsigned avx512_bf16 = 1u << 5;
+  return cpu_has_avx512() && __get_cpuid_count(7, 1, &eax, &ebx, &ecx, &edx) != 0 && (eax & avx512_bf16) != 0;
+}
+
 unsigned amd_family() {
   static Lazy<unsigned> family;
   return family.get([] {
@@ -36,6 +42,7 @@ unsigned amd_family() {
 #else
 bool cpu_has_avx2() { return false; }
 bool cpu_has_avx512() { return false; }
+bool cpu_has_avx512_bf16() { return false; }
 unsigned amd_family() { return 0; }
 #endif
 

@@ -50,12 +50,13 @@ std::vector<Alternative> ways_to_run(const Layer& layer, const Shape& src_shape)
   const Options& options = layer.options();
   const Layout& layout = parse_layout(options.layout);
   const View src(nullptr, options.dtype, src_shape), dst(nullptr, options.dtype, layer.output_shape(src_shape));
-  const Product product = lower(layout, validate_window(options, layout), options.groups, info(options.dtype).sum, src,
-                                dst, nullptr, nullptr, options.activation.kind == Activation::Kind::prelu);
+  const Product product = lower(layout, validate_window(options, layout), options.groups,
+                                selected_isa().packed_dtype(options.dtype, layer.c_in() / options.groups), src, dst,
+                                nullptr, nullptr, options.activation.kind == Activation::Kind::prelu);
   std::vector<Alternative> ways;
   if (product.boxes == 0) return ways;
 
-  const KernelRows& rows = kernels(product.types.sum).rows;
+  const KernelRows& rows = kernels(product.types.w).rows;
   const Plan chosen = make_uncut_plan(product, 1);
   const int main = main_box(product);
   const auto add = [&](const Blocking& b) {

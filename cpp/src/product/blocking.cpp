@@ -193,7 +193,7 @@ Candidate consider(const Work& given, const KernelRow& row, int index, int n_axe
     b.even = b.even && outer.dst == next.size * next.dst && outer.residual == next.size * next.residual;
   }
   const bool channel_rows = row.rows == Rows::channels, reads = work.k > 0;
-  const bool own_types = row.types.x != row.types.sum;
+  const bool own_types = row.types.x != row.types.w;
   if (own_types && (packing != Packing::none || !(work.types == row.types)))
     candidate.refused = "source or result has another dtype";
   else if (own_types && work.slopes)
@@ -204,16 +204,22 @@ Candidate consider(const Work& given, const KernelRow& row, int index, int n_axe
     if (!even_src) candidate.refused = "pixels of the source are not evenly spaced";
     if (row.reads == Reads::pixels && inner.src != work.x_item && b.n > 1)
       candidate.refused = "pixels of the source are not contiguous";
-    if (row.reads == Reads::channels && work.src_k != work.x_item && work.k > 1)
+    if (row.reads == Reads::channels && work.src_k != work.x_step && work.k > 1)
       candidate.refused = "channels of the source are not contiguous";
   }
-  const bool transposes = work.src_k != work.x_item && work.k > 1;  // true if Packing::pixels transposes src
+  const bool transposes = work.src_k != work.x_step && work.k > 1;  // true if Packing::pixels transposes src
   if (packing == Packing::pixels && row.reads == Reads::pixels)
     candidate.refused = "its pixels must be contiguous";
   else if (packing == Packing::channels && row.reads == Reads::channels)
     candidate.refused = "its channels must be contiguous";
   else if (packing == Packing::pixels && transposes && (inner.src != work.x_item || !even_src))
     candidate.refused = "neither channels nor pixels of the source are contiguous";
+  if (work.pairs && reads && packing == Packing::none && (work.src_k != work.x_step || !work.whole_pairs))
+    candidate.refused = "pairs of channels of the source are not contiguous";
+  else if (work.pairs && reads && packing == Packing::none && row.reads == Reads::pixels)
+    candidate.refused = "its pairs of channels must be packed";
+  else if (work.pairs && packing == Packing::pixels && (work.src_k != work.x_step))
+    candidate.refused = "channels of the source are not contiguous";
   if (packing != Packing::none && !reads) candidate.refused = "there are no input channels to pack";
   if (row.reads == Reads::own && (given.groups == 1 || work.groups != 1 || work.k != 1))
     candidate.refused = "each group must have one channel";
@@ -222,7 +228,7 @@ Candidate consider(const Work& given, const KernelRow& row, int index, int n_axe
   const auto one_run = [&b](ptrdiff_t pixel, ptrdiff_t channel, int64_t channels, int64_t item) {
     return (pixel == channels * item || b.n == 1) && (channel == item || channels == 1);
   };
-  const bool dense_src = even_src && one_run(inner.src, work.src_k, work.k, work.x_item);
+  const bool dense_src = even_src && one_run(inner.src, work.src_k, work.k, work.x_step);
   if (row.dense && (packing == Packing::channels || !dense_src))
     candidate.refused = "the channels of the source are not contiguous pixel by pixel";
   else if (row.dense && (!b.even || !one_run(inner.dst, work.dst_m, work.m, work.item) ||
@@ -255,22 +261,23 @@ Candidate consider(const Work& given, const KernelRow& row, int index, int n_axe
     cycles += (1 + work.residual) * n * static_cast<double>(work.m) / row.lanes * cpu.converted_vector_cycles;
   const double vectors = k * n * work.item / 32.0;
   if (packing == Packing::channels) {
-    b.dense = even_src && inner.src == work.x_item;
-    b.pack = work.src_k == work.x_item ? n * transpose_pixel_cycles(work, row, work.k)
+    b.dense = even_src && inner.src == work.x_item && !work.pairs;
+    b.pack = work.src_k == work.x_step ? n * transpose_pixel_cycles(work, row, work.k)
              : inner.src == work.x_item
                  ? std::max(vectors * cpu.copy_cycles, k * static_cast<double>(runs) * cpu.run_cycles)
              : inner.src == 2 * work.x_item ? k * n * cpu.second_cycles * copies_share(work, row)
                                             : k * n * cpu.gather_cycles;
   } else if (packing == Packing::pixels) {
-    b.dense = !transposes && even_src && (inner.src == work.k * work.x_item || b.n == 1) &&
-              work.k * work.item <= most_dense_bytes && (!sums_pairs(work.types.x) || work.k % 2 == 0);
+    b.dense = !transposes && even_src && (inner.src == work.k * work.x_step || b.n == 1) &&
+              work.k * work.item <= most_dense_bytes &&
+              (work.pairs ? work.whole_pairs : !sums_pairs(work.types.x) || work.k % 2 == 0);
     b.pack = b.dense      ? vectors * cpu.copy_cycles
              : transposes ? k * transpose_pixel_cycles(work, row, b.n)
                           : std::max(vectors * cpu.copy_cycles, n * cpu.copied_pixel_cycles);
   }
   if (work.scaled) b.pack += vectors * cpu.scale_cycles;
-  const bool short_runs = inner.src == work.x_item && work.src_k != work.x_item && row.room == nullptr;
-  const double bytes = k * n * work.x_item;
+  const bool short_runs = inner.src == work.x_item && work.src_k != work.x_step && row.room == nullptr;
+  const double bytes = k * n * work.x_step;
   if (short_runs && bytes * b.images * work.groups > work.l2) {
     const double read = bytes / cpu.short_run_bytes_per_cycle;
     // If all alternatives wait for memory, the second term decides between them.

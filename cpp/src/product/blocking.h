@@ -27,11 +27,14 @@ namespace pointwise {
 // The inputs of the choice.
 struct Work {
   Types types;
-  int x_item, item;  // bytes of a number: `x_item` in src, `item` in weights, sums and results
-  int64_t groups, m, k;
+  // Bytes of a number of src, of a step of contiguous channels of src, and of a number of sums and results.
+  int x_item, x_step, item;
+  int64_t groups, m, k;  // k counts steps, which are input channels or pairs of input channels
+  bool pairs;            // true if steps are pairs of input channels
+  bool whole_pairs;      // true if no pair lacks a channel
   int axes;
-  std::array<Axis, max_axes> axis;  // the axes of the box, as in Box
-  ptrdiff_t src_k, dst_m, residual_m;
+  std::array<Axis, max_axes> axis;     // the axes of the box, as in Box
+  ptrdiff_t src_k, dst_m, residual_m;  // src_k is the distance of steps
   // True if results are converted while they are stored to dst. Then strides of dst and of the residual are scaled, as
   // if their numbers had `item` bytes.
   bool converts;

@@ -95,10 +95,10 @@ double compute_cycles(const Work& work, const KernelRow& row, int64_t n, int64_t
   const double steps = static_cast<double>(work.k);  // products with `steps` may exceed int64
   const bool channel_rows = row.rows == Rows::channels;
   const bool single_vector =
-      !channel_rows && wide(work, row) && cpu.half_width && m <= row.lanes && n >= row.mr && work.src_k == work.x_item;
+      !channel_rows && wide(work, row) && cpu.half_width && m <= row.lanes && n >= row.mr && work.src_k == work.x_step;
   // Channel rows read packed pixels if channels are contiguous. The packed pixels stay in L1 if one tile has all output
   // channels.
-  const bool in_l1 = channel_rows && m <= row.mr && work.src_k == work.x_item;
+  const bool in_l1 = channel_rows && m <= row.mr && work.src_k == work.x_step;
   const auto tile = [&](int64_t rows, int64_t vectors, double idle = 0) {
     if (single_vector) return single_vector_tile(cpu, steps, rows, indirect);
     return steps * step_cycles(work, row, rows, vectors, idle, in_l1) + tile_overhead(work, row, rows, vectors) +

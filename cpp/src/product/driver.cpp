@@ -27,10 +27,10 @@ class Run {
         arrays_(arrays),
         scratch_(scratch),
         table_(kernels(weights.dtype)),
+        sums_table_(kernels(weights.sum)),
         pack_(table_.pack[plan.product.types.x]),
-        pairs_(sums_pairs(plan.product.types.x)),
-        pack_channels_(pairs_ ? table_.pack.pairs : pack_),
-        convert_(table_.convert[plan.product.types.y]),
+        pack_channels_(weights.swapped ? table_.pack.pairs : pack_),
+        convert_(sums_table_.convert[plan.product.types.y]),
         item_(weights.item),
         x_item_(item_size(plan.product.types.x)),
         y_item_(item_size(plan.product.types.y)) {}
@@ -60,11 +60,12 @@ class Run {
     const int image_axes = box.axes - b.n_axes;
     const bool own = takes_groups(b);
     const int64_t m = own ? product.groups : product.m;
-    const int64_t group_input = own ? channel : group * product.k, first = group * m + channel;
-    const char* src = arrays_.src + box.src + group_input * product.src_k;
+    const int64_t first = group * m + channel;
+    const char* src = arrays_.src + box.src + (own ? channel : group * product.k) * product.src_k;
     char* dst = arrays_.dst + box.dst + first * product.dst_m;
     const char* residual = arrays_.residual ? arrays_.residual + box.residual + first * product.residual_m : nullptr;
-    const char* scale = arrays_.scale ? arrays_.scale + box.scale + group_input * item_ : nullptr;
+    const char* scale =
+        arrays_.scale ? arrays_.scale + box.scale + (own ? channel : group * weights_.steps) * item_ : nullptr;
     for (int i = image_axes - 1; i >= 0; --i) {
       const Axis& axis = box.axis[i];
       const int64_t at = image % axis.size;
@@ -78,7 +79,7 @@ class Run {
     const int64_t width = weights_.width;
     const Axis& inner = box.axis[box.axes - 1];
     Block block{};
-    block.input_channels = box.k;
+    block.input_channels = ceil_div(box.k, table_.step);
     block.epilogue = weights_.epilogue;
     // A single pixel, or a single channel, counts as contiguous.
     const ptrdiff_t dst_pixel = b.n == 1 ? y_item_ : inner.dst, dst_channel = m == 1 ? y_item_ : product.dst_m;
@@ -89,7 +90,7 @@ class Run {
     block.y_channel = dst_channel;
     block.residual_channel = residual_channel;
     block.source = b.packing == Packing::none ? plan_.source : Level::l2;
-    block.panel = panel_bytes * product.k;
+    block.panel = panel_bytes * weights_.steps;
     const bool packs = weights_.borrowed && box.k > 0 && !own;
     const char* weights =
         weights_.borrowed ? nullptr : weights_.weights(group) + channel * item_ / panel_bytes * block.panel;
@@ -100,7 +101,7 @@ class Run {
       if (weights_.borrowed) block.panel = weights_.given.strides[0];
     }
     // Distance in bytes between the weights of neighbouring channels, and between their biases.
-    const ptrdiff_t weight_step = own ? block.panel : item_ * product.k, bias_step = own ? panel_bytes : item_;
+    const ptrdiff_t weight_step = own ? block.panel : item_ * weights_.steps, bias_step = own ? panel_bytes : item_;
 
     const Workspace& workspace = plan_.workspace;
     char* const packed = workspace.at(scratch, Region::packed);
@@ -136,7 +137,7 @@ class Run {
         offsets(begin, block.pixels, &Axis::dst, dst_offsets);
         if (residual) offsets(begin, block.pixels, &Axis::residual, residual_offsets);
       }
-      set_source(b, product, inner, src, begin, src_offsets, packed, &block);
+      set_source(b, product, inner, src, box.k, begin, src_offsets, packed, &block);
       if (scale && block.input_channels > 0) {
         offsets(begin, block.pixels, &Axis::scale, scale_offsets);
         scale_packed(b, scale, scale_offsets, block, packed);
@@ -186,27 +187,27 @@ class Run {
       constexpr int64_t most_numbers = 512;
       const int64_t together = std::min(block.pixels, most_numbers / block.channels), pixel = block.channels * item_;
       if (together < 2 || block.y_pixel != pixel) {
-        table_.prelu(block.y, block.y_pixel, block.pixels, block.channels, slopes, true);
+        sums_table_.prelu(block.y, block.y_pixel, block.pixels, block.channels, slopes, true);
         return;
       }
       char repeated[most_numbers * sizeof(double)];
       for (int64_t i = 0; i < together; ++i) std::memcpy(repeated + i * pixel, slopes, static_cast<size_t>(pixel));
       const int64_t rows = block.pixels / together, rest = block.pixels % together;
-      table_.prelu(block.y, together * pixel, rows, together * block.channels, repeated, true);
-      table_.prelu(block.y + rows * together * pixel, 0, 1, rest * block.channels, repeated, true);
+      sums_table_.prelu(block.y, together * pixel, rows, together * block.channels, repeated, true);
+      sums_table_.prelu(block.y + rows * together * pixel, 0, 1, rest * block.channels, repeated, true);
       return;
     }
     for (int64_t begin = 0, end; begin < block.pixels; begin = end) {
       end = begin + 1;
       if (contiguous_channels) {
-        table_.prelu(block.y + offset(begin), 0, 1, block.channels, slopes, true);
+        sums_table_.prelu(block.y + offset(begin), 0, 1, block.channels, slopes, true);
         continue;
       }
       if (block.y_offsets || block.y_pixel != item_)
         while (end < block.pixels && offset(end) - offset(end - 1) == item_) ++end;
       else
         end = block.pixels;
-      table_.prelu(block.y + offset(begin), block.y_channel, block.channels, end - begin, slopes, false);
+      sums_table_.prelu(block.y + offset(begin), block.y_channel, block.channels, end - begin, slopes, false);
     }
   }
 
@@ -217,7 +218,7 @@ class Run {
 
   // Returns true if borrowed weights are multiplied without packing. This is faster if each weight is used only once.
   bool multiplies_unpacked(const Blocking& b, const Block& block) const {
-    return block.pixels == 1 && table_.rows[b.kernel_row].rows == Rows::pixels &&
+    return table_.multiply_unpacked != nullptr && block.pixels == 1 && table_.rows[b.kernel_row].rows == Rows::pixels &&
            block.input_channels >= weights_.width &&  // so Region::panels can hold the sums of whole tiles
            weights_.given.strides[1] == item_;
   }
@@ -258,7 +259,7 @@ class Run {
         part.y_channel = channel_rows ? b.sums_row : item_;
         part.y_offsets = nullptr;
         part.residual = nullptr;
-        part.epilogue = no_epilogue(weights_.dtype);
+        part.epilogue = no_epilogue(weights_.sum);
         part.stream = false;
       }
       row.run(part);
@@ -292,7 +293,7 @@ class Run {
                         const ptrdiff_t* offsets, char* to) const {
     constexpr int64_t together = 64;
     ptrdiff_t some[together];
-    const Pack& pack = table_.pack[plan_.product.types.y];
+    const Pack& pack = sums_table_.pack[plan_.product.types.y];
     const char* const from = block.residual;
     const auto offset = [&](int64_t p) { return offsets ? offsets[p] : p * pixel; };
     if (b.results_dense && !offsets && channel == y_item_ && pixel == block.channels * y_item_) {
@@ -325,32 +326,30 @@ class Run {
   }
 
   // Sets the fields of the block for src. If the plan packs src, packs the pixels first.
-  void set_source(const Blocking& b, const Product& product, const Axis& inner, const char* src, int64_t begin,
-                  const ptrdiff_t* offsets, char* packed, Block* block) const {
+  void set_source(const Blocking& b, const Product& product, const Axis& inner, const char* src, int64_t channels,
+                  int64_t begin, const ptrdiff_t* offsets, char* packed, Block* block) const {
     switch (b.packing) {
       case Packing::none:
         block->x = src + begin * inner.src;
         block->x_pixel = inner.src;
-        block->x_channel = product.src_k;
+        block->x_channel = product.src_k * table_.step;
         break;
       case Packing::channels:
         if (b.dense)
-          for (int64_t k = 0; k < block->input_channels; ++k)
-            pack_.run(src + offsets[0] + k * product.src_k, block->pixels,
-                      packed + place(k, block->input_channels) * b.packed_step);
+          for (int64_t k = 0; k < channels; ++k)
+            pack_.run(src + offsets[0] + k * product.src_k, block->pixels, packed + place(k, channels) * b.packed_step);
         else
-          pack_channels_.pixels(src, product.src_k, offsets, block->pixels, block->input_channels, packed,
-                                b.packed_step);
+          pack_channels_.pixels(src, product.src_k, offsets, block->pixels, channels, packed, b.packed_step);
         block->x = packed;
         block->x_pixel = item_;
         block->x_channel = b.packed_step;
         break;
       case Packing::pixels:
         if (b.dense)
-          pack_channels_.run(src + offsets[0], block->pixels * block->input_channels, packed);
-        else if (product.src_k == x_item_ || block->input_channels == 1)
+          pack_channels_.run(src + offsets[0], block->pixels * channels, packed);
+        else if (product.src_k == x_item_ || channels == 1)
           for (int64_t k = 0; k < block->pixels; ++k)
-            pack_channels_.run(src + offsets[k], block->input_channels, packed + k * b.packed_step);
+            pack_channels_.run(src + offsets[k], channels, packed + k * b.packed_step);
         else
           transpose_source(src + offsets[0], product.src_k, *block, packed, b.packed_step);
         block->x = packed;
@@ -375,7 +374,7 @@ class Run {
 
   // Returns the position of an input channel in packed src.
   int64_t place(int64_t channel, int64_t channels) const {
-    return pairs_ ? place_in_pairs(channel, channels) : channel;
+    return weights_.swapped ? place_in_pairs(channel, channels) : channel;
   }
 
   // Multiplies packed pixels by the input scales of their images.
@@ -391,7 +390,7 @@ class Run {
       else
         table_.scale(packed + begin * item_, b.packed_step, block.input_channels, end - begin, factors, false);
     }
-    if (x_item_ != item_ && info(plan_.product.types.x).floating)
+    if (x_item_ != item_ && info(plan_.product.types.x).floating && table_.step == 1)
       round_packed(packed, b.packed_step, by_column ? block.pixels : block.input_channels,
                    by_column ? block.input_channels : block.pixels);
   }
@@ -414,10 +413,10 @@ class Run {
   const Arrays arrays_;
   char* scratch_;
   const KernelTable& table_;
-  const Pack& pack_;           // packs src without a change of the order of its channels
-  const bool pairs_;           // true if sums take input channels in pairs
-  const Pack& pack_channels_;  // packs src in the order of the sums
-  const Convert convert_;      // null if results are stored to dst without a conversion
+  const KernelTable& sums_table_;  // for weights of the dtype of the sums
+  const Pack& pack_;               // packs src without a change of the order of its channels
+  const Pack& pack_channels_;      // packs src in the order of packed channels
+  const Convert convert_;          // null if results are stored to dst without a conversion
   // Bytes of a number: `item_` in weights, sums and residual, `x_item_` in src, `y_item_` in dst.
   const ptrdiff_t item_, x_item_, y_item_;
 };

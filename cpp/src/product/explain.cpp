@@ -29,7 +29,7 @@ void explain_box(std::ostream& out, const Plan& plan, int index, int threads) {
   const Product& product = plan.product;
   const Box& box = product.box[index];
   const Blocking& b = plan.blocking[index];
-  const KernelRows& rows = kernels(product.types.sum).rows;
+  const KernelRows& rows = kernels(product.types.w).rows;
   out << (box.k == 0 && product.k > 0 ? "padding" : "product") << ": " << b.images << " image(s) x " << product.groups
       << " group(s) of " << b.n << " pixels, " << box.k << " -> " << product.m << " channels\n";
   out << "  kernel " << rows[b.kernel_row].name << ", " << packing_words(b.packing) << ", about " << b.cycles

@@ -22,13 +22,13 @@ Number number_of(double value, DType dtype) {
 }
 
 void copy_number(char* to, const void* from, int item) {
-  item == 4 ? std::memcpy(to, from, 4) : std::memcpy(to, from, 8);
+  item == 4 ? std::memcpy(to, from, 4) : item == 8 ? std::memcpy(to, from, 8) : std::memcpy(to, from, 2);
 }
 
-// Packs one panel with `used` output channels. The first one is `first`.
+// Packs one panel with `used` output channels. The first one is `first`. can_pack() must be true.
 void pack_panel(const View& weights, DType dtype, int64_t first, int64_t used, char* to) {
   const int item = item_size(dtype);
-  const int64_t width = panel_bytes / item, input_channels = weights.shape[1];
+  const int64_t width = panel_bytes / item_size(info(dtype).sum), input_channels = weights.shape[1];
   if (input_channels == 0) return;  // returns early, because an array without elements may have any strides
   const char* from = static_cast<const char*>(weights.data) + first * weights.strides[0];
   if (weights.strides[1] == item) {
@@ -71,17 +71,22 @@ void flush_subnormals(char* numbers, int64_t count, DType dtype) {
   }
 }
 
-// Returns a C-contiguous copy of weights of a 16-bit type, as numbers of the dtype `sum`. Input channels have the order
-// in which sums take them.
-AlignedBytes convert_weights(const View& weights, DType sum) {
+// Returns true if panels can be packed from weights of this dtype and these strides.
+bool can_pack(const View& weights, DType packed) {
+  return weights.dtype == packed && (kernels(packed).step == 1 || weights.strides[1] == item_size(packed));
+}
+
+// Returns a C-contiguous copy of weights of a 16-bit type, as numbers of the dtype `packed`. If they are converted,
+// input channels have the order in which sums take them.
+AlignedBytes copy_weights(const View& weights, DType packed) {
   const FloatEnvironment environment;
   const int64_t m = weights.shape[0], k = weights.shape[1];
-  const ptrdiff_t item = item_size(sum), x_item = item_size(weights.dtype);
+  const ptrdiff_t item = item_size(packed), x_item = item_size(weights.dtype);
   AlignedBytes memory = allocate_aligned(allocation_size(allocation_size(m, k), item));
   if (m == 0 || k == 0) return memory;  // an array without elements may have any strides
-  const bool pairs = sums_pairs(weights.dtype);
-  const PackTable& pack = kernels(sum).pack;
-  const auto run = pairs ? pack.pairs.run : pack[weights.dtype].run;
+  const bool swapped = sums_pairs(weights.dtype) && weights.dtype != packed;
+  const PackTable& pack = kernels(info(packed).sum).pack;
+  const auto run = swapped ? pack.pairs.run : pack[weights.dtype].run;
   char* to = memory.get();
   for (int64_t o = 0; o < m; ++o, to += k * item) {
     const char* const row = static_cast<const char*>(weights.data) + o * weights.strides[0];
@@ -89,8 +94,11 @@ AlignedBytes convert_weights(const View& weights, DType sum) {
       run(row, k, to);
       continue;
     }
-    for (int64_t i = 0; i < k; ++i)
-      pack[weights.dtype].run(row + i * weights.strides[1], 1, to + (pairs ? place_in_pairs(i, k) : i) * item);
+    for (int64_t i = 0; i < k; ++i) {
+      const char* const from = row + i * weights.strides[1];
+      char* const number = to + (swapped ? place_in_pairs(i, k) : i) * item;
+      weights.dtype == packed ? copy_number(number, from, item_size(packed)) : pack[weights.dtype].run(from, 1, number);
+    }
   }
   return memory;
 }
@@ -99,14 +107,16 @@ AlignedBytes convert_weights(const View& weights, DType sum) {
 PackedWeights prepare(const View& weights, const View* bias, DType dtype, int64_t groups, bool borrowed) {
   PackedWeights packed{};
   packed.dtype = dtype;
-  packed.item = item_size(dtype);
+  packed.sum = info(dtype).sum;
+  packed.item = item_size(packed.sum);
   packed.width = panel_bytes / packed.item;
   packed.m = weights.shape[0] / groups;
   packed.groups = packed.m > 0 ? groups : 0;  // without output channels, any number of groups is valid
   packed.k = weights.shape[1];
+  packed.steps = ceil_div(packed.k, kernels(dtype).step);
   packed.panels = ceil_div(packed.m, packed.width);
   packed.borrowed = borrowed;
-  int64_t columns = borrowed ? 0 : packed.k;  // number of columns of weights; one more is the bias
+  int64_t columns = borrowed ? 0 : packed.steps;  // number of steps of weights; one more is the bias
   if (!checked_add(columns, 1, &columns)) throw std::bad_alloc();
   const int64_t rows = allocation_size(packed.panels, columns);
   packed.memory = allocate_aligned(allocation_size(allocation_size(rows, packed.groups), panel_bytes));
@@ -125,7 +135,7 @@ void pack_all(const View& weights, PackedWeights* packed) {
     for (int64_t channel = 0; channel < packed->m; channel += packed->width)
       pack_panel(weights, packed->dtype, group * packed->m + channel,
                  std::min<int64_t>(packed->width, packed->m - channel),
-                 packed->weights(group) + channel * packed->k * packed->item);
+                 packed->weights(group) + channel * packed->steps * packed->item);
 }
 
 void take_options(const Options& options, PackedWeights* packed) {
@@ -135,46 +145,46 @@ void take_options(const Options& options, PackedWeights* packed) {
     packed->slopes = allocate_aligned(allocation_size(static_cast<int64_t>(slopes.size()), packed->item));
     char* to = packed->slopes.get();
     for (const double slope : slopes) {
-      write_number(packed->dtype, to, slope);
+      write_number(packed->sum, to, slope);
       to += packed->item;
     }
   }
-  packed->epilogue = epilogue_of(options.activation, packed->dtype);
-  packed->pairs = sums_pairs(options.dtype);
+  packed->epilogue = epilogue_of(options.activation, packed->sum);
+  packed->swapped = sums_pairs(options.dtype) && packed->dtype != options.dtype;
   packed->flush_subnormals = options.flush_subnormals || flushes_subnormals(options.dtype);
   for (int64_t group = 0; packed->flush_subnormals && group < packed->groups; ++group)
-    flush_subnormals(packed->bias(group), packed->m, packed->dtype);
+    flush_subnormals(packed->bias(group), packed->m, packed->sum);
 }
 
 }  // namespace
 
-char* PackedWeights::weights(int64_t group) const { return memory.get() + group * panels * panel_bytes * k; }
+char* PackedWeights::weights(int64_t group) const { return memory.get() + group * panels * panel_bytes * steps; }
 
 char* PackedWeights::bias(int64_t group) const {
-  const int64_t behind = borrowed ? 0 : groups * panels * panel_bytes * k;  // biases follow all weights
+  const int64_t behind = borrowed ? 0 : groups * panels * panel_bytes * steps;  // biases follow all weights
   return memory.get() + behind + group * panels * panel_bytes;
 }
 
 PackedWeights pack_weights(const View& weights, const View* bias, const Options& options) {
-  const DType sum = info(options.dtype).sum;
-  PackedWeights packed = prepare(weights, bias, sum, options.groups, false);
-  if (weights.dtype == sum) {
+  const DType dtype = selected_isa().packed_dtype(options.dtype, weights.shape[1]);
+  PackedWeights packed = prepare(weights, bias, dtype, options.groups, false);
+  if (can_pack(weights, dtype)) {
     pack_all(weights, &packed);
   } else {
-    const AlignedBytes converted = convert_weights(weights, sum);
-    pack_all(View(converted.get(), sum, weights.shape), &packed);
+    const AlignedBytes copy = copy_weights(weights, dtype);
+    pack_all(View(copy.get(), dtype, weights.shape), &packed);
   }
   take_options(options, &packed);
   return packed;
 }
 
 PackedWeights borrow_weights(const View& weights, const View* bias, const Options& options) {
-  const DType sum = info(options.dtype).sum;
-  PackedWeights borrowed = prepare(weights, bias, sum, options.groups, true);
+  const DType dtype = selected_isa().packed_dtype(options.dtype, weights.shape[1]);
+  PackedWeights borrowed = prepare(weights, bias, dtype, options.groups, true);
   borrowed.given = weights;
-  if (weights.dtype != sum) {
-    borrowed.converted = convert_weights(weights, sum);
-    borrowed.given = View(borrowed.converted.get(), sum, weights.shape);
+  if (!can_pack(weights, dtype)) {
+    borrowed.converted = copy_weights(weights, dtype);
+    borrowed.given = View(borrowed.converted.get(), dtype, weights.shape);
   }
   take_options(options, &borrowed);
   return borrowed;
@@ -191,7 +201,7 @@ PackedWeights pack_borrowed(const PackedWeights& borrowed) {
     packed.slopes = allocate_aligned(bytes);
     std::memcpy(packed.slopes.get(), borrowed.slopes.get(), static_cast<size_t>(bytes));
   }
-  packed.pairs = borrowed.pairs;
+  packed.swapped = borrowed.swapped;
   packed.flush_subnormals = borrowed.flush_subnormals;
   return packed;
 }
@@ -199,7 +209,7 @@ PackedWeights pack_borrowed(const PackedWeights& borrowed) {
 void pack_panels(const PackedWeights& borrowed, int64_t group, int64_t channel, int64_t channels, char* to) {
   for (int64_t o = 0; o < channels; o += borrowed.width)
     pack_panel(borrowed.given, borrowed.dtype, group * borrowed.m + channel + o,
-               std::min<int64_t>(borrowed.width, channels - o), to + o * borrowed.k * borrowed.item);
+               std::min<int64_t>(borrowed.width, channels - o), to + o * borrowed.steps * borrowed.item);
 }
 
 Epilogue no_epilogue(DType dtype) {
@@ -235,7 +245,7 @@ void unpack_weights(const PackedWeights& packed, DType dtype, void* destination)
       write_number(dtype, to, read_number(packed.dtype, from));
     to += item;
   };
-  const auto place = [&](int64_t i) { return packed.pairs ? place_in_pairs(i, packed.k) : i; };
+  const auto place = [&](int64_t i) { return packed.swapped ? place_in_pairs(i, packed.k) : i; };
   if (packed.borrowed) {
     const View& given = packed.given;
     for (int64_t o = 0; o < given.shape[0]; ++o)
@@ -246,8 +256,10 @@ void unpack_weights(const PackedWeights& packed, DType dtype, void* destination)
   for (int64_t group = 0; group < packed.groups; ++group)
     for (int64_t o = 0; o < packed.m; ++o) {
       const int64_t panel = o / packed.width;
-      const char* from = packed.weights(group) + panel * packed.k * panel_bytes + o % packed.width * packed.item;
-      for (int64_t i = 0; i < packed.k; ++i) store(from + place(i) * panel_bytes);
+      const char* from = packed.weights(group) + panel * packed.steps * panel_bytes + o % packed.width * packed.item;
+      const int64_t step = kernels(packed.dtype).step;  // channels of a step are contiguous
+      for (int64_t i = 0; i < packed.k; ++i)
+        store(from + place(i) / step * panel_bytes + place(i) % step * item_size(packed.dtype));
     }
 }
 

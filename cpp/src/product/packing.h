@@ -12,15 +12,17 @@ namespace pointwise {
 // The weights and bias of a layer. Each group has panels, and a bias that is padded with zeros to whole panels.
 // Borrowed weights are packed only during a call. For borrowed weights, this struct stores the bias, but no panels.
 struct PackedWeights {
-  DType dtype = DType::f32;  // dtype of packed weights, bias and sums
-  int item = 0, width = 0;   // `item`: bytes of a number; `width`: output channels of a panel
+  DType dtype = DType::f32;  // dtype of packed weights
+  DType sum = DType::f32;    // dtype of bias and sums
+  int item = 0, width = 0;   // `item`: bytes of a sum, and of a step of an output channel; `width`: channels of a panel
   int64_t groups, m, k;      // m output channels and k input channels of one group
+  int64_t steps;             // steps of one group: input channels, or pairs of input channels (kernels/kernel.h)
   int64_t panels;            // panels of one group
   bool borrowed;
-  bool pairs;  // true if the sums take input channels in pairs (sums_pairs)
-  View given;  // borrowed weights of shape (groups * m, k), or null data if the weights are packed
+  bool swapped;  // true if packed channels have the order of place_in_pairs()
+  View given;    // borrowed weights of shape (groups * m, k), or null data if the weights are packed
   AlignedBytes memory;
-  AlignedBytes converted;              // `given`, if it had to be converted to `dtype`; else null
+  AlignedBytes converted;              // `given`, if it had to be copied or converted; else null
   Epilogue epilogue;                   // epilogue of the layer
   AlignedBytes slopes;                 // for prelu: one number for each output channel of all groups; else null
   bool flush_subnormals;               // true if calls of the layer flush subnormals
@@ -29,8 +31,8 @@ struct PackedWeights {
 };
 
 // Packs or borrows weights of shape (groups * m, k). The weights may have any strides, and `bias` may be null. Weights
-// of 16-bit types are converted to the dtype of the sums, which is the dtype of `bias`. Rounds the parameters of the
-// activation to the dtype of the sums.
+// of 16-bit types are converted to the dtype of the sums, if there are no kernels for these weights. `bias` has the
+// dtype of the sums. Rounds the parameters of the activation to the dtype of the sums.
 PackedWeights pack_weights(const View& weights, const View* bias, const Options& options);
 PackedWeights borrow_weights(const View& weights, const View* bias, const Options& options);
 

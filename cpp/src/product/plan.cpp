@@ -34,16 +34,21 @@ Work work_of(const Product& product, const Box& box, int threads, bool borrowed)
   work.types = product.types;
   work.item = item_size(product.types.sum);
   work.x_item = item_size(product.types.x);
+  const int step = kernels(product.types.w).step;
+  work.x_step = work.x_item * step;
+  work.pairs = step > 1;
+  work.whole_pairs = box.k % step == 0;
   work.groups = product.groups;
   work.m = product.m;
-  work.k = box.k;
+  work.k = ceil_div(box.k, step);
   work.axes = box.axes;
   work.axis = box.axis;
-  work.src_k = product.src_k;
-  const auto scaled = [&](ptrdiff_t stride) {  // a stride that is too long to be scaled is arbitrary
+  const auto times = [](ptrdiff_t stride, int64_t factor) {  // a stride that is too long to be scaled is arbitrary
     int64_t result;
-    return checked_multiply(stride, work.item / item_size(product.types.y), &result) ? result : stride;
+    return checked_multiply(stride, factor, &result) ? result : stride;
   };
+  const auto scaled = [&](ptrdiff_t stride) { return times(stride, work.item / item_size(product.types.y)); };
+  work.src_k = times(product.src_k, step);
   work.converts = product.types.y != product.types.sum;
   work.dst_m = scaled(product.dst_m);
   work.residual_m = scaled(product.residual_m);
@@ -110,7 +115,7 @@ std::array<Blocking, max_boxes> choose(Product* product, int threads, bool borro
   const FloatEnvironment environment;  // the cost model needs the default state
   std::array<Blocking, max_boxes> blocking{};
   const auto best = [&](const Box& box) {
-    return choose_blocking(work_of(*product, box, threads, borrowed), kernels(product->types.sum).rows);
+    return choose_blocking(work_of(*product, box, threads, borrowed), kernels(product->types.w).rows);
   };
   const int64_t x_item = item_size(product->types.x);
   for (int i = 0; i < product->boxes; ++i) {
@@ -183,7 +188,7 @@ Plan make_plan(const Product& product, int threads, const Memory& memory) {
     const Axis& inner = box.axis[box.axes - 1];
     const double price = cut_price(product);
     int lanes = 1;
-    for (const KernelRow& row : kernels(product.types.sum).rows) lanes = std::max(lanes, row.lanes);
+    for (const KernelRow& row : kernels(product.types.w).rows) lanes = std::max(lanes, row.lanes);
     for (const int64_t tail : {inner.size % lanes, inner.size % lanes + lanes}) {
       if (inner.src != x_item || inner.dst != y_item || inner.size % lanes == 0 || tail >= inner.size) break;
       Product parts = cut(product, tail);

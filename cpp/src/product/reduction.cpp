@@ -104,7 +104,7 @@ class Chooser {
   Chooser(const Reduction& reduction, int64_t pixels, int threads)
       : reduction_(reduction), rows_(kernels(reduction.sum).rows), threads_(threads) {
     work_.types = {reduction.sum, reduction.sum, reduction.sum, reduction.sum};
-    work_.item = work_.x_item = item_size(reduction.sum);
+    work_.item = work_.x_item = work_.x_step = item_size(reduction.sum);
     work_.l1 = l1_cache_size();
     work_.l2 = l2_cache_size();
     work_.machine = &machine();

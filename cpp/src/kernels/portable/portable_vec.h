@@ -35,7 +35,7 @@ struct PortableVec {
   using Number = T;
   using Word = typename WordOf<T>::Type;
   using Mask = int;
-  static constexpr int lanes = 16 / static_cast<int>(sizeof(T));
+  static constexpr int lanes = 16 / static_cast<int>(sizeof(T)), step = 1;
   static constexpr bool has_halves = false;
   typedef T Native __attribute__((vector_size(16)));
   typedef Word Words __attribute__((vector_size(16)));

@@ -19,7 +19,7 @@ namespace {
 struct Vec {
   using Number = float;
   using Mask = __m256i;
-  static constexpr int lanes = 8;
+  static constexpr int lanes = 8, step = 1;
   static constexpr bool has_halves = false;
   __m256 v;
 

@@ -18,7 +18,7 @@ namespace {
 struct Vec {
   using Number = double;
   using Mask = __m256i;
-  static constexpr int lanes = 4;
+  static constexpr int lanes = 4, step = 1;
   static constexpr bool has_halves = false;
   __m256d v;
 

@@ -18,7 +18,7 @@ namespace {
 struct Vec {
   using Number = double;
   using Mask = __mmask8;
-  static constexpr int lanes = 8;
+  static constexpr int lanes = 8, step = 1;
   __m512d v;
 
   static Vec fill(double number) { return {_mm512_set1_pd(number)}; }
