@@ -220,7 +220,8 @@ def _bfloat16(name: str) -> np.dtype[Any]:
         import ml_dtypes
     except ImportError as error:
         raise TypeError(f"{name} bfloat16 needs ml_dtypes: run pip install ml_dtypes") from error
-    return np.dtype(ml_dtypes.bfloat16)
+    dtype: np.dtype[Any] = np.dtype(ml_dtypes.bfloat16)
+    return dtype
 
 
 def _dtype(obj: DTypeLike, name: str) -> np.dtype[Any]:

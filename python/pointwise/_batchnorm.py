@@ -119,8 +119,8 @@ def fold_batchnorm(
         weight[o]*scale[o]
         (bias[o] - mean[o])*scale[o] + beta[o]
 
-    The folded arrays are computed in float64 and rounded once, to the dtypes of the results. NaN and infinities follow IEEE
-    754: a NaN variance makes its channel NaN.
+    The folded arrays are computed in float64 and rounded once, to the dtypes of the results. NaN and infinities follow
+    IEEE 754: a NaN variance makes its channel NaN.
 
     A scale for each output channel can be folded, too, such as the layer scale of ConvNeXt. Pass ``gamma=scale``, a
     mean of 0, a variance of 1 and ``eps=0``. Then the results are exactly ``weight*scale`` and ``bias*scale``.
@@ -162,7 +162,7 @@ def fold(
     eps: float,
     dtype: DTypeLike | None,
 ) -> tuple[NDArray[Any], NDArray[Any]]:
-    """Fold as `fold_batchnorm` does. Round to `dtype`, or to the dtype of the weight if `dtype` is None. Round the bias to the dtype of the sums."""
+    """Fold as `fold_batchnorm` does. Round to `dtype`, or to the dtype of the weight if `dtype` is None."""
     # NumPy computes in the floating-point state of the caller. If that state flushes subnormals, small weights would be
     # lost.
     return _core.in_default_environment(lambda: _fold(weight, bias, mean, variance, gamma, beta, eps, dtype))
