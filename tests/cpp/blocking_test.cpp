@@ -48,7 +48,7 @@ KernelRows only(const KernelRows& rows, const std::string& name) {
 Work work_of(bool channels_last, int64_t images, int64_t pixels, int64_t inputs, int64_t channels, int threads) {
   Work work{};
   work.types = pointwise::all_f32;
-  work.x_item = work.item = 4;
+  work.x_item = work.x_step = work.item = 4;
   work.groups = 1;
   work.m = channels;
   work.k = inputs;

@@ -1,4 +1,4 @@
-// Tests the conversion of results to integers: single numbers, and layers with integer src and dst.
+// Tests the conversion of results: single numbers, and layers with integer src and dst.
 #include <gtest/gtest.h>
 
 #include <cmath>
@@ -130,7 +130,7 @@ TEST(ResultDtypes, AreValidated) {
   options.dtype = DType::f32;
   options.dst_dtype = DType::f64;
   EXPECT_EQ(message_of([&] { Layer(weights, nullptr, options); }),
-            "dst_dtype must be float32 or an integer dtype, got float64");
+            "dst_dtype must be float32, float16, bfloat16 or an integer dtype, got float64");
 }
 
 }  // namespace

@@ -1,5 +1,5 @@
 # Reads the output of `objdump -dC --no-show-raw-insn` for a kernel file. Looks at the innermost loops with at least four
-# multiply-adds in the functions of tiles (`..._column<...>`). Prints a line "FUNCTION: INSTRUCTION" for each vector that
+# multiply-adds or dot products in the functions of tiles (`..._column<...>`). Prints a line "FUNCTION: INSTRUCTION" for each vector that
 # such a loop stores on the stack, and at the end a line with the number of loops.
 #
 # A loop is a jump back to an earlier address of the function. It is innermost if no other loop lies within it.
@@ -10,7 +10,7 @@ function end_of_function(  i, j, k, fmas, inner) {
       if (j != i && from[j] >= from[i] && to[j] <= to[i]) inner = 0
     if (!inner) continue
     fmas = 0
-    for (k = from[i]; k <= to[i]; ++k) fmas += text[k] ~ /^vfn?m(add|sub)/
+    for (k = from[i]; k <= to[i]; ++k) fmas += text[k] ~ /^v(fn?m(add|sub)|dpbf16ps)/
     if (fmas < 4) continue
     ++loops
     for (k = from[i]; k <= to[i]; ++k)

@@ -268,9 +268,10 @@ void validate_dst_dtype(const Options& options) {
   if (!options.dst_dtype || may_give(options.dtype, DType::u8, *options.dst_dtype)) return;
   const bool single = info(options.dtype).sum == DType::f32;
   throw Error(Argument::dst_dtype, std::string("must be ") +
-                                       (single ? "float32, float16, bfloat16" : info(options.dtype).name) +
-                                       (options.dtype == DType::f32 ? " or an integer dtype" : "") + ", got " +
-                                       info(*options.dst_dtype).name);
+                                       (!single                       ? "float64"
+                                        : options.dtype == DType::f32 ? "float32, float16, bfloat16 or an integer dtype"
+                                                                      : "float32, float16 or bfloat16") +
+                                       ", got " + info(*options.dst_dtype).name);
 }
 
 bool makes_integers(const Options& options) { return options.dst_dtype && is_integer(*options.dst_dtype); }

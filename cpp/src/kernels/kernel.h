@@ -265,6 +265,9 @@ struct KernelTable {
   // Multiplies negative numbers by contiguous slopes, in place. The arguments mean the same as for `scale`.
   void (*prelu)(char* numbers, ptrdiff_t row, int64_t rows, int64_t count, const char* slopes, bool by_column);
   int step = 1;  // input channels that a tile multiplies in a step: 1, or 2 for pairs of channels
+  // For pairs of channels: returns true if the dot product of this CPU gives the bits of two multiply-adds, the odd
+  // channel first. Computes some sums both ways. FTZ and DAZ must be set. Null for other tables.
+  bool (*keeps_order)() = nullptr;
 };
 
 extern const KernelTable portable_f32;
@@ -275,9 +278,6 @@ extern const KernelTable avx2_f64;
 extern const KernelTable avx512_f32;
 extern const KernelTable avx512_f64;
 extern const KernelTable avx512_bf16;
-// Returns true if the dot product of AVX512-BF16 gives the bits of two multiply-adds, the odd channel first. Computes
-// some sums both ways. The caller must set FTZ and DAZ.
-bool avx512_bf16_keeps_order();
 #endif
 
 }  // namespace pointwise

@@ -23,7 +23,7 @@ bool dot_keeps_order() {
   static Lazy<bool> keeps;
   return keeps.get([] {
     const FloatEnvironment environment(true);
-    return cpu_has_avx512_bf16() && avx512_bf16_keeps_order();
+    return cpu_has_avx512_bf16() && avx512_bf16.keeps_order();
   });
 }
 

@@ -33,13 +33,15 @@ constexpr Types bf16_to_f32{DType::bf16, DType::bf16, DType::f32, DType::f32};
 
 // The tiles of avx512_f32.cpp that read any product.
 constexpr KernelRow rows[] = {
-    {"gemm_bf16_8x48_channels_avx512", bf16_to_f32, Rows::channels, Reads::pixels, 8, 3, 16,
+    {"gemm_bf16_8x48_channels_avx512_bf16", bf16_to_f32, Rows::channels, Reads::pixels, 8, 3, 16,
      run_channel_rows<Vec, 8, 3>},
-    {"gemm_bf16_4x64_channels_avx512", bf16_to_f32, Rows::channels, Reads::pixels, 4, 4, 16,
+    {"gemm_bf16_4x64_channels_avx512_bf16", bf16_to_f32, Rows::channels, Reads::pixels, 4, 4, 16,
      run_channel_rows<Vec, 4, 4>},
-    {"gemm_bf16_6x64_pixels_avx512", bf16_to_f32, Rows::pixels, Reads::any, 6, 4, 16, run_pixel_rows<Vec, 6, 4>},
-    {"gemm_bf16_12x32_pixels_avx512", bf16_to_f32, Rows::pixels, Reads::any, 12, 2, 16, run_pixel_rows<Vec, 12, 2>},
-    {"gemm_bf16_28x16_pixels_avx512", bf16_to_f32, Rows::pixels, Reads::any, 28, 1, 16, run_pixel_rows<Vec, 28, 1>},
+    {"gemm_bf16_6x64_pixels_avx512_bf16", bf16_to_f32, Rows::pixels, Reads::any, 6, 4, 16, run_pixel_rows<Vec, 6, 4>},
+    {"gemm_bf16_12x32_pixels_avx512_bf16", bf16_to_f32, Rows::pixels, Reads::any, 12, 2, 16,
+     run_pixel_rows<Vec, 12, 2>},
+    {"gemm_bf16_28x16_pixels_avx512_bf16", bf16_to_f32, Rows::pixels, Reads::any, 28, 1, 16,
+     run_pixel_rows<Vec, 28, 1>},
 };
 
 constexpr PackTable make_pack_functions() {
@@ -48,20 +50,8 @@ constexpr PackTable make_pack_functions() {
   return table;
 }
 
-}  // namespace
-
-const KernelTable avx512_bf16 = {all_of(rows),
-                                 make_pack_functions(),
-                                 {},
-                                 scale_pairs<Vec, Pairs>,
-                                 pack_weights_dot<Vec>,
-                                 nullptr,
-                                 nullptr,
-                                 nullptr,
-                                 nullptr,
-                                 2};
-
-bool avx512_bf16_keeps_order() {
+// Implements KernelTable::keeps_order.
+bool keeps_order() {
   constexpr int trials = 256;
   uint32_t state = 1;
   const auto random = [&state] {
@@ -87,5 +77,19 @@ bool avx512_bf16_keeps_order() {
   }
   return true;
 }
+
+}  // namespace
+
+const KernelTable avx512_bf16 = {all_of(rows),
+                                 make_pack_functions(),
+                                 {},
+                                 scale_pairs<Vec, Pairs>,
+                                 pack_weights_dot<Vec>,
+                                 nullptr,
+                                 nullptr,
+                                 nullptr,
+                                 nullptr,
+                                 2,
+                                 keeps_order};
 
 }  // namespace pointwise
