@@ -1,4 +1,4 @@
-"""Run the examples of README.md and docs/guide/.
+"""Run the examples of README.md, docs/guide/ and the first pages of the documentation site.
 
 Python and console examples must print what the page shows. Each page runs from top to bottom, in a fresh namespace and
 an empty directory. C++ and CMake blocks must equal files that CI builds. test_docs_examples.py runs the examples in
@@ -19,6 +19,7 @@ from pointwise.__main__ import build_parser, main
 ROOT = pathlib.Path(__file__).parents[2]
 README = ROOT / "README.md"
 PAGES = [README, *sorted((ROOT / "docs/guide").glob("*.md"))]
+FIRST = [ROOT / "docs/index.md", ROOT / "docs/why.md"]  # of the documentation site
 LINKING = [*sorted(ROOT.glob("*.md")), *sorted((ROOT / "docs").rglob("*.md"))]
 EXECUTED = ("cost", "info", "run")  # commands of `pointwise` that end at once
 DEFAULT_MEMORY_LIMIT = 128 * 2**20
@@ -95,7 +96,7 @@ def surroundings(tmp_path, monkeypatch):
     pw.set_memory_limit(DEFAULT_MEMORY_LIMIT)
 
 
-@pytest.mark.parametrize("page", PAGES, ids=name)
+@pytest.mark.parametrize("page", PAGES + FIRST, ids=name)
 def test_examples_run(page, capsys):
     run(page, capsys)
 
