@@ -19,7 +19,7 @@ FILES = {
 }
 TOCTREES = {
     "guide/recipes": "recipes/*",
-    "design/index": "glossary\npipeline\nkernels\nnumbers\nthreads\ncost-model\ntried\n/contributing",
+    "design/index": "glossary\npipeline\ndrawings\nkernels\nnumbers\nthreads\ncost-model\ntried\n/contributing",
     "performance": "layer-tables",
 }
 LINK = re.compile(r"\]\((?!\w+:)([^)\s#]+)(#[^)\s]*)?\)")
