@@ -25,6 +25,11 @@
 #include <utility>
 #include <vector>
 
+// A shared library exports the declarations of this header.
+#ifdef POINTWISE_SHARED
+#pragma GCC visibility push(default)
+#endif
+
 namespace pointwise {
 
 enum class DType { f32, f64, u8, i8, u16, i16 };
@@ -321,3 +326,7 @@ int set_calling_thread_count(int threads);
 const char* version();
 
 }  // namespace pointwise
+
+#ifdef POINTWISE_SHARED
+#pragma GCC visibility pop
+#endif
