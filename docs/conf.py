@@ -15,8 +15,8 @@ import gallery
 ROOT = pathlib.Path(__file__).resolve().parents[1]
 
 project = "pointwise"
-author = "the pointwise authors"
-copyright = author
+author = "the pointwise developers"
+copyright = f"2026, {author}"
 version = release = pointwise.__version__
 
 extensions = [

@@ -31,9 +31,9 @@ for panel, colour in enumerate(COLOURS):
             axes.add_patch(Rectangle(place, 4, 4, facecolor=face, edgecolor=LINE, alpha=0.45 + 0.09 * k))
             if unused:
                 axes.text(place[0] + 2, y + 2, "0", ha="center", va="center", fontsize=7)
-        axes.text(50 + 18 * k, y - 3.2, f"k = {k}", ha="center", fontsize=8)
+        axes.text(50 + 18 * k, y - 3.2, f"k = {k}", ha="center", fontsize=9.5)
     axes.text(97.5, y + 2, "...", ha="center", va="center")
 axes.plot([42, 58], [17.6, 17.6], color=INK, linewidth=1)
-axes.text(50, 14, "64 bytes: 16 float32\n(one square: 4)", ha="center", va="center", fontsize=8)
-axes.text(50, 4, "A kernel reads a panel from its beginning to its end. The last panel is padded with zeros.",
-          ha="center", fontsize=8)  # fmt: skip
+axes.text(50, 14, "64 bytes: 16 float32\n(one square: 4)", ha="center", va="center", fontsize=9.5)
+axes.text(50, 6, "A kernel reads a panel from its beginning to its end.", ha="center")
+axes.text(50, 2, "The last panel is padded with zeros.", ha="center")

@@ -26,9 +26,9 @@ def zoom(axes, cell, x, y, width, height):
 axes = canvas(100, 118)
 axes.text(50, 114, "the pixels of dst, with padding: boxes", ha="center")
 axes.add_patch(Rectangle((12, 92), 76, 19, facecolor="#f7e3d2", edgecolor=LINE))
-axes.text(50, 108.2, "k = 0: act(bias + residual)", ha="center", va="center", fontsize=8)
+axes.text(50, 108.2, "k = 0: act(bias + residual)", ha="center", va="center", fontsize=9.5)
 axes.add_patch(Rectangle((20, 94.5), 60, 11, facecolor=BLUE, edgecolor=LINE))
-axes.text(50, 100, "inside the image: k = input channels", ha="center", va="center", fontsize=8, color="white")
+axes.text(50, 100, "inside the image: k = input channels", ha="center", va="center", fontsize=9.5, color="white")
 
 levels = (
     (64, 4, 2, "a box: pixels x output channels, cut into pieces for threads", "n: pixels", ORANGE, (1, 1)),
@@ -39,10 +39,10 @@ cell = (20, 94.5, 60, 11)
 for y, columns, rows, title, along, colour, chosen in levels:
     zoom(axes, cell, 20, y, 60, 18)
     cell = grid(axes, 20, y, 60, 18, columns, rows, colour, chosen)
-    axes.text(50, y + 19.2, title, ha="center", fontsize=8,
+    axes.text(50, y + 19.2, title, ha="center", fontsize=9.5,
               bbox={"facecolor": "white", "edgecolor": "none", "pad": 1})  # fmt: skip
-    axes.text(82, y + 1, along, fontsize=8)
+    axes.text(82, y + 1, along, fontsize=9.5)
 for y, name in ((64, "m: output\nchannels"), (36, "m_block"), (8, "MR rows")):
-    axes.text(18, y + 9, name, ha="right", va="center", fontsize=8)
+    axes.text(18, y + 9, name, ha="right", va="center", fontsize=9.5)
 arrow(axes, (20, 5), (80, 5))
-axes.text(50, 1.6, "tiles run along the pixels, or along the output channels", ha="center", fontsize=8)
+axes.text(50, 1.6, "tiles run along the pixels, or along the output channels", ha="center", fontsize=9.5)
