@@ -29,7 +29,7 @@ from pointwise.cli.info import cpu_name
 from pointwise.cli.parser import positive, require
 
 OUTPUTS = {"3a": 32, "3b": 96, "4a": 48, "4b": 64, "4d": 64, "4e": 128, "5a": 128, "5b": 128}  # of the 5x5 layers
-EFFORT = Effort(seconds=0.4, block=8e-3, rounds=5)
+EFFORT = Effort(seconds=0.4, block=4e-3, rounds=5)
 QUICK = Effort(seconds=0.0, block=1e-3, rounds=2)
 
 

@@ -1,14 +1,14 @@
 """Turns the comments of a C++ header into reStructuredText for the C++ domain of Sphinx.
 
-A comment directly above a declaration, or behind it, becomes its text. Declarations that follow without a comment and
-without an empty line share this text. Private members, destructors, assignments and moves are left out. In comments,
-lines that are indented by four spaces are code.
+A comment directly above a declaration, or behind it, becomes its text. Comments may begin with //, /// or ///<.
+Declarations that follow without a comment and without an empty line share this text. Private members, destructors,
+assignments and moves are left out. In comments, lines that are indented by four spaces are code.
 """
 
 import re
 
 COMMENT = re.compile(r"\s*//+ ?(.*)")
-TRAILING = re.compile(r"\s+//+ ?(.*)$")
+TRAILING = re.compile(r"\s+//+<? ?(.*)$")
 SKIPPED = re.compile(r"~|friend |#|(?:class|struct) \w+;|.*operator=\(|(\w+)\(\1&&\)")
 INDENT = "   "
 

@@ -67,6 +67,8 @@ class TestCppComments:
         ("lines", "expected"),
         [
             (["// Returns n.", "int f();"], [".. cpp:function:: int f()", "", "   Returns n.", ""]),
+            (["/// Returns n.", "int f();"], [".. cpp:function:: int f()", "", "   Returns n.", ""]),
+            (["int n = 0;  ///< m"], [".. cpp:member:: int n = 0", "   :no-contents-entry:", "", "   m", ""]),
             (["int n = 0;  // pixels"], [".. cpp:member:: int n = 0", "   :no-contents-entry:", "", "   pixels", ""]),
             (
                 ["// Copy `a` or b_*.", "void a();", "void b();"],
