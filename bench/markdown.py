@@ -231,7 +231,7 @@ def images_block(found):
 def inception_block(found):
     """Return a table with a row for each inception module, and the origin. Each time is that of the faster layout."""
     lines = [
-        row("module", "image", "channels", "5x5 alone", "1x1", "1x1, then 5x5", "times 5x5 alone"),
+        row("module", "image", "channels", "5x5 alone", "1x1", "1x1, then 5x5", "speedup"),
         row(*["---"] * 3, *["--:"] * 4),
     ]
     for r in found["results"]:
