@@ -1,4 +1,4 @@
-"""Write the tables of README.md and docs/performance.md, which are generated from the JSON files in bench/results.
+"""Write the tables of the documents, which are generated from the JSON files in bench/results.
 
     python bench/markdown.py            # writes them
     python bench/markdown.py --check    # exits with 1 if a table differs from its JSON file
@@ -14,9 +14,10 @@ The text between two comments is generated. The first comment names the kind of 
 - "slower": a table of the layers on which a peer is faster, with a column for each file.
 - "layers": a table with a row for each layer. The comment names exactly one file.
 - "images": a table with a row for each dtype and size of images. The comment names exactly one file.
+- "inception": a table with a row for each inception module. The comment names exactly one file.
 
-``pointwise bench --json`` makes the files, and ``bench/images.py --json`` makes the files of images. The generated text
-has the command for each file.
+``pointwise bench --json`` makes the files, but ``bench/images.py --json`` makes those of images, and
+``bench/inception.py --json`` makes those of inception modules. The generated text has the command for each file.
 """
 
 import argparse
@@ -29,7 +30,7 @@ import textwrap
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 RESULTS = ROOT / "bench" / "results"
-DOCUMENTS = (ROOT / "README.md", ROOT / "docs" / "performance.md")
+DOCUMENTS = (ROOT / "README.md", ROOT / "docs" / "performance.md", ROOT / "docs" / "why.md")
 TABLE = re.compile(r"(<!-- (?P<kind>\w+): (?P<files>[\w. ]+) -->\n).*?(<!-- end -->)", re.DOTALL)
 NAMES = {"googlenet": "GoogLeNet", "mobilenet_v1": "MobileNetV1", "mobilenet_v2": "MobileNetV2"}
 NAMES |= {"resnet50": "ResNet-50", "squeezenet": "SqueezeNet", "seed": "three tiny layers"}
@@ -85,15 +86,18 @@ def machine_words(found):
 def origin(found):
     """Return lines with the date, the CPU, the versions and the command."""
     machine, run = found["machine"], found["run"]
-    limits = f"copy bandwidth {machine['bandwidth'] / 1e9:.0f} GB/s"
+    limits = []
     if "fma_peak" in machine:
-        limits = f"FMA peak {machine['fma_peak'] / 1e9:.0f} GFLOP/s, {limits}"
+        limits.append(f"FMA peak {machine['fma_peak'] / 1e9:.0f} GFLOP/s")
+    if "bandwidth" in machine:
+        limits.append(f"copy bandwidth {machine['bandwidth'] / 1e9:.0f} GB/s")
     found_versions = {name: version for name, version in machine["versions"].items() if name != "pointwise"}
     kernels = found_versions.pop("openblas", None)
     versions = ", ".join(f"{name} {version}" for name, version in found_versions.items())
     versions += f", OpenBLAS with its kernels for {kernels}" if kernels else ""
     build = re.sub(r"compiler (?=\d)", "g++ ", run["build"])  # clang puts its name in front of its version
-    words = f"{run['date']}, {machine_words(found)}; {limits}; {build}, {versions}."
+    words = "; ".join([f"{run['date']}, {machine_words(found)}", *filter(None, [", ".join(limits)]), build])
+    words += f", {versions}."
     return [*textwrap.wrap(words, 118), "", f"    {run['command']}"]
 
 
@@ -224,12 +228,28 @@ def images_block(found):
     return [*lines, "", *origin(found)]
 
 
+def inception_block(found):
+    """Return a table with a row for each inception module, and the origin. Each time is that of the faster layout."""
+    lines = [
+        row("module", "image", "channels", "5x5 alone", "1x1", "1x1, then 5x5", "speedup"),
+        row(*["---"] * 3, *["--:"] * 4),
+    ]
+    for r in found["results"]:
+        layouts = r["seconds"].values()
+        alone, first, both = (min(times[name] for times in layouts) for name in ("5x5", "1x1", "1x1 then 5x5"))
+        times = (f"{1e6 * seconds:.0f} us" for seconds in (alone, first, both))
+        channels = f"{r['cin']} -> {r['reduced']} -> {r['cout']}"
+        lines.append(row(r["module"], f"{r['h']}x{r['w']}", channels, *times, f"{alone / both:.1f}"))
+    return [*lines, "", *origin(found)]
+
+
 KINDS = {
     "speed": speed_block,
     "compare": compare_block,
     "slower": slower_block,
     "layers": layers_block,
     "images": images_block,
+    "inception": inception_block,
 }
 
 

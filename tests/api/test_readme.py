@@ -1,4 +1,4 @@
-"""Run the examples of README.md and docs/guide/.
+"""Run the examples of README.md, docs/guide/ and the first pages of the documentation site.
 
 Python and console examples must print what the page shows. Each page runs from top to bottom, in a fresh namespace and
 an empty directory. C++ and CMake blocks must equal files that CI builds. test_docs_examples.py runs the examples in
@@ -19,6 +19,7 @@ from pointwise.__main__ import build_parser, main
 ROOT = pathlib.Path(__file__).parents[2]
 README = ROOT / "README.md"
 PAGES = [README, *sorted((ROOT / "docs/guide").glob("*.md"))]
+FIRST = [ROOT / "docs/index.md", ROOT / "docs/why.md"]  # of the documentation site
 LINKING = [*sorted(ROOT.glob("*.md")), *sorted((ROOT / "docs").rglob("*.md"))]
 EXECUTED = ("cost", "info", "run")  # commands of `pointwise` that end at once
 DEFAULT_MEMORY_LIMIT = 128 * 2**20
@@ -95,7 +96,7 @@ def surroundings(tmp_path, monkeypatch):
     pw.set_memory_limit(DEFAULT_MEMORY_LIMIT)
 
 
-@pytest.mark.parametrize("page", PAGES, ids=name)
+@pytest.mark.parametrize("page", PAGES + FIRST, ids=name)
 def test_examples_run(page, capsys):
     run(page, capsys)
 
@@ -148,11 +149,16 @@ def test_cpp_block_is_the_example_that_ci_builds():
     assert block == (ROOT / "examples/cpp/example.cpp").read_text()
 
 
-def test_cmake_block_is_in_the_example():
-    lists = (ROOT / "examples/cpp/CMakeLists.txt").read_text()
-    ((_, block),) = blocks(ROOT / "docs/guide/cpp.md", "cmake")
-    for line in block.splitlines():
-        assert line in lists
+def test_cmake_blocks_are_in_the_example():
+    lists = [line.strip() for line in (ROOT / "examples/cpp/CMakeLists.txt").read_text().splitlines()]
+    installed, fetched = (block.splitlines() for _, block in blocks(ROOT / "docs/guide/cpp.md", "cmake"))
+    assert [line for line in installed + fetched if line not in lists] == []
+
+
+def test_ci_runs_the_ways_to_link_the_library():
+    ci = (ROOT / ".ci/run").read_text()
+    assert "-DPOINTWISE_CLONE=" in ci
+    assert "-DBUILD_SHARED_LIBS=ON" in ci
 
 
 def test_shell_blocks_are_what_ci_runs():

@@ -290,3 +290,25 @@ def test_epilogue(what, background):
         line for line in lines if line.startswith(("NCHW", "NHWC", "('clip", *(f"{name} " for name in ACTIVATIONS)))
     ]
     assert len(rows) == {"activations": len(ACTIVATIONS), "concatenation": 8, "chain": 14}[what]
+
+
+def test_inception(tmp_path):
+    pytest.importorskip("torch")
+    command = [*PYTHON, BENCH / "inception.py", "--quick", "--json", "inception.json"]
+    run = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
+    assert run.returncode == 0, run.stderr
+    assert "3a NCHW: 5x5 " in run.stdout
+    found = json.loads((tmp_path / "inception.json").read_text())
+    assert [r["module"] for r in found["results"]] == ["3a", "3b", "4a", "4b", "4d", "4e", "5a", "5b"]
+    assert load("markdown").inception_block(found)[2].startswith("| 3a | 28x28 | 192 -> 16 -> 32 | ")
+
+
+def test_the_table_of_inception_modules_uses_the_faster_layout():
+    seconds = {"NCHW": {"5x5": 8e-3, "1x1": 3e-4, "1x1 then 5x5": 1e-3}}
+    seconds["NHWC"] = {"5x5": 6e-3, "1x1": 2e-4, "1x1 then 5x5": 4e-3}
+    result = {"module": "3a", "cin": 4, "reduced": 1, "cout": 2, "h": 5, "w": 6, "seconds": seconds}
+    machine = {"cpu": "a CPU", "isa": "avx2", "threads": 1, "versions": {"torch": "2"}}
+    found = {"machine": machine, "run": {"date": "d", "build": "b", "command": "c"}, "results": [result]}
+    lines = load("markdown").inception_block(found)
+    assert lines[2] == "| 3a | 5x6 | 4 -> 1 -> 2 | 6000 us | 200 us | 1000 us | 6.0 |"
+    assert lines[4] == "d, a CPU, avx2, one thread; b, torch 2."

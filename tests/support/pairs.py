@@ -23,6 +23,26 @@ def tables():
     return result
 
 
+class OnnxNode:
+    """A function that computes an operator of ONNX with the reference implementation of the package onnx."""
+
+    def __init__(self, operator):
+        self.operator = operator
+
+    def __call__(self, *arrays, **attributes):
+        from onnx import TensorProto, helper
+        from onnx.reference import ReferenceEvaluator
+
+        arrays = {f"input{i}": np.asarray(array, np.float32) for i, array in enumerate(arrays)}
+        inputs = [helper.make_tensor_value_info(name, TensorProto.FLOAT, a.shape) for name, a in arrays.items()]
+        output = helper.make_tensor_value_info("y", TensorProto.FLOAT, None)
+        node = helper.make_node(self.operator, list(arrays), ["y"], **attributes)
+        model = helper.make_model(
+            helper.make_graph([node], "graph", inputs, [output]), opset_imports=[helper.make_opsetid("", 13)]
+        )
+        return ReferenceEvaluator(model).run(None, arrays)[0]
+
+
 def values(row, namespace):
     return [np.asarray(eval(code, namespace)) for code in row]
 
@@ -35,6 +55,8 @@ def compare(name):
     module = {"OpenCV": "cv2", "PyTorch": "torch"}.get(name)
     if module:
         namespace[module] = __import__(module)
+    if name == "ONNX":
+        namespace |= {operator: OnnxNode(operator) for operator in ("Clip", "Conv", "MatMul", "Relu", "Sigmoid")}
     header, rows = tables()[name]
     for code in header:
         exec(code, namespace)

@@ -25,6 +25,11 @@
 #include <utility>
 #include <vector>
 
+// A shared library exports the declarations of this header.
+#ifdef POINTWISE_SHARED
+#pragma GCC visibility push(default)
+#endif
+
 namespace pointwise {
 
 enum class DType { f32, f64, u8, i8, u16, i16, f16, bf16 };
@@ -142,7 +147,8 @@ struct Activation {
   };
   static constexpr int kinds = static_cast<int>(Kind::prelu) + 1;
   Kind kind = Kind::none;
-  double a = 0, b = 0;           // the parameters in the formulas above; a layer rounds them to its dtype
+  double a = 0;                  // the first parameter of a formula above; a layer rounds it to its dtype
+  double b = 0;                  // the second parameter, rounded in the same way
   std::vector<double> slopes{};  // for prelu: one number for each output channel, which a layer rounds to its dtype
 
   static Activation none() { return {}; }
@@ -274,6 +280,7 @@ class Chain {
   const Options& last_options() const;  // the options of the last layer
   // Returns the dtype of the src of the last layer, for a src of the chain of this dtype.
   DType last_src_dtype(DType src) const;
+  // Returns the shape of dst for a src of this shape. Throws Error if the shape does not fit the first layer.
   Shape output_shape(const Shape& src_shape) const;
   // Computes dst, like the call of a layer. residual is added in the last layer.
   void operator()(const View& src, const View& dst, const View* residual = nullptr, int threads = 0) const;
@@ -324,3 +331,7 @@ int set_calling_thread_count(int threads);
 const char* version();
 
 }  // namespace pointwise
+
+#ifdef POINTWISE_SHARED
+#pragma GCC visibility pop
+#endif
