@@ -255,9 +255,9 @@ void plans(Bytes& bytes) {
   const DType x = dtype == DType::f32 && drawn >= 2 ? DType(drawn) : dtype;
   const DType y = x != dtype && p.c_out % 3 == 0 ? DType(2 + p.inputs % (type_count - 2)) : dtype;
   const View src = somewhere(p.src, x, true, bytes), dst = somewhere(output, y, false, bytes);
-  const View residual = somewhere(output, dtype, true, bytes), scale(nullptr, dtype, p.scales());
+  const View residual = somewhere(output, y, true, bytes), scale(nullptr, dtype, p.scales());
   const Product lowered = lower(layout, window, p.options.groups, p.options.dtype, src, dst,
-                                p.residual && y == dtype ? &residual : nullptr, p.scaled ? &scale : nullptr);
+                                p.residual && info(y).floating ? &residual : nullptr, p.scaled ? &scale : nullptr);
   for (const int threads : {1, p.threads}) {
     hold_plan(make_plan(lowered, threads), output, threads);
     hold_plan(make_uncut_plan(lowered, threads), output, threads);
