@@ -10,6 +10,7 @@ from . import _core
 from ._arguments import (
     as_out_dtype,
     as_parameter,
+    as_quantized,
     as_source,
     as_weight,
     check_array,
@@ -33,7 +34,16 @@ __all__ = ["Conv", "conv"]
 _core.use_functions(
     {
         function.__name__: function
-        for function in (as_out_dtype, as_parameter, as_source, check_array, check_overlap, parse_activation, shown)
+        for function in (
+            as_out_dtype,
+            as_parameter,
+            as_quantized,
+            as_source,
+            check_array,
+            check_overlap,
+            parse_activation,
+            shown,
+        )
     }
 )
 

@@ -10,7 +10,7 @@ function end_of_function(  i, j, k, fmas, inner) {
       if (j != i && from[j] >= from[i] && to[j] <= to[i]) inner = 0
     if (!inner) continue
     fmas = 0
-    for (k = from[i]; k <= to[i]; ++k) fmas += text[k] ~ /^vfn?m(add|sub)/
+    for (k = from[i]; k <= to[i]; ++k) fmas += text[k] ~ /^({vex} )?(vfn?m(add|sub)|vpdp(bus|wss)d|vpmaddwd)/
     if (fmas < 4) continue
     ++loops
     for (k = from[i]; k <= to[i]; ++k)

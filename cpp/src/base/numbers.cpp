@@ -39,7 +39,8 @@ constexpr Functions functions_of = {
 
 // One entry for each DType, in the same order.
 constexpr Functions functions[type_count] = {functions_of<float>,  functions_of<double>,   functions_of<uint8_t>,
-                                             functions_of<int8_t>, functions_of<uint16_t>, functions_of<int16_t>};
+                                             functions_of<int8_t>, functions_of<uint16_t>, functions_of<int16_t>,
+                                             functions_of<int32_t>};
 
 }  // namespace
 

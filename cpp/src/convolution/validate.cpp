@@ -36,6 +36,12 @@ const char* name_of(Argument argument) {
     case Argument::input_scale: return "input_scale";
     case Argument::layers: return "layers";
     case Argument::grad: return "grad";
+    case Argument::src_scale: return "src_scale";
+    case Argument::src_zero: return "src_zero";
+    case Argument::weight_scales: return "weight_scales";
+    case Argument::weight_zeros: return "weight_zeros";
+    case Argument::dst_scale: return "dst_scale";
+    case Argument::dst_zero: return "dst_zero";
   }
   return "";
 }
@@ -281,7 +287,7 @@ void validate_src_dtype(const Options& options, const View& src) {
 
 void validate_result_dtypes(const Options& options, DType src, const View& dst, const View* residual) {
   const bool integers = !info(dst.dtype).floating;
-  if (options.dst_dtype || !integers || info(src).floating)
+  if (options.dst_dtype || !integers || info(src).floating || info(dst.dtype).sum != options.dtype)
     validate_dtype(Argument::dst, dst, options.dst_dtype.value_or(options.dtype));
   if (!residual) return;
   if (integers) throw Error(Argument::residual, "must not be given for integer results, got an array");

@@ -25,8 +25,6 @@
 namespace pointwise {
 namespace {
 
-#define POINTWISE_INLINE __attribute__((always_inline)) inline
-
 // Returns the constants of V's number type.
 template <class V>
 const Fit<typename V::Number>& fit_of() {

@@ -17,10 +17,14 @@ const std::vector<Isa>& all_isas() {
   return isas.get([] {
     return std::vector<Isa>{
 #if defined(__x86_64__)
-        {"avx512", cpu_has_avx512, {&avx512_f32, &avx512_f64}},
-        {"avx2", cpu_has_avx2, {&avx2_f32, &avx2_f64}},
+        {"avx512_vnni", "avx512", cpu_has_avx512_vnni, {&avx512_f32, &avx512_f64}, &avx512vnni_i32},
+        {"avx512", "avx512", cpu_has_avx512, {&avx512_f32, &avx512_f64}, &avx512_i32},
+#if defined(POINTWISE_AVX_VNNI)
+        {"avx2_vnni", "avx2", cpu_has_avx2_vnni, {&avx2_f32, &avx2_f64}, &avx2vnni_i32},
 #endif
-        {"portable", [] { return true; }, {&portable_f32, &portable_f64}},
+        {"avx2", "avx2", cpu_has_avx2, {&avx2_f32, &avx2_f64}, &avx2_i32},
+#endif
+        {"portable", "portable", [] { return true; }, {&portable_f32, &portable_f64}, &portable_i32},
     };
   });
 }

@@ -4,6 +4,7 @@
 #include <string>
 #include <vector>
 
+#include "kernels/integers.h"
 #include "kernels/kernel.h"
 
 namespace pointwise {
@@ -11,8 +12,10 @@ namespace pointwise {
 // One instruction set of this build.
 struct Isa {
   const char* name;
+  const char* floating;  // the instruction set with the same kernels for floating-point sums and no others
   bool (*supported)();
   const KernelTable* tables[2];  // for sums in float32 and in float64
+  const IntegerKernels* integers;
 
   const KernelTable& kernels(DType sum) const { return *tables[static_cast<int>(sum)]; }
 };

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import platform
+import re
 from typing import TYPE_CHECKING, Any
 
 from .. import _core
@@ -144,7 +145,7 @@ def summary_lines(summary: dict[str, Any]) -> list[str]:
 
 def short(words: str) -> str:
     """Return the description of an alternative, without the parts that all alternatives share."""
-    return words.replace("gemm_f32_", "").replace(f"_{_core.isa}", "").replace("source ", "")
+    return re.sub(r"_(portable|avx\d+)\b", "", words.replace("gemm_f32_", "")).replace("source ", "")
 
 
 def table(group: str, choices: Sequence[Choice]) -> Grid:
