@@ -75,7 +75,7 @@ Rounding rounding_of(const Activation& activation, const Quantization& q) {
   const Range range = range_of(q.dst);
   const float least = static_cast<float>(range.low - q.dst_zero), most = static_cast<float>(range.high - q.dst_zero);
   const auto bound = [&](float v) { return std::clamp(std::nearbyint(v / q.dst_scale), least, most); };
-  return {bound(low), bound(high), q.dst_zero};
+  return {bound(low), bound(high), q.dst_zero, q.dst == DType::i8};
 }
 
 // Throws Error if a sum of an output channel can leave the range of int32.

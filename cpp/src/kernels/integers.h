@@ -37,20 +37,32 @@ struct StepKernels {
   void (*pack_step[2])(const char* const* x, int64_t pixels, char* to);
 };
 
-// The bounds of a result before the zero point is added, and the zero point of the result.
+// The bounds of a result before the zero point is added, the zero point of the result, and its dtype.
 struct Rounding {
   float low, high;
   int32_t zero;
+  bool has_sign;  // true for int8, false for uint8
+};
+
+// Rows of sums in the workspace, and rows of results. Rows are `sums_row` and `to_row` bytes apart. Each row has
+// `count` contiguous numbers. If `by_row` is true, the sums of row r have the factor factors[r]. Otherwise sum i of
+// each row has factors[i].
+struct SumRows {
+  const char* sums;
+  ptrdiff_t sums_row;
+  int64_t rows, count;
+  const float* factors;
+  bool by_row;
+  char* to;
+  ptrdiff_t to_row;
 };
 
 // The functions of one instruction set for sums of int32. A kernel file exports this table and nothing else.
 struct IntegerKernels {
   StepKernels bytes, words;
-  // Turns `count` contiguous sums into bytes: converts to float32, multiplies, rounds half to even, clips and adds the
-  // zero point. If `one` is true, all sums have the multiplier *factors. Otherwise sum i has factors[i]. Reads whole
-  // vectors of sums and factors. Writes `count` bytes.
-  void (*requantize)(const char* sums, int64_t count, const float* factors, bool one, const Rounding& rounding,
-                     char* to);
+  // Turns sums into bytes: converts them to float32, multiplies by the factors, rounds half to even, clips and adds the
+  // zero point. Reads whole vectors of sums and factors. Writes `count` bytes of each row.
+  void (*requantize)(const SumRows& rows, const Rounding& rounding);
 
   const StepKernels& of(Step step) const { return step == Step::bytes ? bytes : words; }
 };

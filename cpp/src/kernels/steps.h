@@ -28,40 +28,78 @@ void pack_pixel_words(const char* x, int64_t channels, char* to) {
   if (channels % channels_of(Step::words) != 0) words[channels] = 0;
 }
 
-template <class X>
-void pack_step_bytes(const char* const* x, int64_t pixels, char* to) {
-  const uint8_t* const __restrict__ a = reinterpret_cast<const uint8_t*>(x[0]), * const __restrict__ b = reinterpret_cast<const uint8_t*>(x[1]), * const __restrict__ c = reinterpret_cast<const uint8_t*>(x[2]), * const __restrict__ d = reinterpret_cast<const uint8_t*>(x[3]);
-  uint32_t* const __restrict__ steps = reinterpret_cast<uint32_t*>(to);
-  const uint32_t flip = static_cast<X>(-1) < 0 ? 0x80808080 : 0;
-  for (int64_t i = 0; i < pixels; ++i)
-    steps[i] = (a[i] | uint32_t{b[i]} << 8 | uint32_t{c[i]} << 16 | uint32_t{d[i]} << 24) ^ flip;
-}
+// Interleaves the numbers of the channels of a step, for one pixel.
+struct InterleaveOne {
+  static constexpr int64_t pixels = 1;
+  static void bytes(const char* a, const char* b, const char* c, const char* d, uint32_t flip, char* to) {
+    const auto byte = [](const char* p) { return uint32_t{read<uint8_t>(p)}; };
+    const uint32_t step = (byte(a) | byte(b) << 8 | byte(c) << 16 | byte(d) << 24) ^ flip;
+    __builtin_memcpy(to, &step, sizeof(step));
+  }
+  template <class X>
+  static void words(const X* a, const X* b, char* to) {
+    const int16_t step[] = {*a, *b};
+    __builtin_memcpy(to, step, sizeof(step));
+  }
+};
 
-template <class X>
-void pack_step_words(const char* const* x, int64_t pixels, char* to) {
-  const X* const __restrict__ a = reinterpret_cast<const X*>(x[0]), * const __restrict__ b =
-                                                                        reinterpret_cast<const X*>(x[1]);
-  uint32_t* const __restrict__ steps = reinterpret_cast<uint32_t*>(to);
-  for (int64_t i = 0; i < pixels; ++i)
-    steps[i] = (static_cast<uint32_t>(a[i]) & 0xffff) | static_cast<uint32_t>(b[i]) << 16;
-}
-
-// Implements IntegerKernels::requantize. V::requantize() stores one vector of results as bytes.
-template <class V>
-void requantize(const char* sums, int64_t count, const float* factors, bool one, const Rounding& rounding, char* to) {
-  constexpr int64_t lanes = V::lanes;
-  const typename V::Floats low = V::floats(rounding.low), high = V::floats(rounding.high),
-                           same = V::floats(one ? *factors : 0);
-  const V zero = V::fill(rounding.zero);
-  const auto convert = [&](int64_t i, char* bytes) {
-    V::load(sums + i * step_bytes).requantize(one ? same : V::load_floats(factors + i), low, high, zero, bytes);
-  };
+// Calls f(interleave, i) for ranges of pixels, where i is the first pixel of a range of Interleave::pixels pixels. The
+// last two ranges may overlap. Takes single pixels if there are fewer.
+template <class Interleave, class F>
+POINTWISE_INLINE void for_ranges(int64_t pixels, const F& f) {
+  if (pixels < Interleave::pixels) {
+    for (int64_t i = 0; i < pixels; ++i) f(InterleaveOne(), i);
+    return;
+  }
   int64_t i = 0;
-  for (; i + lanes <= count; i += lanes) convert(i, to + i);
-  if (i == count) return;
-  char bytes[lanes];
-  convert(i, bytes);
-  for (int64_t k = 0; i + k < count; ++k) to[i + k] = bytes[k];
+  for (; i + Interleave::pixels <= pixels; i += Interleave::pixels) f(Interleave(), i);
+  if (i < pixels) f(Interleave(), pixels - Interleave::pixels);
+}
+
+// Implement StepKernels::pack_step.
+template <class V, class X>
+void pack_step_bytes(const char* const* x, int64_t pixels, char* to) {
+  const char *const a = x[0], *const b = x[1], *const c = x[2], *const d = x[3];
+  const uint32_t flip = static_cast<X>(-1) < 0 ? 0x80808080 : 0;
+  for_ranges<typename V::Interleave>(pixels, [&](auto interleave, int64_t i) {
+    interleave.bytes(a + i, b + i, c + i, d + i, flip, to + i * step_bytes);
+  });
+}
+template <class V, class X>
+void pack_step_words(const char* const* x, int64_t pixels, char* to) {
+  const X *const a = reinterpret_cast<const X*>(x[0]), *const b = reinterpret_cast<const X*>(x[1]);
+  for_ranges<typename V::Interleave>(
+      pixels, [&](auto interleave, int64_t i) { interleave.words(a + i, b + i, to + i * step_bytes); });
+}
+
+// Implements IntegerKernels::requantize. V::Requantizer has two functions: `one` turns a vector of sums into bytes, and
+// `four` turns four contiguous vectors into bytes.
+template <class V>
+void requantize(const SumRows& given, const Rounding& rounding) {
+  constexpr int64_t lanes = V::lanes;
+  const SumRows rows = given;
+  const typename V::Requantizer convert(rounding);
+  for (int64_t r = 0; r < rows.rows; ++r) {
+    const char* const sums = rows.sums + r * rows.sums_row;
+    char* const to = rows.to + r * rows.to_row;
+    const auto run = [&](const auto& factor) __attribute__((always_inline)) {
+      int64_t i = 0;
+      for (; i + 4 * lanes <= rows.count; i += 4 * lanes)
+        convert.four(sums + i * step_bytes, factor(i), factor(i + lanes), factor(i + 2 * lanes), factor(i + 3 * lanes),
+                     to + i);
+      for (; i + lanes <= rows.count; i += lanes) convert.one(sums + i * step_bytes, factor(i), to + i);
+      if (i == rows.count) return;
+      char bytes[lanes];
+      convert.one(sums + i * step_bytes, factor(i), bytes);
+      for (int64_t k = 0; i + k < rows.count; ++k) to[i + k] = bytes[k];
+    };
+    if (rows.by_row) {
+      const typename V::Floats same = V::floats(rows.factors[r]);
+      run([&](int64_t) { return same; });
+    } else {
+      run([&](int64_t i) { return V::load_floats(rows.factors + i); });
+    }
+  }
 }
 
 // Transposes lanes x lanes numbers in memory. The driver of quantized products stores few blocks that need it.
@@ -82,14 +120,14 @@ constexpr StepKernels bytes_kernels(const char* channels, const char* pixels) {
   return {{channels, u8_by_i8, Rows::channels, Reads::pixels, CMR, CNR, C::lanes, run_channel_rows<C, CMR, CNR>},
           {pixels, u8_by_i8, Rows::pixels, Reads::any, PMR, PNR, P::lanes, run_pixel_rows<P, PMR, PNR>},
           {pack_pixel_bytes<uint8_t>, pack_pixel_bytes<int8_t>},
-          {pack_step_bytes<uint8_t>, pack_step_bytes<int8_t>}};
+          {pack_step_bytes<P, uint8_t>, pack_step_bytes<P, int8_t>}};
 }
 template <class V, int CMR, int CNR, int PMR, int PNR>
 constexpr StepKernels words_kernels(const char* channels, const char* pixels) {
   return {{channels, i16_by_i16, Rows::channels, Reads::pixels, CMR, CNR, V::lanes, run_channel_rows<V, CMR, CNR>},
           {pixels, i16_by_i16, Rows::pixels, Reads::any, PMR, PNR, V::lanes, run_pixel_rows<V, PMR, PNR>},
           {pack_pixel_words<uint8_t>, pack_pixel_words<int8_t>},
-          {pack_step_words<uint8_t>, pack_step_words<int8_t>}};
+          {pack_step_words<V, uint8_t>, pack_step_words<V, int8_t>}};
 }
 
 }  // namespace

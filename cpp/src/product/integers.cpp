@@ -420,29 +420,40 @@ class Run {
   // Requantizes sums whose pixels are contiguous.
   void store_rows_of_pixels(const Block& block, const Stretches& written, const float* factors, char* dst,
                             char* copy) const {
-    for (int64_t c = 0; c < block.channels; ++c, dst += p_.dst_m) {
-      const char* sums = block.y + c * b_.sums_row;
-      for (const Stretch& stretch : written) {
-        char* const to = dst + stretch.at;
-        const bool direct = stretch.step == 1 || stretch.count == 1;
-        isa_.requantize(sums, stretch.count, factors + c, true, w_.rounding, direct ? to : copy);
-        if (!direct) scatter(copy, stretch.count, stretch.step, to);
-        sums += stretch.count * step_bytes;
-      }
+    SumRows rows{block.y, b_.sums_row, block.channels, 0, factors, true, nullptr, p_.dst_m};
+    for (const Stretch& stretch : written) {
+      rows.count = stretch.count;
+      store(rows, dst + stretch.at, stretch.step, copy);
+      rows.sums += stretch.count * step_bytes;
     }
   }
 
   // Requantizes sums whose output channels are contiguous.
   void store_rows_of_channels(const Block& block, const Stretches& written, const float* factors, char* dst,
                               char* copy) const {
-    const bool direct = p_.dst_m == 1 || block.channels == 1;
-    const char* sums = block.y;
-    for (const Stretch& stretch : written)
-      for (int64_t i = 0; i < stretch.count; ++i, sums += b_.sums_row) {
-        char* const to = dst + stretch.at + i * stretch.step;
-        isa_.requantize(sums, block.channels, factors, false, w_.rounding, direct ? to : copy);
-        if (!direct) scatter(copy, block.channels, p_.dst_m, to);
-      }
+    SumRows rows{block.y, b_.sums_row, 0, block.channels, factors, false, nullptr, 0};
+    for (const Stretch& stretch : written) {
+      rows.rows = stretch.count;
+      rows.to_row = stretch.step;
+      store(rows, dst + stretch.at, p_.dst_m, copy);
+      rows.sums += stretch.count * b_.sums_row;
+    }
+  }
+
+  // Requantizes rows of sums to `dst`. The numbers of a row are `step` bytes apart in dst.
+  void store(SumRows rows, char* dst, ptrdiff_t step, char* copy) const {
+    if (step == 1 || rows.count == 1) {
+      rows.to = dst;
+      isa_.requantize(rows, w_.rounding);
+      return;
+    }
+    const int64_t count = rows.rows;
+    rows.rows = 1;
+    rows.to = copy;
+    for (int64_t r = 0; r < count; ++r, rows.sums += rows.sums_row, rows.factors += rows.by_row) {
+      isa_.requantize(rows, w_.rounding);
+      scatter(copy, rows.count, step, dst + r * rows.to_row);
+    }
   }
 
   const Product& p_;

@@ -9,6 +9,7 @@ struct Vec {
   using Mask = int;
   static constexpr int lanes = 4;
   static constexpr bool has_halves = false;
+  using Interleave = InterleaveOne;
   typedef uint32_t Words __attribute__((vector_size(16)));  // sums are computed modulo 2^32
   typedef int32_t Native __attribute__((vector_size(16)));
   typedef float Floats __attribute__((vector_size(16)));
@@ -39,15 +40,29 @@ struct Vec {
 
   static Floats floats(float number) { return number - Floats{}; }
   static Floats load_floats(const float* p) { return read<Floats>(reinterpret_cast<const char*>(p)); }
-  void requantize(Floats factor, Floats low, Floats high, Vec zero, char* to) const {
-    constexpr float shift = 3 << 22;  // sums with `shift` are integers
-    const Floats product = __builtin_convertvector(v, Floats) * factor;
-    const Floats least = product < high ? product : high, clipped = least > low ? least : low;
-    for (int i = 0; i < lanes; ++i) {
-      const float rounded = clipped[i] + shift - shift;
-      to[i] = static_cast<char>(static_cast<int32_t>(rounded) + zero.v[i]);
+
+  class Requantizer {
+   public:
+    explicit Requantizer(const Rounding& r) : rounding_(r) {}
+    void one(const char* sums, Floats factor, char* to) const {
+      constexpr float shift = 3 << 22;  // sums with `shift` are integers
+      const Floats product = __builtin_convertvector(read<Native>(sums), Floats) * factor;
+      for (int i = 0; i < lanes; ++i) {
+        const float least = product[i] < rounding_.high ? product[i] : rounding_.high;
+        const float rounded = (least > rounding_.low ? least : rounding_.low) + shift - shift;
+        to[i] = static_cast<char>(static_cast<int32_t>(rounded) + rounding_.zero);
+      }
     }
-  }
+    void four(const char* sums, Floats f0, Floats f1, Floats f2, Floats f3, char* to) const {
+      one(sums, f0, to);
+      one(sums + sizeof(Native), f1, to + lanes);
+      one(sums + 2 * sizeof(Native), f2, to + 2 * lanes);
+      one(sums + 3 * sizeof(Native), f3, to + 3 * lanes);
+    }
+
+   private:
+    const Rounding rounding_;
+  };
 };
 
 }  // namespace

@@ -4,6 +4,7 @@
 #include <immintrin.h>
 
 #include "kernels/steps.h"
+#include "kernels/x86/interleave.h"
 
 namespace pointwise {
 namespace {
@@ -16,6 +17,7 @@ struct Vec256 {
   using Floats = __m256;
   static constexpr int lanes = 8;
   static constexpr bool has_halves = false;
+  using Interleave = InterleaveAvx2;
   __m256i v;
 
   static Vec256 fill(int32_t number) { return {_mm256_set1_epi32(number)}; }
@@ -38,14 +40,45 @@ struct Vec256 {
 
   static Floats floats(float number) { return _mm256_set1_ps(number); }
   static Floats load_floats(const float* p) { return _mm256_loadu_ps(p); }
-  void requantize(Floats factor, Floats low, Floats high, Vec256 zero, char* to) const {
-    const __m256 product = _mm256_mul_ps(_mm256_cvtepi32_ps(v), factor);
-    const __m256i rounded = _mm256_cvtps_epi32(_mm256_max_ps(_mm256_min_ps(product, high), low));
-    // The lowest bytes of the results are 0 to 255, so packing does not saturate.
-    const __m256i bytes = _mm256_and_si256(_mm256_add_epi32(rounded, zero.v), _mm256_set1_epi32(0xff));
-    const __m128i words = _mm_packs_epi32(_mm256_castsi256_si128(bytes), _mm256_extracti128_si256(bytes, 1));
-    _mm_storel_epi64(reinterpret_cast<__m128i*>(to), _mm_packus_epi16(words, words));
-  }
+
+  // Results are computed as int8 first. For uint8, 128 is subtracted before, and the highest bit is flipped after.
+  class Requantizer {
+   public:
+    explicit Requantizer(const Rounding& r)
+        : high_(_mm256_set1_ps(r.high)),
+          zero_words_(_mm256_set1_epi16(static_cast<int16_t>(r.zero - (r.has_sign ? 0 : 128)))),
+          low_bytes_(_mm256_set1_epi8(static_cast<char>(static_cast<int>(r.low) + r.zero - (r.has_sign ? 0 : 128)))),
+          flip_(_mm256_set1_epi8(r.has_sign ? 0 : static_cast<char>(0x80))) {}
+
+    void one(const char* sums, Floats factor, char* to) const {
+      const __m256i bytes =
+          packed(rounded(sums, factor), _mm256_setzero_si256(), _mm256_setzero_si256(), _mm256_setzero_si256());
+      _mm_storel_epi64(reinterpret_cast<__m128i*>(to), _mm256_castsi256_si128(bytes));
+    }
+
+    void four(const char* sums, Floats f0, Floats f1, Floats f2, Floats f3, char* to) const {
+      const __m256i bytes =
+          packed(rounded(sums, f0), rounded(sums + 32, f1), rounded(sums + 64, f2), rounded(sums + 96, f3));
+      _mm256_storeu_si256(reinterpret_cast<__m256i*>(to), bytes);
+    }
+
+   private:
+    // Numbers below the range of int32 become the least int32, and saturate when they are packed. So only the upper
+    // bound must be applied before the conversion to integers.
+    __m256i rounded(const char* sums, Floats factor) const {
+      const __m256i loaded = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(sums));
+      return _mm256_cvtps_epi32(_mm256_min_ps(_mm256_mul_ps(_mm256_cvtepi32_ps(loaded), factor), high_));
+    }
+    __m256i packed(__m256i v0, __m256i v1, __m256i v2, __m256i v3) const {
+      const __m256i a = _mm256_adds_epi16(_mm256_packs_epi32(v0, v1), zero_words_);
+      const __m256i b = _mm256_adds_epi16(_mm256_packs_epi32(v2, v3), zero_words_);
+      const __m256i bytes = _mm256_xor_si256(_mm256_max_epi8(_mm256_packs_epi16(a, b), low_bytes_), flip_);
+      return _mm256_permutevar8x32_epi32(bytes, _mm256_setr_epi32(0, 4, 1, 5, 2, 6, 3, 7));
+    }
+
+    const __m256 high_;
+    const __m256i zero_words_, low_bytes_, flip_;
+  };
 };
 
 }  // namespace

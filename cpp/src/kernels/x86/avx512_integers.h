@@ -4,6 +4,7 @@
 #include <immintrin.h>
 
 #include "kernels/steps.h"
+#include "kernels/x86/interleave.h"
 
 namespace pointwise {
 namespace {
@@ -16,6 +17,7 @@ struct Vec512 {
   using Floats = __m512;
   static constexpr int lanes = 16;
   static constexpr bool has_halves = false;
+  using Interleave = InterleaveAvx2;
   __m512i v;
 
   static Vec512 fill(int32_t number) { return {_mm512_set1_epi32(number)}; }
@@ -34,11 +36,42 @@ struct Vec512 {
 
   static Floats floats(float number) { return _mm512_set1_ps(number); }
   static Floats load_floats(const float* p) { return _mm512_loadu_ps(p); }
-  void requantize(Floats factor, Floats low, Floats high, Vec512 zero, char* to) const {
-    const __m512 product = _mm512_mul_ps(_mm512_cvtepi32_ps(v), factor);
-    const __m512i rounded = _mm512_cvtps_epi32(_mm512_max_ps(_mm512_min_ps(product, high), low));
-    _mm_storeu_si128(reinterpret_cast<__m128i*>(to), _mm512_cvtepi32_epi8(_mm512_add_epi32(rounded, zero.v)));
-  }
+
+  // Results are computed as int8 first. For uint8, 128 is subtracted before, and the highest bit is flipped after.
+  class Requantizer {
+   public:
+    explicit Requantizer(const Rounding& r)
+        : low_(_mm512_set1_ps(r.low)),
+          high_(_mm512_set1_ps(r.high)),
+          zero_(_mm512_set1_epi32(r.zero)),
+          zero_words_(_mm512_set1_epi16(static_cast<int16_t>(r.zero - (r.has_sign ? 0 : 128)))),
+          low_bytes_(_mm512_set1_epi8(static_cast<char>(static_cast<int>(r.low) + r.zero - (r.has_sign ? 0 : 128)))),
+          flip_(_mm512_set1_epi8(r.has_sign ? 0 : static_cast<char>(0x80))) {}
+
+    void one(const char* sums, Floats factor, char* to) const {
+      const __m512 product = _mm512_mul_ps(_mm512_cvtepi32_ps(_mm512_loadu_si512(sums)), factor);
+      const __m512i rounded = _mm512_cvtps_epi32(_mm512_max_ps(_mm512_min_ps(product, high_), low_));
+      _mm_storeu_si128(reinterpret_cast<__m128i*>(to), _mm512_cvtepi32_epi8(_mm512_add_epi32(rounded, zero_)));
+    }
+
+    // Numbers below the range of int32 become the least int32, and saturate when they are packed. So only the upper
+    // bound must be applied before the conversion to integers.
+    void four(const char* sums, Floats f0, Floats f1, Floats f2, Floats f3, char* to) const {
+      const auto rounded = [&](int i, Floats factor) {
+        const __m512 product = _mm512_mul_ps(_mm512_cvtepi32_ps(_mm512_loadu_si512(sums + 64 * i)), factor);
+        return _mm512_cvtps_epi32(_mm512_min_ps(product, high_));
+      };
+      const __m512i a = _mm512_adds_epi16(_mm512_packs_epi32(rounded(0, f0), rounded(1, f1)), zero_words_);
+      const __m512i b = _mm512_adds_epi16(_mm512_packs_epi32(rounded(2, f2), rounded(3, f3)), zero_words_);
+      const __m512i bytes = _mm512_xor_si512(_mm512_max_epi8(_mm512_packs_epi16(a, b), low_bytes_), flip_);
+      const __m512i order = _mm512_setr_epi32(0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15);
+      _mm512_storeu_si512(to, _mm512_permutexvar_epi32(order, bytes));
+    }
+
+   private:
+    const __m512 low_, high_;
+    const __m512i zero_, zero_words_, low_bytes_, flip_;
+  };
 };
 
 }  // namespace
