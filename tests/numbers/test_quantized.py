@@ -145,7 +145,7 @@ def test_extremes(layout):
 @pytest.mark.parametrize("layout", ["NC", "CW"])
 @pytest.mark.parametrize("sign", [1, -1])
 def test_sums_up_to_the_limit(layout, sign):
-    """Sums at the ends of int32, with so many channels and with a bias."""
+    """Sums at the ends of int32, with many channels and with a bias."""
     x, w = np.uint8(255), np.int8(127 if sign > 0 else -128)
     limit = 2**31 - (sign > 0)
     c_in = limit // (255 * abs(int(w)))
