@@ -102,17 +102,6 @@ void requantize(const SumRows& given, const Rounding& rounding) {
   }
 }
 
-// Transposes lanes x lanes numbers in memory. The driver of quantized products stores few blocks that need it.
-template <class V>
-void transpose_in_memory(V (&m)[V::lanes]) {
-  using T = typename V::Number;
-  alignas(64) T numbers[V::lanes][V::lanes], turned[V::lanes][V::lanes];
-  for (int i = 0; i < V::lanes; ++i) m[i].store(reinterpret_cast<char*>(numbers[i]));
-  for (int i = 0; i < V::lanes; ++i)
-    for (int j = 0; j < V::lanes; ++j) turned[j][i] = numbers[i][j];
-  for (int i = 0; i < V::lanes; ++i) m[i] = V::load(reinterpret_cast<const char*>(turned[i]));
-}
-
 // Return the kernels for one kind of steps. C and P are the vector types of channel rows and of pixel rows. The tiles
 // have MR rows of NR vectors.
 template <class C, int CMR, int CNR, class P, int PMR, int PNR>

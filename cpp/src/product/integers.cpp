@@ -203,7 +203,8 @@ struct Pieces {
 
 // The choices for a product.
 struct Blocks {
-  bool channel_rows;
+  bool by_channels;  // see rows_are_channels()
+  const KernelRow* row;
   Parts m_parts;
   std::array<Pieces, max_boxes> box;
   int64_t pieces, pixels;  // `pixels`: most pixels of a piece
@@ -218,15 +219,30 @@ int64_t pixels_of(const Box& box) {
   return pixels;
 }
 
-// Channel rows write results whose pixels are contiguous, and pixel rows write results whose channels are contiguous.
-bool uses_channel_rows(const Product& product) { return product.m > 1 && product.dst_m != item_size(product.types.y); }
+// Returns true if the rows of packed src are steps, and the rows of sums are output channels. Returns false for results
+// whose channels are contiguous. Then the rows of both are pixels.
+bool rows_are_channels(const Product& product) { return product.m > 1 && product.dst_m != item_size(product.types.y); }
+
+// Returns true if pixel rows compute sums whose rows are channels faster than channel rows do, for `pixels` pixels of a
+// piece. Channel rows have lanes without pixels, and pixel rows transpose the sums. (Emerald Rapids, 960 -> 320
+// channels at 7x7 in NCHW: a quarter of the lanes of channel rows would be unused.)
+bool pixel_rows_pay(const Product& product, const PackedIntegers& weights, const KernelRow& channel_row,
+                    int64_t pixels) {
+  constexpr double transpose_lanes = 16;  // the cost of a sum, in lanes of multiply-adds
+  const double n = static_cast<double>(pixels), m = static_cast<double>(product.m);
+  const double steps = static_cast<double>(weights.steps);
+  const double channel_lanes = static_cast<double>(round_up(pixels, channel_row.lanes)) * m * steps;
+  const double pixel_lanes = n * (static_cast<double>(weights.panels * panel_channels) * steps + m * transpose_lanes);
+  return pixel_lanes < channel_lanes;
+}
 
 Blocks choose_blocks(const Product& product, const PackedIntegers& weights, int threads) {
   const StepKernels& kernels = selected_isa().integers->of(weights.step);
   Blocks blocks{};
-  blocks.channel_rows = uses_channel_rows(product);
-  const KernelRow& row = blocks.channel_rows ? kernels.channels : kernels.pixels;
-  const int64_t unit = blocks.channel_rows ? int64_t{row.nr} * row.lanes : int64_t{row.mr};
+  blocks.by_channels = rows_are_channels(product);
+  blocks.row = blocks.by_channels ? &kernels.channels : &kernels.pixels;
+  const KernelRow& row = *blocks.row;
+  const int64_t unit = blocks.by_channels ? int64_t{row.nr} * row.lanes : int64_t{row.mr};
   const int64_t pixel_bytes = std::max<int64_t>(allocation_size(weights.steps, step_bytes), 1);
   // Packed pixels fill at most half of L2.
   const int64_t most = std::clamp(l2_cache_size() / 2 / pixel_bytes, unit, most_pixels) / unit * unit;
@@ -235,9 +251,11 @@ Blocks choose_blocks(const Product& product, const PackedIntegers& weights, int 
   for (int i = 0; i < product.boxes; ++i) {
     const Box& box = product.box[i];
     const int64_t n = pixels_of(box);
-    blocks.box[i].n_parts = fewest_parts(n, blocks.channel_rows ? row.lanes : 1, most);
+    blocks.box[i].n_parts = fewest_parts(n, blocks.by_channels ? row.lanes : 1, most);
     blocks.pieces += product.groups * blocks.box[i].n_parts.count;
     blocks.pixels = std::max(blocks.pixels, blocks.box[i].n_parts.largest());
+    if (i == 0 && blocks.by_channels && pixel_rows_pay(product, weights, row, blocks.pixels))
+      blocks.row = &kernels.pixels;
     cycles += count(n) * count(product.groups) *
               (count(product.m) * (count(box.k) * cycles_a_product + cycles_a_result) + count(box.k) * cycles_a_number);
   }
@@ -252,14 +270,14 @@ Blocks choose_blocks(const Product& product, const PackedIntegers& weights, int 
   }
 
   const int64_t channels = std::min(round_up(product.m, panel_channels), most_channels), numbers = sizeof(int32_t);
-  blocks.packed_row = blocks.channel_rows ? padded_row(blocks.pixels * step_bytes) : padded_row(pixel_bytes);
-  blocks.sums_row = padded_row((blocks.channel_rows ? round_up(blocks.pixels, panel_channels) : channels) * numbers);
+  blocks.packed_row = blocks.by_channels ? padded_row(blocks.pixels * step_bytes) : padded_row(pixel_bytes);
+  blocks.sums_row = padded_row((blocks.by_channels ? round_up(blocks.pixels, panel_channels) : channels) * numbers);
   Workspace& workspace = blocks.workspace;
   workspace.reserve(Region::packed,
-                    allocation_size(blocks.packed_row, blocks.channel_rows ? weights.steps : blocks.pixels));
+                    allocation_size(blocks.packed_row, blocks.by_channels ? weights.steps : blocks.pixels));
   // One more panel of sums, because requantize() reads whole vectors.
   workspace.reserve(Region::sums,
-                    blocks.sums_row * (blocks.channel_rows ? channels : blocks.pixels) + int64_t{panel_bytes});
+                    blocks.sums_row * (blocks.by_channels ? channels : blocks.pixels) + int64_t{panel_bytes});
   // Bytes that are gathered before they are packed, or scattered after they were converted.
   workspace.reserve(Region::copy, std::max({weights.k, most_channels, channels_of(Step::bytes) * blocks.pixels}));
   workspace.reserve(Region::offsets, blocks.pixels * static_cast<int64_t>(2 * sizeof(Stretch) + sizeof(ptrdiff_t)));
@@ -278,7 +296,7 @@ class Run {
         scratch_(scratch),
         isa_(*selected_isa().integers),
         kernels_(isa_.of(weights.step)),
-        row_(blocks.channel_rows ? kernels_.channels : kernels_.pixels),
+        row_(*blocks.row),
         has_sign_(weights.src == DType::i8) {}
 
   void piece(int64_t index, int thread) const {
@@ -335,13 +353,13 @@ class Run {
       constexpr ptrdiff_t item = sizeof(int32_t);
       char* const sums = b_.workspace.at(piece.scratch, Region::sums);
       block.y = sums;
-      block.y_pixel = b_.channel_rows ? item : b_.sums_row;
-      block.y_channel = b_.channel_rows ? b_.sums_row : item;
+      block.y_pixel = b_.by_channels ? item : b_.sums_row;
+      block.y_channel = b_.by_channels ? b_.sums_row : item;
       row_.run(block);
       const float* const factors = w_.factors(piece.group) + channel;
       char* const copy = b_.workspace.at(piece.scratch, Region::copy);
-      b_.channel_rows ? store_rows_of_pixels(block, written, factors, dst, copy)
-                      : store_rows_of_channels(block, written, factors, dst, copy);
+      b_.by_channels ? store_rows_of_pixels(block, written, factors, dst, copy)
+                     : store_rows_of_channels(block, written, factors, dst, copy);
     }
   }
 
@@ -351,7 +369,7 @@ class Run {
     char* const packed = b_.workspace.at(piece.scratch, Region::packed);
     char* const copy = b_.workspace.at(piece.scratch, Region::copy);
     const bool contiguous = p_.src_k == 1 || p_.k == 1;  // the channels of a pixel
-    if (b_.channel_rows) {
+    if (b_.by_channels) {
       pack_steps(src, read, packed, copy);
       block->x = packed;
       block->x_pixel = step_bytes;
@@ -379,7 +397,7 @@ class Run {
       }
   }
 
-  // Packs the pixels of a piece for channel rows: one row of steps for each few channels.
+  // Packs the pixels of a piece into rows of steps.
   void pack_steps(const char* src, const Stretches& read, char* to, char* copy) const {
     const int in_step = channels_of(w_.step);
     int64_t pixels = 0;

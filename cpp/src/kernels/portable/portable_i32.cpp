@@ -36,7 +36,14 @@ struct Vec {
   }
   static Vec add(Vec a, Vec b) { return {(Native)((Words)a.v + (Words)b.v)}; }
   static Vec max(Vec a, Vec b) { return {a.v > b.v ? a.v : b.v}; }
-  static void transpose(Vec (&m)[lanes]) { transpose_in_memory(m); }
+  static void transpose(Vec (&m)[lanes]) {
+    for (int i = 0; i < lanes; ++i)
+      for (int j = 0; j < i; ++j) {
+        const int32_t t = m[i].v[j];
+        m[i].v[j] = m[j].v[i];
+        m[j].v[i] = t;
+      }
+  }
 
   static Floats floats(float number) { return number - Floats{}; }
   static Floats load_floats(const float* p) { return read<Floats>(reinterpret_cast<const char*>(p)); }

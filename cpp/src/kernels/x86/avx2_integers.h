@@ -36,7 +36,23 @@ struct Vec256 {
   static Vec256 fma(Vec256 a, Vec256 b, Vec256 c) { return {Dot::add(c.v, a.v, b.v)}; }
   static Vec256 add(Vec256 a, Vec256 b) { return {_mm256_add_epi32(a.v, b.v)}; }
   static Vec256 max(Vec256 a, Vec256 b) { return {_mm256_max_epi32(a.v, b.v)}; }
-  static void transpose(Vec256 (&m)[lanes]) { transpose_in_memory(m); }
+  // Transposes 8 x 8 numbers in three steps, which exchange 1 x 1, 2 x 2 and 4 x 4 squares.
+  static void transpose(Vec256 (&m)[lanes]) {
+    __m256i a[8], b[8];
+    for (int i = 0; i < 8; i += 2) {
+      a[i] = _mm256_unpacklo_epi32(m[i].v, m[i + 1].v);
+      a[i + 1] = _mm256_unpackhi_epi32(m[i].v, m[i + 1].v);
+    }
+    for (int i = 0; i < 8; i += 4)
+      for (int k = 0; k < 2; ++k) {
+        b[i + 2 * k] = _mm256_unpacklo_epi64(a[i + k], a[i + k + 2]);
+        b[i + 2 * k + 1] = _mm256_unpackhi_epi64(a[i + k], a[i + k + 2]);
+      }
+    for (int k = 0; k < 4; ++k) {
+      m[k].v = _mm256_permute2x128_si256(b[k], b[k + 4], 0x20);
+      m[k + 4].v = _mm256_permute2x128_si256(b[k], b[k + 4], 0x31);
+    }
+  }
 
   static Floats floats(float number) { return _mm256_set1_ps(number); }
   static Floats load_floats(const float* p) { return _mm256_loadu_ps(p); }

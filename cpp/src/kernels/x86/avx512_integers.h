@@ -32,7 +32,28 @@ struct Vec512 {
   static Vec512 fma(Vec512 a, Vec512 b, Vec512 c) { return {Dot::add(c.v, a.v, b.v)}; }
   static Vec512 add(Vec512 a, Vec512 b) { return {_mm512_add_epi32(a.v, b.v)}; }
   static Vec512 max(Vec512 a, Vec512 b) { return {_mm512_max_epi32(a.v, b.v)}; }
-  static void transpose(Vec512 (&m)[lanes]) { transpose_in_memory(m); }
+  // Transposes 16 x 16 numbers in four steps, which exchange 1 x 1, 2 x 2, 4 x 4 and 8 x 8 squares.
+  static void transpose(Vec512 (&m)[lanes]) {
+    __m512i a[16], b[16];
+    for (int i = 0; i < 16; i += 2) {
+      a[i] = _mm512_unpacklo_epi32(m[i].v, m[i + 1].v);
+      a[i + 1] = _mm512_unpackhi_epi32(m[i].v, m[i + 1].v);
+    }
+    for (int i = 0; i < 16; i += 4)
+      for (int k = 0; k < 2; ++k) {
+        b[i + 2 * k] = _mm512_unpacklo_epi64(a[i + k], a[i + k + 2]);
+        b[i + 2 * k + 1] = _mm512_unpackhi_epi64(a[i + k], a[i + k + 2]);
+      }
+    for (int i = 0; i < 16; i += 8)
+      for (int k = 0; k < 4; ++k) {
+        a[i + k] = _mm512_shuffle_i32x4(b[i + k], b[i + k + 4], 0x88);
+        a[i + k + 4] = _mm512_shuffle_i32x4(b[i + k], b[i + k + 4], 0xdd);
+      }
+    for (int k = 0; k < 8; ++k) {
+      m[k].v = _mm512_shuffle_i32x4(a[k], a[k + 8], 0x88);
+      m[k + 8].v = _mm512_shuffle_i32x4(a[k], a[k + 8], 0xdd);
+    }
+  }
 
   static Floats floats(float number) { return _mm512_set1_ps(number); }
   static Floats load_floats(const float* p) { return _mm512_loadu_ps(p); }
