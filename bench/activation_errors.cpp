@@ -185,9 +185,11 @@ int main(int argc, char** argv) {
     }
   }
   std::vector<pointwise::Isa> isas;
-  const std::string selected = pointwise::selected_isa().name;
-  for (const pointwise::Isa& isa : pointwise::all_isas())
+  const std::string selected = pointwise::selected_isa().floating;
+  for (const pointwise::Isa& isa : pointwise::all_isas()) {
+    if (std::string(isa.name) != isa.floating) continue;
     if (std::getenv("POINTWISE_ISA") != nullptr ? selected == isa.name : isa.supported()) isas.push_back(isa);
+  }
   bool good = true;
   for (const Case& c : cases) {
     if (!names.empty() && std::find(names.begin(), names.end(), c.name) == names.end()) continue;

@@ -113,7 +113,7 @@ void register_table(const KernelTable& table) {
 
 void register_kernels() {
   for (const Isa& isa : all_isas()) {
-    if (!isa.supported()) continue;
+    if (!isa.supported() || std::string(isa.name) != isa.floating) continue;
     register_table<float>(isa.kernels(DType::f32));
     register_table<double>(isa.kernels(DType::f64));
   }

@@ -40,6 +40,12 @@ const char* python_name(Argument argument) {
     case Argument::input_scale: return "input_scale";
     case Argument::layers: return "layers";
     case Argument::grad: return "grad";
+    case Argument::src_scale: return "x_scale";
+    case Argument::src_zero: return "x_zero_point";
+    case Argument::weight_scales: return "weight_scale";
+    case Argument::weight_zeros: return "weight_zero_point";
+    case Argument::dst_scale: return "y_scale";
+    case Argument::dst_zero: return "y_zero_point";
   }
   return "argument";
 }
@@ -51,7 +57,7 @@ struct NumPyType {
 constexpr int registered = -1;  // the type is not part of NumPy, so its number is known only at run time
 constexpr NumPyType numpy_types[] = {{DType::f32, NPY_FLOAT}, {DType::f64, NPY_DOUBLE}, {DType::u8, NPY_UBYTE},
                                      {DType::i8, NPY_BYTE},   {DType::u16, NPY_USHORT}, {DType::i16, NPY_SHORT},
-                                     {DType::f16, NPY_HALF},  {DType::bf16, registered}};
+                                     {DType::f16, NPY_HALF},  {DType::bf16, registered}, {DType::i32, NPY_INT}};
 static_assert(sizeof(numpy_types) / sizeof(numpy_types[0]) == pointwise::type_count, "every type has a number");
 
 // Types by NumPy's type number. Null for a type that the core does not have.
@@ -96,8 +102,14 @@ const NumPyType* known_type(PyArray_Descr* descr) {
   return known_type(descr->type_num);
 }
 
+// Returns the type if x of a convolution may have it, else null. Only quantized convolutions use int32.
+const NumPyType* source_type(PyArray_Descr* descr) {
+  const NumPyType* const type = known_type(descr);
+  return type != nullptr && type->dtype != DType::i32 ? type : nullptr;
+}
+
 bool is_built(PyArrayObject* array) {
-  return known_type(PyArray_DESCR(array)) != nullptr && PyArray_ISNOTSWAPPED(array);
+  return source_type(PyArray_DESCR(array)) != nullptr && PyArray_ISNOTSWAPPED(array);
 }
 
 void copy_axes(PyArrayObject* array, int rank, View* view) {
@@ -256,6 +268,12 @@ Ref parameter_array(PyObject* object, DType dtype, const char* name) {
   return call_function("as_parameter", "Oss", object, dtype_name(dtype), name);
 }
 
+Ref quantized_array(PyObject* object, DType dtype, const char* name) {
+  if (PyArray_CheckExact(object) && PyArray_TYPE(reinterpret_cast<PyArrayObject*>(object)) == type_number(dtype))
+    return Ref::borrow(object);
+  return call_function("as_quantized", "Oss", object, dtype_name(dtype), name);
+}
+
 std::string shape_text(int rank, const int64_t* sizes) {
   std::string text = "(";
   for (int i = 0; i < rank; ++i) text += (i ? ", " : "") + std::to_string(sizes[i]);
@@ -346,7 +364,7 @@ std::optional<DType> result_dtype(PyObject* out_dtype) {
        PyType_IsSubtype(reinterpret_cast<PyTypeObject*>(out_dtype), &PyGenericArrType_Type))) {
     PyArray_Descr* descr = nullptr;
     if (PyArray_DescrConverter(out_dtype, &descr) == NPY_SUCCEED && descr != nullptr) {
-      const NumPyType* const type = known_type(descr);
+      const NumPyType* const type = source_type(descr);
       const bool native = PyArray_ISNBO(descr->byteorder);
       Py_DECREF(descr);
       if (type != nullptr && native) return type->dtype;

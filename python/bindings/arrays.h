@@ -93,6 +93,9 @@ Ref source_array(PyObject* object, const char* name);
 // Returns weight, bias or input_scale as an ndarray of this dtype. Casts if numpy.can_cast allows it as "same_kind".
 Ref parameter_array(PyObject* object, pointwise::DType dtype, const char* name);
 
+// Returns `object` as an ndarray of this 8-bit dtype.
+Ref quantized_array(PyObject* object, pointwise::DType dtype, const char* name);
+
 // Checks that an array (or null) still has the dtype that it had after its conversion. The conversion of a later
 // argument may run code of the user, and that code may change arrays. So shapes and addresses are read only after the
 // last conversion and this check.

@@ -92,14 +92,6 @@ void layer_dealloc(PyObject* self) {
   Py_DECREF(type);
 }
 
-PyObject* integers(const std::vector<int64_t>& values) {
-  if (values.size() == 1) return PyLong_FromLongLong(values[0]);
-  Ref tuple = Ref(PyTuple_New(static_cast<Py_ssize_t>(values.size()))).checked();
-  for (size_t i = 0; i < values.size(); ++i)
-    PyTuple_SET_ITEM(tuple.get(), static_cast<Py_ssize_t>(i), Ref(PyLong_FromLongLong(values[i])).checked().release());
-  return tuple.release();
-}
-
 // _parameters() -> (weight, bias or None). Both are new arrays.
 PyObject* layer_parameters(PyObject* self, PyObject*) {
   try {
@@ -126,7 +118,7 @@ PyObject* layer_arguments(PyObject* self, PyObject*) {
   try {
     const Layer& layer = *reinterpret_cast<LayerObject*>(self)->layer;
     const auto& options = layer.options();
-    Ref stride = Ref(integers(options.stride)).checked(), padding = Ref(integers(options.padding)).checked();
+    Ref stride = integers_object(options.stride), padding = integers_object(options.padding);
     Ref activation = activation_object(options.activation);
     return Py_BuildValue("sNNLNsNzLL", options.layout.c_str(), stride.release(), padding.release(),
                          static_cast<long long>(options.groups), activation.release(), dtype_name(options.dtype),

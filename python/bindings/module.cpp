@@ -10,6 +10,7 @@
 #include "measure/internal.h"
 #include "mix.h"
 #include "options.h"
+#include "quantized.h"
 #include "results.h"
 #include "testing.h"
 
@@ -102,7 +103,7 @@ PYBIND11_MODULE(_core, m, py::mod_gil_not_used()) {
   if (layer_type == nullptr) throw py::error_already_set();
   for (const auto& [name, object] :
        {std::pair("Layer", layer_type), std::pair("Chain", make_chain_type(layer_type)),
-        std::pair("ResultMemory", make_result_memory_type()),
+        std::pair("QLayer", make_quantized_type()), std::pair("ResultMemory", make_result_memory_type()),
         std::pair("conv", PyCFunction_NewEx(&conv_method, nullptr, nullptr)),
         std::pair("mix", PyCFunction_NewEx(&mix_method, nullptr, nullptr)),
         std::pair("use_functions", PyCFunction_NewEx(&use_functions_method, nullptr, nullptr)),

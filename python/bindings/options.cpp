@@ -144,6 +144,14 @@ Options parse_options(PyObject* layout, PyObject* stride, PyObject* padding, PyO
   return options;
 }
 
+Ref integers_object(const std::vector<int64_t>& values) {
+  if (values.size() == 1) return Ref(PyLong_FromLongLong(values[0])).checked();
+  Ref tuple = Ref(PyTuple_New(static_cast<Py_ssize_t>(values.size()))).checked();
+  for (size_t i = 0; i < values.size(); ++i)
+    PyTuple_SET_ITEM(tuple.get(), static_cast<Py_ssize_t>(i), Ref(PyLong_FromLongLong(values[i])).checked().release());
+  return tuple;
+}
+
 Ref activation_object(const Activation& activation) {
   const char* name = activation_names[static_cast<int>(activation.kind)];
   const auto with_parameters = [&](const char* format) {

@@ -1,6 +1,8 @@
 // Converts the keyword arguments of a convolution from Python objects to pointwise::Options.
 #pragma once
 
+#include <vector>
+
 #include "arrays.h"
 
 namespace pointwise_python {
@@ -21,6 +23,8 @@ pointwise::Activation parse_activation(PyObject* object);
 // Returns options from the arguments. dtype and flush_subnormals keep their defaults.
 pointwise::Options parse_options(PyObject* layout, PyObject* stride, PyObject* padding, PyObject* groups,
                                  PyObject* activation);
+// Returns one number as an integer, and several numbers as a tuple.
+Ref integers_object(const std::vector<int64_t>& values);
 // Returns an activation as None, a name, or a tuple of a name and parameters.
 Ref activation_object(const pointwise::Activation& activation);
 

@@ -23,23 +23,25 @@ from ._core import version as __version__
 from ._cost import Cost, cost
 from ._gradients import conv_backward, conv_grad_bias, conv_grad_input, conv_grad_weight
 from ._mix import mix
-from ._planned import QConv, conv_integer, qconv  # noqa: F401
+from ._quantized import QConv, calibrate, conv_integer, qconv, quantize_weight
 from ._runtime import get_num_threads, isa, num_threads, release_memory, set_memory_limit, set_num_threads, show_config
 from ._runtime import warn_about_environment as _warn_about_environment
 from ._statistics import Covariance, covariance, gram
 
-# Names that are not built yet (_planned.py) are importable, but not listed here.
 __all__ = [
     "Chain",
     "Conv",
     "Cost",
     "Covariance",
+    "QConv",
     "__version__",
+    "calibrate",
     "conv",
     "conv_backward",
     "conv_grad_bias",
     "conv_grad_input",
     "conv_grad_weight",
+    "conv_integer",
     "cost",
     "covariance",
     "fold_batchnorm",
@@ -48,6 +50,8 @@ __all__ = [
     "isa",
     "mix",
     "num_threads",
+    "qconv",
+    "quantize_weight",
     "release_memory",
     "set_memory_limit",
     "set_num_threads",

@@ -19,6 +19,8 @@ __all__ = [
     "as_dtype",
     "as_out_dtype",
     "as_parameter",
+    "as_plain",
+    "as_quantized",
     "as_source",
     "as_weight",
     "bfloat16_number",
@@ -172,7 +174,7 @@ def _converted(obj: Any, name: str) -> NDArray[Any]:
         raise ValueError(f"{name} must be an array, got {type(obj).__name__}: {error}") from error
 
 
-def _plain(obj: Any, name: str) -> NDArray[Any]:
+def as_plain(obj: Any, name: str) -> NDArray[Any]:
     """Convert an object to a base-class array in native byte order.
 
     The extension reads the result as a C structure. So this function checks the type, because an object can fake
@@ -267,15 +269,29 @@ def _check_dtype(dtype: np.dtype[Any], name: str, expected: str = _any_of(FLOATS
 
 def as_source(obj: Any, name: str) -> NDArray[Any]:
     """Convert x to a plain array. The dtype must be one of `DTYPES`."""
-    array = _plain(obj, name)
+    array = as_plain(obj, name)
     if array.dtype.name not in INTEGERS:
         _check_dtype(array.dtype, name, OF_SOURCE, obj)
     return array
 
 
+def as_quantized(obj: Any, dtype: str | None, name: str) -> NDArray[Any]:
+    """Convert x or weight of a quantized convolution to a plain array of `dtype`, or of uint8 or int8 if it is None."""
+    array = as_plain(obj, name)
+    expected = "uint8 or int8" if dtype is None else dtype
+    if array.dtype.name not in (("uint8", "int8") if dtype is None else (dtype,)):
+        remedy = ""
+        if isinstance(obj, list):
+            remedy = f": pass numpy.asarray({name}, numpy.{dtype or 'uint8'})"
+        elif array.dtype.kind == "f":
+            remedy = ": quantize it, as QConv.quantize does for x and quantize_weight for weight"
+        raise TypeError(f"{name} must have dtype {expected}, got {array.dtype}{remedy}")
+    return array
+
+
 def as_parameter(obj: Any, dtype: DTypeLike, name: str) -> NDArray[Any]:
     """Convert a weight, bias or input_scale to a plain array of `dtype`, by the casting rule "same_kind"."""
-    array = _plain(obj, name)
+    array = as_plain(obj, name)
     dtype = _dtype(dtype, name)
     if not np.can_cast(array.dtype, dtype, "same_kind"):
         raise TypeError(f"{name} must be castable to {dtype} (numpy.can_cast 'same_kind'), got {array.dtype}")
@@ -289,11 +305,11 @@ def as_weight(obj: ArrayLike, dtype: DTypeLike | None) -> tuple[NDArray[Any], st
     The dtype is `dtype`. If `dtype` is None, it is the dtype of the weight.
     """
     if dtype is None:
-        array = _plain(obj, "weight")
+        array = as_plain(obj, "weight")
         _check_dtype(array.dtype, "weight", obj=obj)
         return array, array.dtype.name
     name = as_dtype(dtype).name
-    return _plain(obj, "weight"), name
+    return as_plain(obj, "weight"), name
 
 
 def as_out_dtype(obj: DTypeLike) -> str:
@@ -316,7 +332,7 @@ def check_array(obj: Any, dtypes: str, name: str) -> None:
     """Check that residual or out is an array of one of the given dtypes, whose names are separated by spaces."""
     if not issubclass(type(obj), np.ndarray):
         raise TypeError(f"{name} must be a NumPy array, got {type(obj).__name__}")
-    array = _plain(obj, name)
+    array = as_plain(obj, name)
     if array.dtype.name not in dtypes.split():
         raise TypeError(f"{name} must have dtype {_any_of(dtypes.split())}, got {array.dtype}")
 

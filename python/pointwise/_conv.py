@@ -10,6 +10,7 @@ from . import _core
 from ._arguments import (
     as_out_dtype,
     as_parameter,
+    as_quantized,
     as_source,
     as_weight,
     bfloat16_number,
@@ -37,6 +38,7 @@ _core.use_functions(
         for function in (
             as_out_dtype,
             as_parameter,
+            as_quantized,
             as_source,
             bfloat16_number,
             check_array,

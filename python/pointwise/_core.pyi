@@ -47,6 +47,29 @@ class Layer:
     ) -> list[tuple[str, float, Callable[[NDArray[Any], NDArray[Any]], None]]]: ...
     def _expectations(self, x_shape: Sequence[int], /) -> list[tuple[str, float]]: ...
 
+class QLayer:
+    def __new__(
+        cls,
+        weight: NDArray[Any],
+        bias: NDArray[Any] | None,
+        layout: str,
+        stride: int | Sequence[int],
+        padding: int | Sequence[int],
+        groups: int,
+        activation: Activation,
+        x_dtype: str,
+        y_dtype: str,
+        x_scale: float,
+        x_zero_point: int,
+        weight_scales: NDArray[Any],
+        weight_zero_points: NDArray[Any],
+        y_scale: float,
+        y_zero_point: int,
+        /,
+    ) -> Self: ...
+    def __call__(self, x: ArrayLike, out: NDArray[Any] | None = None) -> NDArray[Any]: ...
+    def _arguments(self) -> tuple[str, int | tuple[int, ...], int | tuple[int, ...], int, Activation, int]: ...
+
 class Chain:
     _layers: tuple[Any, ...]
     def __new__(cls, layers: tuple[Layer, ...], /) -> Self: ...

@@ -226,7 +226,8 @@ def isa() -> str:
     Returns
     -------
     str
-        "portable", "avx2" or "avx512".
+        "portable", "avx2", "avx2_vnni", "avx512" or "avx512_vnni". Instruction sets with VNNI (Vector Neural Network
+        Instructions) differ from the others in quantized convolutions only.
 
     See Also
     --------
@@ -240,7 +241,7 @@ def isa() -> str:
     Examples
     --------
     >>> import pointwise as pw
-    >>> pw.isa() in ("portable", "avx2", "avx512")
+    >>> pw.isa() in ("portable", "avx2", "avx2_vnni", "avx512", "avx512_vnni")
     True
     """
     return _core.isa

@@ -7,8 +7,7 @@ import platform
 import numpy as np
 import pointwise as pw
 import pytest
-
-WORDS = ("portable", "avx2", "avx512")
+from isas import ISAS as WORDS
 
 
 def test_isa():

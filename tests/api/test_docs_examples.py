@@ -20,10 +20,16 @@ DOCUMENTED = [
     "Conv.from_batchnorm",
     "cost",
     "Covariance",
+    "QConv",
+    "QConv.from_float",
+    "calibrate",
+    "conv_integer",
     "covariance",
     "fold_batchnorm",
     "gram",
     "mix",
+    "qconv",
+    "quantize_weight",
 ]
 MODULES = sorted(module.name for module in pkgutil.iter_modules(pw.__path__) if module.name != "__main__")
 

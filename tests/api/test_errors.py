@@ -368,20 +368,6 @@ def test_an_array_of_another_device():
             pw.conv(**({"x": x0, "weight": w0} | {name: Elsewhere()}))
 
 
-class TestNotBuiltYet:
-    def call(self, name, *arguments, **keywords):
-        with pytest.raises(NotImplementedError, match=rf"\b{name}\b.*not built yet"):
-            getattr(pw, name)(*arguments, **keywords)
-
-    def test_quantized(self):
-        x, weight = np.ones((1, 6, 2, 3), np.uint8), np.ones((4, 6), np.int8)
-        how = {"layout": "NCHW", "stride": 1, "padding": 0, "groups": 1}
-        self.call("conv_integer", x, weight, 0, 0, **how, out=None)
-        scales = (1.0, 0, weight, 1.0, 0, 1.0, 0, None)
-        self.call("qconv", x, *scales, **how, activation="relu", out=None)
-        self.call("QConv", *scales, **how, activation=None)
-
-
 def test_signatures():
     """Names, order and defaults of the parameters match the public contract."""
     expected = {
@@ -398,6 +384,14 @@ def test_signatures():
         "accumulate=False",
         "conv_grad_weight": "grad, x, *, layout='NCHW', stride=1, padding=0, groups=1, out=None, accumulate=False",
         "conv_grad_bias": "grad, *, layout='NCHW', out=None, accumulate=False",
+        "conv_integer": "x, weight, x_zero_point=0, weight_zero_point=0, *, layout='NCHW', stride=1, padding=0, "
+        "groups=1, out=None",
+        "qconv": "x, x_scale, x_zero_point, weight, weight_scale, weight_zero_point, y_scale, y_zero_point, bias=None, "
+        "*, layout='NCHW', stride=1, padding=0, groups=1, activation=None, out=None",
+        "QConv": "x_scale, x_zero_point, weight, weight_scale, weight_zero_point, y_scale, y_zero_point, bias=None, *, "
+        "layout='NCHW', stride=1, padding=0, groups=1, activation=None",
+        "quantize_weight": "weight, per_channel=True",
+        "calibrate": "x, percentile=None, *, dtype='uint8'",
         "cost": "x_shape, c_out, *, layout='NCHW', stride=1, padding=0, groups=1, bias=False, dtype='float32'",
     }
     for name, text in expected.items():

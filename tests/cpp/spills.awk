@@ -10,7 +10,8 @@ function end_of_function(  i, j, k, fmas, inner) {
       if (j != i && from[j] >= from[i] && to[j] <= to[i]) inner = 0
     if (!inner) continue
     fmas = 0
-    for (k = from[i]; k <= to[i]; ++k) fmas += text[k] ~ /^v(fn?m(add|sub)|dpbf16ps)/
+    for (k = from[i]; k <= to[i]; ++k)
+      fmas += text[k] ~ /^({vex} )?(vfn?m(add|sub)|vdpbf16ps|vpdp(bus|wss)d|vpmaddwd)/
     if (fmas < 4) continue
     ++loops
     for (k = from[i]; k <= to[i]; ++k)

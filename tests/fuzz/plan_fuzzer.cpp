@@ -251,9 +251,10 @@ void plans(Bytes& bytes) {
   const Shape output = validate_src(p.src, layout, window, p.inputs * p.options.groups, p.c_out, p.options.groups);
   const DType dtype = p.options.dtype;
   // Integer x needs float32 weights. The sizes select the dtype, so that the corpus keeps its meaning.
-  const int drawn = static_cast<int>((p.c_out + p.inputs) % type_count);
+  constexpr int source_types = static_cast<int>(DType::i16) + 1;
+  const int drawn = static_cast<int>((p.c_out + p.inputs) % source_types);
   const DType x = dtype == DType::f32 && drawn >= 2 ? DType(drawn) : dtype;
-  const DType y = x != dtype && p.c_out % 3 == 0 ? DType(2 + p.inputs % (type_count - 2)) : dtype;
+  const DType y = x != dtype && p.c_out % 3 == 0 ? DType(2 + p.inputs % (source_types - 2)) : dtype;
   const View src = somewhere(p.src, x, true, bytes), dst = somewhere(output, y, false, bytes);
   const View residual = somewhere(output, y, true, bytes), scale(nullptr, dtype, p.scales());
   const Product lowered = lower(layout, window, p.options.groups, p.options.dtype, src, dst,

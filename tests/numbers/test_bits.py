@@ -13,6 +13,7 @@ import math
 import os
 import sys
 
+import isas
 import numpy as np
 import pointwise as pw
 import pytest
@@ -24,7 +25,6 @@ MOST_MACS = 1e6  # limit for the multiply-adds of an image. The smallest image m
 IMAGES = 3
 TEAMS = (1, 2, 3, 7, 64)
 ACTIVATIONS = (None, "relu", "gelu", ("clip", -1, 1), "silu", ("leaky_relu", 0.1), "tanh", "hardswish")
-OTHER_ISA = {"avx512": "avx2", "avx2": "avx512"}
 
 
 class Problem:
@@ -159,7 +159,7 @@ def test_every_way_gives_the_same_bits(network, dtype, forced_teams):
 
 @canonical_only
 def test_avx2_and_avx512_give_the_same_bits(forked):
-    supported, other = _core.supported_isas(), OTHER_ISA[pw.isa()]
+    supported, other = _core.supported_isas(), isas.OTHER
     if other not in supported:
         pytest.skip(f"this CPU, or this build, has no {other}: it has {', '.join(supported)}")
     script = f"""

@@ -5,9 +5,7 @@ import sys
 import pointwise as pw
 import pytest
 from children import assert_tests_passed, pytest_command
-
-ISAS = ("portable", "avx2", "avx512")
-SUPPORTED = pw.show_config("dicts")["isas"]
+from isas import FLOATING, ISAS, SUPPORTED, floating
 
 
 def need(isa):
@@ -33,16 +31,33 @@ def test_the_best_isa_runs_unless_forced(forked):
 
 
 def kernels_tests(isa):
-    """Return the command of the tests marked `kernels`. Returns None if this run uses the ISA, or the CPU lacks it."""
-    if isa in SUPPORTED and isa != pw.isa():
+    """Return the command of the tests marked `kernels`, or None if this run uses the kernels or the CPU lacks them."""
+    if isa in SUPPORTED and isa != floating(pw.isa()):
         return pytest_command(mark="kernels", POINTWISE_ISA=isa)
     return None
 
 
 @pytest.mark.background.with_args(kernels_tests)
-@pytest.mark.parametrize("isa", ISAS)
+@pytest.mark.parametrize("isa", FLOATING)
 def test_the_kernels_tests(isa, background):
-    """The tests marked `kernels` pass on each instruction set that this run does not use."""
+    """The tests marked `kernels` pass with all floating-point kernels that this run does not use."""
+    need(isa)
+    if isa == floating(pw.isa()):
+        pytest.skip(f"{isa} is what this very run uses")
+    assert_tests_passed(background)
+
+
+def integers_tests(isa):
+    """Return the command of the tests marked `integers`. Returns None if this run uses the ISA, or the CPU lacks it."""
+    if isa in SUPPORTED and isa != pw.isa():
+        return pytest_command(mark="integers", POINTWISE_ISA=isa)
+    return None
+
+
+@pytest.mark.background.with_args(integers_tests)
+@pytest.mark.parametrize("isa", ISAS)
+def test_the_integers_tests(isa, background):
+    """The tests marked `integers` pass on each instruction set that this run does not use."""
     need(isa)
     if isa == pw.isa():
         pytest.skip(f"{isa} is what this very run uses")

@@ -13,6 +13,7 @@ import collections
 import contextlib
 import ctypes
 import gc
+import math
 import os
 import pathlib
 import pickle
@@ -27,6 +28,8 @@ sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "support"))
 
 import numpy as np
 import pointwise as pw
+import reference
+import views
 from pointwise import _core
 from soak_problems import INTEGERS, Arrays, Mismatch, draw, make, parameters, run
 from soak_wrong import run_wrong
@@ -107,6 +110,7 @@ class Soak:
             "conv": 20,
             "mix": 5,
             "gradients": 5,
+            "quantized": 8,
             "covariance": 2,
             "layer": 8,
             "kept": 30,
@@ -176,6 +180,31 @@ class Soak:
                 raise Mismatch(f"the gradients are not the adjoint: {products}")
         if len(bits) > 1:
             raise Mismatch("the number of threads changes bits")
+
+    def do_quantized(self, rng):
+        """Check the sums and the results of a quantized convolution, with the shapes of another problem."""
+        problem = self.draw(rng)
+        how = {name: value for name, value in problem["layer"]["how"].items() if name != "activation"}
+        x_zero, weight_zero, y_zero = (np.dtype(d).type(rng.integers(128)) for d in rng.choice(["uint8", "int8"], 3))
+        shape, ways = Arrays(problem | {"residual": None}).x.shape, problem["ways"]
+        x, weight = (
+            views.put(way, np.frombuffer(rng.bytes(math.prod(size)), zero.dtype).reshape(size))
+            for way, size, zero in ((ways[0], shape, x_zero), (ways[1], problem["layer"]["weight"], weight_zero))
+        )
+        shifted = (x.astype("f4") - np.float32(x_zero), weight.astype("f4") - np.float32(weight_zero))
+        total = reference.exact_value(*shifted, **how)
+        limits = np.iinfo(y_zero.dtype)
+        expected = (np.rint(total.astype("f4") * np.float32(2**-9)) + float(y_zero)).clip(limits.min, limits.max)
+        out, base = views.empty(ways[2], expected.shape, y_zero.dtype)
+        with pw.num_threads(problem["threads"] or 2):
+            sums = pw.conv_integer(x, weight, x_zero, weight_zero, **how)
+            pw.qconv(x, 0.5, x_zero, weight, 1, weight_zero, 256, y_zero, out=out, **how)
+        if not np.array_equal(sums, total):
+            raise Mismatch("sums of integers are not exact")
+        try:
+            views.assert_wrote_only(ways[2], base, expected.astype(y_zero.dtype))
+        except AssertionError:
+            raise Mismatch("quantized results differ from the definition, or bytes around out were written") from None
 
     def do_covariance(self, rng):
         shape = [int(n) for n in rng.integers(1, 30, rng.integers(1, 5))]

@@ -7,9 +7,7 @@ processes. tests/cpp/bounds_test.cpp tests kernel rows with every kind of view, 
 import pointwise as pw
 import pytest
 from children import SUPPORT, python_command, run
-
-ISAS = ("portable", "avx2", "avx512")
-SUPPORTED = pw.show_config("dicts")["isas"]
+from isas import FLOATING, ISAS, SUPPORTED
 
 
 def command(section, isa):
@@ -20,8 +18,11 @@ def command(section, isa):
 
 
 @pytest.mark.background.with_args(command)
-@pytest.mark.parametrize("isa", ISAS)
-@pytest.mark.parametrize("section", ["views", "mix", "gradients", "rows", "streams"])
+@pytest.mark.parametrize(
+    ("section", "isa"),
+    [(section, isa) for section in ("views", "mix", "gradients", "rows", "streams") for isa in FLOATING]
+    + [("quantized", isa) for isa in ISAS],
+)
 def test_nothing_outside_an_array_is_touched(section, isa, background):
     if isa not in SUPPORTED:
         pytest.skip(f"this CPU, or this build, has no {isa}")

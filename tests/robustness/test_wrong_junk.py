@@ -3,7 +3,6 @@
 These are arguments of scales, chains, batch normalization, gradients, statistics, memory and planned functions.
 """
 
-import inspect
 import itertools
 import operator
 import re
@@ -13,7 +12,7 @@ import numpy as np
 import pointwise as pw
 import pytest
 import reference
-from hypothesis import given, settings
+from hypothesis import given
 from junk import DOCUMENTED, dtypes, junk, odd_arrays, only, parameters
 from pointwise import _core
 
@@ -185,21 +184,48 @@ def test_statistics(x, y, keywords, of_covariance):
         assert result.shape == (np.shape(x)[keywords.get("axis", -1)],) * 2
 
 
-NOT_BUILT = ["conv_integer", "qconv", "QConv"]
+@given(
+    st.sampled_from([x0.astype("u1"), x0.astype("i1")]) | odd_arrays | junk,
+    st.sampled_from([np.ones((4, 6), "i1"), np.full((4, 6), 9, "u1")]) | odd_arrays | junk,
+    st.sampled_from([0, np.uint8(3), np.int8(0)]) | junk,
+    st.sampled_from([0, np.uint8(3), np.int8([1, 2, 3, 4])]) | junk,
+    st.sampled_from([0.5, np.float32(2)]) | junk,
+    st.sampled_from([0.1, np.float32([1, 2, 3, 4])]) | junk,
+    st.sampled_from([np.uint8(3), np.int8(-1)]) | junk,
+    st.none() | st.sampled_from([np.arange(4), np.ones(4)]) | odd_arrays | junk,
+    only({"activation": st.sampled_from([None, "relu", ("clip", 0, 1), "gelu"]) | junk, "groups": st.just(1) | junk}),
+)
+def test_quantized(x, weight, x_zero, weight_zero, scale, weight_scale, y_zero, bias, keywords):
+    """Any argument gives a result or an error that names an argument."""
+    words = ["x", "weight", "bias", "activation", "groups"]
+    words += [f"{a}_{word}" for a in ("x", "weight", "y") for word in ("scale", "zero_point")]
+    calls = [
+        lambda: pw.conv_integer(x, weight, x_zero, weight_zero),
+        lambda: pw.qconv(x, scale, x_zero, weight, weight_scale, weight_zero, scale, y_zero, bias, **keywords),
+        lambda: pw.QConv(scale, x_zero, weight, weight_scale, weight_zero, scale, y_zero, bias, **keywords)(x),
+    ]
+    for call in calls:
+        try:
+            result = call()
+        except DOCUMENTED as error:
+            names(error, words)
+        else:
+            assert result.dtype.name in ("int32", "uint8", "int8")
 
 
-@settings(max_examples=40)
-@given(st.sampled_from(NOT_BUILT), st.data())
-def test_what_is_not_built(name, data):
-    """A planned function raises NotImplementedError. If the arguments do not fit its signature, it raises TypeError."""
-    function = getattr(pw, name)
-    arguments = {word: data.draw(junk) for word in inspect.signature(function).parameters}
-    required = [w for w, p in inspect.signature(function).parameters.items() if p.default is inspect.Parameter.empty]
-    with pytest.raises(NotImplementedError, match=rf"^pointwise\.{name} is not built yet$"):
-        function(**arguments)
-    for wrong in ({w: arguments[w] for w in required[1:]}, arguments | {"nonsense": 1}):
-        with pytest.raises(TypeError, match=rf"{required[0]}|nonsense"):
-            function(**wrong)
+@given(odd_arrays | junk, junk | st.sampled_from([None, 99, True, False]), dtypes | junk)
+def test_scales(array, option, dtype):
+    calls = [
+        (lambda: pw.quantize_weight(array, option), ["weight", "per_channel"]),
+        (lambda: pw.calibrate(array, option), ["x", "percentile"]),
+        (lambda: pw.calibrate(array, dtype=dtype), ["x", "dtype"]),
+        (lambda: pw.QConv.from_float(array, array), ["conv"]),
+    ]
+    for call, words in calls:
+        try:
+            call()
+        except DOCUMENTED as error:
+            names(error, words)
 
 
 @given(junk)

@@ -233,6 +233,44 @@ def run_gradients(note):
     return note.count
 
 
+def check_quantized(rng, note, layout, way, side):
+    """Check quantized convolutions with each array next to an inaccessible page. x and out are views of one kind."""
+    sizes, c_in, c_out, how = draw(rng, layout)
+    x_dtype, weight_dtype, y_dtype = (("uint8", "int8")[rng.integers(2)] for _ in range(3))
+    ways = list(views.WAYS)
+    x = integers(rng, shape_of(layout, sizes, c_in), x_dtype)
+    weight = integers(rng, (c_out, c_in // how["groups"]), weight_dtype)
+    bias = integers(rng, c_out, np.int32)
+    note("quantized", layout, x.shape, weight.shape, x_dtype, weight_dtype, y_dtype, way, side, how)
+    total = reference.exact_value(x.astype("f4"), weight.astype("f4"), **how)
+    axes = [-1 if axis == "C" else 1 for axis in layout]
+    limits = np.iinfo(y_dtype)
+    quantized = np.rint((total + bias.reshape(axes)) / 4).clip(limits.min, limits.max)
+    x_in = guarded.put(views.put(way, x), side)
+    weight_in, bias_in = (guarded.put(views.put(ways[rng.integers(len(ways))], a), side) for a in (weight, bias))
+    scales = guarded.put(np.full(c_out, 0.5, np.float32), side)
+    calls = [
+        (pw.conv_integer, (x_in, weight_in), total.astype(np.int32)),
+        (pw.qconv, (x_in, 1, 0, weight_in, scales, 0, 2, y_zero(y_dtype), bias_in), quantized.astype(y_dtype)),
+    ]
+    for function, given, expected in calls:
+        out = guarded.Guarded(views.empty(way, expected.shape, expected.dtype)[0], side)
+        assert function(*given, out=out.array, **how) is out.array
+        out.assert_wrote_only(expected)
+        np.testing.assert_array_equal(function(*given, **how), expected)
+
+
+def y_zero(dtype):
+    return np.dtype(dtype).type(0)
+
+
+def run_quantized(note):
+    rng = np.random.default_rng(6)
+    for layout, way, side, _ in itertools.product(reference.LAYOUTS, views.WAYS, guarded.SIDES, range(3)):
+        check_quantized(rng, note, layout, way, side)
+    return note.count
+
+
 def run_rows(note):
     """Run every kernel row, chosen or not, with x and out next to an inaccessible page."""
     rng = np.random.default_rng(2)

@@ -32,7 +32,7 @@
 
 namespace pointwise {
 
-enum class DType { f32, f64, u8, i8, u16, i16, f16, bf16 };
+enum class DType { f32, f64, u8, i8, u16, i16, f16, bf16, i32 };  // i32 is a dtype of quantized convolutions only
 
 // The arguments that an Error can name. Bindings use other names for some arguments.
 enum class Argument {
@@ -50,7 +50,13 @@ enum class Argument {
   dst_dtype,
   input_scale,
   layers,
-  grad
+  grad,
+  src_scale,
+  src_zero,
+  weight_scales,
+  weight_zeros,
+  dst_scale,
+  dst_zero
 };
 
 // A wrong argument. The message names the argument, the expected value and the given value.
@@ -312,9 +318,58 @@ void gradient_of_src(const View& grad, const View& weights, const View& dst, con
 void gradient_of_weights(const View& grad, const View& src, const View& dst, const Options& options,
                          bool accumulate = false, int threads = 0);
 
-// Returns the instruction set in use: "portable", "avx2" or "avx512". The environment variable POINTWISE_ISA can select
-// another instruction set, in upper or lower case. The variable is read once. Throws std::runtime_error if its value is
-// unknown, or if this CPU does not support the instruction set.
+// The parameters of a quantized convolution. A number q of a quantized array stands for scale * (q - zero).
+struct Quantization {
+  DType src = DType::u8;  // u8 or i8
+  DType dst = DType::u8;  // u8 or i8; or i32 for the sums. With i32, the scales and `dst_zero` are not used
+  float src_scale = 1, dst_scale = 1;
+  int src_zero = 0, dst_zero = 0;  // zero points, in the range of the dtypes
+  // One number, or one for each output channel.
+  std::vector<float> weight_scales{1};
+  std::vector<int> weight_zeros{0};
+};
+
+// A convolution of 8-bit integers with its weights packed for this CPU:
+//
+//     sum = sum_i (weights[o, i] - weight_zero) * (src[n, i, s(p)] - src_zero) + bias[o]
+//     dst[n, o, p] = saturate( rint( float(sum) * (src_scale * weight_scale / dst_scale) ) + dst_zero )
+//
+// Padding counts as src_zero, so it adds nothing to the sum. The sum is exact in int32. The operations of the second
+// line are in float32, and rint rounds half to even. So all instruction sets give the same results. Immutable:
+// concurrent calls are safe.
+class QuantizedLayer {
+ public:
+  // Packs weights of u8 or i8, of shape (c_out, c_in / groups). bias is i32, has shape (c_out) or is null. The layer
+  // uses layout, stride, padding, groups and activation of the options. The activation is none, relu, relu6 or clip.
+  // Its bounds are real numbers; they become rint(bound / dst_scale) + dst_zero.
+  //
+  // Throws Error if the arguments do not fit each other, or if a sum can leave the range of int32 for some src.
+  QuantizedLayer(const View& weights, const View* bias, const Options& options, const Quantization& quantization);
+  ~QuantizedLayer();
+  QuantizedLayer(QuantizedLayer&&) noexcept;
+  QuantizedLayer& operator=(QuantizedLayer&&) noexcept;
+
+  const Options& options() const;
+  const Quantization& quantization() const;
+  int64_t c_in() const;
+  int64_t c_out() const;
+
+  // Returns the shape of dst for a src of this shape. Throws Error if the shape does not fit the layer.
+  Shape output_shape(const Shape& src_shape) const;
+
+  // Computes dst, on at most `threads` threads. 0 means thread_count(). dst must share no element with src, and two
+  // indices of dst must not refer to the same element. Throws Error for arrays that do not fit the layer. Throws
+  // std::bad_alloc if there is not enough memory. In both cases dst is unchanged.
+  void operator()(const View& src, const View& dst, int threads = 0) const;
+
+ private:
+  struct Impl;
+  std::unique_ptr<const Impl> impl_;
+};
+
+// Returns the instruction set in use: "portable", "avx2", "avx2_vnni", "avx512" or "avx512_vnni". The environment
+// variable POINTWISE_ISA can select another instruction set, in upper or lower case. The variable is read once. Throws
+// std::runtime_error if its value is unknown, or if this CPU does not support the instruction set.
 std::string isa();
 // Returns the instruction sets that this build has and this CPU supports, the best first.
 std::vector<std::string> supported_isas();

@@ -85,7 +85,8 @@ constexpr Functions functions[type_count] = {functions_of<float>,
                                              functions_of<uint16_t>,
                                              functions_of<int16_t>,
                                              {read16<Float16>, write16<Float16>, 0x1p-14},
-                                             {read16<BFloat16>, write16<BFloat16>, 0x1p-126}};
+                                             {read16<BFloat16>, write16<BFloat16>, 0x1p-126},
+                                             functions_of<int32_t>};
 
 }  // namespace
 

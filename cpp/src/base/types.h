@@ -18,7 +18,7 @@ struct TypeInfo {
 constexpr TypeInfo type_table[] = {
     {"float32", 4, true, DType::f32}, {"float64", 8, true, DType::f64},  {"uint8", 1, false, DType::f32},
     {"int8", 1, false, DType::f32},   {"uint16", 2, false, DType::f32},  {"int16", 2, false, DType::f32},
-    {"float16", 2, true, DType::f32}, {"bfloat16", 2, true, DType::f32},
+    {"float16", 2, true, DType::f32}, {"bfloat16", 2, true, DType::f32}, {"int32", 4, false, DType::i32},
 };
 constexpr int type_count = sizeof(type_table) / sizeof(type_table[0]);
 
@@ -35,7 +35,8 @@ constexpr bool is_dtype(int number) {
     case DType::u16:
     case DType::i16:
     case DType::f16:
-    case DType::bf16: return true;
+    case DType::bf16:
+    case DType::i32: return true;
   }
   return false;
 }
@@ -66,5 +67,7 @@ constexpr bool operator==(const Types& a, const Types& b) {
 constexpr Types all_f32{DType::f32, DType::f32, DType::f32, DType::f32};
 constexpr Types u8_to_u8{DType::u8, DType::f32, DType::f32, DType::u8};
 constexpr Types all_f64{DType::f64, DType::f64, DType::f64, DType::f64};
+constexpr Types u8_by_i8{DType::u8, DType::i8, DType::i32, DType::i32};
+constexpr Types i16_by_i16{DType::i16, DType::i16, DType::i32, DType::i32};
 
 }  // namespace pointwise

@@ -36,6 +36,12 @@ const char* name_of(Argument argument) {
     case Argument::input_scale: return "input_scale";
     case Argument::layers: return "layers";
     case Argument::grad: return "grad";
+    case Argument::src_scale: return "src_scale";
+    case Argument::src_zero: return "src_zero";
+    case Argument::weight_scales: return "weight_scales";
+    case Argument::weight_zeros: return "weight_zeros";
+    case Argument::dst_scale: return "dst_scale";
+    case Argument::dst_zero: return "dst_zero";
   }
   return "";
 }

@@ -124,7 +124,7 @@ struct BlockRunner {
   static constexpr int lanes = V::lanes, width = NR * lanes;
   static constexpr int buffer_tiles = MR < 64 ? 64 / MR : 1;
   static constexpr int buffer_rows = (buffer_tiles * MR + lanes - 1) / lanes * lanes;
-  static constexpr T lowest = -__builtin_huge_val();
+  static constexpr T lowest = least_number<T>;
   static constexpr int64_t most_fetched = 512;  // bytes of a pixel; longer pixels are left to the prefetcher of the CPU
 
   const Block& b;

@@ -37,6 +37,16 @@ namespace {
 constexpr int64_t smaller(int64_t a, int64_t b) { return a < b ? a : b; }
 constexpr int64_t ceil_div(int64_t a, int64_t b) { return (a + b - 1) / b; }
 
+// True if the numbers of V are floating-point numbers. Integers have no activations.
+template <class V>
+constexpr bool is_floating = static_cast<typename V::Number>(0.5) != 0;
+
+// The least number of a type: -infinity, or the least int32_t.
+template <class T>
+constexpr T least_number = -__builtin_huge_val();
+template <>
+constexpr int32_t least_number<int32_t> = INT32_MIN;
+
 template <class T>
 inline T read(const char* p) {
   T value;

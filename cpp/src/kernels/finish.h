@@ -106,23 +106,25 @@ POINTWISE_INLINE void store_tile(const Epilogue& epilogue, V (&sums)[MR][NR], co
 // residual, every activation is applied to such a copy.
 template <bool Residual, class V, int MR, int NR, class Place>
 POINTWISE_INLINE void finish(const Epilogue& epilogue, V (&sums)[MR][NR], const Place& place) {
-  if (epilogue.activate != nullptr) {
-    if (Residual || epilogue.in_registers == Inline::no) {
-      V tile[MR * NR];
-      POINTWISE_UNROLL
-      for (int r = 0; r < MR; ++r) {
+  if constexpr (is_floating<V>) {
+    if (epilogue.activate != nullptr) {
+      if (Residual || epilogue.in_registers == Inline::no) {
+        V tile[MR * NR];
         POINTWISE_UNROLL
-        for (int j = 0; j < NR; ++j) tile[r * NR + j] = sums[r][j];
+        for (int r = 0; r < MR; ++r) {
+          POINTWISE_UNROLL
+          for (int j = 0; j < NR; ++j) tile[r * NR + j] = sums[r][j];
+        }
+        finish_in_memory<V, NR, Place>(epilogue, tile, place.layout, place.y, place.residual, place.rows);
+        return;
       }
-      finish_in_memory<V, NR, Place>(epilogue, tile, place.layout, place.y, place.residual, place.rows);
-      return;
-    }
-    const V a = V::broadcast(epilogue.parameters[0].address()), b = V::broadcast(epilogue.parameters[1].address());
-    switch (epilogue.in_registers) {
-      case Inline::no: break;
-      case Inline::clip: map_tile<V, MR, NR, clip<V>>(a, b, sums); break;
-      case Inline::leaky_relu: map_tile<V, MR, NR, leaky_relu<V>>(a, b, sums); break;
-      case Inline::hardswish: map_tile<V, MR, NR, hardswish<V>>(a, b, sums); break;
+      const V a = V::broadcast(epilogue.parameters[0].address()), b = V::broadcast(epilogue.parameters[1].address());
+      switch (epilogue.in_registers) {
+        case Inline::no: break;
+        case Inline::clip: map_tile<V, MR, NR, clip<V>>(a, b, sums); break;
+        case Inline::leaky_relu: map_tile<V, MR, NR, leaky_relu<V>>(a, b, sums); break;
+        case Inline::hardswish: map_tile<V, MR, NR, hardswish<V>>(a, b, sums); break;
+      }
     }
   }
   store_tile<Residual>(epilogue, sums, place);

@@ -40,11 +40,16 @@ const std::vector<Isa>& all_isas() {
   return isas.get([] {
     return std::vector<Isa>{
 #if defined(__x86_64__)
-        {"avx512_bf16", dot_keeps_order, dot_is_fast, &avx512_f32, &avx512_f64, &avx512_bf16},
-        {"avx512", cpu_has_avx512, always, &avx512_f32, &avx512_f64, nullptr},
-        {"avx2", cpu_has_avx2, always, &avx2_f32, &avx2_f64, nullptr},
+        {"avx512_bf16", "avx512", dot_keeps_order, dot_is_fast, &avx512_f32, &avx512_f64, &avx512_bf16,
+         cpu_has_avx512_vnni() ? &avx512vnni_i32 : &avx512_i32},
+        {"avx512_vnni", "avx512", cpu_has_avx512_vnni, always, &avx512_f32, &avx512_f64, nullptr, &avx512vnni_i32},
+        {"avx512", "avx512", cpu_has_avx512, always, &avx512_f32, &avx512_f64, nullptr, &avx512_i32},
+#if defined(POINTWISE_AVX_VNNI)
+        {"avx2_vnni", "avx2", cpu_has_avx2_vnni, always, &avx2_f32, &avx2_f64, nullptr, &avx2vnni_i32},
 #endif
-        {"portable", always, always, &portable_f32, &portable_f64, nullptr},
+        {"avx2", "avx2", cpu_has_avx2, always, &avx2_f32, &avx2_f64, nullptr, &avx2_i32},
+#endif
+        {"portable", "portable", always, always, &portable_f32, &portable_f64, nullptr, &portable_i32},
     };
   });
 }

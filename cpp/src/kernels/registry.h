@@ -4,6 +4,7 @@
 #include <string>
 #include <vector>
 
+#include "kernels/integers.h"
 #include "kernels/kernel.h"
 
 namespace pointwise {
@@ -11,11 +12,13 @@ namespace pointwise {
 // One instruction set of this build.
 struct Isa {
   const char* name;
+  const char* floating;  // the instruction set that names the kernels of float32 and float64
   bool (*supported)();
   bool (*preferred)();  // false if the instruction set is in use only if POINTWISE_ISA names it
   const KernelTable* f32;
   const KernelTable* f64;
   const KernelTable* bf16;  // null if weights of bfloat16 are converted to float32
+  const IntegerKernels* integers;
 
   // Returns the dtype of the packed weights of a layer with k input channels in each group. A single channel is no
   // pair.

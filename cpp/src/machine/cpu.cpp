@@ -31,6 +31,14 @@ bool cpu_has_avx512_bf16() {
   return cpu_has_avx512() && __get_cpuid_count(7, 1, &eax, &ebx, &ecx, &edx) != 0 && (eax & avx512_bf16) != 0;
 }
 
+bool cpu_has_avx2_vnni() {
+  unsigned eax = 0, ebx = 0, ecx = 0, edx = 0;
+  constexpr unsigned avx_vnni = 1u << 4;  // g++ 12 knows no name for this feature
+  return cpu_has_avx2() && __get_cpuid_count(7, 1, &eax, &ebx, &ecx, &edx) != 0 && (eax & avx_vnni) != 0;
+}
+
+bool cpu_has_avx512_vnni() { return cpu_has_avx512() && __builtin_cpu_supports("avx512vnni"); }
+
 unsigned amd_family() {
   static Lazy<unsigned> family;
   return family.get([] {
@@ -43,6 +51,8 @@ unsigned amd_family() {
 bool cpu_has_avx2() { return false; }
 bool cpu_has_avx512() { return false; }
 bool cpu_has_avx512_bf16() { return false; }
+bool cpu_has_avx2_vnni() { return false; }
+bool cpu_has_avx512_vnni() { return false; }
 unsigned amd_family() { return 0; }
 #endif
 

@@ -9,6 +9,10 @@ namespace pointwise {
 bool cpu_has_avx2();
 // Returns true if CPU and operating system support AVX2, FMA and AVX-512 F, BW, DQ and VL.
 bool cpu_has_avx512();
+// Returns true if CPU and operating system support AVX2, FMA and AVX-VNNI.
+bool cpu_has_avx2_vnni();
+// Returns true if CPU and operating system support AVX-512 as above, and AVX512-VNNI.
+bool cpu_has_avx512_vnni();
 // Returns true if CPU and operating system support AVX512-BF16, too.
 bool cpu_has_avx512_bf16();
 // Returns the family of an AMD CPU, or 0 for other CPUs.

@@ -144,7 +144,8 @@ def summary_lines(summary: dict[str, Any]) -> list[str]:
 
 def short(words: str) -> str:
     """Return the description of an alternative, without the parts that all alternatives share."""
-    return words.replace("gemm_f32_", "").replace(f"_{_core.isa}", "").replace("source ", "")
+    isa = _core.isa.removesuffix("_vnni")  # the names of floating-point kernels have no VNNI
+    return words.replace("gemm_f32_", "").replace(f"_{isa}", "").replace("source ", "")
 
 
 def table(group: str, choices: Sequence[Choice]) -> Grid:

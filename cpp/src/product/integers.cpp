@@ -1,0 +1,506 @@
+// Packs the weights of quantized layers, and runs quantized products. The loops are:
+//
+// clang-format off
+//     for piece in boxes x groups x n_parts x m_parts:    one thread computes a piece
+//       packs the pixels of the piece, or reads them in place
+//       for m_block output channels:
+//         kernel(pixels x m_block)                        all steps; sums go to the workspace, or to dst of int32
+//         requantizes the sums and stores them to dst
+// clang-format on
+#include "product/integers.h"
+
+#include <algorithm>
+#include <array>
+#include <cstring>
+#include <limits>
+
+#include "base/checked.h"
+#include "base/float_environment.h"
+#include "kernels/registry.h"
+#include "machine/cpu.h"
+#include "memory/scratch.h"
+#include "product/blocking.h"
+#include "product/workspace.h"
+#include "threads/parallel.h"
+
+namespace pointwise {
+namespace {
+
+constexpr int64_t panel_channels = panel_width<int32_t>();
+// Maximum number of pixels of a piece, and of output channels of a kernel call. Their sums fit half of L1.
+constexpr int64_t most_pixels = 96, most_channels = 64;
+// Predicted cycles of one thread for each product of a sum, each packed number and each result. They only decide how
+// many threads are useful, so rough values suffice.
+constexpr double cycles_a_product = 1.0 / 48, cycles_a_number = 0.25, cycles_a_result = 0.5;
+
+template <class T>
+int number_at(const char* p) {
+  T value;
+  std::memcpy(&value, p, sizeof(T));
+  return value;
+}
+
+// Reads a weight, and subtracts the zero point of its output channel.
+class Weights {
+ public:
+  Weights(const View& view, const IntegerParameters& parameters) : view_(view), parameters_(parameters) {}
+  int at(int64_t channel, int64_t input) const {
+    const char* const from =
+        static_cast<const char*>(view_.data) + channel * view_.strides[0] + input * view_.strides[1];
+    const int number = view_.dtype == DType::u8 ? number_at<uint8_t>(from) : number_at<int8_t>(from);
+    return number - parameters_.weight_zeros[static_cast<size_t>(channel)];
+  }
+
+ private:
+  const View& view_;
+  const IntegerParameters& parameters_;
+};
+
+bool fit_bytes(const View& view, const Weights& weights) {
+  for (int64_t o = 0; o < view.shape[0]; ++o)
+    for (int64_t i = 0; i < view.shape[1]; ++i)
+      if (const int w = weights.at(o, i); w < -128 || w > 127) return false;
+  return true;
+}
+
+}  // namespace
+
+const char* PackedIntegers::weights(int64_t group) const { return memory.get() + group * panels * panel_bytes * steps; }
+const int32_t* PackedIntegers::starts(int64_t group, bool padding) const {
+  const int64_t row = groups * panels * steps + (3 * group + padding) * panels;
+  return reinterpret_cast<const int32_t*>(memory.get() + row * panel_bytes);
+}
+const float* PackedIntegers::factors(int64_t group) const {
+  return reinterpret_cast<const float*>(starts(group, false) + 2 * panels * panel_channels);
+}
+
+PackedIntegers pack_integers(const View& view, const IntegerParameters& parameters) {
+  const Weights weights(view, parameters);
+  const IntegerKernels& kernels = *selected_isa().integers;
+  PackedIntegers packed{};
+  packed.step = kernels.bytes.pixels.run != nullptr && fit_bytes(view, weights) ? Step::bytes : Step::words;
+  packed.src = parameters.src;
+  packed.dst = parameters.dst;
+  packed.rounding = parameters.rounding;
+  packed.m = view.shape[0] / parameters.groups;
+  packed.groups = packed.m > 0 ? parameters.groups : 0;  // without output channels, any number of groups is valid
+  packed.k = view.shape[1];
+  const int in_step = channels_of(packed.step);
+  packed.steps = ceil_div(packed.k, in_step);
+  packed.panels = ceil_div(packed.m, panel_channels);
+  const int64_t rows = allocation_size(packed.panels, allocation_sum(packed.steps, 3));
+  const int64_t bytes = allocation_size(allocation_size(rows, packed.groups), panel_bytes);
+  packed.memory = allocate_aligned(bytes);
+  std::memset(packed.memory.get(), 0, static_cast<size_t>(bytes));
+
+  // Kernels for bytes read int8 as uint8, with 128 added.
+  const int64_t offset = parameters.src_zero + (packed.step == Step::bytes && packed.src == DType::i8 ? 128 : 0);
+  for (int64_t group = 0; group < packed.groups; ++group) {
+    char* const panels = const_cast<char*>(packed.weights(group));
+    int32_t* const starts = const_cast<int32_t*>(packed.starts(group, false));
+    int32_t* const starts_outside = const_cast<int32_t*>(packed.starts(group, true));
+    float* const factors = const_cast<float*>(packed.factors(group));
+    for (int64_t o = 0; o < packed.m; ++o) {
+      const int64_t channel = group * packed.m + o;
+      char* const to = panels + o / panel_channels * packed.steps * panel_bytes + o % panel_channels * step_bytes;
+      int64_t sum = 0;
+      for (int64_t i = 0; i < packed.k; ++i) {
+        const int w = weights.at(channel, i);
+        sum += w;
+        char* const step = to + i / in_step * panel_bytes;
+        if (packed.step == Step::bytes) {
+          step[i % in_step] = static_cast<char>(w);
+        } else {
+          const int16_t word = static_cast<int16_t>(w);
+          std::memcpy(step + i % in_step * 2, &word, sizeof(word));
+        }
+      }
+      const int32_t bias = parameters.bias[static_cast<size_t>(channel)];
+      starts_outside[o] = bias;
+      starts[o] = static_cast<int32_t>(static_cast<uint32_t>(bias) - static_cast<uint32_t>(offset * sum));
+      if (packed.dst != DType::i32) factors[o] = parameters.factors[static_cast<size_t>(channel)];
+    }
+  }
+  return packed;
+}
+
+SumRange sum_range(const View& view, const IntegerParameters& parameters, int64_t channel) {
+  const Weights weights(view, parameters);
+  int64_t positive = 0, negative = 0;
+  for (int64_t i = 0; i < view.shape[1]; ++i) {
+    const int w = weights.at(channel, i);
+    (w > 0 ? positive : negative) += w;
+  }
+  const bool has_sign = parameters.src == DType::i8;
+  const int64_t low = (has_sign ? -128 : 0) - parameters.src_zero, high = (has_sign ? 127 : 255) - parameters.src_zero;
+  const int64_t bias = parameters.bias[static_cast<size_t>(channel)];
+  return {bias + positive * low + negative * high, bias + positive * high + negative * low};
+}
+
+namespace {
+
+// Pixels of a piece that are evenly spaced in an array: `count` pixels, `step` bytes apart, of which the first one is
+// `at` bytes from the start of the array.
+struct Stretch {
+  int64_t count;
+  ptrdiff_t at, step;
+};
+
+// The stretches of the pixels of a piece in one array.
+struct Stretches {
+  Stretch* all;
+  int64_t count;
+
+  const Stretch* begin() const { return all; }
+  const Stretch* end() const { return all + count; }
+
+  // Adds a stretch, or lengthens the last one.
+  void add(Stretch added) {
+    if (count > 0) {
+      Stretch& last = all[count - 1];
+      if (last.step == added.step && added.at == last.at + last.count * last.step) {
+        last.count += added.count;
+        return;
+      }
+    }
+    all[count++] = added;
+  }
+};
+
+// Finds the stretches of `pixels` pixels of a box, from pixel `begin` on.
+void find_stretches(const Box& box, int64_t begin, int64_t pixels, Stretches* src, Stretches* dst) {
+  src->count = dst->count = 0;
+  const Axis& inner = box.axis[box.axes - 1];
+  for (int64_t done = 0; done < pixels;) {
+    int64_t rest = (begin + done) / inner.size;
+    const int64_t first = (begin + done) % inner.size, count = std::min(pixels - done, inner.size - first);
+    Stretch read{count, box.src + first * inner.src, inner.src}, written{count, box.dst + first * inner.dst, inner.dst};
+    for (int i = box.axes - 2; i >= 0; --i) {
+      const int64_t at = rest % box.axis[i].size;
+      rest /= box.axis[i].size;
+      read.at += at * box.axis[i].src;
+      written.at += at * box.axis[i].dst;
+    }
+    src->add(read);
+    dst->add(written);
+    done += count;
+  }
+}
+
+// Copies bytes that are `step` bytes apart.
+void gather(const char* from, int64_t count, ptrdiff_t step, char* to) {
+  for (int64_t i = 0; i < count; ++i) to[i] = from[i * step];
+}
+void scatter(const char* from, int64_t count, ptrdiff_t step, char* to) {
+  for (int64_t i = 0; i < count; ++i) to[i * step] = from[i];
+}
+
+// The division of a box into pieces.
+struct Pieces {
+  int64_t first;  // number of the first piece of the box
+  Parts n_parts;
+};
+
+// The choices for a product.
+struct Blocks {
+  bool by_channels;  // see rows_are_channels()
+  const KernelRow* row;
+  Parts m_parts;
+  std::array<Pieces, max_boxes> box;
+  int64_t pieces, pixels;  // `pixels`: most pixels of a piece
+  ptrdiff_t packed_row, sums_row;
+  int team;
+  Workspace workspace;
+};
+
+int64_t pixels_of(const Box& box) {
+  int64_t pixels = 1;
+  for (int i = 0; i < box.axes; ++i) pixels *= box.axis[i].size;
+  return pixels;
+}
+
+// Returns true if the rows of packed src are steps, and the rows of sums are output channels. Returns false for results
+// whose channels are contiguous. Then the rows of both are pixels.
+bool rows_are_channels(const Product& product) { return product.m > 1 && product.dst_m != item_size(product.types.y); }
+
+// Returns true if pixel rows compute sums whose rows are channels faster than channel rows do, for `pixels` pixels of a
+// piece. Channel rows have lanes without pixels, and pixel rows transpose the sums. (Emerald Rapids, 960 -> 320
+// channels at 7x7 in NCHW: a quarter of the lanes of channel rows would be unused.)
+bool pixel_rows_pay(const Product& product, const PackedIntegers& weights, const KernelRow& channel_row,
+                    int64_t pixels) {
+  constexpr double transpose_lanes = 16;  // the cost of a sum, in lanes of multiply-adds
+  const double n = static_cast<double>(pixels), m = static_cast<double>(product.m);
+  const double steps = static_cast<double>(weights.steps);
+  const double channel_lanes = static_cast<double>(round_up(pixels, channel_row.lanes)) * m * steps;
+  const double pixel_lanes = n * (static_cast<double>(weights.panels * panel_channels) * steps + m * transpose_lanes);
+  return pixel_lanes < channel_lanes;
+}
+
+Blocks choose_blocks(const Product& product, const PackedIntegers& weights, int threads) {
+  const StepKernels& kernels = selected_isa().integers->of(weights.step);
+  Blocks blocks{};
+  blocks.by_channels = rows_are_channels(product);
+  blocks.row = blocks.by_channels ? &kernels.channels : &kernels.pixels;
+  const KernelRow& row = *blocks.row;
+  const int64_t unit = blocks.by_channels ? int64_t{row.nr} * row.lanes : int64_t{row.mr};
+  const int64_t pixel_bytes = std::max<int64_t>(allocation_size(weights.steps, step_bytes), 1);
+  // Packed pixels fill at most half of L2.
+  const int64_t most = std::clamp(l2_cache_size() / 2 / pixel_bytes, unit, most_pixels) / unit * unit;
+  double cycles = 0;
+  const auto count = [](int64_t number) { return static_cast<double>(number); };
+  for (int i = 0; i < product.boxes; ++i) {
+    const Box& box = product.box[i];
+    const int64_t n = pixels_of(box);
+    blocks.box[i].n_parts = fewest_parts(n, blocks.by_channels ? row.lanes : 1, most);
+    blocks.pieces += product.groups * blocks.box[i].n_parts.count;
+    blocks.pixels = std::max(blocks.pixels, blocks.box[i].n_parts.largest());
+    if (i == 0 && blocks.by_channels && pixel_rows_pay(product, weights, row, blocks.pixels))
+      blocks.row = &kernels.pixels;
+    cycles += count(n) * count(product.groups) *
+              (count(product.m) * (count(box.k) * cycles_a_product + cycles_a_result) + count(box.k) * cycles_a_number);
+  }
+  blocks.m_parts = {product.m, panel_channels, 1};
+  blocks.team = team_size(machine(), cycles, allocation_size(blocks.pieces, blocks.m_parts.units()), threads);
+  if (blocks.pieces < blocks.team)
+    blocks.m_parts.count = std::min(blocks.m_parts.units(), ceil_div(blocks.team, blocks.pieces));
+  blocks.pieces = 0;
+  for (int i = 0; i < product.boxes; ++i) {
+    blocks.box[i].first = blocks.pieces;
+    blocks.pieces += product.groups * blocks.m_parts.count * blocks.box[i].n_parts.count;
+  }
+
+  const int64_t channels = std::min(round_up(product.m, panel_channels), most_channels), numbers = sizeof(int32_t);
+  blocks.packed_row = blocks.by_channels ? padded_row(blocks.pixels * step_bytes) : padded_row(pixel_bytes);
+  blocks.sums_row = padded_row((blocks.by_channels ? round_up(blocks.pixels, panel_channels) : channels) * numbers);
+  Workspace& workspace = blocks.workspace;
+  workspace.reserve(Region::packed,
+                    allocation_size(blocks.packed_row, blocks.by_channels ? weights.steps : blocks.pixels));
+  // One more panel of sums, because requantize() reads whole vectors.
+  workspace.reserve(Region::sums,
+                    blocks.sums_row * (blocks.by_channels ? channels : blocks.pixels) + int64_t{panel_bytes});
+  // Bytes that are gathered before they are packed, or scattered after they were converted.
+  workspace.reserve(Region::copy, std::max({weights.k, most_channels, channels_of(Step::bytes) * blocks.pixels}));
+  workspace.reserve(Region::offsets, blocks.pixels * static_cast<int64_t>(2 * sizeof(Stretch) + sizeof(ptrdiff_t)));
+  return blocks;
+}
+
+class Run {
+ public:
+  Run(const Product& product, const PackedIntegers& weights, const Blocks& blocks, const char* src, char* dst,
+      char* scratch)
+      : p_(product),
+        w_(weights),
+        b_(blocks),
+        src_(src),
+        dst_(dst),
+        scratch_(scratch),
+        isa_(*selected_isa().integers),
+        kernels_(isa_.of(weights.step)),
+        row_(*blocks.row),
+        has_sign_(weights.src == DType::i8) {}
+
+  void piece(int64_t index, int thread) const {
+    int i = p_.boxes - 1;
+    while (b_.box[i].first > index) --i;
+    index -= b_.box[i].first;
+    const Parts& n_parts = b_.box[i].n_parts;
+    const int64_t m_part = index % b_.m_parts.count;
+    index /= b_.m_parts.count;
+    const int64_t n_part = index % n_parts.count, group = index / n_parts.count;
+    Piece piece{p_.box[i],
+                group,
+                n_parts.begin(n_part),
+                0,
+                b_.m_parts.begin(m_part),
+                0,
+                scratch_ + thread * b_.workspace.bytes()};
+    piece.pixels = n_parts.begin(n_part + 1) - piece.pixel;
+    piece.channels = b_.m_parts.begin(m_part + 1) - piece.channel;
+    run(piece);
+  }
+
+ private:
+  struct Piece {
+    const Box& box;
+    int64_t group, pixel, pixels, channel, channels;
+    char* scratch;
+  };
+
+  void run(const Piece& piece) const {
+    Stretch* const memory = reinterpret_cast<Stretch*>(b_.workspace.at(piece.scratch, Region::offsets));
+    Stretches read{memory, 0}, written{memory + b_.pixels, 0};
+    find_stretches(piece.box, piece.pixel, piece.pixels, &read, &written);
+    const bool padding = piece.box.k == 0;
+    Block block{};
+    block.pixels = piece.pixels;
+    block.input_channels = padding ? 0 : w_.steps;
+    block.panel = w_.steps * panel_bytes;
+    block.epilogue.floor = Number::of(std::numeric_limits<int32_t>::min());
+    block.source = Level::l2;
+    if (block.input_channels > 0) set_source(piece, read, &block);
+
+    const int64_t end = piece.channel + piece.channels;
+    const int64_t dst_group = piece.group * p_.m * p_.dst_m;
+    for (int64_t channel = piece.channel; channel < end; channel += most_channels) {
+      block.channels = std::min(most_channels, end - channel);
+      block.weights = w_.weights(piece.group) + channel / panel_channels * block.panel;
+      block.bias = reinterpret_cast<const char*>(w_.starts(piece.group, padding) + channel);
+      char* const dst = dst_ + dst_group + channel * p_.dst_m;
+      if (w_.dst == DType::i32) {
+        store_sums(written, dst, reinterpret_cast<ptrdiff_t*>(memory + 2 * b_.pixels), &block);
+        continue;
+      }
+      constexpr ptrdiff_t item = sizeof(int32_t);
+      char* const sums = b_.workspace.at(piece.scratch, Region::sums);
+      block.y = sums;
+      block.y_pixel = b_.by_channels ? item : b_.sums_row;
+      block.y_channel = b_.by_channels ? b_.sums_row : item;
+      row_.run(block);
+      const float* const factors = w_.factors(piece.group) + channel;
+      char* const copy = b_.workspace.at(piece.scratch, Region::copy);
+      b_.by_channels ? store_rows_of_pixels(block, written, factors, dst, copy)
+                     : store_rows_of_channels(block, written, factors, dst, copy);
+    }
+  }
+
+  // Sets the fields of the block that describe x. Packs the pixels unless the kernel can read them in place.
+  void set_source(const Piece& piece, const Stretches& read, Block* block) const {
+    const char* const src = src_ + piece.group * p_.k * p_.src_k;
+    char* const packed = b_.workspace.at(piece.scratch, Region::packed);
+    char* const copy = b_.workspace.at(piece.scratch, Region::copy);
+    const bool contiguous = p_.src_k == 1 || p_.k == 1;  // the channels of a pixel
+    if (b_.by_channels) {
+      pack_steps(src, read, packed, copy);
+      block->x = packed;
+      block->x_pixel = step_bytes;
+      block->x_channel = b_.packed_row;
+      return;
+    }
+    block->x_channel = step_bytes;
+    if (w_.step == Step::bytes && !has_sign_ && contiguous && p_.k % step_bytes == 0 && read.count == 1) {
+      block->x = src + read.all[0].at;
+      block->x_pixel = piece.pixels > 1 ? read.all[0].step : 0;
+      block->source = Level::memory;
+      return;
+    }
+    block->x = packed;
+    block->x_pixel = b_.packed_row;
+    char* to = packed;
+    for (const Stretch& stretch : read)
+      for (int64_t i = 0; i < stretch.count; ++i, to += b_.packed_row) {
+        const char* from = src + stretch.at + i * stretch.step;
+        if (!contiguous) {
+          gather(from, p_.k, p_.src_k, copy);
+          from = copy;
+        }
+        kernels_.pack_pixel[has_sign_](from, p_.k, to);
+      }
+  }
+
+  // Packs the pixels of a piece into rows of steps.
+  void pack_steps(const char* src, const Stretches& read, char* to, char* copy) const {
+    const int in_step = channels_of(w_.step);
+    int64_t pixels = 0;
+    for (const Stretch& stretch : read) pixels += stretch.count;
+    const bool in_place = read.count == 1 && (read.all[0].step == 1 || pixels == 1);
+    for (int64_t k = 0; k < p_.k; k += in_step, to += b_.packed_row) {
+      const char* rows[channels_of(Step::bytes)];
+      for (int c = 0; c < in_step; ++c) {
+        // Channels beyond the last one have weights of zero, so any numbers will do.
+        const char* const from = src + std::min(k + c, p_.k - 1) * p_.src_k;
+        rows[c] = in_place ? from + read.all[0].at : copy + c * pixels;
+        if (in_place) continue;
+        char* row = copy + c * pixels;
+        for (const Stretch& stretch : read) {
+          gather(from + stretch.at, stretch.count, stretch.step, row);
+          row += stretch.count;
+        }
+      }
+      kernels_.pack_step[has_sign_](rows, pixels, to);
+    }
+  }
+
+  // Computes a block whose sums are the results.
+  void store_sums(const Stretches& written, char* dst, ptrdiff_t* offsets, Block* block) const {
+    block->y = dst;
+    block->y_channel = block->channels > 1 ? p_.dst_m : ptrdiff_t{sizeof(int32_t)};
+    if (written.count == 1) {
+      block->y += written.all[0].at;
+      block->y_pixel = block->pixels > 1 ? written.all[0].step : ptrdiff_t{sizeof(int32_t)};
+    } else {
+      block->y_offsets = offsets;
+      for (const Stretch& stretch : written)
+        for (int64_t i = 0; i < stretch.count; ++i) *offsets++ = stretch.at + i * stretch.step;
+    }
+    row_.run(*block);
+  }
+
+  // Requantizes sums whose pixels are contiguous.
+  void store_rows_of_pixels(const Block& block, const Stretches& written, const float* factors, char* dst,
+                            char* copy) const {
+    SumRows rows{block.y, b_.sums_row, block.channels, 0, factors, true, nullptr, p_.dst_m};
+    for (const Stretch& stretch : written) {
+      rows.count = stretch.count;
+      store(rows, dst + stretch.at, stretch.step, copy);
+      rows.sums += stretch.count * step_bytes;
+    }
+  }
+
+  // Requantizes sums whose output channels are contiguous.
+  void store_rows_of_channels(const Block& block, const Stretches& written, const float* factors, char* dst,
+                              char* copy) const {
+    SumRows rows{block.y, b_.sums_row, 0, block.channels, factors, false, nullptr, 0};
+    for (const Stretch& stretch : written) {
+      rows.rows = stretch.count;
+      rows.to_row = stretch.step;
+      store(rows, dst + stretch.at, p_.dst_m, copy);
+      rows.sums += stretch.count * b_.sums_row;
+    }
+  }
+
+  // Requantizes rows of sums to `dst`. The numbers of a row are `step` bytes apart in dst.
+  void store(SumRows rows, char* dst, ptrdiff_t step, char* copy) const {
+    if (step == 1 || rows.count == 1) {
+      rows.to = dst;
+      isa_.requantize(rows, w_.rounding);
+      return;
+    }
+    const int64_t count = rows.rows;
+    rows.rows = 1;
+    rows.to = copy;
+    for (int64_t r = 0; r < count; ++r, rows.sums += rows.sums_row, rows.factors += rows.by_row) {
+      isa_.requantize(rows, w_.rounding);
+      scatter(copy, rows.count, step, dst + r * rows.to_row);
+    }
+  }
+
+  const Product& p_;
+  const PackedIntegers& w_;
+  const Blocks& b_;
+  const char* src_;
+  char* dst_;
+  char* scratch_;
+  const IntegerKernels& isa_;
+  const StepKernels& kernels_;
+  const KernelRow& row_;
+  const bool has_sign_;
+};
+
+}  // namespace
+
+void run_integers(const Product& product, const PackedIntegers& weights, const char* src, char* dst, int threads) {
+  if (product.groups == 0 || product.m == 0 || product.boxes == 0) return;
+  Blocks blocks;
+  {
+    const FloatEnvironment environment;
+    blocks = choose_blocks(product, weights, threads);
+  }
+  thread_local Scratch scratch;
+  const Run run(product, weights, blocks, src, dst,
+                scratch.get(allocation_size(blocks.workspace.bytes(), blocks.team)));
+  parallel(blocks.team, blocks.pieces, EvenRuns{blocks.pieces},
+           [&run](int64_t piece, int thread) { run.piece(piece, thread); });
+  scratch.trim();
+}
+
+}  // namespace pointwise
