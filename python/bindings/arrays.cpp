@@ -38,6 +38,7 @@ const char* python_name(Argument argument) {
     case Argument::input_scale: return "input_scale";
     case Argument::layers: return "layers";
     case Argument::grad: return "grad";
+    case Argument::seconds: return "seconds";
   }
   return "argument";
 }

@@ -36,6 +36,7 @@ const char* name_of(Argument argument) {
     case Argument::input_scale: return "input_scale";
     case Argument::layers: return "layers";
     case Argument::grad: return "grad";
+    case Argument::seconds: return "seconds";
   }
   return "";
 }

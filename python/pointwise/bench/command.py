@@ -18,8 +18,9 @@ import numpy as np
 
 from .. import _core
 from .._conv import Conv
+from .._runtime import cpu_name
 from ..cli.files import check_writable, replacing
-from ..cli.info import caches, cpu_name, version
+from ..cli.info import caches, version
 from ..cli.parser import CommandError, distribution, library_errors, positive, require
 from . import company, contention
 from .contenders import CONTENDERS, MODULES, US, left_out
