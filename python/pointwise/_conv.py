@@ -345,6 +345,12 @@ class Conv(_core.Layer):
             bias.flags.writeable = False
         return bias
 
+    # Dask names tasks after functions. Without a name, it would take the text of `repr`, and fail because of its "-".
+    @property
+    def __name__(self) -> str:
+        """Name of the class, such as "Conv"."""
+        return type(self).__name__  # type: ignore[return-value]  # the name of the class, not this property
+
     @property
     def layout(self) -> str:
         """Names of the axes of x and of the result, such as "NCHW"."""
