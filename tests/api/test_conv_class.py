@@ -93,7 +93,7 @@ class TestProperties:
     def test_a_name_like_that_of_a_function(self, layer, parts):
         assert layer.__name__ == pw.Conv.__name__ == "Conv"
         assert Named(parts[0]).__name__ == "Named"
-        assert pw.Chain([layer]).__name__ == pw.Chain.__name__ == "Chain"
+        assert pw.Chain([pw.Conv(parts[0])]).__name__ == pw.Chain.__name__ == "Chain"
         assert "Conv in module pointwise._conv object" in pydoc.render_doc(layer, renderer=pydoc.plaintext)
 
     def test_xarray_applies_a_layer_to_dask_arrays(self, rng):
