@@ -13,6 +13,8 @@ The text between two comments is generated. The first comment names the kind of 
 - "compare": a table like "speed" for each file, with the versions and the command.
 - "slower": a table of the layers on which a peer is faster, with a column for each file.
 - "layers": a table with a row for each layer. The comment names exactly one file.
+- "sequence": a table with a row for each network, whose layers are called one after the other, for each file.
+- "tuned": a table with a row for each network: what tuning gains. The comment names exactly one file.
 - "images": a table with a row for each dtype and size of images. The comment names exactly one file.
 - "inception": a table with a row for each inception module. The comment names exactly one file.
 
@@ -112,9 +114,10 @@ def counts(found):
 
 
 def heading(found):
-    """Return the instruction set and the number of threads."""
+    """Return the instruction set, the number of threads, and whether x and weights come from memory."""
     threads = found["machine"]["threads"]
-    return f"{found['machine']['isa']}, {threads} thread" + "s" * (threads > 1)
+    cold = ", cold" if found["settings"].get("cold") else ""
+    return f"{found['machine']['isa']}, {threads} thread" + "s" * (threads > 1) + cold
 
 
 def networks(found):
@@ -209,6 +212,47 @@ def layers_block(found):
     return [*layers(found), "", *origin(found)]
 
 
+def sequences(found):
+    """Return a table with a row for each network and layout."""
+    peers = dict.fromkeys(name for r in found["results"] for name in r["ratio"])
+    lines = [
+        row("network", "layout", "layers", "ms", "GFLOP/s", *(f"times {PEERS[name]}" for name in peers), "times best"),
+        row(*["---"] * 2, *["--:"] * (4 + len(peers))),
+    ]
+    for r in found["results"]:
+        figures = (str(r["layers"]), f"{1e3 * r['seconds']['pointwise']:.2f}", f"{flops_per_second(r) / 1e9:.0f}")
+        ratios = (ratio(r["ratio"][name]) for name in peers)
+        lines.append(row(NAMES.get(r["network"], r["network"]), r["layout"], *figures, *ratios, f"{best_peer(r):.2f}"))
+    return lines
+
+
+def sequence_block(*documents):
+    """Return a table of networks for each file, with the means and the origin."""
+    lines = []
+    for found in documents:
+        means = []
+        for layout in dict.fromkeys(r["layout"] for r in found["results"]):
+            best = [best_peer(r) for r in found["results"] if r["layout"] == layout]
+            means.append(
+                f"In {layout} the geometric mean over the best peer is {mean(best):.2f}, the least {min(best):.2f}."
+            )
+        words = f"**{heading(found)}, in sequence.** {' '.join(means)}"
+        lines += [*textwrap.wrap(words, 120), "", *sequences(found), "", *origin(found), ""]
+    return lines[:-1]
+
+
+def tuned_block(found):
+    """Return a table with a row for each network and layout, and the origin."""
+    lines = [row("network", "layout", "layers", "changed", "gain", "most"), row(*["---"] * 2, *["--:"] * 4)]
+    for network, layout in dict.fromkeys((r["network"], r["layout"]) for r in found["results"]):
+        results = [r for r in found["results"] if (r["network"], r["layout"]) == (network, layout)]
+        gains = [r["gain"] for r in results]
+        changed = sum("tuned" in r["forms"] for r in results)
+        figures = (str(len(results)), str(changed), f"{mean(gains):.3f}", f"{max(gains):.2f}")
+        lines.append(row(NAMES.get(network, network), layout, *figures))
+    return [*lines, "", *origin(found)]
+
+
 def images_block(found):
     """Return a table with a row for each pair of dtypes and each size, and the origin."""
     peers = dict.fromkeys(name for r in found["results"] for name in r["ratio"])
@@ -248,6 +292,8 @@ KINDS = {
     "compare": compare_block,
     "slower": slower_block,
     "layers": layers_block,
+    "sequence": sequence_block,
+    "tuned": tuned_block,
     "images": images_block,
     "inception": inception_block,
 }

@@ -24,7 +24,7 @@ def with_apply_ufunc(matrix, source, target):
     cube = xr.DataArray(da.from_zarr(source), dims=("band", "line", "sample"))
     layer = pw.Conv(matrix, layout="HWC")
     maps = xr.apply_ufunc(
-        lambda pixels: layer(pixels),  # Dask needs a function with a name
+        layer,
         cube,
         input_core_dims=[["band"]],
         output_core_dims=[["map"]],

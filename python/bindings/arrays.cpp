@@ -46,6 +46,7 @@ const char* python_name(Argument argument) {
     case Argument::weight_zeros: return "weight_zero_point";
     case Argument::dst_scale: return "y_scale";
     case Argument::dst_zero: return "y_zero_point";
+    case Argument::seconds: return "seconds";
   }
   return "argument";
 }

@@ -9,6 +9,7 @@
 #include "gil.h"
 #include "measure/internal.h"
 #include "options.h"
+#include "tuning.h"
 
 namespace pointwise_python {
 
@@ -131,14 +132,49 @@ PyObject* layer_arguments(PyObject* self, PyObject*) {
   }
 }
 
-// _explain(x_shape) -> str
-PyObject* layer_explain(PyObject* self, PyObject* shape) {
+// _explain(x_shape, dtype name of x or None) -> str
+PyObject* layer_explain(PyObject* self, PyObject* args) {
   try {
     const Layer& layer = *reinterpret_cast<LayerObject*>(self)->layer;
-    const std::string text = layer.explain(shape_argument(shape, "x_shape", layer.options().layout));
+    PyObject* shape;
+    const char* dtype;
+    if (!PyArg_ParseTuple(args, "Oz", &shape, &dtype)) throw PythonError{};
+    const std::string text =
+        layer.explain(shape_argument(shape, "x_shape", layer.options().layout), optional_source_dtype(dtype));
     return PyUnicode_FromStringAndSize(text.data(), static_cast<Py_ssize_t>(text.size()));
   } catch (...) {
     translate_exception("x_shape");
+    return nullptr;
+  }
+}
+
+// _tune(x_shape, dtype name of x or None, seconds) -> float
+PyObject* layer_tune(PyObject* self, PyObject* args) {
+  try {
+    return tune(*reinterpret_cast<LayerObject*>(self)->layer, args);
+  } catch (...) {
+    translate_exception("x_shape");
+    return nullptr;
+  }
+}
+
+// _choices() -> [(x_shape, dtype name of x, threads, kernel, pixel axes, packing, tail, serial), ...]
+PyObject* layer_choices(PyObject* self, PyObject*) {
+  try {
+    return choices(*reinterpret_cast<LayerObject*>(self)->layer);
+  } catch (...) {
+    translate_exception();
+    return nullptr;
+  }
+}
+
+// _adopt(choices as _choices() returns them) -> None
+PyObject* layer_adopt(PyObject* self, PyObject* list) {
+  try {
+    adopt(*reinterpret_cast<LayerObject*>(self)->layer, list);
+    Py_RETURN_NONE;
+  } catch (...) {
+    translate_exception();
     return nullptr;
   }
 }
@@ -172,7 +208,10 @@ PyObject* layer_expectations(PyObject* self, PyObject* shape) {
 
 PyMethodDef layer_methods[] = {{"_parameters", layer_parameters, METH_NOARGS, nullptr},
                                {"_arguments", layer_arguments, METH_NOARGS, nullptr},
-                               {"_explain", layer_explain, METH_O, nullptr},
+                               {"_explain", layer_explain, METH_VARARGS, nullptr},
+                               {"_tune", layer_tune, METH_VARARGS, nullptr},
+                               {"_choices", layer_choices, METH_NOARGS, nullptr},
+                               {"_adopt", layer_adopt, METH_O, nullptr},
                                {"_alternatives", layer_alternatives, METH_O, nullptr},
                                {"_expectations", layer_expectations, METH_O, nullptr},
                                {nullptr, nullptr, 0, nullptr}};

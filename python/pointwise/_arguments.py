@@ -22,6 +22,7 @@ __all__ = [
     "as_plain",
     "as_quantized",
     "as_source",
+    "as_source_dtype",
     "as_weight",
     "bfloat16_number",
     "check_array",
@@ -310,6 +311,28 @@ def as_weight(obj: ArrayLike, dtype: DTypeLike | None) -> tuple[NDArray[Any], st
         return array, array.dtype.name
     name = as_dtype(dtype).name
     return as_plain(obj, "weight"), name
+
+
+def as_source_dtype(obj: DTypeLike | None, layer: str, out: str | None) -> str | None:
+    """Return the name of the dtype of x that the argument `dtype` of a method of a layer gives.
+
+    Parameters
+    ----------
+    obj : dtype_like or None
+        The argument. None stands for the dtype that x of the layer usually has.
+    layer : str
+        Dtype of the layer.
+    out : str or None
+        The `out_dtype` of the layer.
+    """
+    if obj is None:
+        return None
+    names = INTEGERS if out in INTEGERS else (layer, *(INTEGERS if layer == "float32" else ()))
+    expected = f"None or {_any_of(names)} for this layer"
+    name = str(_native_dtype(obj, expected).name)
+    if name not in names:
+        raise TypeError(f"dtype must be {expected}, got {name}")
+    return name
 
 
 def as_out_dtype(obj: DTypeLike) -> str:

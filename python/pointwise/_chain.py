@@ -121,6 +121,11 @@ class Chain(_core.Chain):
         return super().__call__(x, residual, out)
 
     @property
+    def __name__(self) -> str:  # see Conv
+        """Name of the class, such as "Chain"."""
+        return type(self).__name__  # type: ignore[return-value]  # the name of the class, not this property
+
+    @property
     def layers(self) -> tuple[Conv, ...]:
         """Layers, in the order in which they are computed."""
         return self._layers

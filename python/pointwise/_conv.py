@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numbers
 import operator
 from functools import partial
 from typing import TYPE_CHECKING, Any, SupportsIndex
@@ -12,6 +13,7 @@ from ._arguments import (
     as_parameter,
     as_quantized,
     as_source,
+    as_source_dtype,
     as_weight,
     bfloat16_number,
     check_array,
@@ -20,9 +22,10 @@ from ._arguments import (
     shown,
 )
 from ._batchnorm import fold, statistics_by_name
+from ._runtime import cpu_name
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     import numpy as np
     from numpy.typing import ArrayLike, DTypeLike, NDArray
@@ -197,7 +200,8 @@ class Conv(_core.Layer):
     A call ``layer(x, residual=None, out=None, *, input_scale=None)`` computes the same as :func:`conv` with the same
     arguments. `x` must have the dtype of the layer, but a float32 layer also takes uint8, int8, uint16 and int16.
 
-    Layers are immutable and picklable. Several threads may call a layer at the same time.
+    Layers are immutable and picklable. Several threads may call a layer at the same time. Only :meth:`tune` changes how
+    later calls run, but no bit of their results.
 
     Parameters
     ----------
@@ -349,6 +353,12 @@ class Conv(_core.Layer):
             bias.flags.writeable = False
         return bias
 
+    # Dask names tasks after functions. Without a name, it would take the text of `repr`, and fail because of its "-".
+    @property
+    def __name__(self) -> str:
+        """Name of the class, such as "Conv"."""
+        return type(self).__name__  # type: ignore[return-value]  # the name of the class, not this property
+
     @property
     def layout(self) -> str:
         """Names of the axes of x and of the result, such as "NCHW"."""
@@ -473,29 +483,33 @@ class Conv(_core.Layer):
             flush_subnormals=flush_subnormals,
         )
 
-    def explain(self, x_shape: Sequence[int]) -> str:
+    def explain(self, x_shape: Sequence[int], *, dtype: DTypeLike | None = None) -> str:
         """Describe how a call computes a C-contiguous `x` of this shape.
 
         Parameters
         ----------
         x_shape : sequence of int
             Shape of x, with the axes that the layout of the layer names.
+        dtype : dtype_like, optional
+            Dtype of x. If None, the dtype of the layer, or uint8 for a layer with an integer `out_dtype`.
 
         Returns
         -------
         str
-            Lines of text: the chosen kernel, its blocking and threads, and the reasons against the other kernels.
+            Lines of text: the chosen kernel, its blocking and threads, and the reasons against the other kernels. The
+            first line says so if :meth:`tune` has measured this shape.
 
         Raises
         ------
         ValueError
             If `x_shape` does not fit the layer.
         TypeError
-            If `x_shape` is not a sequence of integers.
+            If `x_shape` is not a sequence of integers, or x of a call cannot have this `dtype`.
 
         See Also
         --------
         cost : counts parameters, arithmetic and memory traffic.
+        Conv.tune : chooses the kernel by a measurement.
 
         Examples
         --------
@@ -505,7 +519,73 @@ class Conv(_core.Layer):
         >>> pw.isa() in text
         True
         """
-        return self._explain(x_shape).rstrip()
+        return self._explain(x_shape, self._source_dtype(dtype)).rstrip()
+
+    def tune(self, x_shape: Sequence[int], *, dtype: DTypeLike | None = None, seconds: float = 0.5) -> float:
+        """Measure which kernel computes a C-contiguous `x` of this shape fastest, and use it in later calls.
+
+        Without tuning, a cost model predicts the fastest kernel and blocking. This method measures all of them with the
+        number of threads in force. The layer keeps the fastest one for this shape, dtype of x and number of threads. It
+        keeps the prediction unless another one is clearly faster. No bit of a result changes.
+
+        Parameters
+        ----------
+        x_shape : sequence of int
+            Shape of x, with the axes that the layout of the layer names.
+        dtype : dtype_like, optional
+            Dtype of x. If None, the dtype of the layer, or uint8 for a layer with an integer `out_dtype`.
+        seconds : float
+            Maximum duration in seconds, which may be exceeded by the duration of one call. In a short time, only the
+            kernels with the best predictions are measured.
+
+        Returns
+        -------
+        float
+            How many times as fast the choice is as the prediction: 1.0 if the prediction is kept, otherwise more.
+
+        Raises
+        ------
+        ValueError
+            If `x_shape` does not fit the layer, or `seconds` is not positive and finite.
+        TypeError
+            If `x_shape` is not a sequence of integers, `seconds` is not a real number, or x of a call cannot have this
+            `dtype`.
+        MemoryError
+            If memory for x and the result cannot be allocated.
+
+        See Also
+        --------
+        Conv.explain : names the kernel that is used.
+
+        Notes
+        -----
+        The measurement finds x and weights in the caches if they fit. Other work on the CPUs disturbs it.
+
+        Calls use the choice if x, residual and the result are C-contiguous. Calls with `input_scale`, and calls with
+        `out` of another dtype than the measured result, use the prediction. A `Chain` predicts for itself.
+
+        Other threads may call the layer at the same time. Pickles and copies of the layer keep the choices. A pickle
+        that is loaded on another CPU model, or with another instruction set, ignores them.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> import pointwise as pw
+        >>> layer = pw.Conv(np.ones((16, 32), np.float32), activation="relu")
+        >>> layer.tune((1, 32, 10, 10), seconds=0.1) >= 1
+        True
+        >>> print(layer.explain((1, 32, 10, 10)))
+        tuned: ...
+        """
+        if not isinstance(seconds, numbers.Real):
+            raise TypeError(f"seconds must be a real number, got {type(seconds).__name__}")
+        if not 0 < seconds < float("inf"):
+            raise ValueError(f"seconds must be positive and finite, got {shown(seconds)}: pass seconds=0.5")
+        return self._tune(x_shape, self._source_dtype(dtype), float(min(seconds, 1e9)))
+
+    def _source_dtype(self, dtype: DTypeLike | None) -> str | None:
+        arguments = self._arguments()
+        return as_source_dtype(dtype, arguments[5], arguments[7])
 
     def __getnewargs_ex__(self) -> tuple[tuple[Any, ...], dict[str, Any]]:
         weight, bias = self._parameters()
@@ -525,7 +605,12 @@ class Conv(_core.Layer):
         return (weight, bias), keywords
 
     def __reduce_ex__(self, protocol: SupportsIndex) -> str | tuple[Any, ...]:
-        return super().__reduce_ex__(max(operator.index(protocol), 2))  # protocols 0 and 1 pass no arguments to __new__
+        reduced = super().__reduce_ex__(max(operator.index(protocol), 2))  # 0 and 1 pass no arguments to __new__
+        choices = self._choices()
+        if not choices or isinstance(reduced, str):
+            return reduced
+        create, arguments, *rest = reduced
+        return _tuned, (create, arguments, cpu_name(), _core.isa, choices), *rest
 
     def __repr__(self) -> str:
         layout, stride, padding, groups, activation, dtype, flush, out_dtype, c_in, c_out = self._arguments()
@@ -541,6 +626,14 @@ class Conv(_core.Layer):
             if value != default:
                 text += f", {name}={_short(value)}"
         return text + ")"
+
+
+def _tuned(create: Callable[..., Conv], arguments: tuple[Any, ...], cpu: str, isa: str, choices: list[Any]) -> Conv:
+    """Create a layer from a pickle. Give it the choices of `tune` if they were made for this CPU."""
+    layer = create(*arguments)
+    if isa == _core.isa and cpu == cpu_name():
+        layer._adopt(choices)
+    return layer
 
 
 def _short(value: object) -> str:

@@ -1,7 +1,7 @@
 """Types of the extension module `_core`. The module is private."""
 
 from collections.abc import Callable, Sequence
-from typing import Any, TypeVar
+from typing import Any, TypeAlias, TypeVar
 
 from numpy.typing import ArrayLike, DTypeLike, NDArray
 from typing_extensions import Self
@@ -9,6 +9,9 @@ from typing_extensions import Self
 from ._arguments import Activation
 
 _T = TypeVar("_T")
+
+# x_shape, dtype of x, threads, kernel, pixel axes, packing, tail, serial: pointwise::Choice in pointwise.h
+_Choice: TypeAlias = tuple[tuple[int, ...], str, int, str, int, str, int, bool]
 
 isa: str
 version: str
@@ -41,7 +44,10 @@ class Layer:
     def _arguments(
         self,
     ) -> tuple[str, int | tuple[int, ...], int | tuple[int, ...], int, Activation, str, bool, str | None, int, int]: ...
-    def _explain(self, x_shape: Sequence[int], /) -> str: ...
+    def _explain(self, x_shape: Sequence[int], dtype: str | None, /) -> str: ...
+    def _tune(self, x_shape: Sequence[int], dtype: str | None, seconds: float, /) -> float: ...
+    def _choices(self) -> list[_Choice]: ...
+    def _adopt(self, choices: Sequence[_Choice], /) -> None: ...
     def _alternatives(
         self, x_shape: Sequence[int], /
     ) -> list[tuple[str, float, Callable[[NDArray[Any], NDArray[Any]], None]]]: ...

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 __all__ = [
+    "cpu_name",
     "get_num_threads",
     "isa",
     "num_threads",
@@ -308,3 +309,23 @@ def show_config(mode: str = "stdout") -> dict[str, Any] | None:
     for key, value in config.items():
         print(f"{key.replace('_', ' '):16s} {', '.join(value) if isinstance(value, list) else value}")
     return None
+
+
+def cpu_name() -> str:
+    """Return the name of the CPU. If the system does not report the name, return the architecture.
+
+    Virtual machines often have a name without a generation, so the family and the model number are added.
+    """
+    import platform  # late, because the import of pointwise does not need it
+
+    try:
+        with open("/proc/cpuinfo", encoding="utf-8", errors="replace") as file:
+            text = file.read()
+    except OSError:
+        text = ""
+    first = text.split("\n\n", 1)[0]  # the first CPU
+    fields = {key.strip(): value.strip() for key, _, value in (line.partition(":") for line in first.splitlines())}
+    name = fields.get("model name") or platform.processor() or platform.machine() or "unknown"
+    if "cpu family" in fields and "model" in fields:
+        name += f" (family {fields['cpu family']}, model {fields['model']})"
+    return name

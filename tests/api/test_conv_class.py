@@ -3,6 +3,7 @@
 import copy
 import gc
 import pickle
+import pydoc
 import sys
 import tracemalloc
 import weakref
@@ -88,6 +89,28 @@ class TestProperties:
             mine.flags.writeable = True
             mine[...] = 7  # changes the copy, not the layer
             reference.assert_same_bits(getattr(layer, name), given)
+
+    def test_a_name_like_that_of_a_function(self, layer, parts):
+        assert layer.__name__ == pw.Conv.__name__ == "Conv"
+        assert Named(parts[0]).__name__ == "Named"
+        assert pw.Chain([pw.Conv(parts[0])]).__name__ == pw.Chain.__name__ == "Chain"
+        assert "Conv in module pointwise._conv object" in pydoc.render_doc(layer, renderer=pydoc.plaintext)
+
+    def test_xarray_applies_a_layer_to_dask_arrays(self, rng):
+        dask_array, xarray = pytest.importorskip("dask.array"), pytest.importorskip("xarray")
+        layer = pw.Conv(rng.standard_normal((2, 4), dtype=F), layout="HWC")
+        x = rng.standard_normal((6, 8, 4), dtype=F)
+        cube = xarray.DataArray(dask_array.from_array(x, chunks=(3, 4, 4)), dims=("y", "x", "band"))
+        maps = xarray.apply_ufunc(
+            layer,
+            cube,
+            input_core_dims=[["band"]],
+            output_core_dims=[["map"]],
+            dask="parallelized",
+            output_dtypes=[F],
+            dask_gufunc_kwargs={"output_sizes": {"map": 2}},
+        )
+        np.testing.assert_array_equal(maps.values, layer(x))
 
     def test_weight_and_bias_are_read_only(self, layer, parts):
         for name, given in zip(("weight", "bias"), parts[:2], strict=True):

@@ -481,7 +481,7 @@ def test_the_whole_stays_in_time(monkeypatch):
     monkeypatch.setattr(bench.measure.time, "perf_counter", lambda: clock[0])
     monkeypatch.setattr(bench.measure, "blocks_in_turn", blocks_in_turn)
     monkeypatch.setattr(bench.measure, "disturbance", lambda *_: None)
-    monkeypatch.setattr(bench.processes, "fastest_form", lambda forms: next(iter(forms)))
+    monkeypatch.setattr(bench.preparation, "fastest_form", lambda forms: next(iter(forms)))
     effort = bench.timing.Effort(seconds=10, block=0, rounds=1)
     assert len(list(bench.measure.measure(CASES[:4], ["NCHW"], ["numpy"], 1, effort))) == 4
     assert deadlines == [10, 10, 2.5, 0]

@@ -5,7 +5,7 @@ import functools
 import numpy as np
 import pytest
 from pointwise import bench
-from pointwise.bench import processes
+from pointwise.bench import preparation, processes
 
 CASES = {
     "several images": (2, 6, 4, 5, 7, 1, 1),
@@ -110,7 +110,7 @@ def test_a_single_form_is_not_timed():
 @pytest.mark.parametrize("threads", [1, 2])
 def test_the_chosen_form_is_timed(monkeypatch, threads):
     """In this process the choice can be replaced. In a process of its own, the choice is one of the forms."""
-    monkeypatch.setattr(processes, "fastest_form", lambda forms: list(forms)[-1])
+    monkeypatch.setattr(preparation, "fastest_form", lambda forms: list(forms)[-1])
     case = bench.layers.Case("t", "plain", *CASES["several images"])
     with processes.turns(["pointwise", "numpy"], threads) as (prepare, _):
         timers, forms = prepare(case, "NHWC")

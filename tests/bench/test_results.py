@@ -43,3 +43,43 @@ def test_results_say_where_they_come_from(path):
     for key in ("date", "command", "build"):
         assert found["run"][key], key
     assert found["results"]
+
+
+def document(results, **settings):
+    machine = {"cpu": "A CPU", "isa": "avx2", "threads": 2, "bandwidth": 1e10, "fma_peak": 1e11, "versions": {}}
+    run = {"date": "2026-01-01", "command": "pointwise bench", "build": "pointwise 1, compiler 14"}
+    return {"machine": machine, "settings": settings, "run": run, "results": results}
+
+
+def test_the_tables_of_sequences(markdown):
+    def result(layout, seconds, numpy, torch):
+        return {
+            "network": "resnet50",
+            "layers": 20,
+            "layout": layout,
+            "cost": {"flops": 4e9},
+            "seconds": {"pointwise": seconds},
+            "ratio": {"numpy": numpy, "torch": torch},
+        }
+
+    found = document([result("NCHW", 0.02, 1.5, 2.0), result("NCHW", 0.04, 3.0, None)], sequence=True)
+    lines = markdown.sequence_block(found)
+    assert "| ResNet-50 | NCHW | 20 | 20.00 | 200 | 1.50 | 2.00 | 1.50 |" in lines
+    assert "| ResNet-50 | NCHW | 20 | 40.00 | 100 | 3.00 | - | 3.00 |" in lines
+    assert lines[0].startswith(
+        "**avx2, 2 threads, in sequence.** In NCHW the geometric mean over the best peer is 2.12"
+    )
+    assert "    pointwise bench" in lines
+
+
+def test_the_table_of_tuned_layers(markdown):
+    def result(gain, form):
+        return {"network": "mine", "layout": "NHWC", "gain": gain, "forms": {"tuned": form} if form else {}}
+
+    lines = markdown.tuned_block(document([result(1.0, ""), result(1.21, "gemm, source in place")], tune=True))
+    assert "| mine | NHWC | 2 | 1 | 1.100 | 1.21 |" in lines
+
+
+def test_a_cold_run_says_so(markdown):
+    assert markdown.heading(document([], cold=True)) == "avx2, 2 threads, cold"
+    assert markdown.heading(document([])) == "avx2, 2 threads"

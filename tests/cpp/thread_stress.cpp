@@ -1,6 +1,6 @@
-// Uses all shared objects from several threads at once: layers, chains, plans, the result pool, settings, and values
-// that are computed on first use. This program is for ThreadSanitizer, which also finds races that give right results.
-// The preset tsan runs the program with Archer, which tells ThreadSanitizer how OpenMP synchronizes.
+// Uses all shared objects from several threads at once: layers, chains, plans, choices, the result pool, settings, and
+// values that are computed on first use. This program is for ThreadSanitizer, which also finds races that give right
+// results. The preset tsan runs the program with Archer, which tells ThreadSanitizer how OpenMP synchronizes.
 //
 // Usage: thread_stress [rounds]
 
@@ -95,6 +95,14 @@ int main(int argc, char** argv) {
   at_once(threads, rounds, [&](int t, int i) {
     call(size_of(t, i), channels, with(shared, 2 + (t + i) % 3), "one layer of many threads");
     call(size_of(t, i), 2 * channels * channels, with(chain, 2 + i % 3), "one chain of many threads");
+  });
+  at_once(threads, rounds, [&](int t, int i) {
+    const int64_t size = sizes[i % 3];
+    if (t < 2)
+      check(shared.tune({1, channels, size, size}, std::nullopt, 1e-3) >= 1, "tuning");
+    else
+      call(size, channels, with(shared, 1 + (t + i) % 4), "a call beside tuning");
+    check(shared.choices().size() <= 3, "choices");
   });
   at_once(threads, rounds, [&](int t, int i) {
     const Layer own = ones(channels, channels);  // created and destroyed while others run

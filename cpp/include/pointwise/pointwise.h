@@ -56,7 +56,8 @@ enum class Argument {
   weight_scales,
   weight_zeros,
   dst_scale,
-  dst_zero
+  dst_zero,
+  seconds
 };
 
 // A wrong argument. The message names the argument, the expected value and the given value.
@@ -214,7 +215,21 @@ struct Cost {
 // each other.
 Cost cost(const Shape& src_shape, int64_t c_out, const Options& options, bool has_bias);
 
-// A convolution with its weights packed for this CPU. Immutable: concurrent calls are safe.
+// A result of Layer::tune(), in words that another process understands. The choice is for contiguous arrays: a src of
+// this shape and dtype, with this number of threads.
+struct Choice {
+  Shape src_shape;
+  DType src_dtype = DType::f32;
+  int threads = 0;
+  std::string kernel;   // name of the kernel; empty if the prediction was the fastest
+  int pixel_axes = 0;   // number of innermost axes that count as pixels
+  std::string packing;  // "none", "channels" or "pixels"
+  int64_t tail = 0;     // number of pixels that are computed separately
+  bool serial = false;  // true if one thread computes dst
+};
+
+// A convolution with its weights packed for this CPU. Concurrent calls are safe. Only tune() and adopt() change a
+// layer. They change how later calls run, but no bit of a result.
 class Layer {
  public:
   // Packs weights of shape (c_out, c_in / groups). bias has shape (c_out) or is null. Copies both arrays. Throws Error
@@ -252,8 +267,22 @@ class Layer {
                   const View* input_scale = nullptr) const;
 
   // Describes the plan for C-contiguous arrays: the kernel, its blocking and the threads. Also gives the reasons why
-  // the other kernels were not chosen.
-  std::string explain(const Shape& src_shape) const;
+  // the other kernels were not chosen. If `src_dtype` is empty, src has the dtype of the layer, or uint8 if results are
+  // integers.
+  std::string explain(const Shape& src_shape, std::optional<DType> src_dtype = std::nullopt) const;
+
+  // Measures the ways to compute a C-contiguous src of this shape with thread_count() threads, and keeps the fastest
+  // for later calls. Keeps the prediction unless another way is clearly faster. Returns how many times as fast the
+  // choice is as the prediction; 1 if the prediction is kept.
+  //
+  // Measures for at most `seconds`, which must be positive, plus the duration of one call. `src_dtype` is as for
+  // explain(). Allocates src and dst. Calls and other measurements may run at the same time. Layers that borrow their
+  // weights are not tuned.
+  double tune(const Shape& src_shape, std::optional<DType> src_dtype = std::nullopt, double seconds = 0.5) const;
+  // Returns all choices of tune().
+  std::vector<Choice> choices() const;
+  // Takes choices of a layer with the same arguments on the same kind of CPU. Ignores choices that do not fit.
+  void adopt(const std::vector<Choice>& choices) const;
 
   // Copy the weights, or the bias, to contiguous memory. The weights have the order of the argument of the constructor.
   // If there is no bias, the copy has zeros. With flush_subnormals, subnormal numbers of the bias become zeros.

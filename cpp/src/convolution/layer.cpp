@@ -35,10 +35,6 @@ Layer::Impl::Impl(const View& weights_view, const View* bias, const Options& giv
   weights = borrowed ? borrow_weights(weights_view, bias, options) : pack_weights(weights_view, bias, options);
 }
 
-namespace {
-
-// Lowers a call, and checks that the sizes of the arrays in bytes are in range. Only planning multiplies these sizes.
-// So calls with a cached plan skip the check.
 Product lower_call(const Layer::Impl& layer, const View& src, const View& dst, const View* residual,
                    const View* input_scale) {
   validate_bytes(Argument::src, src.shape, src.dtype);
@@ -47,17 +43,47 @@ Product lower_call(const Layer::Impl& layer, const View& src, const View& dst, c
                layer.weights.slopes != nullptr);
 }
 
+namespace {
+
+// Returns true if the elements of the array are contiguous in C order.
+bool is_contiguous(const View& array) {
+  int64_t step = item_size(array.dtype);
+  for (int i = array.shape.rank - 1; i >= 0; --i) {
+    if (array.shape[i] != 1 && array.strides[i] != step) return false;
+    if (!checked_multiply(step, array.shape[i], &step)) return false;
+  }
+  return true;
+}
+
+// Returns true if a choice of tune() is meant for a call with these arrays. A residual changes little: each way reads
+// it in the order in which the way writes dst.
+bool applies(const Layer::Impl& layer, const View& src, const View& dst, const View* residual,
+             const View* input_scale) {
+  const Options& options = layer.options;
+  return input_scale == nullptr && dst.dtype == options.dst_dtype.value_or(options.dtype) && is_contiguous(src) &&
+         is_contiguous(dst) && (residual == nullptr || is_contiguous(*residual));
+}
+
+}  // namespace
+
 std::shared_ptr<const Plan> plan_for(const Layer::Impl& layer, const View& src, const View& dst, const View* residual,
                                      const View* input_scale, int threads) {
-  const PlanKey key = key_of(src, dst, residual, input_scale, threads);
+  PlanKey key = key_of(src, dst, residual, input_scale, threads);
+  if (const uint64_t way = layer.choices.find(src.shape, src.dtype, threads);
+      way != Choices::predicted && applies(layer, src, dst, residual, input_scale))
+    key.way = way;
   std::shared_ptr<const Plan> plan = layer.plans.find(key);
   if (!plan) {
     const Product product = lower_call(layer, src, dst, residual, input_scale);
-    plan = std::make_shared<const Plan>(make_plan(product, threads));
+    const std::optional<Plan> tuned =
+        key.way == Choices::predicted ? std::nullopt : plan_in_way(product, threads, way_of(key.way));
+    plan = std::make_shared<const Plan>(tuned ? *tuned : make_plan(product, threads));
     layer.plans.insert(key, plan);
   }
   return plan;
 }
+
+namespace {
 
 // Everything that the plan of a borrowing layer depends on.
 struct BorrowedKey {
@@ -138,9 +164,9 @@ View scale_rows(const View& scale, const Layer::Impl& layer, AlignedBytes* copy)
 }  // namespace
 
 void make_views(const Options& first, const Options& last, const Shape& src_shape, const Shape& dst_shape, View* src,
-                View* dst) {
+                View* dst, std::optional<DType> src_dtype) {
   try {
-    *src = View(nullptr, makes_integers(first) ? DType::u8 : first.dtype, src_shape);
+    *src = View(nullptr, src_dtype.value_or(makes_integers(first) ? DType::u8 : first.dtype), src_shape);
     *dst = View(nullptr, last.dst_dtype.value_or(last.dtype), dst_shape);
   } catch (const std::bad_alloc&) {
     throw Error(Argument::src, "must give arrays of less than 2^63 bytes, got shape " + to_string(src_shape) +
@@ -202,13 +228,21 @@ void Layer::operator()(const View& src, const View& dst, const View* residual, i
   run_plan(*plan, layer.weights, arrays, plan->team);
 }
 
-std::string Layer::explain(const Shape& src_shape) const {
+std::string Layer::explain(const Shape& src_shape, std::optional<DType> src_dtype) const {
+  const Impl& layer = *impl_;
   View src, dst;
-  make_views(impl_->options, impl_->options, src_shape, output_shape(src_shape), &src, &dst);
+  make_views(layer.options, layer.options, src_shape, output_shape(src_shape), &src, &dst, src_dtype);
+  validate_src_dtype(layer.options, src);
   const int threads = threads_to_explain();
-  const Product product = lower(impl_->layout, impl_->window, impl_->options.groups, impl_->weights.dtype, src, dst,
-                                nullptr, nullptr, impl_->weights.slopes != nullptr);
-  return explain_plan(make_plan(product, threads), threads);
+  const Product product = lower_call(layer, src, dst, nullptr, nullptr);
+  bool is_tuned;
+  const uint64_t way = layer.choices.find(src.shape, src.dtype, threads, &is_tuned);
+  const std::optional<Plan> tuned =
+      way == Choices::predicted ? std::nullopt : plan_in_way(product, threads, way_of(way));
+  const char* const origin = tuned      ? "tuned: chosen by a measurement, not by the cost model\n"
+                             : is_tuned ? "tuned: the choice of the cost model was the fastest in a measurement\n"
+                                        : "";
+  return origin + explain_plan(tuned ? *tuned : make_plan(product, threads), threads);
 }
 
 void Layer::copy_weights(void* to) const { unpack_weights(impl_->weights, impl_->options.dtype, to); }

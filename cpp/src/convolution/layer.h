@@ -2,6 +2,7 @@
 #pragma once
 
 #include "convolution/lowering.h"
+#include "convolution/tuning.h"
 #include "product/driver.h"
 #include "product/plan_cache.h"
 
@@ -15,15 +16,23 @@ struct Layer::Impl {
   bool has_bias, borrowed;
   PackedWeights weights;
   mutable PlanCache<Plan> plans;
+  mutable Choices choices;
 
   Impl(const View& weights, const View* bias, const Options& given, bool borrows);
 };
 
+// Lowers a call, and checks that the sizes of the arrays in bytes are in range. Only planning multiplies these sizes.
+// So calls with a cached plan skip the check.
+Product lower_call(const Layer::Impl& layer, const View& src, const View& dst, const View* residual,
+                   const View* input_scale);
+// Returns the plan of a call of a layer that packed its weights: a choice of Layer::tune(), or else the prediction.
+std::shared_ptr<const Plan> plan_for(const Layer::Impl& layer, const View& src, const View& dst, const View* residual,
+                                     const View* input_scale, int threads);
 // Makes views of C-contiguous arrays without memory: the src of a layer with the options `first`, and the dst of a
-// layer with the options `last`. If results are integers, src has the dtype uint8. Throws Error if an array is too
-// large.
+// layer with the options `last`. If `src_dtype` is empty, src has the dtype of the layer, or uint8 if results are
+// integers. Throws Error if an array is too large.
 void make_views(const Options& first, const Options& last, const Shape& src_shape, const Shape& dst_shape, View* src,
-                View* dst);
+                View* dst, std::optional<DType> src_dtype = std::nullopt);
 // Returns the number of threads that a call may use now.
 int threads_to_explain();
 

@@ -42,6 +42,7 @@ const char* name_of(Argument argument) {
     case Argument::weight_zeros: return "weight_zeros";
     case Argument::dst_scale: return "dst_scale";
     case Argument::dst_zero: return "dst_zero";
+    case Argument::seconds: return "seconds";
   }
   return "";
 }

@@ -1,6 +1,6 @@
 #include "measure/alternatives.h"
 
-#include <algorithm>
+#include <utility>
 
 #include "base/checked.h"
 #include "base/float_environment.h"
@@ -9,6 +9,7 @@
 #include "kernels/registry.h"
 #include "product/driver.h"
 #include "product/explain.h"
+#include "product/ways.h"
 
 namespace pointwise {
 namespace {
@@ -32,17 +33,6 @@ std::string words_of(const Box& box, const Blocking& b, const KernelRows& rows) 
   return words + ", " + std::to_string(b.images) + " x " + std::to_string(b.n) + " pixels";
 }
 
-bool same_way(const Blocking& a, const Blocking& b) {
-  return a.kernel_row == b.kernel_row && a.packing == b.packing && a.n_axes == b.n_axes;
-}
-
-// Returns the index of the first box that reads src, or 0 if no box reads src.
-int main_box(const Product& product) {
-  for (int i = 0; i < product.boxes; ++i)
-    if (product.box[i].k > 0) return i;
-  return 0;
-}
-
 }  // namespace
 
 std::vector<Alternative> ways_to_run(const Layer& layer, const Shape& src_shape) {
@@ -57,16 +47,11 @@ std::vector<Alternative> ways_to_run(const Layer& layer, const Shape& src_shape)
   if (product.boxes == 0) return ways;
 
   const KernelRows& rows = kernels(product.types.w).rows;
-  const Plan chosen = make_uncut_plan(product, 1);
-  const int main = main_box(product);
-  const auto add = [&](const Blocking& b) {
-    std::array<Blocking, max_boxes> blocking = chosen.blocking;
-    blocking[main] = b;
-    ways.push_back({words_of(chosen.product.box[main], b, rows), b.cycles, plan_of(chosen.product, blocking, 1)});
-  };
-  add(chosen.blocking[main]);
-  for (const Candidate& c : candidates(work_of(chosen.product, chosen.product.box[main], 1), rows))
-    if (c.refused == nullptr && !same_way(c.blocking, chosen.blocking[main])) add(c.blocking);
+  for (PlannedWay& way : uncut_ways(product, 1)) {
+    const int main = main_box(way.plan.product);
+    const Blocking& b = way.plan.blocking[main];
+    ways.push_back({words_of(way.plan.product.box[main], b, rows), b.cycles, std::move(way.plan)});
+  }
   return ways;
 }
 

@@ -134,24 +134,6 @@ std::array<Blocking, max_boxes> choose(Product* product, int threads, bool borro
   return blocking;
 }
 
-// Cuts the first box along its innermost axis. Returns the product with the last `tail` pixels of this axis in a
-// separate box.
-Product cut(const Product& product, int64_t tail) {
-  Product result = product;
-  Box& body = result.box[0];
-  Box& rest = result.box[result.boxes++];
-  rest = body;
-  const int inner = body.axes - 1;
-  const int64_t pixels = body.axis[inner].size - tail;
-  body.axis[inner].size = pixels;
-  rest.axis[inner].size = tail;
-  rest.src += pixels * rest.axis[inner].src;
-  rest.dst += pixels * rest.axis[inner].dst;
-  rest.residual += pixels * rest.axis[inner].residual;
-  rest.scale += pixels * rest.axis[inner].scale;
-  return result;
-}
-
 double makespan_of(const std::array<Blocking, max_boxes>& blocking, int boxes) {
   double makespan = 0;
   for (int i = 0; i < boxes; ++i) makespan += blocking[i].makespan;
@@ -169,6 +151,36 @@ double cut_price(const Product& product) {
 
 }  // namespace
 
+Product cut(const Product& product, int64_t tail) {
+  Product result = product;
+  Box& body = result.box[0];
+  Box& rest = result.box[result.boxes++];
+  rest = body;
+  const int inner = body.axes - 1;
+  const int64_t pixels = body.axis[inner].size - tail;
+  body.axis[inner].size = pixels;
+  rest.axis[inner].size = tail;
+  rest.src += pixels * rest.axis[inner].src;
+  rest.dst += pixels * rest.axis[inner].dst;
+  rest.residual += pixels * rest.axis[inner].residual;
+  rest.scale += pixels * rest.axis[inner].scale;
+  return result;
+}
+
+Tails useful_tails(const Product& product) {
+  Tails tails{};
+  if (product.boxes == 0 || product.box[0].k == 0) return tails;
+  const Box& box = product.box[0];
+  const Axis& inner = box.axis[box.axes - 1];
+  if (inner.src != item_size(product.types.x) || inner.dst != item_size(product.types.y)) return tails;
+  int lanes = 1;
+  for (const KernelRow& row : kernels(product.types.w).rows) lanes = std::max(lanes, row.lanes);
+  const int64_t rest = inner.size % lanes;
+  if (rest > 0 && rest < inner.size) tails[0] = rest;
+  if (rest > 0 && rest + lanes < inner.size) tails[1] = rest + lanes;
+  return tails;
+}
+
 Plan make_uncut_plan(const Product& product, int threads) {
   Product ordered = product;
   const std::array<Blocking, max_boxes> blocking = choose(&ordered, threads, false);
@@ -182,15 +194,10 @@ Plan make_plan(const Product& product, int threads, const Memory& memory) {
   const FloatEnvironment environment;  // the cost model needs the default state
   Product best = product;
   std::array<Blocking, max_boxes> blocking = choose(&best, threads, false);
-  const Box& box = product.box[0];
-  const int64_t y_item = item_size(product.types.y), x_item = item_size(product.types.x);
-  if (product.boxes > 0 && box.k > 0 && blocking[0].cycles > least_cycles_to_cut) {
-    const Axis& inner = box.axis[box.axes - 1];
+  if (product.boxes > 0 && product.box[0].k > 0 && blocking[0].cycles > least_cycles_to_cut) {
     const double price = cut_price(product);
-    int lanes = 1;
-    for (const KernelRow& row : kernels(product.types.w).rows) lanes = std::max(lanes, row.lanes);
-    for (const int64_t tail : {inner.size % lanes, inner.size % lanes + lanes}) {
-      if (inner.src != x_item || inner.dst != y_item || inner.size % lanes == 0 || tail >= inner.size) break;
+    for (const int64_t tail : useful_tails(product)) {
+      if (tail == 0) break;
       Product parts = cut(product, tail);
       const std::array<Blocking, max_boxes> ways = choose(&parts, threads, false);
       if (makespan_of(ways, parts.boxes) + price < makespan_of(blocking, best.boxes)) {

@@ -39,6 +39,13 @@ struct Memory {
 // dst, and to prefetch src.
 bool goes_past_caches(double bytes);
 
+// Cuts the first box along its innermost axis. Returns the product with the last `tail` pixels of this axis in a
+// separate box.
+Product cut(const Product& product, int64_t tail);
+// The numbers of pixels that a cut of the first box may leave to the last box, in ascending order. The others are 0.
+using Tails = std::array<int64_t, 2>;
+Tails useful_tails(const Product& product);
+
 // Returns the plan that computes each box with the given blocking.
 Plan plan_of(const Product& product, const std::array<Blocking, max_boxes>& blocking, int threads,
              const Memory& memory = {});

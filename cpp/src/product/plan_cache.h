@@ -20,9 +20,10 @@ struct PlanKey {
   int64_t scale_stride = 0;
   bool residual = false, scaled = false;
   int threads = 0;
+  uint64_t way = 0;  // the choice of Layer::tune; 0 if the plan is predicted
   bool operator==(const PlanKey& o) const {
-    return src == o.src && src_dtype == o.src_dtype && dst_dtype == o.dst_dtype && threads == o.threads &&
-           residual == o.residual && scaled == o.scaled && scale_stride == o.scale_stride &&
+    return way == o.way && src == o.src && src_dtype == o.src_dtype && dst_dtype == o.dst_dtype &&
+           threads == o.threads && residual == o.residual && scaled == o.scaled && scale_stride == o.scale_stride &&
            same(src_strides, o.src_strides) && same(dst_strides, o.dst_strides) &&
            same(residual_strides, o.residual_strides);
   }

@@ -18,20 +18,22 @@ import numpy as np
 
 from .. import _core
 from .._conv import Conv
+from .._runtime import cpu_name
 from ..cli.files import check_writable, replacing
-from ..cli.info import caches, cpu_name, version
+from ..cli.info import caches, version
 from ..cli.parser import CommandError, distribution, library_errors, positive, require
 from . import company, contention
-from .contenders import CONTENDERS, MODULES, US, left_out
+from .cold import CACHES
+from .contenders import CONTENDERS, MODULES, TUNED, US, left_out
 from .contention_report import neighbour_document, neighbour_tables
 from .epilogue import ACTIVATIONS, NONE, RELU, Epilogue, parse_activation
 from .explain import SEED, check_options, explain
-from .layers import LAYOUTS, ON_REQUEST, default_networks, networks, parse_layer, read_network, read_table
-from .machine import blas_kernels, copy_bandwidth, fma_peak
-from .measure import FULL, QUICK, measure
+from .layers import LAYOUTS, ON_REQUEST, default_networks, in_networks, networks, parse_layer, read_network, read_table
+from .machine import blas_kernels, copy_bandwidth, fma_peak, last_level_cache
+from .measure import COLD_FULL, COLD_QUICK, FULL, NETWORK_FULL, NETWORK_QUICK, QUICK, measure, measure_networks
 from .processes import BLAS_VARIABLES
-from .report import Machine, document, machine_line, summary_lines
-from .report_tables import layer_tables, network_tables
+from .report import Machine, document, machine_line, network_document, summary_lines, versus_lines
+from .report_tables import layer_tables, network_tables, sequence_table
 from .roofline import save_roofline
 from .tables import print_tables
 from .verify import WrongResult
@@ -61,6 +63,9 @@ COMPANY_HELP = (
     "time pointwise together with a library that has threads in the same process: matrix products of NumPy in turn "
     "with convolutions and, if PyTorch is installed, MobileNetV2 with pointwise for its 1x1 layers (default: 2 threads)"
 )
+COLD_HELP = "find x and weights in memory: before the calls, read three times as many bytes as the largest cache has"
+SEQUENCE_HELP = "time the layers of each network one after the other, each with its own x and weights"
+TUNE_HELP = "also time each layer after Conv.tune, and print what tuning gains; takes 0.3 s more for each layer"
 MOST_THREADS = 1024  # libraries may abort the process if the system cannot start their threads
 PICTURES = (".png", ".svg")
 KERNEL_VARIABLES = (
@@ -95,6 +100,9 @@ def register(commands: Commands) -> None:
     parser.add_argument("--no-bias", action="store_true", help="compute layers without a bias")
     parser.add_argument("--neighbour", action="store_true", help=NEIGHBOUR_HELP)
     parser.add_argument("--company", action="store_true", help=COMPANY_HELP)
+    parser.add_argument("--cold", action="store_true", help=COLD_HELP)
+    parser.add_argument("--sequence", action="store_true", help=SEQUENCE_HELP)
+    parser.add_argument("--tune", action="store_true", help=TUNE_HELP)
     parser.add_argument("--json", metavar="FILE", help="write all figures as JSON")
     parser.add_argument("--plot", metavar="FILE.png", help="draw a roofline, as PNG or SVG")
     words = f"compare the chosen kernels with all alternatives, also on random layers of SEED (default: {SEED})"
@@ -104,6 +112,7 @@ def register(commands: Commands) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Run the command."""
+    _check_modes(args)
     if args.company:
         company.check_arguments(args)
     check_options(args)
@@ -112,6 +121,8 @@ def run(args: argparse.Namespace) -> int:
     args.threads = args.threads or (2 if args.neighbour or args.company else 1)
     epilogue = Epilogue(args.activation or RELU, args.residual, not args.no_bias)
     cases = [case.with_epilogue(epilogue) for case in _cases(args)]
+    if args.cold:
+        cases = [case.cold(CACHES * last_level_cache()) for case in cases]
     contenders = _contenders("numpy" if args.vs is None else args.vs)
     _check_epilogue(epilogue, args, contenders)
     _check_outputs(args)
@@ -139,6 +150,18 @@ def run(args: argparse.Namespace) -> int:
     machine = Machine(cpu_name(), caches(), _core.isa, args.threads, peak, bandwidth, versions)
     _report(args, epilogue, results, contenders, machine)
     return 0
+
+
+def _check_modes(args: argparse.Namespace) -> None:
+    """Refuse combinations of options that measure in different ways."""
+    modes = [name for name in ("cold", "sequence", "tune") if getattr(args, name)]
+    others = [name for name in ("neighbour", "company") if getattr(args, name)]
+    others += ["explain"] if args.explain is not None else []
+    if modes and len(modes + others) > 1:
+        first, second = (modes + others)[:2]
+        raise CommandError(f"--{first} cannot be combined with --{second}: measure them one after the other")
+    if args.sequence and args.plot is not None:
+        raise CommandError("--plot cannot be combined with --sequence, which has no roofline: use --json")
 
 
 def _cases(args: argparse.Namespace) -> list[Case]:
@@ -232,11 +255,14 @@ def _measure(
     args: argparse.Namespace, cases: Sequence[Case], layouts: Sequence[str], contenders: Sequence[str]
 ) -> tuple[list[Any], float]:
     """Return the results and the copy bandwidth. The bandwidth is the best of several measurements during the run."""
-    effort = QUICK if args.quick else FULL
+    quick, full = (COLD_QUICK, COLD_FULL) if args.cold else (QUICK, FULL)
+    effort = quick if args.quick else full
+    sequences = in_networks(cases) if args.sequence else []
     bandwidths: list[float] = []
     layers = itertools.count()
     try:
-        total = company.steps(layouts, _company_schedule(args)) if args.company else len(layouts) * len(cases)
+        steps = len(layouts) * len(sequences or cases)
+        total = company.steps(layouts, _company_schedule(args)) if args.company else steps
         with _progress_bar(total) as advance:
 
             def between(text: str) -> None:
@@ -251,7 +277,13 @@ def _measure(
                 schedule = contention.QUICK if args.quick else contention.FULL
                 found = list(contention.measure(cases, layouts, contenders, args.threads, schedule, advance))
                 return found, copy_bandwidth(args.threads)
-            results = list(measure(cases, layouts, contenders, args.threads, effort, between))
+            results: list[Any]
+            if args.sequence:
+                effort = NETWORK_QUICK if args.quick else NETWORK_FULL
+                results = list(measure_networks(sequences, layouts, contenders, args.threads, effort, between))
+            else:
+                names = [TUNED, *contenders] if args.tune else contenders
+                results = list(measure(cases, layouts, names, args.threads, effort, between))
     except WrongResult as error:
         raise CommandError(str(error), status=1) from error
     return results, max(*bandwidths, copy_bandwidth(args.threads))
@@ -304,9 +336,12 @@ def _report(
         "bias": epilogue.bias,
         "activation": str(epilogue.activation),
         "residual": epilogue.residual,
+        **{mode: True for mode in ("cold", "sequence", "tune") if getattr(args, mode)},
     }
     if args.company:
         found = company.company_document(results, machine, settings)
+    elif args.sequence:
+        found = network_document(results, contenders, machine, settings)
     else:
         found = (neighbour_document if args.neighbour else document)(results, contenders, machine, settings)
     found["run"] = _origin()
@@ -323,6 +358,9 @@ def _report(
         tables = [company.company_table(results, machine.threads)]
     elif args.neighbour:
         tables = neighbour_tables(results, contenders, machine, found)
+    elif args.sequence:
+        tables = [sequence_table(results, contenders)]
+        lines = [line for t, summary in found["summary"].items() for line in versus_lines(t, summary, "networks")]
     else:
         by_layout = {layout: [r for r in results if r.layout == layout] for layout in found["summary"]}
         tables = [t for layout, rows in by_layout.items() for t in layer_tables(layout, rows, contenders, machine)]

@@ -16,10 +16,12 @@ if TYPE_CHECKING:
     from .operands import Builder, Call, Forms, Operands
 
 US = "pointwise"
+TUNED = "tuned"  # pointwise after Conv.tune; not a peer
+TUNE_SECONDS = 0.3
 
 
-def _pointwise(case: Case, layout: str, arrays: Operands, threads: int) -> Call:
-    layer = Conv(
+def _layer(case: Case, layout: str, arrays: Operands) -> Conv:
+    return Conv(
         arrays.weight,
         arrays.bias,
         layout=layout,
@@ -27,8 +29,25 @@ def _pointwise(case: Case, layout: str, arrays: Operands, threads: int) -> Call:
         groups=case.groups,
         activation=case.epilogue.activation.argument(),
     )
+
+
+def _call(layer: Conv, arrays: Operands) -> Call:
     # Does not pass a residual of None, because parsing this argument would slow down the smallest layers.
     return functools.partial(layer, arrays.x, *(() if arrays.residual is None else (arrays.residual,)))
+
+
+def _pointwise(case: Case, layout: str, arrays: Operands, threads: int) -> Call:
+    return _call(_layer(case, layout, arrays), arrays)
+
+
+def _tuned(case: Case, layout: str, arrays: Operands, threads: int) -> Forms:
+    """Return a call of a tuned layer. Its form is the kernel, or empty if the prediction was the fastest."""
+    layer = _layer(case, layout, arrays)
+    gain = layer.tune(arrays.x.shape, seconds=TUNE_SECONDS)
+    lines = layer.explain(arrays.x.shape).splitlines()
+    kernel = next(line for line in lines if line.startswith("  kernel "))
+    form = "" if gain == 1 else kernel.removeprefix("  kernel ").partition(", about ")[0]
+    return {form: _call(layer, arrays)}
 
 
 def left_out(name: str, activation: Activation) -> str | None:
@@ -56,6 +75,13 @@ CONTENDERS: dict[str, Builder] = {
     "openvino": _one_form(frameworks.openvino),
     "xnnpack": _one_form(frameworks.xnnpack),
 }
+
+
+def builder(name: str) -> Builder:
+    """Return the builder of one of `CONTENDERS`, or of the contender `TUNED`."""
+    return _tuned if name == TUNED else CONTENDERS[name]
+
+
 MODULES = {
     "torch": ("torch",),
     "onnxruntime": ("onnxruntime", "onnx"),

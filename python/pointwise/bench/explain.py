@@ -8,8 +8,9 @@ import platform
 from typing import TYPE_CHECKING, Any
 
 from .. import _core
+from .._runtime import cpu_name
 from ..cli.files import replacing
-from ..cli.info import caches, cpu_name, version
+from ..cli.info import caches, version
 from ..cli.parser import CommandError
 from .choice import FULL, QUICK, WITHIN, Choice, generated_cases, measure_choices
 from .classes import geometric_mean

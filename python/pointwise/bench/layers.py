@@ -12,12 +12,12 @@ import re
 import sys
 from typing import TYPE_CHECKING
 
-from .._cost import cost
+from .._cost import Cost, cost
 from ..cli.parser import CommandError
 from .epilogue import BIAS_RELU, Epilogue
 
 if TYPE_CHECKING:
-    from .._cost import Cost
+    from collections.abc import Sequence
 
 LAYOUTS = ("NCHW", "NHWC")
 # Tables that are measured only on request. The published figures do not include them. `large` needs gigabytes of
@@ -42,6 +42,8 @@ class Case:
     stride: int
     groups: int
     epilogue: Epilogue = dataclasses.field(default=BIAS_RELU, kw_only=True)
+    # bytes that are read before calls, so that the calls find x and weights in memory; 0 for hot calls
+    evicts: int = dataclasses.field(default=0, kw_only=True)
 
     def columns(self) -> dict[str, str | int]:
         """Return the row of the table, by column."""
@@ -68,6 +70,45 @@ class Case:
     def with_epilogue(self, epilogue: Epilogue) -> Case:
         """Return the layer with another epilogue."""
         return dataclasses.replace(self, epilogue=epilogue)
+
+    def cold(self, evicts: int) -> Case:
+        """Return the layer with cold calls, before which `evicts` bytes are read."""
+        return dataclasses.replace(self, evicts=evicts)
+
+
+@dataclasses.dataclass(frozen=True)
+class Network:
+    """All layers of a network, which are called one after the other.
+
+    Attributes
+    ----------
+    network : str
+        Name of the network.
+    cases : tuple of Case
+        Layers, in the order of the table.
+    """
+
+    network: str
+    cases: tuple[Case, ...]
+
+    @property
+    def layer(self) -> str:
+        """Number of layers, as text."""
+        return f"{len(self.cases)} layers"
+
+    def cost(self, layout: str = "NCHW") -> Cost:
+        """Return the sums of the costs of all layers. There is no output shape."""
+        costs = [case.cost(layout) for case in self.cases]
+        params, macs, flops, nbytes = (
+            sum(getattr(found, name) for found in costs) for name in ("params", "macs", "flops", "bytes")
+        )
+        return Cost(params, macs, flops, nbytes, flops / nbytes, ())
+
+
+def in_networks(cases: Sequence[Case]) -> list[Network]:
+    """Return the networks of the layers, in the order of their first layers."""
+    names = dict.fromkeys(case.network for case in cases)
+    return [Network(name, tuple(case for case in cases if case.network == name)) for name in names]
 
 
 def _tables() -> dict[str, pathlib.Path]:

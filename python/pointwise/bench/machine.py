@@ -47,6 +47,11 @@ def _bytes(size: str) -> int:
     return int(number) * unit if unit and number.isdigit() else 0
 
 
+def last_level_cache() -> int:
+    """Return the size of the largest cache in bytes, or 32 MiB if the system does not report it."""
+    return max(map(_bytes, caches().values()), default=0) or 32 << 20
+
+
 def fma_peak(threads: int, blocks: int = 80, block: float = 2e-3, dtype: str = "float32") -> float:
     """Measure the FMA peak of the instruction set in use: multiply-adds on registers.
 

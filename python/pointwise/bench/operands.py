@@ -27,6 +27,10 @@ class Operands(NamedTuple):
     bias: NDArray[Any] | None
     residual: NDArray[Any] | None = None
 
+    def copy(self) -> Operands:
+        """Return copies of all arrays."""
+        return Operands(*(None if array is None else array.copy() for array in self))  # type: ignore[arg-type]
+
     def magnitudes(self) -> Operands:
         """Return the absolute values in float64. A layer of these arrays gives a bound of the rounding errors."""
         x, weight = (np.abs(array, dtype=np.float64) for array in (self.x, self.weight))

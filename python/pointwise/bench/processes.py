@@ -19,12 +19,13 @@ import numpy as np
 
 from .._runtime import num_threads
 from ..cli.parser import CommandError
-from .contenders import CONTENDERS, US
-from .forms import fastest_form
+from .cold import ColdCalls, time_cold
+from .contenders import TUNED, US
+from .layers import Case, Network
 from .machine import fma_peak
-from .operands import operands
+from .preparation import prepare
 from .timing import Block, Slice, time_block, time_each
-from .verify import WrongResult, check, check_few_channels, named_forms
+from .verify import WrongResult
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -32,11 +33,11 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from .layers import Case
     from .operands import Call
     from .timing import Timer
 
-    Prepare: TypeAlias = Callable[[Case, str], "Prepared"]
+    Job: TypeAlias = Case | Network
+    Prepare: TypeAlias = Callable[[Job, str], "Prepared"]
 
 PEAK = "peak"  # a question to a process: what is the FMA peak?
 SHORTEST_SAMPLE, LONGEST_SAMPLE = 2e-3, 20e-3  # seconds
@@ -66,15 +67,15 @@ def turns(names: Sequence[str], threads: int) -> Iterator[tuple[Prepare, Callabl
     Parameters
     ----------
     names : sequence of str
-        Names of `CONTENDERS`, pointwise first.
+        Names of contenders, pointwise first.
     threads : int
         Number of threads of each contender.
 
     Yields
     ------
     prepare : callable
-        Takes a case and a layout, checks the result of each contender in all of its forms, and returns `Prepared`.
-        Raises WrongResult if a result is wrong.
+        Takes a layer or a network, and a layout. Checks the result of each contender in all of its forms, and returns
+        `Prepared`. Raises WrongResult if a result is wrong.
     peak : callable
         Returns the FMA peak in FLOP/s, measured in turn with the last prepared layer.
     """
@@ -94,7 +95,7 @@ def processes(settings: Sequence[tuple[str, int]]) -> Iterator[list[ContenderPro
     Parameters
     ----------
     settings : sequence of (str, int)
-        Names of `CONTENDERS`, and the number of threads of each.
+        Names of contenders, and the number of threads of each.
 
     Yields
     ------
@@ -146,23 +147,18 @@ class Peaks:
         self._samples.append(fma_peak(self._threads, blocks=1, block=self._block))
 
 
-def _prepare(names: Sequence[str], threads: int, peaks: Peaks, case: Case, layout: str) -> Prepared:
-    calls = _checked_calls(names, threads, case, layout)
-    timers: dict[str, Timer] = {name: functools.partial(time_block, call) for name, (_, call) in calls.items()}
+def _prepare(names: Sequence[str], threads: int, peaks: Peaks, job: Job, layout: str) -> Prepared:
+    calls = prepare(names, threads, job, layout)
+    timers: dict[str, Timer] = {name: _timer(call) for name, (_, call) in calls.items()}
     if US in timers:
         timers[US] = peaks.beside(timers[US])
     return Prepared(timers, {name: form for name, (form, _) in calls.items()})
 
 
-def _checked_calls(names: Sequence[str], threads: int, case: Case, layout: str) -> dict[str, tuple[str, Call]]:
-    """Return the fastest form of each contender and its call, after a check of all forms."""
-    for name in names:
-        check_few_channels(name, CONTENDERS[name], layout, case.epilogue, threads)
-    arrays = operands(case, layout)
-    built = {name: CONTENDERS[name](case, layout, arrays, threads) for name in names}
-    check(case, layout, arrays, dict(pair for name in names for pair in named_forms(name, built[name])))
-    fastest = {name: fastest_form(forms) for name, forms in built.items() if forms}
-    return {name: (form, built[name][form]) for name, form in fastest.items()}
+def _timer(call: Call) -> Timer:
+    if isinstance(call, ColdCalls):
+        return functools.partial(time_cold, call)
+    return functools.partial(time_block, call)
 
 
 class ContenderProcess:
@@ -175,7 +171,7 @@ class ContenderProcess:
         self._process = context.Process(target=_serve, args=(name, threads, theirs), daemon=True)
         # BLAS reads these variables when the child imports NumPy. The process of pointwise uses BLAS only for the
         # check. BLAS has one thread in that process, so that no other thread spins in the turn of pointwise.
-        wanted = dict.fromkeys(BLAS_VARIABLES, str(1 if name == US else threads))
+        wanted = dict.fromkeys(BLAS_VARIABLES, str(1 if name in (US, TUNED) else threads))
         before = {variable: os.environ.get(variable) for variable in wanted}
         os.environ.update(wanted)
         try:
@@ -190,9 +186,9 @@ class ContenderProcess:
         self._receive()  # waits until the process has started
         self._signal(signal.SIGSTOP)
 
-    def prepare(self, case: Case, layout: str) -> str | None:
-        """Prepare a layer and check its result. Return the fastest form, or None if the contender lacks the layer."""
-        form: str | None = self.ask((case, layout))
+    def prepare(self, job: Job, layout: str) -> str | None:
+        """Prepare a layer or network and check its results. Return the fastest form, or None if it is impossible."""
+        form: str | None = self.ask((job, layout))
         return form
 
     def time_each(self, turn: Slice) -> NDArray[np.float64]:
@@ -231,8 +227,8 @@ class ContenderProcess:
         return answer
 
 
-def _prepare_all(processes: Sequence[ContenderProcess], case: Case, layout: str) -> Prepared:
-    found = [(process, process.prepare(case, layout)) for process in processes]
+def _prepare_all(processes: Sequence[ContenderProcess], job: Job, layout: str) -> Prepared:
+    found = [(process, process.prepare(job, layout)) for process in processes]
     timers: dict[str, Timer] = {process.name: process.ask for process, form in found if form is not None}
     return Prepared(timers, {process.name: form for process, form in found if form is not None})
 
@@ -240,8 +236,8 @@ def _prepare_all(processes: Sequence[ContenderProcess], case: Case, layout: str)
 def _serve(name: str, threads: int, pipe: Connection) -> None:
     """Answer questions until the pipe is closed.
 
-    - (case, layout): prepares the layer and checks its result. The answer is the fastest form, or None if the contender
-      cannot compute the layer.
+    - (layer or network, layout): prepares the calls and checks the results. The answer is the fastest form, or None if
+      the contender cannot compute a layer.
     - A number of repetitions: the answer is a timing block.
     - A Slice: the answer is the seconds of each timed call.
     - PEAK: the answer is the FMA peak, measured in turn with the layer.
@@ -259,9 +255,9 @@ def _serve(name: str, threads: int, pipe: Connection) -> None:
                 if isinstance(question, tuple):
                     call = timer = None  # frees the memory of the previous layer
                     gc.collect()
-                    form, call = _checked_calls([name], threads, *question).get(name, (None, None))
+                    form, call = prepare([name], threads, *question).get(name, (None, None))
                     if call is not None:
-                        timer = functools.partial(time_block, call)
+                        timer = _timer(call)
                         timer = peaks.beside(timer) if name == US else timer
                     pipe.send(form)
                 elif question == PEAK:

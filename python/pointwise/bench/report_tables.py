@@ -15,7 +15,7 @@ from .tables import Grid, microseconds, ratio_words, shape_words
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from .measure import Result
+    from .measure import NetworkResult, Result
     from .report import Machine
 
 AGAIN, DISTURBED = "*", "!"  # marks of layers
@@ -24,9 +24,11 @@ LIMITS = {"peak": "peak", "bandwidth": "copy"}
 
 def layer_tables(layout: str, results: Sequence[Result], contenders: Sequence[str], machine: Machine) -> list[Grid]:
     """Return tables of the results of one layout."""
-    title = f"{layout}, float32, {results[0].case.epilogue.words()}"
+    title = f"{layout}, float32, {results[0].case.epilogue.words()}{_cold_words(results)}"
     beside = _beside(contenders)
-    headings = ["us,\nbest", "\nmedian", "\np95", "\nGFLOP/s", "of\nbound", *_speedups(beside)]
+    tuned = any(result.gain is not None for result in results)
+    headings = ["us,\nbest", "\nmedian", "\np95", "\nGFLOP/s", "of\nbound"]
+    headings += [*(["x by\ntuning"] if tuned else []), *_speedups(beside)]
     table = Grid(title, ["layer", "shape"], headings, _caption(results, bool(beside)))
     network = None
     for result in results:
@@ -42,9 +44,14 @@ def layer_tables(layout: str, results: Sequence[Result], contenders: Sequence[st
             microseconds(result.percentile(US, 95)),
             f"{result.flops_per_second / 1e9:.1f}",
             f"{100 * fraction:.0f}% {LIMITS[bound]}",
+            *([ratio_words(result.gain)] if tuned else []),
             *(ratio_words(result.ratio(name)) for name in beside),
         )
     return [table] if beside else [table, _ratio_table(layout, results, contenders)]
+
+
+def _cold_words(results: Sequence[Result]) -> str:
+    return ", x and weights from memory" if any(result.case.evicts for result in results) else ""
 
 
 def _beside(contenders: Sequence[str]) -> Sequence[str]:
@@ -56,7 +63,7 @@ def _speedups(contenders: Sequence[str]) -> list[str]:
     return [f"x\n{name}" for name in contenders]
 
 
-def _mark(result: Result) -> str:
+def _mark(result: Result | NetworkResult) -> str:
     if result.disturbance is not None:
         return DISTURBED
     return AGAIN if result.measurements > 1 else ""
@@ -67,13 +74,17 @@ def _caption(results: Sequence[Result], with_ratios: bool) -> str:
         f"us: time of a call of {US}, best, median and 95th percentile of the timing blocks",
         "of bound: percent of the lower limit, FMA peak or copy bandwidth (data in the caches can exceed that)",
     ]
+    words += ["x by tuning: speedup of a tuned layer over the prediction"] if any(r.gain for r in results) else []
     words += ["x name: speedup over that contender"] if with_ratios else []
     words += ["/2: stride 2"] if any(result.case.stride > 1 for result in results) else []
     words += ["g4: 4 groups"] if any(result.case.groups > 1 for result in results) else []
+    return "; ".join(words + _mark_words(results))
+
+
+def _mark_words(results: Sequence[Result] | Sequence[NetworkResult]) -> list[str]:
     marks = set(map(_mark, results))
-    words += [f"{AGAIN}: disturbed, so measured again"] if AGAIN in marks else []
-    words += [f"{DISTURBED}: disturbed in every measurement"] if DISTURBED in marks else []
-    return "; ".join(words)
+    words = [f"{AGAIN}: disturbed, so measured again"] if AGAIN in marks else []
+    return words + ([f"{DISTURBED}: disturbed in every measurement"] if DISTURBED in marks else [])
 
 
 def _ratio_table(layout: str, results: Sequence[Result], contenders: Sequence[str]) -> Grid:
@@ -85,6 +96,26 @@ def _ratio_table(layout: str, results: Sequence[Result], contenders: Sequence[st
             table.add_row(network)
         ratios = (ratio_words(result.ratio(name)) for name in contenders)
         table.add_row(f" {result.case.layer}{_mark(result)}", shape_words(result.case, layout), *ratios)
+    return table
+
+
+def sequence_table(results: Sequence[NetworkResult], contenders: Sequence[str]) -> Grid:
+    """Return a table of networks whose layers are called one after the other."""
+    words = results[0].network.cases[0].epilogue.words()
+    headings = ["layers", "ms,\nbest", "\nmedian", "\nGFLOP/s", "of\npeak", *_speedups(contenders)]
+    caption = "; ".join(["ms: time of all layers of a network, called one after the other", *_mark_words(results)])
+    table = Grid(f"float32, {words}, layers in sequence", ["network", "layout"], headings, caption)
+    for result in results:
+        table.add_row(
+            f"{result.name}{_mark(result)}",
+            result.layout,
+            str(len(result.network.cases)),
+            f"{1e3 * result.seconds[US]:.3f}",
+            f"{1e3 * (result.percentile(US, 50) or 0):.3f}",
+            f"{result.flops_per_second / 1e9:.1f}",
+            f"{100 * result.peak_fraction:.0f}%",
+            *(ratio_words(result.ratio(name)) for name in contenders),
+        )
     return table
 
 

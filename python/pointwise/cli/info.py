@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import importlib.metadata
 import pathlib
-import platform
 from typing import TYPE_CHECKING
 
-from .._runtime import show_config
+from .._runtime import cpu_name, show_config
 
 if TYPE_CHECKING:
     import argparse
@@ -41,23 +40,6 @@ def version(package: str) -> str | None:
         return importlib.metadata.version(package)
     except importlib.metadata.PackageNotFoundError:
         return None
-
-
-def cpu_name() -> str:
-    """Return the name of the CPU. If the system does not report the name, return the architecture.
-
-    Virtual machines often have a name without a generation, so the family and the model number are added.
-    """
-    try:
-        text = pathlib.Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace")
-    except OSError:
-        text = ""
-    first = text.split("\n\n", 1)[0]  # the first CPU
-    fields = {key.strip(): value.strip() for key, _, value in (line.partition(":") for line in first.splitlines())}
-    name = fields.get("model name") or platform.processor() or platform.machine() or "unknown"
-    if "cpu family" in fields and "model" in fields:
-        name += f" (family {fields['cpu family']}, model {fields['model']})"
-    return name
 
 
 def caches() -> dict[str, str]:

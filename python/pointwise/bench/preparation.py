@@ -1,0 +1,97 @@
+"""Prepares the calls of contenders: builds all forms, checks all results, and chooses the fastest form.
+
+A contender has several copies of a cold layer, each with its own x and weights. See `cold.py` for their timing.
+
+The call of a network calls all of its layers, one after the other. Each layer has its own x and weights.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from .cold import ColdCalls, copies_of, time_cold
+from .contenders import builder
+from .forms import fastest_form
+from .layers import Network
+from .operands import operands
+from .verify import check, check_few_channels, named_forms
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from typing import TypeAlias
+
+    from .layers import Case
+    from .operands import Call, Forms
+
+    Prepared: TypeAlias = dict[str, tuple[str, Call]]
+
+
+class OneAfterTheOther:
+    """Call that makes all calls of a list."""
+
+    def __init__(self, calls: Sequence[Call]) -> None:
+        self._calls = list(calls)
+
+    def __call__(self) -> Any:
+        """Make all calls. Return the result of the last one."""
+        for call in self._calls:
+            result = call()
+        return result
+
+
+def prepare(names: Sequence[str], threads: int, job: Case | Network, layout: str) -> Prepared:
+    """Return the fastest form and its call for each contender, after a check of all forms.
+
+    Parameters
+    ----------
+    names : sequence of str
+        Names of contenders.
+    threads : int
+        Number of threads of each contender.
+    job : Case or Network
+        A layer, or all layers of a network.
+    layout : str
+        "NCHW" or "NHWC".
+
+    Returns
+    -------
+    dict
+        Form and call by name. Contenders that cannot compute the layer, or a layer of the network, are left out. The
+        form of a network is empty.
+
+    Raises
+    ------
+    WrongResult
+        If a result is wrong.
+    """
+    if not isinstance(job, Network):
+        return _prepare_layer(names, threads, job, layout)
+    layers = [_prepare_layer(names, threads, case, layout) for case in job.cases]
+    able = [name for name in names if all(name in layer for layer in layers)]
+    return {name: ("", OneAfterTheOther([layer[name][1] for layer in layers])) for name in able}
+
+
+def _prepare_layer(names: Sequence[str], threads: int, case: Case, layout: str) -> Prepared:
+    for name in names:
+        check_few_channels(name, builder(name), layout, case.epilogue, threads)
+    arrays = operands(case, layout)
+    built = [{name: builder(name)(case, layout, arrays, threads) for name in names}]
+    for _ in range(copies_of(case) - 1):
+        copied = arrays.copy()
+        built.append({name: builder(name)(case, layout, copied, threads) for name in names})
+    calls: dict[str, Call] = {}
+    for number, copy in enumerate(built):
+        suffix = "" if number == 0 else f", copy {number}"
+        calls |= {f"{form}{suffix}": call for name in names for form, call in named_forms(name, copy[name])}
+    check(case, layout, arrays, calls)
+    prepared: Prepared = {}
+    for name in names:
+        forms: Forms = built[0][name]
+        if forms and case.evicts:
+            turns = {form: ColdCalls([copy[name][form] for copy in built], case.evicts, threads) for form in forms}
+            form = fastest_form(turns, rounds=1, timed=time_cold)
+            prepared[name] = (form, turns[form])
+        elif forms:
+            form = fastest_form(forms)
+            prepared[name] = (form, forms[form])
+    return prepared
