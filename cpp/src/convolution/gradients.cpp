@@ -125,7 +125,8 @@ void validate_rank(Argument argument, const Shape& shape, const Layout& layout) 
 
 void validate_floating(Argument argument, const View& array) {
   if (!info(array.dtype).floating)
-    throw Error(argument, std::string("must have dtype float32, float64, float16 or bfloat16, got ") + info(array.dtype).name);
+    throw Error(argument,
+                std::string("must have dtype float32, float64, float16 or bfloat16, got ") + info(array.dtype).name);
 }
 
 // Returns the number of elements. The shape must have passed validate_bytes().

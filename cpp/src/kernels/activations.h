@@ -25,7 +25,6 @@
 namespace pointwise {
 namespace {
 
-
 // Returns the constants of V's number type.
 template <class V>
 const Fit<typename V::Number>& fit_of() {
