@@ -24,7 +24,7 @@ MOST_MACS = 1e6  # limit for the multiply-adds of an image. The smallest image m
 IMAGES = 3
 TEAMS = (1, 2, 3, 7, 64)
 ACTIVATIONS = (None, "relu", "gelu", ("clip", -1, 1), "silu", ("leaky_relu", 0.1), "tanh", "hardswish")
-OTHER_ISA = {"avx512": "avx2", "avx2": "avx512"}
+OTHER_ISA = {"avx512_bf16": "avx2", "avx512": "avx2", "avx2": "avx512"}
 
 
 class Problem:

@@ -11,7 +11,7 @@ import views
 from pointwise import _core, _statistics
 
 pytestmark = pytest.mark.kernels
-DTYPES = ("float32", "float64", "uint8", "int8", "uint16", "int16")
+DTYPES = ("float32", "float64", "float16", "bfloat16", "uint8", "int8", "uint16", "int16")
 
 
 def small(rng, shape, dtype):
@@ -25,7 +25,7 @@ def sums(x, y, axis):
 
 
 def result_dtype(dtype):
-    return np.dtype(dtype) if np.dtype(dtype).kind == "f" else np.dtype("float32")
+    return np.dtype("float64" if dtype == "float64" else "float32")
 
 
 @pytest.mark.any_cpu
