@@ -97,7 +97,10 @@ def laid(array, data):
         return array[np.newaxis]
     if way == 14:
         return np.ma.array(array)
-    return array.astype(data.of(DTYPES)) if data.one_in(2) else array.tolist()
+    if data.one_in(2):
+        wide = array.astype(F) if array.dtype in HALVES else array  # bfloat16 cannot be cast to each of these dtypes
+        return wide.astype(data.of(DTYPES))
+    return array.tolist()
 
 
 def cells(array):
