@@ -226,7 +226,7 @@ def isa() -> str:
     Returns
     -------
     str
-        "portable", "avx2" or "avx512".
+        "portable", "avx2", "avx512" or "avx512_bf16".
 
     See Also
     --------
@@ -240,7 +240,7 @@ def isa() -> str:
     Examples
     --------
     >>> import pointwise as pw
-    >>> pw.isa() in ("portable", "avx2", "avx512")
+    >>> pw.isa() in ("portable", "avx2", "avx512", "avx512_bf16")
     True
     """
     return _core.isa

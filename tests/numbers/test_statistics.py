@@ -47,6 +47,15 @@ def test_gram_of_every_rank_and_axis(rank, dtype, rng):
             np.testing.assert_array_equal(result, expected)
 
 
+@pytest.mark.parametrize("dtype", ["float32", "float16", "bfloat16", "uint8", "int16"])
+def test_arrays_of_two_dtypes(dtype, rng):
+    for other in ("float32", "float16", "bfloat16", "int8"):
+        x, y = small(rng, (5, 40, 7), dtype), small(rng, (18, 40, 7), other)
+        result = pw.gram(x, y, axis=0)
+        assert result.dtype == np.float32
+        np.testing.assert_array_equal(result, sums(x, y, 0))
+
+
 @pytest.mark.parametrize("c", [1, 2, 15, 16, 17, 48, 65, 130, 300])
 def test_the_half_that_is_copied(c, dtype, rng):
     """The result is symmetric, and has the bits of a result whose products are all computed."""
