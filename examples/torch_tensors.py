@@ -2,6 +2,7 @@
 
 import argparse
 
+import ml_dtypes
 import numpy as np
 import pointwise as pw
 import torch
@@ -15,6 +16,16 @@ def apply_contiguous(layer, x):
 def apply_channels_last(layer, x):
     """Apply a layer of layout "NHWC" to a channels_last tensor. The result is channels_last, too."""
     return torch.from_numpy(layer(x.permute(0, 2, 3, 1).numpy())).permute(0, 3, 1, 2)
+
+
+def as_array(x):
+    """Return a bfloat16 tensor as an array that shares its memory."""
+    return x.view(torch.int16).numpy().view(ml_dtypes.bfloat16)
+
+
+def as_tensor(x):
+    """Return a bfloat16 array as a tensor that shares its memory."""
+    return torch.from_numpy(x.view(np.int16)).view(torch.bfloat16)
 
 
 def gradients(size):
@@ -59,6 +70,10 @@ def main(arguments=None):
         print(f"{name}: {tuple(x.shape)} -> {tuple(y.shape)}, equal to PyTorch within 1e-5")
     shared = x.permute(0, 2, 3, 1).numpy()
     print("x is shared:", shared.__array_interface__["data"][0] == x.data_ptr())
+    half = x.contiguous().bfloat16()
+    z = as_tensor(pw.Conv(weight, bias, dtype="bfloat16", activation="relu")(as_array(half)))
+    np.testing.assert_allclose(z.float(), module(half.float()).relu().detach(), rtol=2**-7, atol=1e-5)
+    print(f"bfloat16: {z.dtype}, equal to PyTorch within one rounding")
     if args.plot:
         plot(x, y, args.plot)
 

@@ -1,6 +1,7 @@
 import os
 
 import hypothesis
+import ml_dtypes  # noqa: F401
 import numpy as np
 import pytest
 import threadpoolctl
@@ -82,6 +83,12 @@ def rng(request):
 
 @pytest.fixture(params=["float32", "float64"])
 def dtype(request):
+    return np.dtype(request.param)
+
+
+@pytest.fixture(params=["float16", "bfloat16"])
+def half(request):
+    """Return a 16-bit floating-point dtype. NumPy knows the name bfloat16 because this file imports ml_dtypes."""
     return np.dtype(request.param)
 
 

@@ -100,7 +100,7 @@ Converted::Converted(PyArrayObject* x, const CallArguments& given, const CallTyp
       residual(reinterpret_cast<PyArrayObject*>(given_or_null(given.residual))),
       out(reinterpret_cast<PyArrayObject*>(given_or_null(given.out))),
       result(types.result.value_or(types.layer)) {
-  const DType x_dtype = dtype_of(x), dtype = types.layer;
+  const DType dtype = types.layer;
   if (out) {
     std::vector<DType> allowed{result};
     for (int i = 0; !types.result && i < pointwise::type_count; ++i)
@@ -115,7 +115,7 @@ Converted::Converted(PyArrayObject* x, const CallArguments& given, const CallTyp
     check_dtype(given.residual, {result}, "residual");
   }
   if (given_or_null(given.input_scale)) input_scale = parameter_array(given.input_scale, dtype, "input_scale");
-  check_settled(x, layer_dtype(x_dtype) == dtype ? x_dtype : dtype, "x");
+  check_settled(x, types.x, "x");
   check_settled(residual, result, "residual");
   check_settled(out, result, "out");
   check_settled(input_scale.array(), dtype, "input_scale");

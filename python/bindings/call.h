@@ -18,12 +18,12 @@ struct CallArguments {
 bool parse_call(const char* who, bool takes_scale, PyObject* const* args, size_t nargsf, PyObject* names,
                 CallArguments* given);
 
-// The dtypes of an operation: of the layer, of its results (empty if `out_dtype` is not given), and of the array that
-// the last layer of the operation reads.
+// The dtypes of an operation: of the last layer, of its results (empty if `out_dtype` is not given), of the array that
+// it reads, and of x. Layers of a chain may have different dtypes.
 struct CallTypes {
   pointwise::DType layer;
   std::optional<pointwise::DType> result;
-  pointwise::DType source;
+  pointwise::DType source, x;
 };
 
 // The arrays of a call, with the right dtypes. An array that is not given is null. The constructor is the last step

@@ -31,7 +31,8 @@ PyObject* chain_vectorcall(PyObject* self, PyObject* const* args, size_t nargsf,
     const Chain& chain = *reinterpret_cast<ChainObject*>(self)->chain;
     const auto &first = chain.options(), &last = chain.last_options();
     const Ref x = call_source(given.x, first, "chain");
-    const CallTypes types{last.dtype, last.dst_dtype, chain.last_src_dtype(dtype_of(x.array()))};
+    const auto x_dtype = dtype_of(x.array());
+    const CallTypes types{last.dtype, last.dst_dtype, chain.last_src_dtype(x_dtype), x_dtype};
     return call(chain, Converted(x.array(), given, types));
   } catch (...) {
     translate_exception();

@@ -38,8 +38,8 @@ PyObject* in_function(const char* name, Py_ssize_t takes, Py_ssize_t count, cons
 Ref grad_array(PyObject* object) {
   Ref grad = source_array(object, "grad");
   if (const DType dtype = dtype_of(grad.array()); !pointwise::info(dtype).floating)
-    raise(PyExc_TypeError, std::string("grad must be float32, float64, float16 or bfloat16, got ") +
-                               dtype_name(dtype) + ": pass grad.astype(numpy.float32)");
+    raise(PyExc_TypeError, std::string("grad must be float32, float64, float16 or bfloat16, got ") + dtype_name(dtype) +
+                               ": pass grad.astype(numpy.float32)");
   return grad;
 }
 

@@ -33,7 +33,8 @@ PyObject* layer_vectorcall(PyObject* self, PyObject* const* args, size_t nargsf,
     const Layer& layer = *reinterpret_cast<LayerObject*>(self)->layer;
     const auto& options = layer.options();
     const Ref x = call_source(given.x, options, "layer");
-    const CallTypes types{options.dtype, options.dst_dtype, dtype_of(x.array())};
+    const DType x_dtype = dtype_of(x.array());
+    const CallTypes types{options.dtype, options.dst_dtype, x_dtype, x_dtype};
     return call(layer, Converted(x.array(), given, types), nullptr, nullptr);
   } catch (...) {
     translate_exception();
@@ -267,7 +268,7 @@ PyObject* conv(PyObject*, PyObject* const* args, Py_ssize_t count) {
     Ref bias;
     if (args[2] != Py_None) bias = parameter_array(args[2], sum_dtype(options.dtype), "bias");
     const Converted given(x.array(), {args[0], args[8], args[9], args[10]},
-                          {options.dtype, options.dst_dtype, x_dtype});
+                          {options.dtype, options.dst_dtype, x_dtype, x_dtype});
     check_settled(weight.array(), options.dtype, "weight");
     check_settled(bias.array(), sum_dtype(options.dtype), "bias");
     const View weight_seen = weight_view(weight.array()), bias_seen = bias ? bias_view(bias.array()) : View();

@@ -204,7 +204,8 @@ PyObject* mix(PyObject*, PyObject* const* args, Py_ssize_t count) {
     const Ref matrix = parameter_array(args[1], options.dtype, "matrix");
     Ref bias;
     if (args[2] != Py_None) bias = parameter_array(args[2], sum_dtype(options.dtype), "bias");
-    const Converted given(x.array(), {args[0], nullptr, args[5], nullptr}, {options.dtype, options.dst_dtype, x_dtype});
+    const Converted given(x.array(), {args[0], nullptr, args[5], nullptr},
+                          {options.dtype, options.dst_dtype, x_dtype, x_dtype});
     check_settled(matrix.array(), options.dtype, "matrix");
     check_settled(bias.array(), sum_dtype(options.dtype), "bias");
 

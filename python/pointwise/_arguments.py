@@ -294,7 +294,8 @@ def as_parameter(obj: Any, dtype: DTypeLike, name: str) -> NDArray[Any]:
     """Convert a weight, bias or input_scale to a plain array of `dtype`, by the casting rule "same_kind"."""
     array = as_plain(obj, name)
     dtype = _dtype(dtype, name)
-    if not np.can_cast(array.dtype, dtype, "same_kind"):
+    # ml_dtypes allows to cast complex numbers to bfloat16, so the rule for float32 decides.
+    if not np.can_cast(array.dtype, np.float32 if dtype.name == "bfloat16" else dtype, "same_kind"):
         raise TypeError(f"{name} must be castable to {dtype} (numpy.can_cast 'same_kind'), got {array.dtype}")
     with np.errstate(all="ignore"):  # no errors for overflow in any numpy.errstate
         return array.astype(dtype, copy=False)

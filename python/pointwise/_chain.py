@@ -29,7 +29,8 @@ class Chain(_core.Chain):
     ----------
     layers : iterable of Conv
         At least one layer. The output channels of a layer are the input channels of the next layer. All layers have the
-        same layout and dtype, and no padding. The first layer may have any stride. All other layers have stride 1.
+        same layout, and no padding. The first layer may have any stride. All other layers have stride 1. Each layer has
+        the dtype of the results of the previous layer, or is float32 and reads integers.
 
     Raises
     ------
@@ -49,8 +50,8 @@ class Chain(_core.Chain):
 
     Each layer has its own activation. `residual` is added before the activation of the last layer.
 
-    Between two layers, numbers have the dtype of the results of the first one: its `out_dtype`, or its dtype. A layer
-    with an integer `out_dtype` must read integers.
+    Between two layers, numbers have the dtype of the results of the first one: its `out_dtype`, or its dtype. So a
+    chain of 16-bit layers rounds these numbers to 16 bits. A layer with an integer `out_dtype` must read integers.
 
     Two examples of chains: the mlpconv layer of Lin, Chen and Yan, "Network In Network", 2013, and the layers
     C -> 4C -> C of ConvNeXt (Liu et al., "A ConvNet for the 2020s", 2022).

@@ -86,7 +86,8 @@ def conv(
         Weights. Trailing axes of length 1 are allowed, so OIHW weights need no reshape. The weights are cast to the
         dtype of `x`, or to float32 for integer `x`, by the rule "same_kind" of ``numpy.can_cast``.
     bias : array_like, shape (C_out,), optional
-        One number for each output channel, which is added to the sum. The bias is cast like `weight`.
+        One number for each output channel, which is added to the sum. The bias is cast like `weight`, but for float16
+        and bfloat16 `x` to float32.
     layout : str
         Names of the axes of `x`: NCHW, NHWC, NCW, NWC, NCDHW, NDHWC, NC, CHW, HWC, CW, WC, CDHW, DHWC or C. Lower case
         is accepted, and L (length) in place of W.
@@ -112,11 +113,12 @@ def conv(
         Factors for the channels of each image, such as the gate of a squeeze-and-excitation block. In NCHW, the result
         has the same bits as for ``x * input_scale[:, :, None, None]``, but this product is not stored. In layouts
         without a batch axis, the shape is (C_in,). The shape of `x` with spatial axes of length 1 is accepted, too. The
-        factors are cast like `weight`.
+        factors are cast like `weight`. Each product of a number of `x` and its factor is rounded to the dtype of `x`.
     out_dtype : dtype_like, optional
-        Dtype of the result. If None, the dtype of `x`, or float32 for integer `x`. For integer `x`, it may be uint8,
-        int8, uint16 or int16. Then each number is rounded to the nearest integer after the activation, half to even.
-        Numbers outside of the range of the dtype become the end of the range, and NaN becomes 0.
+        Dtype of the result. If None, the dtype of `x`, or float32 for integer `x`. It may be float32, float16 or
+        bfloat16, unless `x` is float64. Each number is rounded once, after the activation. For integer `x`, it may also
+        be uint8, int8, uint16 or int16. Then each number is rounded to the nearest integer, half to even. Numbers
+        outside of the range of the integers become the end of the range, and NaN becomes 0.
 
     Returns
     -------
@@ -141,6 +143,9 @@ def conv(
     Notes
     -----
     A spatial axis of ``size`` pixels gives ``(size + 2*padding - 1)//stride + 1`` output pixels.
+
+    Sums are float64 for float64 `x`, and float32 for any other `x`. The dtype bfloat16 needs the package ml_dtypes. The
+    notes of :class:`Conv` have the bound of the error.
 
     Pointwise convolutions: Lin, Chen and Yan, "Network In Network", 2013. Squeeze-and-excitation: Hu, Shen and Sun,
     "Squeeze-and-Excitation Networks", 2018.
@@ -208,16 +213,18 @@ class Conv(_core.Layer):
     weight : array_like, shape (C_out, C_in / groups)
         Weights, which are copied. Trailing axes of length 1 are allowed.
     bias : array_like, shape (C_out,), optional
-        One number for each output channel, which is added to the sum. The bias is copied.
+        One number for each output channel, which is added to the sum. The bias is copied. It is float32 in layers of
+        float16 and bfloat16.
     layout, stride, padding, groups, activation
         As for :func:`conv`.
     dtype : dtype_like, optional
-        float32 or float64. If None, the dtype of `weight`.
+        float32, float64, float16 or bfloat16. If None, the dtype of `weight`.
     out_dtype : dtype_like, optional
         Dtype of the results, as for :func:`conv`. A layer with an integer `out_dtype` takes only integer `x`.
     flush_subnormals : bool
         If True, subnormal numbers count as zeros. Subnormal numbers have a magnitude below 1.2e-38 in float32, and
-        below 2.2e-308 in float64. Some CPUs compute slowly with subnormal numbers. See the notes.
+        below 2.2e-308 in float64. Some CPUs compute slowly with subnormal numbers. See the notes. In layers of
+        bfloat16, subnormal numbers always count as zeros. Subnormal numbers of float16 are normal in float32 and count.
 
     Raises
     ------
@@ -243,11 +250,12 @@ class Conv(_core.Layer):
 
         gamma(min(C, 256) + K + 2)*(sum(abs(w)*abs(x)) + abs(b) + abs(residual)) + (C + K + 1)*tiny
 
-    Here ``gamma(n) = n*u/(1 - n*u)`` and u is half of ``numpy.finfo(dtype).eps`` (Higham, "Accuracy and Stability of
-    Numerical Algorithms", 2002, section 3.1). Without `flush_subnormals`, ``tiny`` is the smallest subnormal number.
-    With `flush_subnormals`, ``tiny`` is the smallest normal number, ``numpy.finfo(dtype).tiny``, and the exact value is
-    computed from the flushed inputs. With and without `flush_subnormals`, the bits of a result do not depend on
-    threads, batch size or layout.
+    Here ``gamma(n) = n*u/(1 - n*u)`` and u is half of ``numpy.finfo(dtype).eps`` for the dtype of the sums (Higham,
+    "Accuracy and Stability of Numerical Algorithms", 2002, section 3.1). Results of float16 and bfloat16 are then
+    rounded once. Without `flush_subnormals`, ``tiny`` is the smallest subnormal number. With `flush_subnormals` and for
+    bfloat16, ``tiny`` is the smallest normal number, ``numpy.finfo(dtype).tiny``, and the exact value is computed from
+    the flushed inputs. With and without `flush_subnormals`, the bits of a result do not depend on threads, batch size
+    or layout.
 
     Examples
     --------
@@ -386,7 +394,7 @@ class Conv(_core.Layer):
 
     @property
     def dtype(self) -> np.dtype[Any]:
-        """Dtype of the weights, of the sums and of x. A float32 layer also takes uint8, int8, uint16 and int16 x."""
+        """Dtype of the weights and of x. A float32 layer also takes uint8, int8, uint16 and int16 x."""
         import numpy as np
 
         return np.dtype(self._arguments()[5])
@@ -439,8 +447,8 @@ class Conv(_core.Layer):
         layout, stride, padding, groups, activation
             As for :func:`conv`.
         dtype : dtype_like, optional
-            float32 or float64. If None, the dtype of `weight`. Folding computes in float64 and rounds once, to this
-            dtype.
+            float32, float64, float16 or bfloat16. If None, the dtype of `weight`. Folding computes in float64 and
+            rounds once: the weight to this dtype, and the bias to the dtype of the sums.
         out_dtype : dtype_like, optional
             As for :func:`conv`.
         flush_subnormals : bool

@@ -43,7 +43,7 @@ def conv_grad_input(
 
     Parameters
     ----------
-    grad : array_like of float32 or float64
+    grad : array_like of float32, float64, float16 or bfloat16
         Gradient with respect to y, with the shape of y. If the convolution has an activation, pass the gradient with
         respect to the sum before the activation. A strided view is read in place, without a full copy.
     weight : array_like, shape (C_out, C_in / groups)
@@ -122,7 +122,7 @@ def conv_grad_weight(
 
     Parameters
     ----------
-    grad : array_like of float32 or float64
+    grad : array_like of float32, float64, float16 or bfloat16
         Gradient with respect to y, with the shape of y. If the convolution has an activation, pass the gradient with
         respect to the sum before the activation. A strided view is read in place, without a full copy.
     x : array_like of float32, float64, float16, bfloat16, uint8, int8, uint16 or int16
@@ -170,6 +170,9 @@ def conv_grad_weight(
     (float64: 2**-53) and nu = (min(P, 256) + c + 2) u. The error of an element is at most ``nu / (1 - nu) * sum |grad *
     x|``, and (P + c + 1) times the smallest subnormal number. With `accumulate`, the addition is one more rounding.
 
+    For float16 and bfloat16, the sums and the result are float32. Pixels are in ascending order, and subnormal numbers
+    count.
+
     Examples
     --------
     >>> import numpy as np
@@ -189,11 +192,12 @@ def conv_grad_bias(
     """Compute the gradient of a pointwise convolution with respect to its bias.
 
     The result is the sum of `grad` over all axes except the channels. It has the bits of the gradient with respect to
-    the weight for an `x` of one channel of ones.
+    the weight for an `x` of one channel of ones. For float16 and bfloat16, this gradient is
+    rounded once, to the dtype of `grad`.
 
     Parameters
     ----------
-    grad : array_like of float32 or float64
+    grad : array_like of float32, float64, float16 or bfloat16
         Gradient of a loss with respect to the result of the convolution. If the convolution has an activation, pass the
         gradient with respect to the sum before the activation.
     layout : str
@@ -344,7 +348,7 @@ def conv_backward(
 
     Parameters
     ----------
-    grad : array_like of float32 or float64
+    grad : array_like of float32, float64, float16 or bfloat16
         Gradient with respect to y, with the shape of y.
     x : array_like of float32, float64, float16, bfloat16, uint8, int8, uint16 or int16
         Input of the convolution. It must have the dtype of `grad`. If `grad` is float32, it may also have an

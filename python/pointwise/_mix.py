@@ -42,7 +42,8 @@ def mix(
         matrix is cast to the dtype of `x`, or to float32 for integer `x`, by the rule "same_kind" of
         ``numpy.can_cast``. Lists of numbers will do.
     bias : array_like, shape (K,), optional
-        One number for each output channel, which is added to the sum. The bias is cast like `matrix`.
+        One number for each output channel, which is added to the sum. The bias is cast like `matrix`, but for float16
+        and bfloat16 `x` to float32.
     axis : int
         Axis of the channels. Negative numbers count from the last axis. If there are several matrices, the axis must
         not be the first one.
@@ -53,9 +54,10 @@ def mix(
         have the dtype of the result or, if `out_dtype` is None, any dtype that `out_dtype` may be. Any strides are
         allowed. `out` must not share any element with another argument.
     out_dtype : dtype_like, optional
-        Dtype of the result. If None, the dtype of `x`, or float32 for integer `x`. For integer `x`, it may be uint8,
-        int8, uint16 or int16. Then each number is rounded to the nearest integer after the activation, half to even.
-        Numbers outside of the range of the dtype become the end of the range, and NaN becomes 0.
+        Dtype of the result. If None, the dtype of `x`, or float32 for integer `x`. It may be float32, float16 or
+        bfloat16, unless `x` is float64. Each number is rounded once, after the activation. For integer `x`, it may also
+        be uint8, int8, uint16 or int16. Then each number is rounded to the nearest integer, half to even. Numbers
+        outside of the range of the integers become the end of the range, and NaN becomes 0.
 
     Returns
     -------

@@ -227,8 +227,9 @@ def isa() -> str:
     Returns
     -------
     str
-        "portable", "avx2", "avx2_vnni", "avx512" or "avx512_vnni". Instruction sets with VNNI (Vector Neural Network
-        Instructions) differ from the others in quantized convolutions only.
+        "portable", "avx2", "avx2_vnni", "avx512", "avx512_vnni" or "avx512_bf16". Instruction sets with VNNI (Vector
+        Neural Network Instructions) differ from the others in quantized convolutions only, and "avx512_bf16" in
+        convolutions of bfloat16 only.
 
     See Also
     --------
@@ -242,7 +243,7 @@ def isa() -> str:
     Examples
     --------
     >>> import pointwise as pw
-    >>> pw.isa() in ("portable", "avx2", "avx2_vnni", "avx512", "avx512_vnni")
+    >>> pw.isa() in ("portable", "avx2", "avx2_vnni", "avx512", "avx512_vnni", "avx512_bf16")
     True
     """
     return _core.isa

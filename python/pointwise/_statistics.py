@@ -88,11 +88,11 @@ def gram(x: ArrayLike, y: ArrayLike | None = None, *, axis: int = -1, dtype: DTy
         Array with at least one axis. Any strides are allowed.
     y : array_like, optional
         Array with the shape of `x`, except for the length of `axis`. If `x` is float64, `y` is float64. Otherwise `y`
-        is float32 or has an integer dtype.
+        may have any dtype of x except float64.
     axis : int
         Axis of the channels. Negative numbers count from the last axis.
     dtype : dtype_like, optional
-        Dtype of the sums and of the result: float32 or float64. If None, the dtype of `x`, or float32 for integer `x`.
+        Dtype of the sums and of the result: float32 or float64. If None, float64 for float64 `x`, else float32.
         With float64, blocks of `x` and `y` are converted to float64.
 
     Returns

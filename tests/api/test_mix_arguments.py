@@ -34,7 +34,7 @@ square = np.ones((3, 3), F)
         ((x, square), {"activation": "reul"}, ValueError, "activation must be None or one of"),
         ((x, square), {"activation": ("clip", 2, 1)}, ValueError, "activation clip must have bounds lo <= hi"),
         ((x, square), {"out": np.ones((4, 5, 2), F)}, ValueError, r"out must have shape \(4, 5, 3\), got \(4, 5, 2\)"),
-        ((x, square), {"out": np.ones((4, 5, 3))}, TypeError, "out must have dtype float32, .*, got float64"),
+        ((x, square), {"out": np.ones((4, 5, 3))}, TypeError, "out must have dtype float32, .* bfloat16, got float64"),
         ((x, square), {"out": [1]}, TypeError, "out must be a NumPy array, got list"),
         ((x, square), {"out": x}, ValueError, "out must share no element with x"),
         ((square[0], square), {"out": square[1]}, ValueError, "out must share no element with matrix"),

@@ -7,11 +7,13 @@ with inputs of the fuzzer. tests/robustness/test_fuzz.py calls `one_input` with 
 import itertools
 import re
 
+import ml_dtypes
 import numpy as np
 import pointwise as pw
 import reference
 
 F = np.float32
+HALVES = (np.dtype(np.float16), np.dtype(ml_dtypes.bfloat16))
 DOCUMENTED = (ValueError, TypeError, NotImplementedError, MemoryError)
 ARGUMENTS = (
     "x|weight|bias|layout|stride|padding|groups|activation|residual|out|input_scale|dtype|layers|x_shape|c_out|n|matrix"
@@ -95,7 +97,10 @@ def laid(array, data):
         return array[np.newaxis]
     if way == 14:
         return np.ma.array(array)
-    return array.astype(data.of(DTYPES)) if data.one_in(2) else array.tolist()
+    if data.one_in(2):
+        wide = array.astype(F) if array.dtype in HALVES else array  # bfloat16 cannot be cast to each of these dtypes
+        return wide.astype(data.of(DTYPES))
+    return array.tolist()
 
 
 def cells(array):
@@ -126,6 +131,8 @@ def drawn(data):
     for axis in "NDHW":
         if data.one_in(16):
             sizes[axis] = 0
+    if dtype == np.float64 and (groups + each + out_each) % 2:  # the sizes select a dtype, as for x below
+        dtype = HALVES[out_each % 2]
     how = {"layout": layout, "stride": 1 + data.below(3), "padding": data.below(2), "groups": groups}
     if axes and data.one_in(4):
         how["stride"] = tuple(1 + data.below(3) for _ in range(axes))
@@ -152,7 +159,7 @@ def drawn(data):
         integer = np.dtype(x_dtype).kind in "ui" and (each + axes) % 2 == 0
         given["out"] = numbers(shape, x_dtype if integer else dtype, data)
     elif (each + out_each + axes) % 3 == 0:
-        how["out_dtype"] = ["u1", "i1", "u2", "i2", "f4", "f8"][(2 * each + out_each) % 6]
+        how["out_dtype"] = ["u1", "i1", "u2", "i2", "f4", "f8", *HALVES][(2 * each + out_each) % 8]
     for name in list(given):
         given[name] = laid(given[name], data)
     if "out" in given and data.one_in(2):
@@ -214,8 +221,10 @@ def as_chain(given):
     scale = given.pop("input_scale", None)
     layer = pw.Conv(**{name: given[name] for name in given if name not in ("x", "residual", "out")})
     call = {name: value for name, value in given.items() if name in ("x", "residual", "out")}
-    out_dtype = layer.out_dtype if layer.out_dtype is not None and layer.out_dtype.kind in "ui" else None
-    same = pw.Conv(np.eye(layer.weight.shape[0], dtype=layer.dtype), layout=layer.layout, out_dtype=out_dtype)
+    between = layer.dtype if layer.out_dtype is None else layer.out_dtype
+    integers = between.kind in "ui"
+    eye = np.eye(layer.weight.shape[0], dtype=F if integers else between)
+    same = pw.Conv(eye, layout=layer.layout, out_dtype=between if integers else None)
     y = pw.Chain([layer, same] if "residual" not in given and scale is None else [layer])(**call)
     return y, ("x",)
 
@@ -254,16 +263,16 @@ def right_integers(y, value, bound, activation):
 def right(y, given, kept):
     """Check shape and dtype. If the activation is None or relu, also check the numbers."""
     x, layout = np.asarray(kept["x"]), str(given["layout"])
-    dtype = x.dtype if x.dtype.kind == "f" else np.dtype(F)
+    dtype = x.dtype if x.dtype.kind not in "ui" else np.dtype(F)
     x = x.astype(dtype)
     if kept.get("input_scale") is not None:
         scale = np.asarray(kept["input_scale"]).astype(dtype)
         if scale.ndim == (2 if "N" in layout else 1):
             images = len(scale) if "N" in layout else 1
             scale = reference.in_layout(scale.reshape(images, scale.shape[-1], 1, 1, 1), layout)
-        x = x * scale
+        x = reference.rounded(x * scale, dtype)
     weight = np.asarray(kept["weight"]).astype(dtype)
-    bias = None if kept.get("bias") is None else np.asarray(kept["bias"]).astype(dtype)
+    bias = None if kept.get("bias") is None else np.asarray(kept["bias"])
     residual = None if kept.get("residual") is None else np.asarray(kept["residual"])
     whole = {name: plain(given[name]) for name in ("stride", "padding", "groups")}
     weight = weight.reshape(weight.shape[:2])
@@ -272,7 +281,7 @@ def right(y, given, kept):
     assert y.shape == value.shape
     assert y.dtype == result_dtype(given, dtype)
     activation = given.get("activation")
-    if y.dtype != dtype:
+    if y.dtype.kind in "ui":
         right_integers(y, value, bound, activation)
     elif activation in (None, "relu", ("relu",)) and np.isfinite(value).all():
         reference.assert_within_bound(np.asarray(y), value, bound, activation)
@@ -281,7 +290,7 @@ def right(y, given, kept):
 def right_mix(y, given, kept):
     """Check shape and dtype of `mix`. If the activation is None or relu, also check the numbers."""
     x, matrix = np.asarray(kept["x"]), np.asarray(kept["weight"])
-    dtype = x.dtype if x.dtype.kind == "f" else np.dtype(F)
+    dtype = x.dtype if x.dtype.kind not in "ui" else np.dtype(F)
     axis = int(axis_of_mix(given["layout"])) % x.ndim
     vectors, matrix = np.moveaxis(x, axis, -1).astype(float), matrix.astype(dtype).astype(float)
     if matrix.ndim == 3:
@@ -289,16 +298,16 @@ def right_mix(y, given, kept):
     with np.errstate(all="ignore"):
         value = np.matmul(matrix, vectors[..., np.newaxis])[..., 0]
         if kept.get("bias") is not None:
-            value = value + np.asarray(kept["bias"]).astype(dtype)
+            value = value + np.asarray(kept["bias"]).astype(F if dtype in HALVES else dtype)
         value = np.moveaxis(value, -1, axis)
     assert y.shape == value.shape
     assert y.dtype == result_dtype(given, dtype)
     activation = given.get("activation")
-    if y.dtype != dtype:
-        right_integers(y, value, 1e-5 * (1 + np.abs(value)), activation)
+    bound = 1e-5 * (1 + np.abs(value))
+    if y.dtype.kind in "ui":
+        right_integers(y, value, bound, activation)
     elif activation in (None, "relu", ("relu",)) and np.isfinite(value).all():
-        value = value if activation is None else np.maximum(value, 0)
-        np.testing.assert_allclose(np.asarray(y), value, rtol=1e-5, atol=1e-5)
+        reference.assert_within_bound(np.asarray(y), value, bound, activation)
 
 
 def plain(value):
@@ -312,8 +321,9 @@ def plain(value):
 def right_gradients(given, kept):
     """Check the adjoint identity of the gradients, which is exact for small integers."""
     x, weight = np.asarray(kept["x"]), np.asarray(kept["weight"])
-    dtype = x.dtype if x.dtype.kind == "f" else np.dtype(F)
-    if max(np.abs(a).max(initial=0) for a in (x, weight)) > 1000:
+    dtype = x.dtype if x.dtype.kind not in "ui" else np.dtype(F)
+    most = 8 if dtype in HALVES else 1000  # bfloat16 holds integers up to 256
+    if max(np.abs(a.astype(float)).max(initial=0) for a in (x, weight)) > most:
         return
     weight = weight.astype(dtype).reshape(weight.shape[:2])
     how = {name: given[name] for name in ("layout", "stride", "padding", "groups")}
@@ -321,10 +331,11 @@ def right_gradients(given, kept):
     grad = (np.arange(y.size) % 5 - 2).astype(dtype).reshape(y.shape)
     gradients = pw.conv_backward(grad, x, weight, **how)
     assert [a.shape for a in gradients] == [x.shape, weight.shape, weight.shape[:1]]
-    total = np.vdot(y.astype(float), grad)
-    assert total == np.vdot(x.astype(float), gradients[0]) == np.vdot(weight, gradients[1].astype(float))
+    total = np.vdot(y.astype(float), grad.astype(float))
+    assert total == np.vdot(x.astype(float), gradients[0].astype(float))
+    assert total == np.vdot(weight.astype(float), gradients[1].astype(float))
     others = tuple(i for i, axis in enumerate(how["layout"]) if axis != "C")
-    assert np.array_equal(gradients[2], grad.sum(others))
+    assert np.array_equal(gradients[2], grad.astype(float).sum(others))
 
 
 def one_input(data):

@@ -129,6 +129,89 @@ def test_integer_x(x_dtype, rng):
 
 
 @pytest.mark.any_cpu
+@pytest.mark.parametrize("layout", reference.LAYOUTS)
+def test_halves(layout, half, rng):
+    """Sums over pixels are float32, and dx and db are rounded once, to the dtype of grad."""
+    for _ in range(4):
+        case = Case(rng, layout, half)
+        dx, dw, db = case.input(), case.of_weight(), case.bias()
+        assert dx.dtype == db.dtype == half
+        assert dw.dtype == np.float32
+        exact = reference.grad_input(case.grad, case.weight, case.x_shape, **case.how)
+        np.testing.assert_array_equal(dx, exact.astype(half))
+        np.testing.assert_array_equal(dw, reference.grad_weight(case.grad, case.x, **case.how))
+        np.testing.assert_array_equal(db, case.sums().astype(half))
+        before = small(rng, db.shape, half)
+        added = case.bias(out=before.copy(), accumulate=True)
+        np.testing.assert_array_equal(added, (before.astype(float) + case.sums()).astype(half))
+        before = small(rng, dx.shape, half)
+        added = case.input(out=before.copy(), accumulate=True)
+        np.testing.assert_array_equal(added, (before.astype(float) + exact).astype(half))
+        wide = {"grad": case.grad.astype(np.float32)}
+        reference.assert_same_bits(case.of_weight(**wide), dw)  # a float32 grad goes with x of 16 bits
+        np.testing.assert_array_equal(case.input(**wide), exact)
+
+
+def test_the_adjoint_identity_of_halves(half, rng):
+    """<conv(x), grad> = <x, dx> = <weight, dw>, exactly, if all results fit into the dtype."""
+    for layout in ("NCHW", "NHWC"):
+        shape = {"N": 2, "H": 5, "W": 9}
+        x, grad = (rng.integers(-1, 2, [(shape | {"C": c})[a] for a in layout]).astype(half) for c in (13, 21))
+        weight = rng.integers(-1, 2, (21, 13)).astype(half)
+        y, dw = pw.conv(x, weight, layout=layout), pw.conv_grad_weight(grad, x, layout=layout)
+        dx = pw.conv_grad_input(grad, weight, x.shape, layout=layout)
+        product = np.vdot(y.astype(float), grad.astype(float))
+        assert product == np.vdot(x.astype(float), dx.astype(float))
+        assert product == np.vdot(weight.astype(float), dw.astype(float))
+
+
+@canonical_only
+def test_the_bits_of_halves(half, rng):
+    """dx has the order of conv, with output channels in place of input channels. dw has the bits of float32 arrays."""
+    for layout, c_in, c_out in (("NCW", 5, 33), ("NWC", 20, 259)):
+        x, grad = (rng.standard_normal((2, c, 9) if layout == "NCW" else (2, 9, c)).astype(half) for c in (c_in, c_out))
+        weight = rng.standard_normal((c_out, c_in)).astype(half)
+        dx = reference.grad_input(grad, weight, x.shape, layout=layout, convolve=reference.canonical)
+        reference.assert_same_bits(pw.conv_grad_input(grad, weight, x.shape, layout=layout), dx.astype(half))
+        wide = grad.astype(np.float32), x.astype(np.float32)
+        expected = reference.canonical_grad_weight(*wide, layout=layout)
+        for team in (1, 3):
+            with pw.num_threads(team):
+                reference.assert_same_bits(pw.conv_grad_weight(grad, x, layout=layout), expected)
+        db = pw.conv_grad_bias(wide[0], layout=layout).astype(half)
+        reference.assert_same_bits(pw.conv_grad_bias(grad, layout=layout), db)
+
+
+@pytest.mark.parametrize("way", views.WAYS)
+def test_views_of_halves(way, half, rng):
+    for layout in ("NCHW", "NHWC", "NC"):
+        case = Case(rng, layout, half)
+        expected = [case.input(), case.of_weight(), case.bias()]
+        case.grad, case.weight, case.x = (views.put(way, a) for a in (case.grad, case.weight, case.x))
+        for call, want in zip((case.input, case.of_weight, case.bias), expected, strict=True):
+            out, base = views.empty(way, want.shape, want.dtype)
+            assert call(out=out) is out
+            views.assert_wrote_only(way, base, want)
+
+
+@pytest.mark.parametrize("activation", ["relu", "leaky_relu", "gelu", "silu", "tanh"])
+def test_the_backward_pass_of_halves(activation, half, rng):
+    """The derivative is computed in float32, and grad * derivative is rounded to the dtype of grad."""
+    x, weight = rng.standard_normal((2, 5, 3, 4)).astype(half), rng.standard_normal((6, 5)).astype(half)
+    v = pw.conv(x, weight)
+    y, grad = pw.conv(x, weight, activation=activation), rng.standard_normal(v.shape).astype(half)
+    given = {"v": v} if activation in FROM_V else {"y": y}
+    dx, dw, db = pw.conv_backward(grad, x, weight, activation=activation, **given)
+    assert [a.dtype for a in (dx, dw, db)] == [half, np.float32, half]
+    wide = [a.astype(np.float32) for a in (grad, x, weight)]
+    given = {name: a.astype(np.float32) for name, a in given.items()}
+    exact = pw.conv_backward(*wide, activation=activation, **given)
+    eps = float(np.finfo(np.float16).eps) if half == np.float16 else 2.0**-7
+    for a, b in zip((dx, dw, db), exact, strict=True):
+        np.testing.assert_allclose(a.astype(np.float32), b, rtol=eps, atol=20 * eps)
+
+
+@pytest.mark.any_cpu
 @pytest.mark.parametrize("layout", ["NCHW", "NHWC", "NC"])
 def test_empty_arrays_give_zeros(layout, dtype):
     for images, size in ((0, 2), (2, 0)):
@@ -399,7 +482,7 @@ WRONG = [
     (ValueError, r"^stride must be at least 1, got 0$", "input", {"stride": 0}),
     (ValueError, r"^padding must be at least 0, got -1$", "input", {"padding": -1}),
     (ValueError, r"^layout must be one of", "input", {"layout": "NCHV"}),
-    (TypeError, r"^grad must be float32, .*, got uint8: pass grad.astype\(numpy.float32\)$", "input",
+    (TypeError, r"^grad must be float32, float64, .*, got uint8: pass grad.astype\(numpy.float32\)$", "input",
      {"grad": grad0.astype("u1")}),
     (TypeError, r"^weight must be castable to float32", "input", {"weight": w0.astype(complex)}),
     (ValueError, r"^weight must have shape", "input", {"weight": np.ones(4, F)}),

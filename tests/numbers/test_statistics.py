@@ -11,7 +11,7 @@ import views
 from pointwise import _core, _statistics
 
 pytestmark = pytest.mark.kernels
-DTYPES = ("float32", "float64", "uint8", "int8", "uint16", "int16")
+DTYPES = ("float32", "float64", "float16", "bfloat16", "uint8", "int8", "uint16", "int16")
 
 
 def small(rng, shape, dtype):
@@ -25,7 +25,7 @@ def sums(x, y, axis):
 
 
 def result_dtype(dtype):
-    return np.dtype(dtype) if np.dtype(dtype).kind == "f" else np.dtype("float32")
+    return np.dtype("float64" if dtype == "float64" else "float32")
 
 
 @pytest.mark.any_cpu
@@ -45,6 +45,15 @@ def test_gram_of_every_rank_and_axis(rank, dtype, rng):
             result = pw.gram(x, other, axis=axis, dtype="float64")
             assert result.dtype == np.float64
             np.testing.assert_array_equal(result, expected)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float16", "bfloat16", "uint8", "int16"])
+def test_arrays_of_two_dtypes(dtype, rng):
+    for other in ("float32", "float16", "bfloat16", "int8"):
+        x, y = small(rng, (5, 40, 7), dtype), small(rng, (18, 40, 7), other)
+        result = pw.gram(x, y, axis=0)
+        assert result.dtype == np.float32
+        np.testing.assert_array_equal(result, sums(x, y, 0))
 
 
 @pytest.mark.parametrize("c", [1, 2, 15, 16, 17, 48, 65, 130, 300])

@@ -28,11 +28,6 @@ def all_threads():
     _core._testing.force_teams(False)
 
 
-def flushed(a):
-    """Return `a` with zeros in place of subnormal numbers, with signs kept."""
-    return np.where(abs(a) < np.finfo(a.dtype).tiny, np.copysign(a.dtype.type(0), a), a)
-
-
 def of_layout(a, layout):
     return np.ascontiguousarray(a if layout == "NCW" else a.transpose(0, 2, 1))
 
@@ -55,8 +50,8 @@ def test_the_bound_has_the_smallest_normal_number_in_place_of_the_smallest_subno
     residual = (rng.standard_normal((2, c_out, pixels)) * tiny).astype(dtype)
     x[..., 0], weight[1] = x[..., 0] * 1e-15, weight[1] * dtype.type(1e-10) * 1e-10  # subnormal operands, or zeros
     x, residual = of_layout(x, layout), of_layout(residual, layout)
-    counted = [flushed(a) for a in (x, weight, bias)]
-    value, bound = reference.exact(*counted, layout=layout, residual=flushed(residual))
+    counted = [reference.flushed(a) for a in (x, weight, bias)]
+    value, bound = reference.exact(*counted, layout=layout, residual=reference.flushed(residual))
     wide = bound.dtype.type
     info = np.finfo(dtype)
     bound += (c_in - (-c_in // reference.CHUNK) + 1) * (wide(info.tiny) - wide(info.smallest_subnormal))
@@ -70,14 +65,6 @@ def test_the_bound_has_the_smallest_normal_number_in_place_of_the_smallest_subno
     assert ((plain != 0) & (abs(plain) < tiny)).any(), "without the option there are none: the test would show nothing"
 
 
-def flushing_canonical(x, weight, bias, residual):
-    """Return the result of the canonical order with flushed operands and results, for x of shape (C, pixels)."""
-    acc = np.broadcast_to(flushed(bias)[:, None], (len(weight), x.shape[1]))
-    for i in range(weight.shape[1]):
-        acc = flushed(reference.fma(flushed(weight)[:, i, None], flushed(x)[i], acc))
-    return flushed(acc + flushed(residual))
-
-
 @canonical_only
 @pytest.mark.parametrize("layout", ["CW", "WC"])
 @pytest.mark.parametrize(("c_in", "c_out", "pixels"), [(0, 5, 7), (1, 17, 33), (7, 35, 50), (65, 9, 15)])
@@ -87,9 +74,11 @@ def test_every_operation_flushes(layout, c_in, c_out, pixels, dtype, rng):
     x, weight = small(rng, (c_in, pixels), dtype), small(rng, (c_out, c_in), dtype)
     bias = (rng.standard_normal(c_out) * tiny).astype(dtype)
     residual = (rng.standard_normal((c_out, pixels)) * tiny).astype(dtype)
-    expected = flushing_canonical(x, weight, bias, residual)
+    expected = reference.canonical(x, weight, bias, layout="CW", residual=residual, flush=True)
     plain = reference.canonical(x, weight, bias, layout="CW", residual=residual)
-    assert (expected != flushed(plain)).any() or c_in == 0, "the sum is flushed on its way, not in the end alone"
+    assert (expected != reference.flushed(plain)).any() or c_in == 0, (
+        "the sum is flushed on its way, not in the end alone"
+    )
     turn = (lambda a: np.ascontiguousarray(a.T)) if layout == "WC" else (lambda a: a)
     layer = pw.Conv(weight, bias, layout=layout, flush_subnormals=True)
     reference.assert_same_bits(turn(layer(turn(x), turn(residual))), expected)
@@ -101,10 +90,10 @@ def test_what_no_arithmetic_touches_is_flushed_too(layout, dtype):
     tiny = np.finfo(dtype).tiny
     bias = np.array([tiny / 2, -tiny / 2, tiny, -tiny, 0.0, -0.0, np.nan, np.inf] * 3, dtype)
     none, x = np.ones((24, 0), dtype), np.ones((1, 0, 5) if layout == "NCW" else (1, 5, 0), dtype)
-    expected = of_layout(np.broadcast_to(flushed(bias)[None, :, None], (1, 24, 5)), layout)
+    expected = of_layout(np.broadcast_to(reference.flushed(bias)[None, :, None], (1, 24, 5)), layout)
     layer = pw.Conv(none, bias, layout=layout, flush_subnormals=True)
     reference.assert_same_bits(layer(x), expected)
-    reference.assert_same_bits(layer.bias, flushed(bias))
+    reference.assert_same_bits(layer.bias, reference.flushed(bias))
     padded = pw.Conv(np.ones((24, 1), dtype), bias, layout=layout, padding=2, flush_subnormals=True)
     x = np.ones((1, 1, 1), dtype)
     reference.assert_same_bits(

@@ -15,6 +15,7 @@ import tempfile
 
 import definitions
 import guarded
+import ml_dtypes  # noqa: F401
 import numpy as np
 import pointwise as pw
 import reference
@@ -26,9 +27,11 @@ ACTIVATIONS = {
     ("clip", -3, 9): lambda v: np.clip(v, -3, 9),
     ("leaky_relu", 0.5): lambda v: np.where(v < 0, v / 2, v),
 }
+DTYPES = ("float32", "float64", "float16", "bfloat16")  # NumPy knows bfloat16 because of ml_dtypes
 X_DTYPES = ("float32", "float32", "uint8", "int8", "uint16", "int16")  # dtypes of x for float32 weights
 CHANNELS = (1, 2, 3, 4, 7, 8, 9, 15, 16, 17, 24, 31, 33, 40, 65)
 INTEGERS = ("uint8", "int8", "uint16", "int16")
+FLOATS = ("float32", "float16", "bfloat16")  # dtypes of results for x of any dtype except float64
 SIZES = {1: (1, 2, 7, 16, 17, 33, 49, 100), 2: (1, 2, 3, 7, 11, 14, 16), 3: (1, 2, 3, 5)}
 
 
@@ -47,6 +50,10 @@ class Notes:
 def integers(rng, shape, dtype):
     least = 0 if np.dtype(dtype).kind == "u" else -4
     return rng.integers(least, 5, shape).astype(dtype)
+
+
+def sum_dtype(dtype):
+    return "float64" if dtype == "float64" else "float32"
 
 
 def shape_of(layout, sizes, c):
@@ -88,7 +95,7 @@ def check_views(rng, note, layout, way, side, dtype):
     x_dtype = X_DTYPES[rng.integers(len(X_DTYPES))] if dtype == "float32" else dtype
     x = integers(rng, shape_of(layout, sizes, c_in), x_dtype)
     weight = integers(rng, (c_out, c_in // how["groups"]), dtype)
-    bias = integers(rng, c_out, dtype) if rng.integers(2) else None
+    bias = integers(rng, c_out, sum_dtype(dtype)) if rng.integers(2) else None
     note(
         layout,
         x.shape,
@@ -140,11 +147,14 @@ def check_views(rng, note, layout, way, side, dtype):
             call(out=out.array, **(arrays | {"residual": out.array}))
             out.assert_wrote_only(expected)
 
-    if x_dtype in INTEGERS:
-        y_dtype = INTEGERS[rng.integers(len(INTEGERS))]
-        total = reference.exact_value(x.astype(dtype) if scale is None else scaled, weight, bias, **how)
-        limits = np.iinfo(y_dtype)
-        numbers = np.rint(activated(total)).clip(limits.min, limits.max).astype(y_dtype)
+    if dtype != "float64":
+        others = FLOATS + (INTEGERS if x_dtype in INTEGERS else ())
+        y_dtype = others[rng.integers(len(others))]
+        numbers = activated(reference.exact_value(x.astype(dtype) if scale is None else scaled, weight, bias, **how))
+        if y_dtype in INTEGERS:
+            limits = np.iinfo(y_dtype)
+            numbers = np.rint(numbers).clip(limits.min, limits.max)
+        numbers = numbers.astype(y_dtype)
         for call in calls:
             out = guarded.Guarded(views.empty(way, numbers.shape, y_dtype)[0], side)
             call(out=out.array, input_scale=arrays["input_scale"])
@@ -164,7 +174,7 @@ def check_views(rng, note, layout, way, side, dtype):
 def run_views(note):
     rng = np.random.default_rng(1)
     for layout, way, side, _ in itertools.product(reference.LAYOUTS, views.WAYS, guarded.SIDES, range(5)):
-        check_views(rng, note, layout, way, side, ("float32", "float64")[rng.integers(2)])
+        check_views(rng, note, layout, way, side, DTYPES[rng.integers(len(DTYPES))])
     return note.count
 
 
@@ -197,7 +207,7 @@ def check_mix(rng, note, rank, way, side, dtype):
 def run_mix(note):
     rng = np.random.default_rng(4)
     for rank, way, side, _ in itertools.product(range(1, 8), views.WAYS, guarded.SIDES, range(3)):
-        check_mix(rng, note, rank, way, side, ("float32", "float64")[rng.integers(2)])
+        check_mix(rng, note, rank, way, side, DTYPES[rng.integers(len(DTYPES))])
     return note.count
 
 
@@ -214,22 +224,22 @@ def check_gradients(rng, note, layout, way, side, dtype):
     calls = [
         (pw.conv_grad_input, (grad_in, weight_in, x_shape), how, reference.grad_input(grad, weight, x_shape, **how)),
         (pw.conv_grad_weight, (grad_in, x_in), how, reference.grad_weight(grad, x, **how)),
-        (pw.conv_grad_bias, (grad_in,), {"layout": layout}, grad.sum(others)),
+        (pw.conv_grad_bias, (grad_in,), {"layout": layout}, grad.astype(float).sum(others)),
     ]
     for function, given, keywords, exact in calls:
-        expected = exact.astype(dtype)
-        out = guarded.Guarded(views.empty(way, expected.shape, dtype)[0], side)
+        expected = exact.astype(sum_dtype(dtype) if function is pw.conv_grad_weight else dtype)
+        out = guarded.Guarded(views.empty(way, expected.shape, expected.dtype)[0], side)
         assert function(*given, out=out.array, **keywords) is out.array
         out.assert_wrote_only(expected)
         function(*given, out=out.array, accumulate=True, **keywords)
-        out.assert_wrote_only(2 * expected)
+        out.assert_wrote_only((expected.astype(float) + exact).astype(expected.dtype))
         np.testing.assert_array_equal(function(*given, **keywords), expected)
 
 
 def run_gradients(note):
     rng = np.random.default_rng(5)
     for layout, way, side, _ in itertools.product(reference.LAYOUTS, views.WAYS, guarded.SIDES, range(3)):
-        check_gradients(rng, note, layout, way, side, ("float32", "float64")[rng.integers(2)])
+        check_gradients(rng, note, layout, way, side, DTYPES[rng.integers(len(DTYPES))])
     return note.count
 
 
@@ -279,7 +289,7 @@ def run_rows(note):
         "NCHW": ((1, 1), (1, 7), (3, 11), (7, 7), (5, 13), (8, 16)),
         "NHWC": ((1, 1), (2, 3), (3, 11), (5, 13), (4, 8)),
     }
-    for dtype, layout in itertools.product(("float32", "float64"), pixels):
+    for dtype, layout in itertools.product(("float32", "float64", "bfloat16"), pixels):
         for (h, w), c_in, c_out in itertools.product(pixels[layout], (1, 5, 33), (1, 3, 8, 17, 24, 40, 72)):
             known |= compare_rows(rng, note, ran, dtype, layout, (h, w), c_in, c_out)
         for c_in, c_out in ((300, 40), (1600, 24)):  # pixels of a tile are copied; input channels are split
@@ -317,14 +327,12 @@ def run_streams(note):
     l3 = 2 << 20
     pw._core._testing.assume_l3_cache_size(l3)
     shapes = ((0, False), (5, False), (5, True))
-    for dtype, layout, side, (rest, added) in itertools.product(
-        ("float32", "float64"), ("NCW", "NWC"), guarded.SIDES, shapes
-    ):
+    for dtype, layout, side, (rest, added) in itertools.product(DTYPES, ("NCW", "NWC"), guarded.SIDES, shapes):
         line = 64 // np.dtype(dtype).itemsize
-        c_in, c_out = 2, 16 + rest
+        c_in, c_out = 2, max(16, line) + rest
         pixels = (l3 // 2 // (c_out * np.dtype(dtype).itemsize) // 64 + 1) * 64 + (rest if layout == "NCW" else 0)
         x, weight = integers(rng, (1, c_in, pixels), dtype), integers(rng, (c_out, c_in), dtype)
-        expected = np.matmul(weight, x)
+        expected = np.matmul(weight.astype(float), x.astype(float)).astype(dtype)
         if layout == "NWC":
             x, expected = (np.ascontiguousarray(a.transpose(0, 2, 1)) for a in (x, expected))
         how = {}

@@ -2,14 +2,15 @@
 
 import pointwise as pw
 
-# The best comes last. An instruction set with VNNI has the floating-point kernels of the one without it.
-ISAS = ("portable", "avx2", "avx2_vnni", "avx512", "avx512_vnni")
+# The best comes last. An instruction set with VNNI has the floating-point kernels of the one without it. avx512_bf16 has
+# kernels of its own for bfloat16 alone.
+ISAS = ("portable", "avx2", "avx2_vnni", "avx512", "avx512_vnni", "avx512_bf16")
 SUPPORTED = pw.show_config("dicts")["isas"]
 
 
 def floating(isa):
-    """Return the instruction set of the floating-point kernels of `isa`."""
-    return isa.removesuffix("_vnni")
+    """Return the instruction set of the float32 and float64 kernels of `isa`."""
+    return isa.removesuffix("_vnni").removesuffix("_bf16")
 
 
 FLOATING = tuple(isa for isa in ISAS if floating(isa) == isa)

@@ -15,6 +15,7 @@ _fma_float64 = np.frompyfunc(_c_fma, 3, 1)
 
 AXES = "NCDHW"
 CHUNK = 256  # input channels of a partial sum
+HALVES = ("float16", "bfloat16")  # names of dtypes whose sums are float32
 LAYOUTS = ["NCHW", "NHWC", "NCW", "NWC", "NCDHW", "NDHWC", "NC", "CHW", "HWC", "CW", "WC", "CDHW", "DHWC", "C"]
 
 
@@ -65,8 +66,45 @@ def relu(v):
     return np.where(v < 0, v.dtype.type(0), v)
 
 
+def flushed(a):
+    """Return `a` with zeros in place of subnormal numbers, with signs kept."""
+    return np.where(abs(a) < np.finfo(a.dtype).tiny, np.copysign(a.dtype.type(0), a), a)
+
+
+def rounded(a, dtype):
+    """Return `a` in another dtype. NaN and numbers beyond the largest one give no warning."""
+    with np.errstate(all="ignore"):
+        return a.astype(dtype)
+
+
+def operands(x, weight, bias=None, residual=None):
+    """Return the numbers that take part in the sum. The weights have the dtype of x first.
+
+    The sums of 16-bit numbers are float32. Subnormal numbers count as zeros if x is bfloat16.
+    """
+    weight = rounded(weight, x.dtype)
+    if x.dtype.name not in HALVES:
+        return x, weight, None if bias is None else rounded(bias, x.dtype), residual
+    wide = [None if a is None else rounded(a, np.float32) for a in (x, weight, bias, residual)]
+    return [None if a is None else flushed(a) for a in wide] if x.dtype.name == "bfloat16" else wide
+
+
+def scaled(x, scale, layout):
+    """Return x times `input_scale`, rounded to the dtype of x."""
+    dtype, axes = x.dtype, [n if axis in "NC" else 1 for axis, n in zip(layout, x.shape, strict=True)]
+    x, scale, *_ = operands(x, scale)
+    with np.errstate(all="ignore"):
+        product = x * scale.reshape(axes)
+    return rounded(flushed(product) if dtype.name == "bfloat16" else product, dtype)
+
+
 def exact(x, weight, bias=None, *, layout="NCHW", stride=1, padding=0, groups=1, residual=None):
-    """Return the sum before the activation in a wider type, and the error bound of a result in the type of x."""
+    """Return the sum before the activation in a wider type, and the error bound of a result in the type of x.
+
+    For 16-bit x, it is the error bound of a float32 result.
+    """
+    flushes = x.dtype.name == "bfloat16"
+    x, weight, bias, residual = operands(x, weight, bias, residual)
     how = {"layout": layout, "stride": stride, "padding": padding, "groups": groups}
     value = exact_value(x, weight, bias, residual=residual, **how)
     magnitude = exact_value(abs(x), *(None if a is None else abs(a) for a in (weight, bias)),
@@ -75,19 +113,21 @@ def exact(x, weight, bias=None, *, layout="NCHW", stride=1, padding=0, groups=1,
     chunks, info = -(-c // CHUNK), np.finfo(x.dtype)
     nu = (min(c, CHUNK) + chunks + 2) * wide(info.eps) / 2
     own = (c + 2) * np.finfo(wide).eps  # errors of the wider type: 2**-29 (float64: 2**-11) of the bound
-    return value, (nu / (1 - nu) + own) * magnitude + (c + chunks + 1) * wide(info.smallest_subnormal)
+    least = info.tiny if flushes else info.smallest_subnormal
+    return value, (nu / (1 - nu) + own) * magnitude + (c + chunks + 1) * wide(least)
 
 
 def exact_value(x, weight, bias=None, *, layout="NCHW", stride=1, padding=0, groups=1, residual=None):
     """Return the first result of `exact`, in half of the time."""
+    x, weight, bias, residual = operands(x, weight, bias, residual)
     wide = np.float64 if x.dtype == np.float32 else np.longdouble
     src, inside = source(x, layout, stride, padding)
     c_out, c = weight.shape
-    w = weight.astype(x.dtype).reshape(groups, c_out // groups, c)
+    w = weight.reshape(groups, c_out // groups, c)
     y = _sums(w, src.reshape(src.shape[0], groups, c, *src.shape[2:]), wide)
     y = np.where(inside, y.reshape(src.shape[0], c_out, *src.shape[2:]), wide(0))
     if bias is not None:
-        y = y + bias.astype(x.dtype).astype(wide)[:, None, None, None]
+        y = y + bias.astype(wide)[:, None, None, None]
     if residual is not None:
         y = y + channels_first(residual, layout).astype(wide)
     return in_layout(y, layout)
@@ -111,11 +151,16 @@ def _are_exact(w, src):
 def assert_within_bound(y, value, bound, activation=None):
     """Check that the error of every element is within the bound, and that no element is NaN.
 
-    relu may be the activation, because it does not increase errors.
+    relu may be the activation, because it does not increase errors. A 16-bit result is a number within the bound, after
+    one more rounding.
     """
     value = relu(value) if activation else value
     assert y.shape == value.shape
-    good = abs(y.astype(value.dtype) - value) <= bound
+    if y.dtype.name in HALVES:
+        least, most = (rounded(value + sign * bound, y.dtype) for sign in (-1, 1))
+        good = (least <= y) & (y <= most)
+    else:
+        good = abs(y.astype(value.dtype) - value) <= bound
     assert good.all(), f"{(~good).sum()} of {good.size} beyond the bound, the first at {np.argwhere(~good)[0]}"
 
 
@@ -139,31 +184,52 @@ def fma(a, b, c):
         return odd.view(np.float64).astype(np.float32)
 
 
-def canonical(x, weight, bias=None, *, layout="NCHW", stride=1, padding=0, groups=1, activation=None, residual=None):
+def canonical(
+    x,
+    weight,
+    bias=None,
+    *,
+    layout="NCHW",
+    stride=1,
+    padding=0,
+    groups=1,
+    activation=None,
+    residual=None,
+    pairs=None,
+    flush=None,
+):
     """Compute in the canonical order, which defines the bits of a result.
 
     Each chunk of channels has a sum, computed by acc = fma(w_i, x_i, acc). The first sum starts at bias or +0. Later
-    sums start at +0. Each later sum is added to the total. The residual and the activation follow.
+    sums start at +0. Each later sum is added to the total. The residual and the activation follow. For 16-bit x, the
+    result is float32: the rounding to the dtype of the result is up to the caller.
+
+    With `pairs`, channels go in pairs, the odd one first: 1, 0, 3, 2. With `flush`, subnormal numbers count as zeros in
+    every operation. None means that they do so if x is bfloat16.
     """
+    pairs, flush = (x.dtype.name == "bfloat16" if a is None else a for a in (pairs, flush))
+    x, weight, bias, residual = operands(x, weight, bias, residual)
+    after = flushed if flush else np.asarray
     dtype, c_out, per_group = x.dtype, weight.shape[0], weight.shape[1]
     src, inside = source(x, layout, stride, padding)
     shape = (src.shape[0], c_out, *src.shape[2:])
-    start = np.zeros(c_out, dtype) if bias is None else bias.astype(dtype)
+    start = np.zeros(c_out, dtype) if bias is None else after(bias)
     acc = np.broadcast_to(start[:, None, None, None], shape)
     group = np.arange(c_out) // max(c_out // groups, 1)
     total = acc
     for i in range(per_group):
         if i % CHUNK == 0:
             acc = acc if i == 0 else np.zeros(shape, dtype)
-        step = fma(weight[:, i].astype(dtype)[:, None, None, None], src[:, group * per_group + i], acc)
+        c = i ^ 1 if pairs and (i ^ 1) < per_group else i
+        step = after(fma(after(weight[:, c])[:, None, None, None], after(src[:, group * per_group + c]), acc))
         acc = np.where(inside, step, acc)
         if i + 1 == per_group or (i + 1) % CHUNK == 0:
             with np.errstate(all="ignore"):
-                total = acc if i < CHUNK else np.where(inside, total + acc, total)
+                total = acc if i < CHUNK else np.where(inside, after(total + acc), total)
     acc = total
     if residual is not None:
         with np.errstate(all="ignore"):
-            acc = acc + channels_first(residual, layout)
+            acc = after(acc + after(channels_first(residual, layout)))
     return in_layout(relu(acc) if activation else np.array(acc), layout)
 
 
@@ -218,7 +284,8 @@ def assert_same_bits(y, expected):
     """Check that shape, dtype and bits are the same, including signs of zeros. All NaNs count as equal."""
     assert y.shape == expected.shape
     assert y.dtype == expected.dtype
-    both_nan = np.isnan(y) & np.isnan(expected)
+    with np.errstate(invalid="ignore"):  # isnan of bfloat16 warns of signalling NaN
+        both_nan = np.isnan(y) & np.isnan(expected)
     integer = f"i{y.dtype.itemsize}"
     same = both_nan | (np.ascontiguousarray(y).view(integer) == np.ascontiguousarray(expected).view(integer))
     assert same.all(), (

@@ -330,8 +330,8 @@ class Chain {
 
 // Computes the gradient of src, or adds it to `dst` if `accumulate` is true. `grad` is the gradient of the dst of a
 // convolution with these weights and options, and `dst` has the shape of its src. The activation of the options is
-// ignored: `grad` is the gradient of the sum before the activation. All arrays have the dtype of `grad`. Pixels that the convolution does not read get zeros. `threads` is as for Layer. dst must share no element
-// with another array.
+// ignored: `grad` is the gradient of the sum before the activation. All arrays have the dtype of `grad`. Pixels that
+// the convolution does not read get zeros. `threads` is as for Layer. dst must share no element with another array.
 //
 // Throws Error for arrays that do not fit each other. Throws std::bad_alloc if there is not enough memory. In both
 // cases dst is unchanged.
@@ -340,10 +340,10 @@ void gradient_of_src(const View& grad, const View& weights, const View& dst, con
 
 // Computes the gradient of the weights, of shape (c_out, c_in / groups), or adds it to `dst` if `accumulate` is true.
 // Other arguments and errors are as for gradient_of_src(). `src` has the dtype of `grad`, or an integer or 16-bit dtype
-// if grad is float32. `dst` is float64 if grad is float64, else float32. Pixels are counted along the batch axis, then along the spatial axes; pixels that read padding do not
-// count. Sums are computed in chunks of 256 pixels, and the sums of chunks are added in ascending order. So the bits do
-// not depend on the number of threads, the strides and the instruction set. (The portable instruction set has other
-// bits.)
+// if grad is float32. `dst` is float64 if grad is float64, else float32. Pixels are counted along the batch axis, then
+// along the spatial axes; pixels that read padding do not count. Sums are computed in chunks of 256 pixels, and the
+// sums of chunks are added in ascending order. So the bits do not depend on the number of threads, the strides and the
+// instruction set. (The portable instruction set has other bits.)
 void gradient_of_weights(const View& grad, const View& src, const View& dst, const Options& options,
                          bool accumulate = false, int threads = 0);
 

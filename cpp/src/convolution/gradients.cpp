@@ -97,7 +97,14 @@ class ZeroOutside {
       fill_range(at, i, 0, axis_[i].size);
   }
 
-  void store_zero(char* at) const { item_ == 4 ? std::memset(at, 0, 4) : std::memset(at, 0, 8); }
+  // Calls with a constant size become one store.
+  void store_zero(char* at) const {
+    switch (item_) {
+      case 2: std::memset(at, 0, 2); break;
+      case 4: std::memset(at, 0, 4); break;
+      default: std::memset(at, 0, 8);
+    }
+  }
 
   char* at_;
   int item_, axes_ = 0;
@@ -125,7 +132,8 @@ void validate_rank(Argument argument, const Shape& shape, const Layout& layout) 
 
 void validate_floating(Argument argument, const View& array) {
   if (!info(array.dtype).floating)
-    throw Error(argument, std::string("must have dtype float32, float64, float16 or bfloat16, got ") + info(array.dtype).name);
+    throw Error(argument,
+                std::string("must have dtype float32, float64, float16 or bfloat16, got ") + info(array.dtype).name);
 }
 
 // Returns the number of elements. The shape must have passed validate_bytes().
