@@ -99,8 +99,8 @@ def random_bits(seed: int, count: int) -> NDArray[np.uint64]:
     z *= np.uint64(0x9E3779B97F4A7C15)
     z = (z ^ (z >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
     z = (z ^ (z >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-    z ^= z >> np.uint64(31)
-    return z
+    mixed: NDArray[np.uint64] = z ^ (z >> np.uint64(31))
+    return mixed
 
 
 def numbers(seed: int, shape: tuple[int, ...], dtype: str, digits: int, exponent: int = 0) -> NDArray[Any]:
@@ -111,10 +111,13 @@ def numbers(seed: int, shape: tuple[int, ...], dtype: str, digits: int, exponent
     bits = random_bits(seed, math.prod(shape))
     kind = np.dtype(dtype)
     if kind.kind in "iu":
-        return (bits >> np.uint64(64 - 8 * kind.itemsize)).astype(f"u{kind.itemsize}").view(kind).reshape(shape)
+        upper = bits >> np.uint64(64 - 8 * kind.itemsize)
+        result: NDArray[Any] = upper.astype(f"u{kind.itemsize}").view(kind).reshape(shape)
+        return result
     whole = (bits >> np.uint64(64 - digits)).astype(np.int64) - (1 << (digits - 1))  # float64 holds it exactly
     powers = exponent + 1 - digits - (bits & np.uint64(3)).astype(np.int64)  # four magnitudes
-    return np.ldexp(whole.astype(np.float64), powers).astype(kind).reshape(shape)
+    result = np.ldexp(whole.astype(np.float64), powers).astype(kind).reshape(shape)
+    return result
 
 
 class Problem:
@@ -133,7 +136,7 @@ class Problem:
         self.weight = numbers(seed + 1, (layer.c_out, per_group), kind.weight, kind.digits, scaled)
         self.bias = numbers(seed + 2, (layer.c_out,), kind.weight, kind.digits)
         self.scale = numbers(seed + 3, x_shape[:2], kind.weight, kind.digits) if layer.scale else None
-        self.how = {"stride": layer.stride, "padding": layer.padding, "groups": layer.groups}
+        self.how: dict[str, Any] = {"stride": layer.stride, "padding": layer.padding, "groups": layer.groups}
         size = [(n + 2 * layer.padding - 1) // layer.stride + 1 for n in x_shape[2:]]
         y_shape = (layer.images, layer.c_out, *size)
         with_residual = layer.residual and kind.y == kind.weight
@@ -147,7 +150,8 @@ class Problem:
         if layout == "NCHW":
             return layer(self.x, self.residual, input_scale=self.scale)
         residual = None if self.residual is None else last(self.residual)
-        return layer(last(self.x), residual, input_scale=self.scale).transpose(0, 3, 1, 2)
+        y: NDArray[Any] = layer(last(self.x), residual, input_scale=self.scale).transpose(0, 3, 1, 2)
+        return y
 
     def ways(self, activation: Activation) -> Iterator[tuple[str, NDArray[Any]]]:
         """Yield the ways in which the layer is computed, and their results, which have the same bits."""
