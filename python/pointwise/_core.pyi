@@ -1,10 +1,10 @@
 """Types of the extension module `_core`. The module is private."""
 
 from collections.abc import Callable, Sequence
-from typing import Any, TypeVar
+from typing import Any, TypeVar, final
 
 from numpy.typing import ArrayLike, DTypeLike, NDArray
-from typing_extensions import Self
+from typing_extensions import Self, disjoint_base
 
 from ._arguments import Activation
 
@@ -14,6 +14,11 @@ isa: str
 version: str
 compiler: str
 
+# Memory of a result, which is recycled when no array uses it any more.
+@final
+class ResultMemory: ...
+
+@disjoint_base
 class Layer:
     def __new__(
         cls,
@@ -47,6 +52,7 @@ class Layer:
     ) -> list[tuple[str, float, Callable[[NDArray[Any], NDArray[Any]], None]]]: ...
     def _expectations(self, x_shape: Sequence[int], /) -> list[tuple[str, float]]: ...
 
+@disjoint_base
 class Chain:
     _layers: tuple[Any, ...]
     def __new__(cls, layers: tuple[Layer, ...], /) -> Self: ...
