@@ -86,6 +86,12 @@ py::tuple threading() {
 
 }  // namespace
 
+// threadpoolctl recognizes the extension by this symbol (_threadpoolctl.py), because other packages have extensions of
+// the same file name.
+extern "C" __attribute__((visibility("default"), used)) const char* pointwise_extension() {
+  return pointwise::version();
+}
+
 PYBIND11_MODULE(_core, m, py::mod_gil_not_used()) {
   m.doc() = "The core of pointwise. Private: use the names of the package pointwise.";
   if (!import_numpy()) throw py::error_already_set();
@@ -129,6 +135,8 @@ PYBIND11_MODULE(_core, m, py::mod_gil_not_used()) {
   register_testing(m);
   m.def("threading", &threading);
   m.def("omp_num_threads_is_valid", &pointwise::omp_num_threads_is_valid);
+  m.def("thread_limit", &pointwise::thread_limit);
+  m.def("set_thread_limit", &pointwise::set_thread_limit);
   m.def("thread_count", &pointwise::thread_count);
   m.def("set_thread_count", &pointwise::set_thread_count);
   m.def("set_calling_thread_count", &pointwise::set_calling_thread_count);

@@ -15,7 +15,7 @@ It also applies a matrix along any axis: ``pw.mix(image, matrix)``.
 # In a second interpreter, the import of NumPy fails, but the import of the extension would hang. So NumPy comes first.
 import numpy as _numpy  # noqa: F401
 
-from . import _startup  # noqa: F401
+from . import _startup, _threadpoolctl  # noqa: F401
 from ._batchnorm import fold_batchnorm
 from ._chain import Chain
 from ._conv import Conv, conv

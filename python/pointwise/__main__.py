@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from . import _core
 from .bench import command as bench
-from .cli import cost, info, run
+from .cli import cost, info, run, verify
 from .cli.parser import CommandError, Parser, one_line
 
 if TYPE_CHECKING:
@@ -25,7 +25,7 @@ def build_parser() -> Parser:
     parser.add_argument("--version", action="version", version=f"pointwise {_core.version}")
     parser.set_defaults(run=None)
     commands = parser.add_subparsers(title="commands", metavar="COMMAND")
-    for command in (bench, run, cost, info):
+    for command in (bench, run, cost, info, verify):
         command.register(commands)
     return parser
 
@@ -72,8 +72,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     Returns
     -------
     int
-        Exit status: 0 for success, 1 for a wrong result in a benchmark, 2 for bad input, 130 after Ctrl-C. The status
-        is 141 if the reader of standard output has closed the pipe.
+        Exit status: 0 for success, 1 for a wrong result or different bits, 2 for bad input, 130 after Ctrl-C, 141 if
+        the reader of standard output has closed the pipe.
     """
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):  # file names may have characters that the terminal cannot show

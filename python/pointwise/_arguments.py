@@ -9,8 +9,15 @@ import numpy as np
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from typing import TypeVar
 
     from numpy.typing import ArrayLike, DTypeLike, NDArray
+
+    # Types of the overloads of functions whose result has a known dtype.
+    Float = TypeVar("Float", np.float32, np.float64)
+    Integer = TypeVar("Integer", np.uint8, np.int8, np.uint16, np.int16)
+    Result = TypeVar("Result", bound=np.generic)
+    Out = TypeVar("Out", bound=NDArray[Any])
 
 __all__ = [
     "ACTIVATION_NAMES",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numbers
 import operator
 from functools import partial
-from typing import TYPE_CHECKING, Any, SupportsIndex
+from typing import TYPE_CHECKING, Any, SupportsIndex, overload
 
 from . import _core
 from ._arguments import (
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from numpy.typing import ArrayLike, DTypeLike, NDArray
     from typing_extensions import Self
 
-    from ._arguments import Activation
+    from ._arguments import Activation, Float, Integer, Out, Result
 
 __all__ = ["Conv", "conv"]
 
@@ -53,6 +53,86 @@ _core.use_functions(
 )
 
 
+@overload
+def conv(
+    x: NDArray[Float],
+    weight: ArrayLike,
+    bias: ArrayLike | None = None,
+    *,
+    layout: str = "NCHW",
+    stride: int | Sequence[int] = 1,
+    padding: int | Sequence[int] = 0,
+    groups: int = 1,
+    activation: Activation = None,
+    residual: NDArray[Any] | None = None,
+    out: None = None,
+    input_scale: ArrayLike | None = None,
+    out_dtype: None = None,
+) -> NDArray[Float]: ...
+@overload
+def conv(
+    x: NDArray[Integer],
+    weight: ArrayLike,
+    bias: ArrayLike | None = None,
+    *,
+    layout: str = "NCHW",
+    stride: int | Sequence[int] = 1,
+    padding: int | Sequence[int] = 0,
+    groups: int = 1,
+    activation: Activation = None,
+    residual: NDArray[Any] | None = None,
+    out: None = None,
+    input_scale: ArrayLike | None = None,
+    out_dtype: None = None,
+) -> NDArray[np.float32]: ...
+@overload
+def conv(
+    x: ArrayLike,
+    weight: ArrayLike,
+    bias: ArrayLike | None = None,
+    *,
+    layout: str = "NCHW",
+    stride: int | Sequence[int] = 1,
+    padding: int | Sequence[int] = 0,
+    groups: int = 1,
+    activation: Activation = None,
+    residual: NDArray[Any] | None = None,
+    out: None = None,
+    input_scale: ArrayLike | None = None,
+    out_dtype: type[Result] | np.dtype[Result],
+) -> NDArray[Result]: ...
+@overload
+def conv(
+    x: ArrayLike,
+    weight: ArrayLike,
+    bias: ArrayLike | None = None,
+    *,
+    layout: str = "NCHW",
+    stride: int | Sequence[int] = 1,
+    padding: int | Sequence[int] = 0,
+    groups: int = 1,
+    activation: Activation = None,
+    residual: NDArray[Any] | None = None,
+    out: Out,
+    input_scale: ArrayLike | None = None,
+    out_dtype: DTypeLike | None = None,
+) -> Out: ...
+@overload
+def conv(
+    x: ArrayLike,
+    weight: ArrayLike,
+    bias: ArrayLike | None = None,
+    *,
+    layout: str = "NCHW",
+    stride: int | Sequence[int] = 1,
+    padding: int | Sequence[int] = 0,
+    groups: int = 1,
+    activation: Activation = None,
+    residual: NDArray[Any] | None = None,
+    out: NDArray[Any] | None = None,
+    input_scale: ArrayLike | None = None,
+    out_dtype: DTypeLike | None = None,
+) -> NDArray[Any]: ...
 def conv(
     x: ArrayLike,
     weight: ArrayLike,

@@ -298,9 +298,9 @@ def _derivative(
 ) -> Any:
     """Return the derivative of the activation at each element of `grad`, which has the axes of `layout`."""
     name, a, b, memory = parse_activation(activation)
-    slopes = np.frombuffer(memory)
+    slopes, axis = np.frombuffer(memory), -1
     if name == "prelu":
-        axis = layout.upper().find("C") if isinstance(layout, str) else -1
+        axis = layout.upper().find("C") if isinstance(layout, str) else axis
         if not 0 <= axis < grad.ndim:
             conv_grad_bias(grad, layout=layout)  # raises
         if len(slopes) != grad.shape[axis]:

@@ -2,18 +2,74 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, overload
 
 from . import _core
 
 if TYPE_CHECKING:
+    import numpy as np
     from numpy.typing import ArrayLike, DTypeLike, NDArray
 
-    from ._arguments import Activation
+    from ._arguments import Activation, Float, Integer, Out, Result
 
 __all__ = ["mix"]
 
 
+@overload
+def mix(
+    x: NDArray[Float],
+    matrix: ArrayLike,
+    bias: ArrayLike | None = None,
+    *,
+    axis: int = -1,
+    activation: Activation = None,
+    out: None = None,
+    out_dtype: None = None,
+) -> NDArray[Float]: ...
+@overload
+def mix(
+    x: NDArray[Integer],
+    matrix: ArrayLike,
+    bias: ArrayLike | None = None,
+    *,
+    axis: int = -1,
+    activation: Activation = None,
+    out: None = None,
+    out_dtype: None = None,
+) -> NDArray[np.float32]: ...
+@overload
+def mix(
+    x: ArrayLike,
+    matrix: ArrayLike,
+    bias: ArrayLike | None = None,
+    *,
+    axis: int = -1,
+    activation: Activation = None,
+    out: None = None,
+    out_dtype: type[Result] | np.dtype[Result],
+) -> NDArray[Result]: ...
+@overload
+def mix(
+    x: ArrayLike,
+    matrix: ArrayLike,
+    bias: ArrayLike | None = None,
+    *,
+    axis: int = -1,
+    activation: Activation = None,
+    out: Out,
+    out_dtype: DTypeLike | None = None,
+) -> Out: ...
+@overload
+def mix(
+    x: ArrayLike,
+    matrix: ArrayLike,
+    bias: ArrayLike | None = None,
+    *,
+    axis: int = -1,
+    activation: Activation = None,
+    out: NDArray[Any] | None = None,
+    out_dtype: DTypeLike | None = None,
+) -> NDArray[Any]: ...
 def mix(
     x: ArrayLike,
     matrix: ArrayLike,

@@ -17,7 +17,7 @@ from pointwise import __main__ as command_line
 from pointwise import cli
 from pointwise.__main__ import main
 
-COMMANDS = ("bench", "run", "cost", "info")
+COMMANDS = ("bench", "run", "cost", "info", "verify")
 
 
 def command(line):

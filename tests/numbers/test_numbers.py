@@ -130,7 +130,7 @@ class TestBound:
 
 def hard_numbers(rng, shape, dtype):
     """Return numbers whose sums cancel, and round in both directions."""
-    numbers = rng.standard_normal(shape) * 2.0 ** rng.integers(-12, 13, shape)
+    numbers = np.ldexp(rng.standard_normal(shape), rng.integers(-12, 13, shape))
     numbers[rng.random(shape) < 0.1] *= 1e-30
     numbers[rng.random(shape) < 0.05] = -0.0
     return numbers.astype(dtype)

@@ -14,7 +14,8 @@ def command(section, isa):
     """Return the command for a section of bounds_cases.py, or None if the CPU lacks the ISA."""
     if isa not in SUPPORTED:
         return None
-    return python_command(SUPPORT / "bounds_cases.py", section, timeout=600, POINTWISE_ISA=isa)
+    script = SUPPORT / "bounds_cases.py"
+    return python_command(SUPPORT / "named_case.py", script, section, timeout=600, POINTWISE_ISA=isa)
 
 
 @pytest.mark.background.with_args(command)

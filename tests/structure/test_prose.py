@@ -13,7 +13,18 @@ HOOK = ROOT / ".githooks" / "commit-msg"
 IN_CHECKOUT = (ROOT / ".git").exists() and shutil.which("git") is not None
 NO_CHECKOUT = "there is no git checkout, as in a source archive"
 
-CHECKED = ["*.h", "*.cpp", "*.py", "*.pyi", "*.md", "*.cmake", ":(glob)**/CMakeLists.txt", ".ci/run"]
+CHECKED = [
+    "*.h",
+    "*.cpp",
+    "*.py",
+    "*.pyi",
+    "*.md",
+    "*.cmake",
+    ":(glob)**/CMakeLists.txt",
+    ".ci/run",
+    ".ci/wheel",
+    ".github/*.yml",
+]
 RIDDLE = re.compile(r"(?:What|Of|Who|Whether what)(?=\s|$)")
 PHRASES = ["side by side", "somebody", "nobody", "of ours", "past the caches", "so many", "of a build before"]
 SPACE = r'(?:[ \t]+|[ \t"]*\n[ \t/#>"]*)'  # blanks, or a line end within a paragraph, a comment or a string literal

@@ -1,17 +1,14 @@
-"""Run cases of test_bounds.py in a process that may crash: python bounds_cases.py SECTION
+"""Run cases of test_bounds.py in a process that may crash: python bounds_cases.py SECTION FILE
 
-The last line of standard output is the result of the section, such as its number of cases. If the process crashes, the
-last line of standard error names the case.
+The last line of standard output is the result of the section, such as its number of cases. FILE holds the current case.
+`named_case.py` runs this file and shows the case after a crash.
 """
 
 import faulthandler
 import itertools
 import os
-import pathlib
 import re
-import subprocess
 import sys
-import tempfile
 
 import definitions
 import guarded
@@ -362,20 +359,6 @@ def run_fault(note):
     guarded.ctypes.string_at(beyond, 1)
 
 
-def run_in_a_child(section):
-    """Run a section in a child process. If the child crashes, exit with the name of the case."""
-    with tempfile.TemporaryDirectory() as folder:
-        path = pathlib.Path(folder, "case")
-        status = subprocess.run([sys.executable, __file__, section, path]).returncode
-        if status != 0:
-            case = path.read_text().rstrip() if path.exists() else "no case"
-            sys.exit(f"ended with {status} in {case}")
-
-
 if __name__ == "__main__":
     faulthandler.enable()
-    section, *path = sys.argv[1:]
-    if path:
-        print(globals()[f"run_{section}"](Notes(*path)))
-    else:
-        run_in_a_child(section)
+    print(globals()[f"run_{sys.argv[1]}"](Notes(sys.argv[2])))

@@ -33,13 +33,15 @@ def pytest_command(*argv, mark=None, **variables):
     """Return the arguments of `subprocess.run` for pytest in the root folder.
 
     With a mark, pytest runs the tests that have this mark. It collects only the files that name the mark, because
-    collecting all files takes seconds.
+    collecting all files takes seconds. pytest does not rewrite assertions, which takes seconds. To see the values of
+    a failed assertion, run the test with the same environment variables and without this option.
     """
     if mark is not None:
         files = sorted(path for path in TESTS.rglob("test_*.py") if f"mark.{mark}" in path.read_text())
         argv = ["-m", mark, *files, *argv]
     command = f"import os, sys, pytest; os.chdir({os.fspath(TESTS.parent)!r}); sys.exit(pytest.main(sys.argv[1:]))"
-    return python_command("-c", command, "-q", "-x", "-p", "no:cacheprovider", *argv, timeout=900, **variables)
+    argv = ["-q", "-x", "--assert=plain", "-p", "no:cacheprovider", *argv]
+    return python_command("-c", command, *argv, timeout=900, **variables)
 
 
 def run(command):

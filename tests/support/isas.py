@@ -2,8 +2,8 @@
 
 import pointwise as pw
 
-# The best comes last. An instruction set with VNNI has the floating-point kernels of the one without it. avx512_bf16 has
-# kernels of its own for bfloat16 alone.
+# The best comes last. An instruction set with VNNI has the floating-point kernels of the one without it. Only bfloat16
+# has kernels of its own in avx512_bf16.
 ISAS = ("portable", "avx2", "avx2_vnni", "avx512", "avx512_vnni", "avx512_bf16")
 SUPPORTED = pw.show_config("dicts")["isas"]
 

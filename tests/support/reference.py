@@ -249,9 +249,10 @@ def _by_group(grad, x, groups):
 
 
 def grad_weight(grad, x, *, groups=1, **how):
-    """Return the exact gradient of the weights, for integers."""
-    g, s = _by_group(*_pixels_of(grad.astype(float), x.astype(float), **how), groups)
-    return (g * s).sum(0)
+    """Return the exact gradient of the weights, for integers. Their sums are exact in any order."""
+    g, s = _pixels_of(grad.astype(float), x.astype(float), **how)
+    g, s = (a.reshape(len(a), groups, a.shape[1] // groups) for a in (g, s))
+    return np.matmul(g.transpose(1, 2, 0), s.transpose(1, 0, 2)).reshape(groups * g.shape[2], s.shape[2])
 
 
 def canonical_grad_weight(grad, x, *, groups=1, **how):

@@ -12,3 +12,4 @@
 #include "measure/peak.h"
 #include "memory/result_pool.h"
 #include "threads/parallel.h"
+#include "threads/team_size.h"

@@ -75,6 +75,7 @@ int default_threads() {
 
 std::atomic<bool> teams_forced{false};
 std::atomic<int> process_setting{0};
+std::atomic<int> process_limit{0};
 thread_local int thread_setting = 0;
 
 // True in a forked child and in its children. A child has none of the threads of libgomp, so libgomp would wait for
@@ -124,9 +125,13 @@ const int most_threads = std::max(64, 4 * omp_get_num_procs());
 
 int openmp_threads_at_start(int cpus) { return variable_at_start > 0 ? variable_at_start : cpus; }
 
+int thread_limit() { return process_limit.load(std::memory_order_relaxed); }
+void set_thread_limit(int threads) { process_limit.store(threads, std::memory_order_relaxed); }
+
 int openmp_limit(int wanted) {
   if (wanted <= 1 || forked.load(std::memory_order_relaxed) || omp_in_parallel()) return 1;
   int team = std::min(wanted, most_threads);
+  if (const int limit = thread_limit()) team = std::min(team, limit);
   const auto cap = [&team](int limit, int at_start) {
     if (limit != at_start) team = std::min(team, limit);
   };

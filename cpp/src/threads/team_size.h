@@ -12,7 +12,12 @@ int first_thread_count(const char* text);
 // Returns false if OMP_NUM_THREADS, read when the library was loaded, is neither blank nor a list of positive integers.
 bool omp_num_threads_is_valid();
 
-// Caps the requested team size by `most_threads`, and by a limit that threadpoolctl or omp_set_num_threads() has set.
+// The limit of the process that caps every team, whatever the settings of thread_count(). 0 means no limit.
+int thread_limit();
+void set_thread_limit(int threads);
+
+// Caps the requested team size by `most_threads`, by thread_limit(), and by a limit that threadpoolctl or
+// omp_set_num_threads() has set.
 // Returns 1 inside a parallel region of OpenMP, and in a forked child.
 //
 // Returning 1 in a forked child makes a fork safe. The child has no workers and no OpenMP threads, and may inherit a

@@ -248,7 +248,7 @@ def _with_pointwise(torch: Any, network: Any, layout: str) -> Any:
     def replace(module: Any) -> None:
         for name, child in module.named_children():
             first = child[0] if isinstance(child, torch.nn.Sequential) else None
-            if isinstance(first, torch.nn.Conv2d) and first.kernel_size == (1, 1):
+            if first is not None and isinstance(first, torch.nn.Conv2d) and first.kernel_size == (1, 1):
                 setattr(module, name, Pointwise(child))
             else:
                 replace(child)

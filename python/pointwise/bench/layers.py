@@ -113,7 +113,7 @@ def in_networks(cases: Sequence[Case]) -> list[Network]:
 
 def _tables() -> dict[str, pathlib.Path]:
     # an editable installation has two folders; the second one holds the data
-    folders = sys.modules[__package__.partition(".")[0]].__path__
+    folders = sys.modules[__name__.partition(".")[0]].__path__
     return {file.stem: file for folder in folders for file in pathlib.Path(folder, "layers").glob("*.csv")}
 
 

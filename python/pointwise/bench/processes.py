@@ -42,7 +42,7 @@ if TYPE_CHECKING:
 PEAK = "peak"  # a question to a process: what is the FMA peak?
 SHORTEST_SAMPLE, LONGEST_SAMPLE = 2e-3, 20e-3  # seconds
 LEAST_SAMPLES = 5  # minimum number of samples of the peak for a layer
-BLAS_VARIABLES = ("OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "BLIS_NUM_THREADS", "OMP_NUM_THREADS")
+BLAS_VARIABLES: tuple[str, ...] = ("OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "BLIS_NUM_THREADS", "OMP_NUM_THREADS")
 
 
 class Prepared(NamedTuple):

@@ -117,10 +117,10 @@ def sizes(text: str) -> tuple[int, ...]:
 def per_axis(text: str) -> int | tuple[int, ...]:
     """Parse an integer, or a list such as 2,1 with one integer per spatial axis, for argparse."""
     try:
-        numbers = tuple(int(part) for part in text.split(","))
+        first, *others = (int(part) for part in text.split(","))
     except ValueError:
         raise argparse.ArgumentTypeError(f"expected an integer, or one per axis as in 2,1, got {text!r}") from None
-    return numbers if len(numbers) > 1 else numbers[0]
+    return (first, *others) if others else first
 
 
 def activation(text: str) -> Activation:

@@ -75,6 +75,7 @@ class Job:
         self.x, self.weight, self.stride = x, weight, 1
         self.call: Callable[..., NDArray[Any]]
         self.axis: int | None  # None if there is only one block
+        how = {name: getattr(args, name) for name in ("layout", "stride", "padding", "groups")}
         if args.axis is not None:
             self.call = functools.partial(
                 mix, bias=bias, axis=args.axis, activation=args.activation, out_dtype=args.out_dtype
@@ -84,7 +85,6 @@ class Job:
             if self.matrices and x.ndim > 0 and len(weight) != len(x):
                 self.call(x, weight)  # raises
         else:
-            how = {name: getattr(args, name) for name in ("layout", "stride", "padding", "groups")}
             self.call = functools.partial(conv, bias=bias, activation=args.activation, out_dtype=args.out_dtype, **how)
             self.axis, self.stride = _axis_to_divide(x.shape, **how)
             checked = self.axis if self.axis is not None else _first_other_axis(args.layout, x.ndim)
