@@ -17,11 +17,11 @@ struct PackedWeights {
   int64_t groups, m, k;      // m output channels and k input channels of one group
   int64_t panels;            // panels of one group
   bool borrowed;
-  View given;  // borrowed weights of shape (groups * m, k), or null data if the weights are packed
-  AlignedBytes memory;
-  Epilogue epilogue;                   // epilogue of the layer
-  AlignedBytes slopes;                 // for prelu: one number for each output channel of all groups; else null
-  bool flush_subnormals;               // true if calls of the layer flush subnormals
+  View given;             // borrowed weights of shape (groups * m, k), or null data if the weights are packed
+  AlignedBytes memory;    // null if the weights are borrowed and there is no bias: then bias() returns constant zeros
+  Epilogue epilogue;      // epilogue of the layer
+  AlignedBytes slopes;    // for prelu: one number for each output channel of all groups; else null
+  bool flush_subnormals;  // true if calls of the layer flush subnormals
   char* weights(int64_t group) const;  // first panel of a group; not for borrowed weights
   char* bias(int64_t group) const;
 };
