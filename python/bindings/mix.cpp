@@ -5,6 +5,8 @@
 // more than four axes remain, the outermost ones become a loop over calls.
 #include "mix.h"
 
+#include <algorithm>
+#include <array>
 #include <optional>
 #include <utility>
 #include <vector>
@@ -27,6 +29,21 @@ namespace {
 // An axis of x and of out: its size, and its strides in bytes.
 struct Axis {
   npy_intp size, src, dst;
+};
+
+constexpr size_t most_axes = 64;  // of an array of NumPy
+
+// A list of axes, without an allocation.
+class Axes {
+ public:
+  size_t size() const { return size_; }
+  const Axis& operator[](size_t i) const { return axes_[i]; }
+  Axis* last() { return size_ == 0 ? nullptr : &axes_[size_ - 1]; }
+  void add(const Axis& axis) { axes_[size_++] = axis; }
+
+ private:
+  size_t size_ = 0;
+  std::array<Axis, most_axes> axes_;
 };
 
 Axis axis_of(PyArrayObject* x, PyArrayObject* out, int i) {
@@ -65,14 +82,14 @@ bool check_shapes(PyArrayObject* x, PyArrayObject* matrix, PyArrayObject* bias, 
           "axis, got " +
               shape_text(matrix));
   const npy_intp outputs = PyArray_DIM(matrix, rank - 2), inputs = PyArray_DIM(matrix, rank - 1);
-  const std::string shapes = " for x of shape " + shape_text(x);
+  const auto shapes = [x] { return " for x of shape " + shape_text(x); };
   if (rank == 3 && axis == 0)
     raise(PyExc_ValueError, "axis must not be the first axis if matrix has shape (N, K, C), got " + text(axis) +
                                 " with matrix of shape " + shape_text(matrix));
   if (rank == 3 && PyArray_DIM(matrix, 0) != PyArray_DIM(x, 0))
     raise(PyExc_ValueError, "matrix must have " + text(PyArray_DIM(x, 0)) +
                                 " matrices, one for each index of x's first axis, got shape " + shape_text(matrix) +
-                                shapes);
+                                shapes());
   const npy_intp channels = PyArray_DIM(x, axis);
   if (channels != inputs)
     raise(PyExc_ValueError, "x must have " + text(inputs) + " channels (axis " + text(axis) + "), got shape " +
@@ -87,7 +104,8 @@ bool check_shapes(PyArrayObject* x, PyArrayObject* matrix, PyArrayObject* bias, 
 // Returns `out` after its checks, or a new array if `out` is null.
 Ref result(PyArrayObject* out, PyArrayObject* x, PyArrayObject* matrix, PyArrayObject* bias, int axis, DType dtype) {
   const int rank = PyArray_NDIM(x);
-  std::vector<int64_t> sizes(PyArray_DIMS(x), PyArray_DIMS(x) + rank);
+  std::array<int64_t, most_axes> sizes;
+  std::copy(PyArray_DIMS(x), PyArray_DIMS(x) + rank, sizes.begin());
   sizes[static_cast<size_t>(axis)] = PyArray_DIM(matrix, PyArray_NDIM(matrix) - 2);
   if (out == nullptr) return new_result(rank, sizes.data(), dtype);
   bool same = PyArray_NDIM(out) == rank;
@@ -99,15 +117,16 @@ Ref result(PyArrayObject* out, PyArrayObject* x, PyArrayObject* matrix, PyArrayO
 }
 
 // Returns the axes of pixels from `first` on, merged. Axes of size 1 are dropped.
-std::vector<Axis> pixel_axes(PyArrayObject* x, PyArrayObject* out, int channels, int first) {
-  std::vector<Axis> axes;
+Axes pixel_axes(PyArrayObject* x, PyArrayObject* out, int channels, int first) {
+  Axes axes;
   for (int i = first; i < PyArray_NDIM(x); ++i) {
     const Axis axis = axis_of(x, out, i);
     if (i == channels || axis.size == 1) continue;
-    if (!axes.empty() && axes.back().src == axis.size * axis.src && axes.back().dst == axis.size * axis.dst)
-      axes.back() = {axes.back().size * axis.size, axis.src, axis.dst};
+    Axis* const last = axes.last();
+    if (last != nullptr && last->src == axis.size * axis.src && last->dst == axis.size * axis.dst)
+      *last = {last->size * axis.size, axis.src, axis.dst};
     else
-      axes.push_back(axis);
+      axes.add(axis);
   }
   return axes;
 }
@@ -115,14 +134,15 @@ std::vector<Axis> pixel_axes(PyArrayObject* x, PyArrayObject* out, int channels,
 // Computes out = matrix * x for one matrix.
 class Product {
  public:
-  // `axes` are the axes of pixels. The product keeps views of `matrix` and `bias` (or null).
-  Product(const View& matrix, const View* bias, const pointwise::Options& options, std::vector<Axis> axes)
-      : matrix_(matrix), bias_(bias), options_(options), axes_(std::move(axes)) {
+  // `axes` are the axes of pixels. The product keeps references to `bias` (or null) and `axes`, and a view of `matrix`.
+  Product(const View& matrix, const View* bias, pointwise::Options options, const Axes& axes)
+      : matrix_(matrix), bias_(bias), options_(std::move(options)), axes_(axes) {
     if (loop_axes() > 0) packed_.emplace(matrix_, bias_, options_);
   }
 
-  // `src` and `dst` are views of layout NDHWC. Only their first element, their dtype and their channels count.
-  void operator()(View src, View dst) const {
+  // Computes the product once. `src` and `dst` are views of layout NDHWC. Only their first element, their dtype and
+  // their channels count.
+  void operator()(View src, View dst) && {
     const size_t outer = loop_axes(), inner = axes_.size() - outer;
     for (size_t i = 0; i < pixel_axes_of_a_layer; ++i) {
       const int to = static_cast<int>(pixel_axes_of_a_layer - 1 - i);
@@ -132,7 +152,7 @@ class Product {
       dst.strides[to] = axis.dst;
     }
     if (outer == 0) {
-      Layer::borrowing(matrix_, bias_, options_)(src, dst);
+      Layer::borrowing(matrix_, bias_, std::move(options_))(src, dst);
       return;
     }
     std::vector<npy_intp> at(outer);
@@ -160,8 +180,8 @@ class Product {
 
   const View matrix_;
   const View* const bias_;
-  const pointwise::Options options_;
-  const std::vector<Axis> axes_;
+  pointwise::Options options_;
+  const Axes& axes_;
   std::optional<Layer> packed_;
 };
 
@@ -215,7 +235,7 @@ PyObject* mix(PyObject*, PyObject* const* args, Py_ssize_t count) {
                                    PyArray_DIM(matrix.array(), PyArray_NDIM(matrix.array()) - 2));
     const Ref out = result(given.out, x.array(), matrix.array(), bias.array(), axis, given.result);
     const View bias_seen = bias ? bias_view(bias.array()) : View();
-    const std::vector<Axis> axes = pixel_axes(x.array(), out.array(), axis, many ? 1 : 0);
+    const Axes axes = pixel_axes(x.array(), out.array(), axis, many ? 1 : 0);
     View src = view_of_channels(x.array(), x_dtype, axis), dst = view_of_channels(out.array(), given.result, axis);
     View weights = matrix_view(matrix.array(), options.dtype);
     const Axis images = many ? axis_of(x.array(), out.array(), 0) : Axis{1, 0, 0};
@@ -223,7 +243,8 @@ PyObject* mix(PyObject*, PyObject* const* args, Py_ssize_t count) {
     if (PyArray_SIZE(out.array()) > 0)
       without_gil([&] {
         for (npy_intp n = 0; n < images.size; ++n) {
-          Product(weights, bias ? &bias_seen : nullptr, options, axes)(src, dst);
+          Product(weights, bias ? &bias_seen : nullptr, many ? pointwise::Options(options) : std::move(options), axes)(
+              src, dst);
           src.data = static_cast<char*>(src.data) + images.src;
           dst.data = static_cast<char*>(dst.data) + images.dst;
           weights.data = static_cast<char*>(weights.data) + next_matrix;

@@ -159,7 +159,7 @@ def test_activations_are_parsed(text, argument, again):
         ("clip:1,2", "activation must be None or one of relu,"),
         ("elu,x", "expected a name, or a name and numbers as in clip,0,6"),
         ("elu,1,2", "activation 'elu' takes alpha"),
-        ("prelu,0.5", "prelu has one slope for each output channel: use leaky_relu,0.25"),
+        ("prelu,0.5", "prelu has random slopes, one for each output channel: omit the numbers"),
     ],
 )
 def test_what_is_no_activation_is_refused(tiny, capsys, text, words):
@@ -425,6 +425,53 @@ def test_contenders_compute_the_epilogue(scipy, name, layout, text, residual, bi
                 assert not np.shares_memory(first, second), "the result must be a new array"
         for before, after in zip(kept, [array for array in arrays if array is not None], strict=True):
             assert np.array_equal(before, after), "operands are left as they are"
+
+
+@pytest.mark.parametrize(("residual", "bias"), [(False, True), (True, True), (True, False)])
+@pytest.mark.parametrize(
+    ("name", "layout"),
+    [
+        pair
+        for pair in itertools.product(bench.contenders.CONTENDERS, bench.layers.LAYOUTS)
+        if pair != ("xnnpack", "NCHW")
+    ],
+)
+def test_contenders_compute_prelu(name, layout, residual, bias):
+    for module in bench.contenders.MODULES.get(name, ()):
+        pytest.importorskip(module)
+    how = epilogue("prelu", residual, bias)
+    bench.verify.check_few_channels(name, bench.contenders.CONTENDERS[name], layout, how, 1)
+    for case in CASES:
+        case = case.with_epilogue(how)
+        arrays = bench.operands.operands(case, layout)
+        assert arrays.slopes.shape == (case.cout,)
+        total = bench.numpy_baseline.numpy_sum(case, layout, arrays)
+        slopes = arrays.slopes if layout == "NHWC" else arrays.slopes.reshape(1, -1, 1, 1)
+        assert (total < 0).any()
+        for call in bench.contenders.CONTENDERS[name](case, layout, arrays, 1).values():
+            np.testing.assert_allclose(call(), np.where(total < 0, slopes * total, total), rtol=2e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("layout", bench.layers.LAYOUTS)
+def test_another_prelu_is_a_wrong_result(layout):
+    case = CASES[0].with_epilogue(epilogue("prelu"))
+    arrays = bench.operands.operands(case, layout)
+    (call,) = bench.contenders.CONTENDERS["pointwise"](case, layout, arrays, 1).values()
+    bench.verify.check(case, layout, arrays, {"right": call})
+    other = arrays._replace(slopes=arrays.slopes[::-1].copy())
+    (call,) = bench.contenders.CONTENDERS["pointwise"](case, layout, other, 1).values()
+    with pytest.raises(bench.verify.WrongResult):
+        bench.verify.check(case, layout, arrays, {"wrong": call})
+
+
+def test_a_run_with_prelu(tiny):
+    assert (
+        main(["bench", "--layers", "tiny.csv", "--quick", "--activation", "prelu", "--residual", "--json", "out.json"])
+        == 0
+    )
+    found = json.loads((tiny / "out.json").read_text())
+    assert found["settings"]["activation"] == "prelu"
+    assert all(row["ratio"]["numpy"] > 0 for row in found["results"])
 
 
 @pytest.mark.parametrize("text", ["relu", "gelu"])

@@ -99,7 +99,10 @@ class GuardedWeights {
   explicit GuardedWeights(pointwise::PackedWeights packed)
       : weights(std::move(packed)), memory_(size_of(weights)), slopes_(size_of_slopes(weights)) {
     const size_t bytes = size_of(weights), slope_bytes = size_of_slopes(weights);
-    std::memcpy(memory_.at_end(bytes), weights.memory.get(), bytes);
+    if (weights.memory)
+      std::memcpy(memory_.at_end(bytes), weights.memory.get(), bytes);
+    else
+      std::memset(memory_.at_end(bytes), 0, bytes);  // borrowed weights without a bias have no memory
     weights.memory.reset(memory_.at_end(bytes));
     if (!weights.slopes) return;
     std::memcpy(slopes_.at_end(slope_bytes), weights.slopes.get(), slope_bytes);

@@ -237,7 +237,7 @@ class Layer {
   Layer(const View& weights, const View* bias, const Options& options);
   // Makes a layer for a single call. The layer keeps a view of `weights`, without a copy. So the array must outlive the
   // layer and must not change. bias is copied.
-  static Layer borrowing(const View& weights, const View* bias, const Options& options);
+  static Layer borrowing(const View& weights, const View* bias, Options options);
   ~Layer();
   Layer(Layer&&) noexcept;
   Layer& operator=(Layer&&) noexcept;

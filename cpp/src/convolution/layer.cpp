@@ -4,6 +4,7 @@
 #include <cstddef>
 #include <cstring>
 #include <memory>
+#include <utility>
 
 #include "base/checked.h"
 #include "base/float_environment.h"
@@ -14,24 +15,25 @@
 #include "threads/parallel.h"
 
 namespace pointwise {
-Layer::Impl::Impl(const View& weights_view, const View* bias, const Options& given, bool borrows)
-    : options(given),
-      layout(parse_layout(given.layout)),
-      window(validate_window(given, layout)),
-      c_in(validate_weights(weights_view.shape, given.groups)),
+Layer::Impl::Impl(const View& weights_view, const View* bias, Options given, bool borrows)
+    : options(std::move(given)),
+      layout(parse_layout(options.layout)),
+      window(validate_window(options, layout)),
+      c_in(validate_weights(weights_view.shape, options.groups)),
       c_out(weights_view.shape[0]),
       has_bias(bias != nullptr),
-      borrowed(borrows) {
-  if (!info(given.dtype).floating)
+      borrowed(borrows),
+      plans(borrows ? nullptr : std::make_unique<PlanCache<Plan>>()) {
+  if (!info(options.dtype).floating)
     throw Error(Argument::dtype,
-                std::string("must be float32, float64, float16 or bfloat16, got ") + info(given.dtype).name);
-  const DType sum = info(given.dtype).sum;
-  validate_dst_dtype(given);
-  validate_dtype(Argument::weights, weights_view, given.dtype);
+                std::string("must be float32, float64, float16 or bfloat16, got ") + info(options.dtype).name);
+  const DType sum = info(options.dtype).sum;
+  validate_dst_dtype(options);
+  validate_dtype(Argument::weights, weights_view, options.dtype);
   if (bias) validate_dtype(Argument::bias, *bias, sum);
-  validate_bytes(Argument::weights, weights_view.shape, given.dtype);
-  validate_activation(given.activation, sum, c_out);
-  if (bias) validate_bias(bias->shape, weights_view.shape, given.groups);
+  validate_bytes(Argument::weights, weights_view.shape, options.dtype);
+  validate_activation(options.activation, sum, c_out);
+  if (bias) validate_bias(bias->shape, weights_view.shape, options.groups);
   weights = borrowed ? borrow_weights(weights_view, bias, options) : pack_weights(weights_view, bias, options);
 }
 
@@ -72,13 +74,13 @@ std::shared_ptr<const Plan> plan_for(const Layer::Impl& layer, const View& src, 
   if (const uint64_t way = layer.choices.find(src.shape, src.dtype, threads);
       way != Choices::predicted && applies(layer, src, dst, residual, input_scale))
     key.way = way;
-  std::shared_ptr<const Plan> plan = layer.plans.find(key);
+  std::shared_ptr<const Plan> plan = layer.plans->find(key);
   if (!plan) {
     const Product product = lower_call(layer, src, dst, residual, input_scale);
     const std::optional<Plan> tuned =
         key.way == Choices::predicted ? std::nullopt : plan_in_way(product, threads, way_of(key.way));
     plan = std::make_shared<const Plan>(tuned ? *tuned : make_plan(product, threads));
-    layer.plans.insert(key, plan);
+    layer.plans->insert(key, plan);
   }
   return plan;
 }
@@ -90,12 +92,20 @@ struct BorrowedKey {
   Product product{};
   int threads = 0;
   bool forced = false;
-  bool operator==(const BorrowedKey& o) const {
-    const size_t used = offsetof(Product, box) + static_cast<size_t>(product.boxes) * sizeof(Box);
-    return threads == o.threads && forced == o.forced &&
-           std::memcmp(&product, &o.product, used) == 0;  // different padding bytes only cause a new plan
-  }
 };
+
+// The same as BorrowedKey, without a copy of the product, which takes kilobytes.
+struct BorrowedQuery {
+  const Product& product;
+  int threads;
+  bool forced;
+};
+
+bool operator==(const BorrowedKey& key, const BorrowedQuery& query) {
+  const size_t used = offsetof(Product, box) + static_cast<size_t>(query.product.boxes) * sizeof(Box);
+  return key.threads == query.threads && key.forced == query.forced &&
+         std::memcmp(&key.product, &query.product, used) == 0;  // different padding bytes only cause a new plan
+}
 
 struct BorrowedPlan {
   bool packs_first;  // true if all weights are packed before the plan runs
@@ -109,13 +119,13 @@ using BorrowedPlans = PlanCache<BorrowedPlan, BorrowedKey>;
 std::shared_ptr<const BorrowedPlan> borrowed_plan(const Product& product, int threads) {
   static Lazy<std::unique_ptr<BorrowedPlans>> plans;
   BorrowedPlans& cache = *plans.get([] { return std::make_unique<BorrowedPlans>(); });
-  const BorrowedKey key{product, threads, teams_are_forced()};
-  std::shared_ptr<const BorrowedPlan> found = cache.find(key);
+  const BorrowedQuery query{product, threads, teams_are_forced()};
+  std::shared_ptr<const BorrowedPlan> found = cache.find(query);
   if (!found) {
     const std::optional<Plan> plan = make_borrowing_plan(product, threads);
     found = std::make_shared<const BorrowedPlan>(plan ? BorrowedPlan{false, *plan}
                                                       : BorrowedPlan{true, make_plan(product, threads)});
-    cache.insert(key, found);
+    cache.insert({product, threads, query.forced}, found);
   }
   return found;
 }
@@ -182,8 +192,8 @@ int threads_to_explain() {
 Layer::Layer(const View& weights, const View* bias, const Options& options)
     : impl_(std::make_unique<const Impl>(weights, bias, options, false)) {}
 Layer::Layer(std::unique_ptr<const Impl> impl) : impl_(std::move(impl)) {}
-Layer Layer::borrowing(const View& weights, const View* bias, const Options& options) {
-  return Layer(std::make_unique<const Impl>(weights, bias, options, true));
+Layer Layer::borrowing(const View& weights, const View* bias, Options options) {
+  return Layer(std::make_unique<const Impl>(weights, bias, std::move(options), true));
 }
 Layer::~Layer() = default;
 Layer::Layer(Layer&&) noexcept = default;

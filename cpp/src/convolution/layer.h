@@ -15,10 +15,12 @@ struct Layer::Impl {
   int64_t c_in, c_out;
   bool has_bias, borrowed;
   PackedWeights weights;
-  mutable PlanCache<Plan> plans;
+  // The plans of a layer that packed its weights; null if the layer borrows. A borrowing layer lives for one call, and
+  // a cache takes kilobytes.
+  const std::unique_ptr<PlanCache<Plan>> plans;
   mutable Choices choices;
 
-  Impl(const View& weights, const View* bias, const Options& given, bool borrows);
+  Impl(const View& weights, const View* bias, Options given, bool borrows);
 };
 
 // Lowers a call, and checks that the sizes of the arrays in bytes are in range. Only planning multiplies these sizes.

@@ -102,6 +102,9 @@ AlignedBytes copy_weights(const View& weights, DType packed) {
   }
   return memory;
 }
+// The bias of borrowed weights without a bias. An allocation would take as long as a product of a few pixels.
+constexpr int64_t zeros_bytes = 4096;
+alignas(64) const char zeros[zeros_bytes]{};
 
 // Prepares everything except the contents of the panels.
 PackedWeights prepare(const View& weights, const View* bias, DType dtype, int64_t groups, bool borrowed) {
@@ -119,6 +122,7 @@ PackedWeights prepare(const View& weights, const View* bias, DType dtype, int64_
   int64_t columns = borrowed ? 0 : packed.steps;  // number of steps of weights; one more is the bias
   if (!checked_add(columns, 1, &columns)) throw std::bad_alloc();
   const int64_t rows = allocation_size(packed.panels, columns);
+  if (borrowed && bias == nullptr && rows <= zeros_bytes / panel_bytes) return packed;
   packed.memory = allocate_aligned(allocation_size(allocation_size(rows, packed.groups), panel_bytes));
   for (int64_t group = 0; group < packed.groups; ++group) {
     char* to = packed.bias(group);
@@ -139,8 +143,8 @@ void pack_all(const View& weights, PackedWeights* packed) {
 }
 
 void take_options(const Options& options, PackedWeights* packed) {
-  const FloatEnvironment environment;
   if (options.activation.kind == Activation::Kind::prelu) {
+    const FloatEnvironment environment;
     const std::vector<double>& slopes = options.activation.slopes;
     packed->slopes = allocate_aligned(allocation_size(static_cast<int64_t>(slopes.size()), packed->item));
     char* to = packed->slopes.get();
@@ -152,7 +156,9 @@ void take_options(const Options& options, PackedWeights* packed) {
   packed->epilogue = epilogue_of(options.activation, packed->sum);
   packed->swapped = sums_pairs(options.dtype) && packed->dtype != options.dtype;
   packed->flush_subnormals = options.flush_subnormals || flushes_subnormals(options.dtype);
-  for (int64_t group = 0; packed->flush_subnormals && group < packed->groups; ++group)
+  if (!packed->flush_subnormals || packed->memory == nullptr) return;
+  const FloatEnvironment environment;
+  for (int64_t group = 0; group < packed->groups; ++group)
     flush_subnormals(packed->bias(group), packed->m, packed->sum);
 }
 
@@ -161,6 +167,7 @@ void take_options(const Options& options, PackedWeights* packed) {
 char* PackedWeights::weights(int64_t group) const { return memory.get() + group * panels * panel_bytes * steps; }
 
 char* PackedWeights::bias(int64_t group) const {
+  if (memory == nullptr) return const_cast<char*>(zeros);                       // is only read
   const int64_t behind = borrowed ? 0 : groups * panels * panel_bytes * steps;  // biases follow all weights
   return memory.get() + behind + group * panels * panel_bytes;
 }

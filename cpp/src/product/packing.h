@@ -19,13 +19,13 @@ struct PackedWeights {
   int64_t steps;             // steps of one group: input channels, or pairs of input channels (kernels/kernel.h)
   int64_t panels;            // panels of one group
   bool borrowed;
-  bool swapped;  // true if packed channels have the order of place_in_pairs()
-  View given;    // borrowed weights of shape (groups * m, k), or null data if the weights are packed
-  AlignedBytes memory;
-  AlignedBytes converted;              // `given`, if it had to be copied or converted; else null
-  Epilogue epilogue;                   // epilogue of the layer
-  AlignedBytes slopes;                 // for prelu: one number for each output channel of all groups; else null
-  bool flush_subnormals;               // true if calls of the layer flush subnormals
+  bool swapped;            // true if packed channels have the order of place_in_pairs()
+  View given;              // borrowed weights of shape (groups * m, k), or null data if the weights are packed
+  AlignedBytes memory;     // null if the weights are borrowed and there is no bias: then bias() returns constant zeros
+  AlignedBytes converted;  // `given`, if it had to be copied or converted; else null
+  Epilogue epilogue;       // epilogue of the layer
+  AlignedBytes slopes;     // for prelu: one number for each output channel of all groups; else null
+  bool flush_subnormals;   // true if calls of the layer flush subnormals
   char* weights(int64_t group) const;  // first panel of a group; not for borrowed weights
   char* bias(int64_t group) const;
 };

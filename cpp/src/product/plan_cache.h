@@ -52,8 +52,10 @@ inline PlanKey key_of(const View& src, const View& dst, const View* residual, co
 template <class P, class Key = PlanKey>
 class PlanCache {
  public:
-  // Returns the plan, or null if it is not in the cache or the lock is taken.
-  std::shared_ptr<const P> find(const Key& key) const {
+  // Returns the plan, or null if it is not in the cache or the lock is taken. Any type that can be compared with Key
+  // may describe the plan.
+  template <class Query>
+  std::shared_ptr<const P> find(const Query& key) const {
     const std::unique_lock<std::mutex> lock(mutex_, std::try_to_lock);
     if (!lock.owns_lock()) return nullptr;
     for (const Entry& entry : entries_)

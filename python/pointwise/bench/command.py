@@ -26,7 +26,7 @@ from . import company, contention
 from .cold import CACHES
 from .contenders import CONTENDERS, MODULES, TUNED, US, left_out
 from .contention_report import neighbour_document, neighbour_tables
-from .epilogue import ACTIVATIONS, NONE, RELU, Epilogue, parse_activation
+from .epilogue import ACTIVATIONS, NONE, PRELU, RELU, Epilogue, parse_activation
 from .explain import SEED, check_options, explain
 from .layers import LAYOUTS, ON_REQUEST, default_networks, in_networks, networks, parse_layer, read_network, read_table
 from .machine import blas_kernels, copy_bandwidth, fma_peak, last_level_cache
@@ -94,7 +94,7 @@ def register(commands: Commands) -> None:
     parser.add_argument("--batch", type=positive, metavar="N", help="images (default: as in the tables)")
     parser.add_argument("--quick", action="store_true", help="finish within half a minute; less exact")
     parser.add_argument("--vs", metavar="A,B", help=f"peers: {', '.join(PEERS)} (default: numpy)")
-    activation_help = f"{', '.join((NONE, *ACTIVATIONS))}; parameters as in clip,0,6 (default: relu)"
+    activation_help = f"{', '.join((NONE, *ACTIVATIONS, PRELU))}; parameters as in clip,0,6 (default: relu)"
     parser.add_argument("--activation", type=parse_activation, metavar="A", help=activation_help)
     parser.add_argument("--residual", action="store_true", help="add a residual before the activation")
     parser.add_argument("--no-bias", action="store_true", help="compute layers without a bias")
@@ -206,7 +206,7 @@ def _check_epilogue(epilogue: Epilogue, args: argparse.Namespace, contenders: Se
         if reason is not None and (args.vs is not None or args.neighbour):
             raise CommandError(f"--vs {name} cannot compute --activation {epilogue.activation}{reason}")
     with library_errors():
-        Conv(np.ones((1, 1), np.float32), activation=epilogue.activation.argument())
+        Conv(np.ones((1, 1), np.float32), activation=epilogue.activation.argument(np.zeros(1)))
 
 
 def _check_outputs(args: argparse.Namespace) -> None:

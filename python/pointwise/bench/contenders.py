@@ -27,7 +27,7 @@ def _layer(case: Case, layout: str, arrays: Operands) -> Conv:
         layout=layout,
         stride=case.stride,
         groups=case.groups,
-        activation=case.epilogue.activation.argument(),
+        activation=case.epilogue.activation.argument(arrays.slopes),
     )
 
 

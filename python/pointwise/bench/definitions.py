@@ -108,8 +108,12 @@ def _product(most: Array, result: Array) -> Array:
     return most
 
 
-def define(activation: Activation) -> Definition:
-    """Return the definition of an activation."""
+def define(activation: Activation, slopes: NDArray[Any] | None = None) -> Definition:
+    """Return the definition of an activation. "prelu" needs `slopes` that broadcast to v."""
+    if slopes is not None:
+        numbers = slopes.astype(np.float64)
+        most = max(1.0, float(np.max(np.abs(numbers), initial=0)))
+        return Definition(lambda v: np.where(v < 0, numbers * v, v), most, lambda most, result: abs(result))
     return _DEFINITIONS[activation.name](*activation.parameters)
 
 

@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from .. import _arguments
 from ..cli.parser import activation
 
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
 NONE = "none"
-# Layers of a table differ in their output channels, so one "prelu" with its slopes would not fit them.
 ACTIVATIONS = tuple(_arguments.ACTIVATION_PARAMETERS)
+PRELU = "prelu"  # the slopes of a layer are one of its arrays, see `Operands`
 
 
 @dataclasses.dataclass(frozen=True)
@@ -35,10 +39,12 @@ class Activation:
         numbers = ",".join(np.format_float_positional(np.float32(value), trim="-") for value in self.parameters)
         return f"{self.name},{numbers}" if numbers else self.name
 
-    def argument(self) -> str | tuple[str | float, ...] | None:
-        """Return the activation as an argument of `pointwise.Conv`."""
+    def argument(self, slopes: NDArray[Any] | None = None) -> Any:
+        """Return the activation as an argument of `pointwise.Conv`. "prelu" needs `slopes`."""
         if self.name == NONE:
             return None
+        if self.name == PRELU:
+            return (self.name, slopes)
         return (self.name, *self.parameters) if self.parameters else self.name
 
 
@@ -82,12 +88,14 @@ def parse_activation(text: str) -> Activation:
     """Parse an activation in the format of `pointwise run`, or "none", for argparse."""
     if text == NONE:
         return NO_ACTIVATION
+    if text == PRELU:
+        return Activation(PRELU)
     try:
         name, *parameters = _arguments.parse_activation(activation(text))[:3]
     except ValueError as error:
         raise argparse.ArgumentTypeError(str(error)) from None
     if name == "prelu":
-        raise argparse.ArgumentTypeError("prelu has one slope for each output channel: use leaky_relu,0.25")
+        raise argparse.ArgumentTypeError("prelu has random slopes, one for each output channel: omit the numbers")
     if name == NONE:  # "linear"
         return NO_ACTIVATION
     with np.errstate(over="ignore"):  # infinity is a valid bound of clip; Conv refuses other infinite parameters

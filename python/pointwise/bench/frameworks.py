@@ -35,7 +35,8 @@ def torch(case: Case, layout: str, arrays: Operands, threads: int) -> Call:
         weight = weight.contiguous(memory_format=module.channels_last)
         residual = None if residual is None else residual.permute(0, 3, 1, 2)
     convolve = functools.partial(module.conv2d, x, weight, bias, stride=case.stride, groups=case.groups)
-    activate = _torch_activation(module, case.epilogue.activation)
+    slopes = None if arrays.slopes is None else module.from_numpy(arrays.slopes)
+    activate = _torch_activation(module, case.epilogue.activation, slopes)
 
     def call() -> NDArray[Any]:
         with module.inference_mode():
@@ -48,7 +49,7 @@ def torch(case: Case, layout: str, arrays: Operands, threads: int) -> Call:
     return call
 
 
-def _torch_activation(module: Any, activation: Activation) -> Callable[[Any], Any]:
+def _torch_activation(module: Any, activation: Activation, slopes: Any) -> Callable[[Any], Any]:
     functional = module.nn.functional
     low, high = activation.parameters if activation.name == "clip" else (0, 6)
     one = activation.parameters[:1]
@@ -68,6 +69,7 @@ def _torch_activation(module: Any, activation: Activation) -> Callable[[Any], An
         "gelu_tanh": lambda y: functional.gelu(y, approximate="tanh"),
         "softplus": functional.softplus,
         "mish": lambda y: functional.mish(y, inplace=True),
+        "prelu": lambda y: functional.prelu(y, slopes),
     }
     return functions[activation.name]
 
@@ -99,6 +101,8 @@ def _onnx_model(
         residual = "residual_nchw" if nhwc and not early else "residual"
         nodes.append(node("Add", [last, residual], ["total"]))
         last = "total"
+    if arrays.slopes is not None:
+        constants["slopes"] = arrays.slopes if early else arrays.slopes[:, None, None]
     nodes += _onnx_activation(node, case.epilogue.activation, last, constants)
     if nhwc and not early:
         nodes.append(node("Transpose", ["y"], ["y_nhwc"], perm=[0, 2, 3, 1]))
@@ -123,6 +127,8 @@ def _onnx_activation(node: Any, activation: Activation, source: str, constants: 
         low, high = parameters or (0, 6)
         constants.update(low=np.array(low, np.float32), high=np.array(high, np.float32))
         return [node("Clip", [source, "low", "high"], ["y"])]
+    if name == "prelu":
+        return [node("PRelu", [source, "slopes"], ["y"])]
     if name == "silu":
         return [node("Sigmoid", [source], ["factor"]), node("Mul", [source, "factor"], ["y"])]
     operators: dict[str, tuple[str, dict[str, Any]]] = {
@@ -215,6 +221,7 @@ _TFLITE_OPERATORS = {
     "hardswish": "HARD_SWISH",
     "gelu": "GELU",
     "gelu_tanh": "GELU",
+    "prelu": "PRELU",
 }
 
 
@@ -282,7 +289,8 @@ def _tflite_model(case: Case, arrays: Operands) -> bytes:
             "gelu": {"options": "GeluOptions", "approximate": False},
             "gelu_tanh": {"options": "GeluOptions", "approximate": True},
         }
-        last = add_operator(_TFLITE_OPERATORS[activation.name], [last], **options.get(activation.name, {}))
+        slopes = [] if arrays.slopes is None else [add_tensor("slopes", (1, 1, case.cout), arrays.slopes)]
+        last = add_operator(_TFLITE_OPERATORS[activation.name], [last, *slopes], **options.get(activation.name, {}))
     graph.outputs = [last]
     model.subgraphs = [graph]
     builder = flatbuffers.Builder(arrays.weight.nbytes + 4096)

@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from .epilogue import PRELU
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
@@ -41,8 +43,10 @@ def _erf() -> Callable[..., Any] | None:
     return erf
 
 
-def in_place(activation: Activation) -> Callable[[Array], Any]:
-    """Return a function that applies an activation to an array in place."""
+def in_place(activation: Activation, slopes: Array | None = None) -> Callable[[Array], Any]:
+    """Return a function that applies an activation to an array in place. "prelu" needs `slopes`, which are below 1."""
+    if activation.name == PRELU:
+        return lambda y: np.maximum(y, y * slopes, out=y)
     function = _ACTIVATIONS[activation.name]
     parameters = (_erf(),) if activation.name == "gelu" else activation.parameters
     return (lambda y: function(y, *parameters)) if parameters else function

@@ -48,7 +48,7 @@ def numpy_baseline(case: Case, layout: str, arrays: Operands, threads: int) -> F
     activation = case.epilogue.activation
     if lacking(activation):
         return {}
-    activate = None if activation == RELU else in_place(activation)
+    activate = None if activation == RELU else in_place(activation, arrays.slopes_of(layout))
     products = _products(case, layout, arrays)
     return {form: _followed_by(product, layout, arrays, activate) for form, product in products.items()}
 

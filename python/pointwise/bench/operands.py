@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
 import numpy as np
 
+from .epilogue import PRELU
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
@@ -20,12 +22,17 @@ if TYPE_CHECKING:
 
 
 class Operands(NamedTuple):
-    """Arrays of a case. The bias is None if there is no bias, and likewise the residual."""
+    """Arrays of a case. The bias is None if there is no bias, and likewise the residual and the slopes of "prelu"."""
 
     x: NDArray[Any]
     weight: NDArray[Any]
     bias: NDArray[Any] | None
     residual: NDArray[Any] | None = None
+    slopes: NDArray[Any] | None = None
+
+    def slopes_of(self, layout: str) -> NDArray[Any] | None:
+        """Return the slopes as an array that broadcasts to the result."""
+        return self.slopes if self.slopes is None or layout == "NHWC" else self.slopes[:, None, None]
 
     def copy(self) -> Operands:
         """Return copies of all arrays."""
@@ -34,7 +41,10 @@ class Operands(NamedTuple):
     def magnitudes(self) -> Operands:
         """Return the absolute values in float64. A layer of these arrays gives a bound of the rounding errors."""
         x, weight = (np.abs(array, dtype=np.float64) for array in (self.x, self.weight))
-        others = (None if array is None else np.abs(array, dtype=np.float64) for array in (self.bias, self.residual))
+        others = (
+            None if array is None else np.abs(array, dtype=np.float64)
+            for array in (self.bias, self.residual, self.slopes)
+        )
         return Operands(x, weight, *others)
 
 
@@ -47,4 +57,6 @@ def operands(case: Case, layout: str) -> Operands:
     bias = rng.standard_normal(case.cout, dtype=np.float32) if case.epilogue.bias else None
     shape = case.cost(layout).output_shape
     residual = rng.standard_normal(shape, dtype=np.float32) if case.epilogue.residual else None
-    return Operands(x, weight, bias, residual)
+    prelu = case.epilogue.activation.name == PRELU
+    slopes = rng.uniform(0, 0.5, case.cout).astype(np.float32) if prelu else None
+    return Operands(x, weight, bias, residual, slopes)

@@ -55,7 +55,7 @@ def check(case: Case, layout: str, arrays: Operands, calls: dict[str, Call]) -> 
     rounding = (case.cin // case.groups + 1 + case.epilogue.bias + case.epilogue.residual) * 2.0**-24
     bound = numpy_sum(case, layout, arrays.magnitudes())
     bound *= 2 * rounding / (1 - rounding)
-    definition = define(case.epilogue.activation)
+    definition = define(case.epilogue.activation, arrays.slopes_of(layout))
     expected = definition.function(total)
     rounded = definition.size(np.abs(total) + bound, expected)
     bound = definition.lipschitz * bound + APPROXIMATION * rounded
