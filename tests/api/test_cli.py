@@ -385,6 +385,32 @@ def test_run_in_blocks(arrays, monkeypatch, shape, options, call, order):
     np.testing.assert_array_equal(y, expected)
 
 
+@pytest.mark.parametrize("mapped", [False, True])
+def test_run_with_16_bit_numbers(half, mapped, tmp_path, monkeypatch, capsys):
+    """A file does not name bfloat16, so elements of 2 bytes are read as bfloat16."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(cli.files, "LEAST_MAPPED", 0 if mapped else 1 << 20)
+    rng = np.random.default_rng(0)
+    x, weight = (rng.standard_normal(shape).astype(half) for shape in ((2, 3, 5, 7), (4, 3)))
+    np.save("x.npy", x)
+    np.save("weight.npy", weight)
+    for dtype in (half, np.dtype("float32")):
+        options = [] if dtype == half else ["--out-dtype", "float32"]
+        assert main(["run", "x.npy", "weight.npy", *options, "-o", "y.npy"]) == 0
+        assert capsys.readouterr().out == f"y.npy: shape (2, 4, 5, 7), dtype {dtype}\n"
+        y = np.load("y.npy").view(dtype)
+        assert y.tobytes() == pw.conv(x, weight, out_dtype=dtype).tobytes()
+
+
+def test_run_with_bfloat16_without_ml_dtypes(tmp_path, monkeypatch, refused):
+    monkeypatch.chdir(tmp_path)
+    np.save("x.npy", np.ones((1, 3, 2, 2), "bfloat16"))
+    np.save("weight.npy", np.ones((4, 3), np.float32))
+    monkeypatch.setitem(sys.modules, "ml_dtypes", None)
+    line = refused("run", "x.npy", "weight.npy", "-o", "y.npy")
+    assert "x.npy: dtype bfloat16 needs ml_dtypes: run pip install ml_dtypes" in line
+
+
 @pytest.mark.parametrize("options", [["--layout", "HWC"], ["--axis", "-1"]])
 def test_run_to_integers(tmp_path, monkeypatch, capsys, refused, options):
     """With --out-dtype, the result has the integers of `out_dtype`, also in several blocks."""

@@ -6,6 +6,7 @@ By default, layers have smaller images than in the networks, but all of their ch
 the full images and takes minutes.
 """
 
+import functools
 import hashlib
 import itertools
 import json
@@ -25,6 +26,7 @@ MOST_MACS = 1e6  # limit for the multiply-adds of an image. The smallest image m
 IMAGES = 3
 TEAMS = (1, 2, 3, 7, 64)
 ACTIVATIONS = (None, "relu", "gelu", ("clip", -1, 1), "silu", ("leaky_relu", 0.1), "tanh", "hardswish")
+DTYPES = ("float32", "float64", "float16", "bfloat16")  # NumPy knows bfloat16 because conftest.py imports ml_dtypes
 
 
 class Problem:
@@ -41,6 +43,8 @@ class Problem:
 
         self.x = numbers(IMAGES, case.cin, self.h, self.w)
         self.weight, self.bias = numbers(case.cout, case.cin // case.groups), numbers(case.cout)
+        if dtype.itemsize == 2:
+            self.bias = self.bias.astype(np.float32) / np.float32(3)  # fills all digits of float32
         self.how = {
             "stride": case.stride,
             "groups": case.groups,
@@ -122,18 +126,22 @@ def digest(y):
     return hashlib.sha256(np.ascontiguousarray(y)).hexdigest()
 
 
-def hashes_of_all():
-    """Return hashes of two results for each layer and dtype. Other instruction sets must give the same hashes."""
-    found = {}
+@functools.cache
+def hashes_of(dtype):
+    """Return hashes of two results for each layer. Other instruction sets must give the same hashes."""
+    found, dtype = {}, np.dtype(dtype)
     for network in layers.default_networks():
         for case in layers.read_network(network):
-            for dtype in map(np.dtype, ("float32", "float64")):
-                problem = Problem(case, dtype)
-                nhwc = pw.Conv(problem.weight, problem.bias, layout="NHWC", **problem.how)
-                with pw.num_threads(3):
-                    y = first(nhwc(last(problem.x), last(problem.residual)))
-                found[f"{problem.name} {dtype}"] = [digest(problem.plain()), digest(y)]
+            problem = Problem(case, dtype)
+            nhwc = pw.Conv(problem.weight, problem.bias, layout="NHWC", **problem.how)
+            with pw.num_threads(3):
+                y = first(nhwc(last(problem.x), last(problem.residual)))
+            found[f"{problem.name} {dtype}"] = [digest(problem.plain()), digest(y)]
     return found
+
+
+def hashes_of_all(dtypes=DTYPES):
+    return {name: both for dtype in dtypes for name, both in hashes_of(dtype).items()}
 
 
 @pytest.fixture
@@ -158,21 +166,26 @@ def test_every_way_gives_the_same_bits(network, dtype, forced_teams):
 
 
 @canonical_only
-def test_avx2_and_avx512_give_the_same_bits(forked):
-    supported, other = _core.supported_isas(), isas.OTHER
-    if other not in supported:
-        pytest.skip(f"this CPU, or this build, has no {other}: it has {', '.join(supported)}")
+@pytest.mark.parametrize(
+    ("other", "dtypes"), [("avx2", DTYPES), ("avx512", DTYPES), ("avx512_bf16", ("float16", "bfloat16"))]
+)
+def test_other_instruction_sets_give_the_same_bits(other, dtypes, forked):
+    supported = _core.supported_isas()
+    same = isas.floating(pw.isa()) if other != "avx512_bf16" else pw.isa()
+    if other not in supported or other == same:
+        pytest.skip(f"this run has the kernels of {other}, or it is missing in {', '.join(supported)}")
     script = f"""
 import json, sys
+import ml_dtypes
 sys.path.insert(0, {os.path.dirname(__file__)!r})
 import pointwise
 assert pointwise.isa() == {other!r}
 import test_bits
 test_bits._core._testing.force_teams(True)
-print(json.dumps(test_bits.hashes_of_all()))
+print(json.dumps(test_bits.hashes_of_all({dtypes!r})))
 """
     theirs = json.loads(forked(script, POINTWISE_ISA=other, timeout=1200))
-    mine = hashes_of_all()
+    mine = hashes_of_all(dtypes)
     assert len(mine) > 100
     for name, both in mine.items():
         assert both == theirs[name], name

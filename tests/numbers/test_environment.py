@@ -69,6 +69,27 @@ class TestFloatingPointEnvironment:
             reference.assert_same_bits(layer(x, residual), expected)
 
     @pytest.mark.parametrize("threads", [1, 2])
+    @pytest.mark.parametrize("word", [Mxcsr.DEFAULT, Mxcsr.DEFAULT | Mxcsr.FLUSH, Mxcsr.DEFAULT | Mxcsr.UP])
+    def test_of_16_bit_numbers(self, word, threads, half, rng):
+        """Calls with bfloat16 flush subnormals, and restore the caller's state. The caller's state changes no bits."""
+        x = (rng.standard_normal((1, 24, 6000)) * 1e-5).astype(half)
+        weight = (rng.standard_normal((33, 24)) * 1e-4).astype(half)
+        bias = (rng.standard_normal(33) * 1e-39).astype(np.float32)
+        layer, mxcsr = pw.Conv(weight, bias, layout="NCW"), Mxcsr()
+        wide, before = weight.astype(np.float32) / np.float32(3), mxcsr.get()
+        with pw.num_threads(threads):
+            expected, converted = layer(x), pw.conv(x, wide, bias, layout="NCW", out_dtype="float16")
+            try:
+                mxcsr.set(word)
+                y, z = layer(x), pw.conv(x, wide, bias, layout="NCW", out_dtype="float16")
+                after = mxcsr.get()
+            finally:
+                mxcsr.set(before)
+        assert after & ~Mxcsr.FLAGS == word
+        reference.assert_same_bits(y, expected)
+        reference.assert_same_bits(z, converted)
+
+    @pytest.mark.parametrize("threads", [1, 2])
     def test_a_caller_that_traps(self, threads, forked):
         machine_code(b"\xc3", None)
         script = f"""

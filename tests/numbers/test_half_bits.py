@@ -233,6 +233,27 @@ class TestSubnormals:
             y = y if layout == "NCW" else y.transpose(0, 2, 1)
             np.testing.assert_array_equal(y.astype(F), np.broadcast_to(F([[[4]], [[8]]]) * TINY, y.shape))
 
+    @canonical_only
+    @pytest.mark.parametrize("dtypes", [(F, BFLOAT16, F), (BFLOAT16, F, BFLOAT16), (F, F, BFLOAT16)])
+    @pytest.mark.parametrize("pixels", [40, 3000])
+    def test_each_layer_of_a_chain_has_its_own_rule(self, dtypes, pixels, rng):
+        for layout in ("NCW", "NWC"):
+            layers = []
+            for i, dtype in enumerate(dtypes):
+                weight = (rng.standard_normal((12, 12)) * (np.sqrt(TINY) if i == 0 else 1)).astype(dtype)
+                out_dtype = dtypes[i + 1] if i + 1 < len(dtypes) else F
+                layers.append(pw.Conv(weight, layout=layout, out_dtype=out_dtype))
+            x = small(rng, shaped(layout, 12, w=pixels), dtypes[0])
+            expected = x
+            for layer in layers:
+                expected = layer(expected)
+            for threads in (1, 3):
+                with pw.num_threads(threads):
+                    reference.assert_same_bits(pw.Chain(layers)(x), expected)
+            wide = [pw.Conv(layer.weight.astype(F), layout=layout) for layer in layers]
+            assert pw.Chain(wide)(x.astype(F)).tobytes() != expected.tobytes(), "the dtype makes no difference"
+            assert ((expected != 0) & (abs(expected) < 1e-30)).any()
+
     def test_other_calls_count_subnormals(self, rng):
         """A call with bfloat16 changes nothing for later calls with float32, on any thread."""
         x, weight = small(rng, (1, 20, 900), F), small(rng, (35, 20), F)

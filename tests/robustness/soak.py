@@ -31,7 +31,7 @@ import pointwise as pw
 import reference
 import views
 from pointwise import _core
-from soak_problems import INTEGERS, Arrays, Mismatch, draw, make, parameters, run
+from soak_problems import FLOATS, INTEGERS, Arrays, Mismatch, draw, make, parameters, run
 from soak_wrong import run_wrong
 
 MIB = 1 << 20
@@ -144,20 +144,21 @@ class Soak:
     def do_mix(self, rng):
         shape = rng.integers(1, 9, rng.integers(1, 8))
         axis = int(rng.integers(len(shape)))
-        x = rng.integers(0, 8, shape).astype(str(rng.choice(["float32", "float64", "uint8", "int16"])))
+        x = rng.integers(0, 8, shape).astype(str(rng.choice(["float64", "uint8", "int16", *FLOATS])))
         x = x.transpose(rng.permutation(x.ndim))
         matrix = rng.integers(-8, 9, (int(rng.integers(1, 20)), x.shape[axis]))
-        y_dtype = str(rng.choice(INTEGERS)) if x.dtype.kind in "ui" and rng.integers(2) else None
+        choices = INTEGERS + FLOATS if x.dtype.kind in "ui" else () if x.dtype == np.float64 else FLOATS
+        y_dtype = str(rng.choice(choices)) if choices and rng.integers(2) else None
         self.problems.append(
             {"shape": x.shape, "axis": axis, "dtype": str(x.dtype), "matrix": matrix.shape, "out_dtype": y_dtype}
         )
         with pw.num_threads(int(rng.integers(1, 4))):
             y = pw.mix(x, matrix, axis=axis, out_dtype=y_dtype)
         expected = np.moveaxis(np.tensordot(matrix, x.astype(float), (1, axis)), 0, axis)
-        if y_dtype is not None:
+        if y_dtype in INTEGERS:
             limits = np.iinfo(y_dtype)
             expected = expected.clip(limits.min, limits.max)
-        if not np.array_equal(y, expected):
+        if not np.array_equal(y, expected.astype(y.dtype)):
             raise Mismatch("mix differs from tensordot")
 
     def do_gradients(self, rng):
@@ -175,6 +176,12 @@ class Soak:
             with pw.num_threads(threads):
                 dx, dw, db = pw.conv_backward(grad, x, weight, **how)
                 bits.add(pw.conv_grad_weight(noise, x, **how).tobytes())
+            if weight.dtype.name in FLOATS[1:]:  # results are rounded, so compare them with those of float32
+                wide = pw.conv_backward(*(a.astype(np.float32) for a in (grad, x, weight)), **how)
+                pairs = zip((dx, dw, db), wide, strict=True)
+                if not all(np.array_equal(a, b.astype(a.dtype)) for a, b in pairs):
+                    raise Mismatch("the gradients differ from those of float32")
+                continue
             products = [np.vdot(a.astype(float), b) for a, b in ((y, grad), (x, dx), (weight, dw))]
             if len(set(products)) > 1 or not np.array_equal(db, grad.astype(float).sum(others)):
                 raise Mismatch(f"the gradients are not the adjoint: {products}")
@@ -209,7 +216,7 @@ class Soak:
     def do_covariance(self, rng):
         shape = [int(n) for n in rng.integers(1, 30, rng.integers(1, 5))]
         axis = int(rng.integers(len(shape)))
-        x = rng.integers(0, 9, shape).astype(str(rng.choice(["float32", "float64", "uint8", "int16"])))
+        x = rng.integers(0, 9, shape).astype(str(rng.choice(["float64", "uint8", "int16", *FLOATS])))
         self.problems.append({"shape": shape, "axis": axis, "dtype": str(x.dtype)})
         rows = np.moveaxis(x.astype(float), axis, 0).reshape(shape[axis], -1)
         if not np.array_equal(pw.gram(x, axis=axis), rows @ rows.T):

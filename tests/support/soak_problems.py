@@ -1,16 +1,23 @@
 """Random problems of the soak run. A problem is a dictionary of plain values, which determine all arrays."""
 
 import definitions
+import ml_dtypes  # noqa: F401
 import numpy as np
 import pointwise as pw
 import reference
 import views
 
 INTEGERS = ("uint8", "int8", "uint16", "int16")  # dtypes of x for a float32 layer
+FLOATS = ("float32", "float16", "bfloat16")  # dtypes of results, except for x of float64. NumPy knows ml_dtypes' name
 # EXACT activations give exact results for small integers. For ROUNDED activations, `nearly` bounds the error.
 EXACT = [None, "relu", "relu6", ("clip", -3, 5), ("leaky_relu", 0.25)]
 PIECEWISE = ("relu", "relu6", "clip", "leaky_relu", "prelu")
 ROUNDED = [("elu", 0.75) if name == "elu" else name for name in definitions.NAMES if name not in PIECEWISE]
+
+
+def sum_dtype(dtype):
+    """Return the dtype of the sums and of the bias."""
+    return np.dtype(np.float64 if dtype == "float64" else np.float32)
 
 
 class Mismatch(Exception):
@@ -51,7 +58,7 @@ def draw(rng, *, layer=None):
         layer = {
             "weight": (c_out, int(rng.integers(0, most))),
             "bias": bool(rng.integers(2)),
-            "dtype": str(rng.choice(["float32", "float32", "float64"])),
+            "dtype": str(rng.choice(["float32", "float32", "float64", "float16", "bfloat16"])),
             "integers": integers,
             "seed": int(rng.integers(2**31)),
             "how": {
@@ -65,7 +72,7 @@ def draw(rng, *, layer=None):
     c_out, c = layer["weight"]
     layout = layer["how"]["layout"]
     # Most steps should be short. The reference is slow for float64, because it computes in a wider type.
-    macs = 10 ** rng.uniform(2, 6.3 if layer["dtype"] == "float32" else 5)
+    macs = 10 ** rng.uniform(2, 6.3 if layer["dtype"] != "float64" else 5)
     n = int(rng.choice([0, 1, 1, 1, 2, 3]))
     c_in = c * layer["how"]["groups"]
     pixels = min(macs / max(c_out * c, 1), macs / 4 / max(c_out + c_in, 1)) / max(n, 1)
@@ -75,7 +82,7 @@ def draw(rng, *, layer=None):
         "layer": layer,
         "x": tuple(sizes[axis] for axis in layout),
         "x_dtype": str(rng.choice(INTEGERS)) if layer["dtype"] == "float32" and rng.random() < 0.3 else layer["dtype"],
-        "y_dtype": str(rng.choice(INTEGERS)) if rng.random() < 0.5 else None,  # used if x has integers
+        "y_dtype": str(rng.choice(INTEGERS + FLOATS)) if rng.random() < 0.5 else None,  # used if x may give it
         "residual": [None, None, "apart", "in place"][rng.integers(4)],
         "scale": rng.random() < 0.2,
         "out": bool(rng.integers(2)),
@@ -93,7 +100,9 @@ def parameters(layer):
     """Return the weights and bias of a problem's layer."""
     rng = np.random.default_rng(layer["seed"])
     weight = numbers(rng, layer["integers"], layer["weight"], layer["dtype"])
-    return weight, numbers(rng, layer["integers"], layer["weight"][:1], layer["dtype"]) if layer["bias"] else None
+    return weight, numbers(rng, layer["integers"], layer["weight"][:1], sum_dtype(layer["dtype"])) if layer[
+        "bias"
+    ] else None
 
 
 def make(layer):
@@ -118,17 +127,16 @@ class Arrays:
         if problem["scale"]:
             layout = how["layout"]
             self.scale = numbers(rng, self.exact, [problem["x"][layout.index(a)] for a in "NC" if a in layout], dtype)
-            kept = tuple(slice(None) if axis in "NC" else None for axis in "NCDHW" if axis in layout)
-            first = [layout.index(axis) for axis in "NCDHW" if axis in layout]
-            scaled = (scaled.transpose(first) * self.scale[kept]).transpose(np.argsort(first))
+            scaled = reference.scaled(scaled, self.scale, layout)
         self.shape = reference.exact_value(scaled[:0] if "N" in how["layout"] else scaled, self.weight, **how).shape
         if "N" in how["layout"]:
             self.shape = (problem["x"][0], *self.shape[1:])
         self.dtype = dtype
-        if problem["x_dtype"] != dtype and problem["y_dtype"]:
-            problem = problem | {"residual": None, "out": True}
+        integers = problem["y_dtype"] in INTEGERS
+        if problem["y_dtype"] and (problem["x_dtype"] in INTEGERS if integers else dtype != np.float64):
+            problem = problem | {"out": True} | ({"residual": None} if integers else {})
             self.dtype = np.dtype(problem["y_dtype"])
-        residual = numbers(rng, self.exact, self.shape, dtype) if problem["residual"] else None
+        residual = numbers(rng, self.exact, self.shape, self.dtype) if problem["residual"] else None
         self.value, self.bound = reference.exact(scaled, self.weight, self.bias, residual=residual, **how)
         self.before, self.way = self.x.copy(), problem["ways"][2]
         self.out = self.base = self.residual = None
@@ -154,19 +162,19 @@ class Arrays:
 
     def _check_values(self, y):
         value = self.value.astype(np.float64)
-        dtype, activation = self.weight.dtype, self.activation
+        dtype, activation = sum_dtype(self.weight.dtype), self.activation
         expected = value if activation is None else definitions.computed(activation, value, dtype, self.axis)
         exact = self.exact and (activation in EXACT or activation[0] == "prelu")
-        if y.dtype != dtype:
+        if y.dtype.kind in "ui":
             self._check_integers(y, expected, exact)
             return
         if exact:
-            reference.assert_same_bits(y, expected.astype(y.dtype) + y.dtype.type(0))
+            reference.assert_same_bits(y, reference.rounded(expected, y.dtype) + y.dtype.type(0))
             return
         if self.activation is None:
             reference.assert_within_bound(y, self.value, self.bound)
             return
-        reference.assert_within_bound(y.astype(np.float64), expected, self._bound(expected))
+        reference.assert_within_bound(y, expected, self._bound(expected))
 
     def _check_integers(self, y, expected, exact):
         """Check numbers that were converted to integers. A number within its bound may round to the next integer."""
@@ -185,8 +193,8 @@ class Arrays:
         name = self.activation if isinstance(self.activation, str) else self.activation[0]
         bound = 0 if self.exact else definitions.LIPSCHITZ.get(name, 1) * self.bound.astype(np.float64)
         rounded = 0 if name in PIECEWISE else np.maximum(abs(value) + bound, 1)
-        nearly = 2.0**-20 if self.weight.dtype == np.float32 else 1e-10
-        return bound + nearly * (rounded + abs(expected)) + 1e-40
+        nearly = 1e-10 if self.weight.dtype == np.float64 else 2.0**-20
+        return bound + nearly * (rounded + abs(expected)) + 1e-37  # bfloat16 has no subnormal results
 
 
 def run(problem, layer=None):

@@ -14,7 +14,7 @@ def wrong(arrays, layout, out):
     """Return values that do not fit, for each argument: (name, value, exception)."""
     x, weight, shape = arrays.x, arrays.weight, arrays.shape
     dtype = weight.dtype  # the dtype of all arrays except x, which may have integers
-    other = np.float64 if dtype == np.float32 else np.float32
+    other = np.float32 if dtype == np.float64 else np.float64
     read_only = out[...]
     read_only.flags.writeable = False
     return [

@@ -11,6 +11,7 @@ from typing import IO, TYPE_CHECKING, Any
 
 import numpy as np
 
+from .._arguments import as_dtype
 from .parser import CommandError
 
 if TYPE_CHECKING:
@@ -165,8 +166,17 @@ def create_npy(path: str, shape: tuple[int, ...], dtype: np.dtype[Any]) -> NDArr
     return np.asarray(np.memmap(path, dtype, "r+", begin, shape))
 
 
+def _bfloat16(path: str) -> np.dtype[Any]:
+    try:
+        return as_dtype("bfloat16")
+    except TypeError as error:
+        raise CommandError(f"{path}: {error}") from error
+
+
 def read_npy(path: str) -> NDArray[Any]:
     """Map an array in an .npy file. Never unpickles.
+
+    NumPy writes arrays of bfloat16 as elements of 2 bytes without a meaning. They are read as bfloat16.
 
     Parameters
     ----------
@@ -189,8 +199,9 @@ def read_npy(path: str) -> NDArray[Any]:
             if file.seek(0, os.SEEK_END) < LEAST_MAPPED:  # numpy.memmap refuses arrays without elements
                 file.seek(0)
                 array: NDArray[Any] = np.load(file, allow_pickle=False)
-                return array
-        return np.asarray(np.load(path, mmap_mode="r", allow_pickle=False))
+            else:
+                array = np.asarray(np.load(path, mmap_mode="r", allow_pickle=False))
+        return array.view(_bfloat16(path)) if array.dtype == np.dtype("V2") else array
     except OSError as error:
         raise CommandError(f"{path}: cannot be read: {_reason(error)}") from error
     except MemoryError as error:
