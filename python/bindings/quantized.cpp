@@ -185,7 +185,7 @@ PyType_Slot quantized_slots[] = {{Py_tp_new, reinterpret_cast<void*>(quantized_n
                                  {0, nullptr}};
 
 PyType_Spec quantized_spec = {"pointwise._core.QLayer", sizeof(QuantizedObject), 0,
-                              Py_TPFLAGS_DEFAULT | Py_TPFLAGS_HAVE_VECTORCALL, quantized_slots};
+                              Py_TPFLAGS_DEFAULT | Py_TPFLAGS_BASETYPE | Py_TPFLAGS_HAVE_VECTORCALL, quantized_slots};
 
 }  // namespace
 

@@ -301,7 +301,7 @@ def qconv(
     return layer(x_array, out)
 
 
-class QConv:
+class QConv(_core.QLayer):
     """Quantized pointwise convolution that packs its weights once.
 
     A call ``layer(x, out=None)`` computes the same as :func:`qconv` with the same arguments.
@@ -343,9 +343,8 @@ class QConv:
     QConv(32 -> 16, uint8 -> uint8, layout='NHWC', activation='relu')
     """
 
-    __slots__ = ("__weakref__", "_float", "_given", "_layer")
+    __slots__ = ("__weakref__", "_float", "_given")
 
-    _layer: _core.QLayer
     _given: Any
     _float: Conv | None
 
@@ -374,7 +373,8 @@ class QConv:
         weight_scales = _scales(weight_scale, "weight_scale", scalar=False).copy()
         biases = _bias(bias)
         _check_activation(activation)
-        layer = _core.QLayer(
+        self = super().__new__(
+            cls,
             weights,
             biases,
             layout,
@@ -394,8 +394,6 @@ class QConv:
         for array in (weights, weight_scales, weight_zeros, biases):
             if array is not None:
                 array.flags.writeable = False
-        self = super().__new__(cls)
-        self._layer = layer
         self._given = (
             x_scales[()],
             x_zero[()],
@@ -409,6 +407,12 @@ class QConv:
         self._float = None
         return self
 
+    def __init_subclass__(cls, **keywords: Any) -> None:
+        super().__init_subclass__(**keywords)
+        if cls.__call__ is QConv.__call__:
+            _core.inherit_vectorcall(cls, False)
+
+    # Calls of a layer reach the extension directly, by vectorcall. This method serves help() and subclasses.
     def __call__(self, x: ArrayLike, out: NDArray[Any] | None = None) -> NDArray[Any]:
         """Compute the convolution of `x`.
 
@@ -445,7 +449,7 @@ class QConv:
         >>> layer(np.array([10, 20], np.uint8))
         array([13], dtype=uint8)
         """
-        return self._layer(x, out)
+        return super().__call__(x, out)
 
     @property
     def x_scale(self) -> Any:
@@ -492,27 +496,27 @@ class QConv:
     @property
     def layout(self) -> str:
         """Names of the axes of x and of the result, such as "NCHW"."""
-        return self._layer._arguments()[0]
+        return self._arguments()[0]
 
     @property
     def stride(self) -> int | tuple[int, ...]:
         """Stride in pixels: an integer for all spatial axes, or a tuple with one for each."""
-        return self._layer._arguments()[1]
+        return self._arguments()[1]
 
     @property
     def padding(self) -> int | tuple[int, ...]:
         """Padding in pixels: an integer for all spatial axes, or a tuple with one for each."""
-        return self._layer._arguments()[2]
+        return self._arguments()[2]
 
     @property
     def groups(self) -> int:
         """Number of groups of channels."""
-        return self._layer._arguments()[3]
+        return self._arguments()[3]
 
     @property
     def activation(self) -> Activation:
         """Activation: None, "relu", "relu6" or ("clip", low, high)."""
-        return self._layer._arguments()[4]
+        return self._arguments()[4]
 
     def quantize(self, x: ArrayLike) -> NDArray[Any]:
         """Quantize real numbers with the scale and zero point of x.
@@ -722,7 +726,7 @@ class QConv:
 
     def __reduce_ex__(self, protocol: SupportsIndex) -> str | tuple[Any, ...]:
         operator.index(protocol)
-        layout, stride, padding, groups, activation, *_ = self._layer._arguments()
+        layout, stride, padding, groups, activation, *_ = self._arguments()
         keywords = {
             "layout": layout,
             "stride": stride,
@@ -734,7 +738,7 @@ class QConv:
         return _made, (type(self), self._given, keywords), state
 
     def __repr__(self) -> str:
-        layout, stride, padding, groups, activation, c_in = self._layer._arguments()
+        layout, stride, padding, groups, activation, c_in = self._arguments()
         types = f"{self.x_zero_point.dtype} -> {self.y_zero_point.dtype}"
         text = f"{type(self).__name__}({c_in} -> {self.weight.shape[0]}, {types}, layout={layout!r}"
         for name, value, default in (
@@ -746,6 +750,9 @@ class QConv:
             if value != default:
                 text += f", {name}={value!r}"
         return text + ")"
+
+
+_core.inherit_vectorcall(QConv, True)
 
 
 def _made(kind: type[QConv], given: tuple[Any, ...], keywords: dict[str, Any]) -> QConv:

@@ -9,6 +9,7 @@ import pointwise as pw
 import pytest
 import reference
 import views
+from mxcsr import Mxcsr
 
 pytestmark = pytest.mark.integers
 BYTES = ("uint8", "int8")
@@ -270,6 +271,29 @@ def test_many_input_channels(rng):
         )
         total = sums(x, weight, 5, layout=layout)
         np.testing.assert_array_equal(pw.conv_integer(x, weight, 5, layout=layout), total)
+
+
+@pytest.mark.parametrize("layout", ["NCW", "NWC"])
+@pytest.mark.parametrize("state", [Mxcsr.FLUSH, Mxcsr.UP, Mxcsr.TO_ZERO, 0x15])
+def test_the_floating_point_state_of_the_caller(layout, state, rng):
+    """Neither a layer nor a call depends on the state, and both leave the state and its flags unchanged."""
+    x, given, how, total = draw(rng, layout, 24, 33, {"W": 600})
+    y = expected(given, how, total)
+    mxcsr, word = Mxcsr(), Mxcsr.DEFAULT | state
+    before = mxcsr.get()
+    for threads in (1, 2):
+        with pw.num_threads(threads):
+            layer = pw.QConv(*given, **how)
+            try:
+                mxcsr.set(word)
+                found = layer(x)
+                after = mxcsr.get()
+                made = pw.QConv(*given, **how)
+            finally:
+                mxcsr.set(before)
+        assert after == word
+        np.testing.assert_array_equal(found, y)
+        np.testing.assert_array_equal(made(x), y)
 
 
 def test_a_layer_is_its_arguments(rng):
