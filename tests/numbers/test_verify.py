@@ -22,7 +22,7 @@ def few(monkeypatch):
     monkeypatch.setattr(verify, "LAYERS", {name: verify.LAYERS[name] for name in kept})
 
 
-@pytest.mark.parametrize("isa", ["avx2", "avx512"])
+@pytest.mark.parametrize("isa", ["avx2", "avx512", "avx512_bf16"])
 def test_the_hashes_are_the_expected_ones(isa, forked):
     if isa not in SUPPORTED:
         pytest.skip(f"this CPU, or this build, has no {isa}")
@@ -40,8 +40,8 @@ def test_every_result_has_its_own_hash():
     others = {kind: dict(rows) for kind, rows in EXPECTED.items()}
     assert others["to uint8"].pop("gradient") == EXPECTED["uint8"]["gradient"]  # a gradient has one dtype
     hashes = [value for rows in others.values() for value in rows.values()]
-    assert len(set(hashes)) == len(hashes) >= 83
-    assert set(EXPECTED) == set(verify.KINDS)
+    assert len(set(hashes)) == len(hashes) >= 117
+    assert set(EXPECTED) == {*verify.KINDS, verify.QUANTIZED}
 
 
 def test_the_formula_of_the_inputs():
@@ -55,8 +55,10 @@ def test_inputs_are_exact_and_fill_their_dtype(kind):
     kind = verify.KINDS[kind]
     a = verify.numbers(5, (4, 500), kind.x, kind.digits, exponent=1)
     assert a.dtype == kind.x
-    assert len(np.unique(a)) > min(1900, 2 ** (8 * a.dtype.itemsize) - 10)
-    if a.dtype.kind == "f":
+    assert len(np.unique(a.astype(np.float64))) > min(1900, 2 ** (8 * a.dtype.itemsize) - 10, 2 ** (kind.digits - 1))
+    if kind.x in ("float16", "bfloat16"):
+        assert 1 < abs(a.astype(np.float64)).max() <= 2
+    elif a.dtype.kind == "f":
         assert 1 < abs(a).max() <= 2
         half = np.float16 if a.dtype == np.float32 else np.float32
         assert (a.astype(half) != a).mean() > 0.9
@@ -70,13 +72,17 @@ def test_results_use_the_range_of_their_dtype():
     y = verify.Problem("many channels", verify.KINDS["to uint8"]).compute("NCHW", None)
     assert y.dtype == np.uint8
     assert len(np.unique(y)) > 250
+    for row in verify.LAYERS:
+        y = verify.QuantizedProblem(row).compute("NCHW")
+        assert y.dtype == np.uint8
+        assert len(np.unique(y)) > (20 if y.size < 100 else 100), row
 
 
 @canonical_only
 def test_the_command(capsys):
     assert main(["verify"]) == 0
     lines = capsys.readouterr().out.splitlines()
-    assert len(lines) == 1 + len(EXPECTED["float32"]) + 2
+    assert len(lines) == 2 * (1 + len(EXPECTED["float32"])) + 2
     assert lines[-2] == f"all {verify.hash_of_all(EXPECTED)}"
     assert not any("*" in line for line in lines)
     assert max(map(len, lines)) <= 100
@@ -122,8 +128,20 @@ def test_a_wrong_result_is_reported(few, monkeypatch, capsys):
 @pytest.mark.parametrize("row", verify.LAYERS)
 def test_the_error_is_that_of_the_bound(row):
     """The error is neither 0 nor beyond the bound, whatever the options of the layer."""
-    for kind in ("float32", "float64", "int8"):
+    for kind in ("float32", "float64", "float16", "bfloat16", "int8"):
         assert 0 < verify.Problem(row, verify.KINDS[kind]).error() < 1
+
+
+def test_without_ml_dtypes(forked):
+    script = """
+import sys
+sys.modules["ml_dtypes"] = None
+from pointwise.__main__ import main
+print(main(["verify"]))
+"""
+    out = forked(script)
+    assert "without bfloat16, so the hash of all is another one: run pip install ml_dtypes" in out
+    assert out.endswith("0")
 
 
 def test_portable(forked, tmp_path):

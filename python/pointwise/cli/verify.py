@@ -12,8 +12,10 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 import numpy as np
 
 from .. import _core
+from .._arguments import DTYPES, as_dtype
 from .._conv import Conv, conv
 from .._gradients import conv_grad_weight
+from .._quantized import QConv
 from .._runtime import get_num_threads, isa, num_threads
 from .parser import CommandError
 
@@ -43,17 +45,26 @@ class Kind(NamedTuple):
     y: str
     digits: int
 
+    @property
+    def sum(self) -> str:
+        """The dtype of the sums and of the bias."""
+        return "float64" if self.weight == "float64" else "float32"
+
 
 # The columns of the table. A dtype that is added to pointwise needs one entry here.
 KINDS = {
     "float32": Kind("float32", "float32", "float32", 24),
     "float64": Kind("float64", "float64", "float64", 53),
+    "float16": Kind("float16", "float16", "float16", 11),
+    "bfloat16": Kind("bfloat16", "bfloat16", "bfloat16", 8),
     "uint8": Kind("uint8", "float32", "float32", 24),
     "int8": Kind("int8", "float32", "float32", 24),
     "uint16": Kind("uint16", "float32", "float32", 24),
     "int16": Kind("int16", "float32", "float32", 24),
     "to uint8": Kind("uint8", "float32", "uint8", 24),
 }
+QUANTIZED = "QConv"  # the column of quantized layers
+COLUMNS = 6  # of a table
 # The activations of the layer "activations": all names, and those with parameters. prelu follows with its slopes.
 ACTIVATIONS: tuple[Activation, ...] = (
     *("relu6", "sigmoid", "tanh", "silu", "hardsigmoid", "hardswish", "gelu", "gelu_tanh", "softplus", "mish"),
@@ -109,7 +120,7 @@ def numbers(seed: int, shape: tuple[int, ...], dtype: str, digits: int, exponent
     Integers are uniform. Floating numbers have `digits` significant bits and magnitudes of at most 2**exponent.
     """
     bits = random_bits(seed, math.prod(shape))
-    kind = np.dtype(dtype)
+    kind = as_dtype(dtype, DTYPES)
     if kind.kind in "iu":
         upper = bits >> np.uint64(64 - 8 * kind.itemsize)
         result: NDArray[Any] = upper.astype(f"u{kind.itemsize}").view(kind).reshape(shape)
@@ -126,15 +137,16 @@ class Problem:
     def __init__(self, name: str, kind: Kind) -> None:
         layer = LAYERS[name]
         self.kind, self.layer, seed = kind, layer, 16 * list(LAYERS).index(name)
-        integer = np.dtype(kind.x).kind in "iu"
+        dtype = as_dtype(kind.x, DTYPES)
+        integer = dtype.kind in "iu"
         # Sums have a magnitude of about 1, or of about 256 for results that are integers.
         per_group = layer.c_in // layer.groups
-        down = -(per_group.bit_length() // 2) - (8 * np.dtype(kind.x).itemsize - 1 if integer else 0)
+        down = -(per_group.bit_length() // 2) - (8 * dtype.itemsize - 1 if integer else 0)
         scaled = down + (8 if kind.y != kind.weight else 0)
         x_shape = (layer.images, layer.c_in, layer.height, layer.width)
         self.x = numbers(seed, x_shape, kind.x, kind.digits, exponent=1)
         self.weight = numbers(seed + 1, (layer.c_out, per_group), kind.weight, kind.digits, scaled)
-        self.bias = numbers(seed + 2, (layer.c_out,), kind.weight, kind.digits)
+        self.bias = numbers(seed + 2, (layer.c_out,), kind.sum, kind.digits)
         self.scale = numbers(seed + 3, x_shape[:2], kind.weight, kind.digits) if layer.scale else None
         self.how: dict[str, Any] = {"stride": layer.stride, "padding": layer.padding, "groups": layer.groups}
         size = [(n + 2 * layer.padding - 1) // layer.stride + 1 for n in x_shape[2:]]
@@ -161,10 +173,11 @@ class Problem:
 
     def error(self) -> float:
         """Return the largest error without the activation, in units of the error bound of float sums."""
-        x, weight, bias = (a.astype(np.longdouble) for a in (self.x, self.weight, self.bias))
+        x, weight, bias = (a.astype(np.float64).astype(np.longdouble) for a in (self.x, self.weight, self.bias))
         if self.scale is not None:
-            product = self.x.astype(self.kind.weight) * self.scale[:, :, None, None]  # rounded once, as by pointwise
-            x = product.astype(np.longdouble)
+            kind = self.weight.dtype
+            product = self.x.astype(kind) * self.scale[:, :, None, None]  # rounded once, as by pointwise
+            x = product.astype(np.float64).astype(np.longdouble)
         layer, (n, c, h, w) = self.layer, self.x.shape
         p, s = layer.padding, layer.stride
         padded = np.zeros((n, c, h + 2 * p, w + 2 * p), np.longdouble)
@@ -176,12 +189,37 @@ class Problem:
             y = np.matmul(grouped, source).reshape(n, layer.c_out, -1) + bias[:, None]
             return np.asarray(y)
 
-        channels, info = weight.shape[1], np.finfo(self.kind.weight)
+        channels, info = weight.shape[1], np.finfo(self.kind.sum)
         terms = min(channels, 256) + -(-channels // 256) + 2
         unit = float(info.eps) / 2
         bound = terms * unit / (1 - terms * unit) * total(abs(source), abs(grouped), abs(bias)) + float(info.tiny)
-        y = conv(self.x, self.weight, self.bias, input_scale=self.scale, **self.how)
+        y = conv(self.x, self.weight, self.bias, input_scale=self.scale, out_dtype=self.kind.sum, **self.how)
         return float((abs(y.reshape(n, layer.c_out, -1) - total(source, grouped, bias)) / bound).max())
+
+
+class QuantizedProblem:
+    """A quantized layer with its arrays: x of uint8 and weights of int8, with a scale for each output channel."""
+
+    def __init__(self, name: str) -> None:
+        layer = LAYERS[name]
+        self.layer, seed = layer, 16 * list(LAYERS).index(name) + 8
+        per_group = layer.c_in // layer.groups
+        self.x = numbers(seed, (layer.images, layer.c_in, layer.height, layer.width), "uint8", 8)
+        self.weight = numbers(seed + 1, (layer.c_out, per_group), "int8", 8)
+        self.bias = numbers(seed + 2, (layer.c_out,), "int16", 16).astype(np.int32)
+        self.scales = np.float32(2**-8) + numbers(seed + 3, (layer.c_out,), "uint8", 8).astype(np.float32) / 65536
+        self.y_scale = np.float32(2.0 ** (per_group.bit_length() // 2 - 1))  # results use most of their range
+        self.how: dict[str, Any] = {"stride": layer.stride, "padding": layer.padding, "groups": layer.groups}
+
+    def compute(self, layout: str) -> NDArray[Any]:
+        """Return the result in NCHW. The layer is computed in `layout`, NCHW or NHWC."""
+        activation = self.layer.activation if self.layer.activation in ("relu", None) else "relu6"
+        scales = (np.float32(2**-6), np.uint8(125), self.weight, self.scales, np.int8(0), self.y_scale, np.uint8(120))
+        layer = QConv(*scales, self.bias, layout=layout, activation=activation, **self.how)
+        if layout == "NCHW":
+            return layer(self.x)
+        y: NDArray[Any] = layer(last(self.x)).transpose(0, 3, 1, 2)
+        return y
 
 
 def last(a: NDArray[Any]) -> NDArray[Any]:
@@ -194,7 +232,8 @@ def digest(*results: NDArray[Any]) -> str:
     state = hashlib.sha256()
     for y in results:
         state.update(f"{y.dtype.name}{y.shape}".encode())
-        state.update(np.ascontiguousarray(y.astype(y.dtype.newbyteorder("<"), copy=False)).tobytes())
+        words = np.ascontiguousarray(y).view(f"u{y.dtype.itemsize}")
+        state.update(words.astype(words.dtype.newbyteorder("<"), copy=False).tobytes())
     return state.hexdigest()[:8]
 
 
@@ -215,13 +254,33 @@ def hashes_of(kind: Kind) -> Iterator[tuple[str, dict[str, str]]]:
     yield "gradient", {"NCHW": digest(conv_grad_weight(grad, problem.x)), "NHWC": digest(nhwc)}
 
 
+def quantized_hashes() -> Iterator[tuple[str, dict[str, str]]]:
+    """Yield the rows of quantized layers, as `hashes_of` does for a kind."""
+    for name in LAYERS:
+        problem = QuantizedProblem(name)
+        ways = {f"NCHW, {get_num_threads()} threads": digest(problem.compute("NCHW"))}
+        with num_threads(1):
+            ways["NHWC, 1 thread"] = digest(problem.compute("NHWC"))
+        yield name, ways
+
+
+def has(dtype: str) -> bool:
+    """Return True if NumPy has the dtype. bfloat16 needs ml_dtypes."""
+    try:
+        as_dtype(dtype, DTYPES)
+    except TypeError:
+        return False
+    return True
+
+
 def compute_all() -> tuple[Hashes, list[str]]:
     """Return the hashes of this machine, and one line for each row whose ways differ from each other."""
     found: Hashes = {}
     differences = []
-    for name, kind in KINDS.items():
+    columns = {name: hashes_of(kind) for name, kind in KINDS.items() if has(kind.x)} | {QUANTIZED: quantized_hashes()}
+    for name, rows in columns.items():
         found[name] = {}
-        for row, ways in hashes_of(kind):
+        for row, ways in rows:
             found[name][row] = next(iter(ways.values()))
             if len(set(ways.values())) > 1:
                 each = ", ".join(f"{way} {value}" for way, value in ways.items())
@@ -248,7 +307,7 @@ def compared(found: Hashes, expected: Hashes) -> list[str]:
 
 def error_words(kind: str, row: str) -> str:
     """Return words about the error of a layer. They are empty for rows that are no layer."""
-    if row not in LAYERS:
+    if row not in LAYERS or kind not in KINDS:
         return ""
     error = Problem(row, KINDS[kind]).error()
     place = "within" if error <= 1 else "BEYOND"
@@ -256,17 +315,22 @@ def error_words(kind: str, row: str) -> str:
 
 
 def table(found: Hashes, marked: Hashes) -> list[str]:
-    """Return the lines of the table. A star marks a hash that differs from that of `marked`."""
+    """Return the lines of the tables. A star marks a hash that differs from that of `marked`."""
     rows = list(next(iter(found.values())))
     width = max(map(len, rows))
-    lines = [" ".join([" " * width, *(f"{kind:9s}" for kind in found)])]
-    for row in rows:
-        cells = [
-            f"{hashes[row]}{' ' if marked.get(kind, {}).get(row) == hashes[row] else '*'}"
-            for kind, hashes in found.items()
-        ]
-        lines.append(" ".join([f"{row:{width}s}", *cells]))
+    lines = []
+    for first in range(0, len(found), COLUMNS):
+        columns = list(found)[first : first + COLUMNS]
+        lines.append(" ".join([" " * width, *(f"{column:9s}" for column in columns)]))
+        for row in rows:
+            cells = [cell(found[column].get(row, ""), marked.get(column, {}).get(row, "")) for column in columns]
+            lines.append(" ".join([f"{row:{width}s}", *cells]))
     return [line.rstrip() for line in lines]
+
+
+def cell(value: str, marked: str) -> str:
+    """Return a cell of a table."""
+    return f"{value}{' ' if value == marked else '*'}".ljust(9)
 
 
 def register(commands: Commands) -> None:
@@ -289,6 +353,9 @@ def run(args: argparse.Namespace) -> int:
     expected: Hashes = json.loads(EXPECTED.read_text(encoding="utf-8")) if args.write is None else found
     print(*table(found, found if portable else expected), sep="\n")
     print(f"all {hash_of_all(found)}")
+    for name, kind in KINDS.items():
+        if name not in found:
+            print(f"without {name}, so the hash of all is another one: run pip install ml_dtypes to add {kind.x}")
     if portable:
         return report_portable()
     differences += compared(found, expected)
@@ -302,7 +369,8 @@ def run(args: argparse.Namespace) -> int:
 
 def report_portable() -> int:
     """Print the largest error of the portable kernels, whose bits are not promised. Return the exit status."""
-    errors = {(kind, row): Problem(row, KINDS[kind]).error() for kind in KINDS for row in LAYERS}
+    kinds = [kind for kind in KINDS if has(KINDS[kind].x)]
+    errors = {(kind, row): Problem(row, KINDS[kind]).error() for kind in kinds for row in LAYERS}
     (kind, row), worst = max(errors.items(), key=lambda item: item[1])
     print("The portable kernels keep the error bound, not the bits, so hashes may differ from those of other machines.")
     print(f"The largest error is {worst:.2f} of the bound: {kind}, {row}.")
