@@ -13,6 +13,7 @@
 #include <array>
 #include <cstring>
 #include <limits>
+#include <memory>
 
 #include "base/checked.h"
 #include "base/float_environment.h"
@@ -236,18 +237,32 @@ bool pixel_rows_pay(const Product& product, const PackedIntegers& weights, const
   return pixel_lanes < channel_lanes;
 }
 
+int64_t bytes_of_pixel(const PackedIntegers& weights) {
+  return std::max<int64_t>(allocation_size(weights.steps, step_bytes), 1);
+}
+
+// Returns the maximum number of pixels of a piece. Packed pixels fill at most half of L2.
+int64_t most_pixels_of(const KernelRow& row, const PackedIntegers& weights) {
+  const int64_t unit = row.rows == Rows::channels ? int64_t{row.nr} * row.lanes : int64_t{row.mr};
+  return std::clamp(l2_cache_size() / 2 / bytes_of_pixel(weights), unit, most_pixels) / unit * unit;
+}
+
+// Predicts the cycles for `n` pixels of all groups.
+double cycles_of(const PackedIntegers& weights, int64_t n, int64_t k) {
+  const auto count = [](int64_t number) { return static_cast<double>(number); };
+  return count(n) * count(weights.groups) *
+         (count(weights.m) * (count(k) * cycles_a_product + cycles_a_result) + count(k) * cycles_a_number);
+}
+
 Blocks choose_blocks(const Product& product, const PackedIntegers& weights, int threads) {
   const StepKernels& kernels = selected_isa().integers->of(weights.step);
   Blocks blocks{};
   blocks.by_channels = rows_are_channels(product);
   blocks.row = blocks.by_channels ? &kernels.channels : &kernels.pixels;
   const KernelRow& row = *blocks.row;
-  const int64_t unit = blocks.by_channels ? int64_t{row.nr} * row.lanes : int64_t{row.mr};
-  const int64_t pixel_bytes = std::max<int64_t>(allocation_size(weights.steps, step_bytes), 1);
-  // Packed pixels fill at most half of L2.
-  const int64_t most = std::clamp(l2_cache_size() / 2 / pixel_bytes, unit, most_pixels) / unit * unit;
+  const int64_t pixel_bytes = bytes_of_pixel(weights);
+  const int64_t most = most_pixels_of(row, weights);
   double cycles = 0;
-  const auto count = [](int64_t number) { return static_cast<double>(number); };
   for (int i = 0; i < product.boxes; ++i) {
     const Box& box = product.box[i];
     const int64_t n = pixels_of(box);
@@ -256,8 +271,7 @@ Blocks choose_blocks(const Product& product, const PackedIntegers& weights, int 
     blocks.pixels = std::max(blocks.pixels, blocks.box[i].n_parts.largest());
     if (i == 0 && blocks.by_channels && pixel_rows_pay(product, weights, row, blocks.pixels))
       blocks.row = &kernels.pixels;
-    cycles += count(n) * count(product.groups) *
-              (count(product.m) * (count(box.k) * cycles_a_product + cycles_a_result) + count(box.k) * cycles_a_number);
+    cycles += cycles_of(weights, n, box.k);
   }
   blocks.m_parts = {product.m, panel_channels, 1};
   blocks.team = team_size(machine(), cycles, allocation_size(blocks.pieces, blocks.m_parts.units()), threads);
@@ -299,6 +313,12 @@ class Run {
         row_(*blocks.row),
         has_sign_(weights.src == DType::i8) {}
 
+  struct Piece {
+    const Box& box;
+    int64_t group, pixel, pixels, channel, channels;
+    char* scratch;
+  };
+
   void piece(int64_t index, int thread) const {
     int i = p_.boxes - 1;
     while (b_.box[i].first > index) --i;
@@ -319,17 +339,8 @@ class Run {
     run(piece);
   }
 
- private:
-  struct Piece {
-    const Box& box;
-    int64_t group, pixel, pixels, channel, channels;
-    char* scratch;
-  };
-
-  void run(const Piece& piece) const {
-    Stretch* const memory = reinterpret_cast<Stretch*>(b_.workspace.at(piece.scratch, Region::offsets));
-    Stretches read{memory, 0}, written{memory + b_.pixels, 0};
-    find_stretches(piece.box, piece.pixel, piece.pixels, &read, &written);
+  // Computes the pixels that are read from and written to these stretches.
+  void compute(const Piece& piece, const Stretches& read, const Stretches& written) const {
     const bool padding = piece.box.k == 0;
     Block block{};
     block.pixels = piece.pixels;
@@ -347,7 +358,7 @@ class Run {
       block.bias = reinterpret_cast<const char*>(w_.starts(piece.group, padding) + channel);
       char* const dst = dst_ + dst_group + channel * p_.dst_m;
       if (w_.dst == DType::i32) {
-        store_sums(written, dst, reinterpret_cast<ptrdiff_t*>(memory + 2 * b_.pixels), &block);
+        store_sums(written, dst, stretches(piece, 2), &block);
         continue;
       }
       constexpr ptrdiff_t item = sizeof(int32_t);
@@ -361,6 +372,18 @@ class Run {
       b_.by_channels ? store_rows_of_pixels(block, written, factors, dst, copy)
                      : store_rows_of_channels(block, written, factors, dst, copy);
     }
+  }
+
+ private:
+  void run(const Piece& piece) const {
+    Stretches read{stretches(piece, 0), 0}, written{stretches(piece, 1), 0};
+    find_stretches(piece.box, piece.pixel, piece.pixels, &read, &written);
+    compute(piece, read, written);
+  }
+
+  // Returns the memory for the stretches of src (0) and of dst (1), and for the offsets of pixels (2).
+  Stretch* stretches(const Piece& piece, int which) const {
+    return reinterpret_cast<Stretch*>(b_.workspace.at(piece.scratch, Region::offsets)) + which * b_.pixels;
   }
 
   // Sets the fields of the block that describe x. Packs the pixels unless the kernel can read them in place.
@@ -421,7 +444,8 @@ class Run {
   }
 
   // Computes a block whose sums are the results.
-  void store_sums(const Stretches& written, char* dst, ptrdiff_t* offsets, Block* block) const {
+  void store_sums(const Stretches& written, char* dst, Stretch* memory, Block* block) const {
+    ptrdiff_t* offsets = reinterpret_cast<ptrdiff_t*>(memory);
     block->y = dst;
     block->y_channel = block->channels > 1 ? p_.dst_m : ptrdiff_t{sizeof(int32_t)};
     if (written.count == 1) {
@@ -500,6 +524,107 @@ void run_integers(const Product& product, const PackedIntegers& weights, const c
                 scratch.get(allocation_size(blocks.workspace.bytes(), blocks.team)));
   parallel(blocks.team, blocks.pieces, EvenRuns{blocks.pieces},
            [&run](int64_t piece, int thread) { run.piece(piece, thread); });
+  scratch.trim();
+}
+
+namespace {
+
+// The layers of a chain, for pieces of at most `pixels` pixels. Results between layers are stored in the scratch memory
+// of a thread, with contiguous channels.
+class ChainRun {
+ public:
+  ChainRun(const Product& product, const std::vector<const PackedIntegers*>& layers, int threads)
+      : whole_(product), layers_(layers), all_pixels_(pixels_of(product.box[0])) {
+    const size_t last = layers.size() - 1;
+    int64_t most = most_pixels;
+    double cycles = 0;
+    for (size_t i = 0; i <= last; ++i) {
+      const PackedIntegers& w = *layers[i];
+      Product p{};
+      p.types = {w.src, DType::i32, DType::i32, w.dst};
+      p.groups = w.groups;
+      p.m = w.m;
+      p.k = w.k;
+      p.src_k = i == 0 ? product.src_k : 1;
+      p.dst_m = i == last ? product.dst_m : item_size(w.dst);
+      p.boxes = 1;
+      products_.push_back(p);
+      const StepKernels& kernels = selected_isa().integers->of(w.step);
+      most = std::min(most, most_pixels_of(rows_are_channels(p) ? kernels.channels : kernels.pixels, w));
+      cycles += cycles_of(w, all_pixels_, w.k);
+    }
+    parts_ = fewest_parts(all_pixels_, 1, most);
+    team_ = team_size(machine(), cycles, parts_.count, threads);
+    pixels_ = parts_.largest();
+    for (size_t i = 0; i <= last; ++i) {
+      Box& box = products_[i].box[0];
+      box.k = layers[i]->k;
+      box.axes = 1;
+      box.axis[0] = {pixels_, 0, 0, 0};
+      blocks_.push_back(choose_blocks(products_[i], *layers[i], 1));
+      begin_.push_back(bytes_);
+      bytes_ = allocation_sum(bytes_, round_up(blocks_[i].workspace.bytes(), panel_bytes));
+    }
+    for (size_t i = 0; i < last; ++i) {  // results between layers
+      between_.push_back(bytes_);
+      bytes_ = allocation_sum(bytes_, round_up(allocation_size(channels_after(i), pixels_), panel_bytes));
+    }
+    stretches_ = bytes_;
+    bytes_ = allocation_sum(bytes_, round_up(2 * pixels_ * static_cast<int64_t>(sizeof(Stretch)), panel_bytes));
+  }
+
+  int64_t pieces() const { return parts_.count; }
+  int team() const { return team_; }
+  int64_t bytes() const { return bytes_; }  // of a thread
+
+  void piece(int64_t index, const char* src, char* dst, char* scratch) const {
+    const int64_t begin = parts_.begin(index), pixels = parts_.begin(index + 1) - begin;
+    Stretch* const memory = reinterpret_cast<Stretch*>(scratch + stretches_);
+    Stretches first{memory, 0}, last{memory + pixels_, 0};
+    find_stretches(whole_.box[0], begin, pixels, &first, &last);
+    Stretch before{}, after{};
+    for (size_t i = 0; i < layers_.size(); ++i) {
+      const bool is_last = i + 1 == layers_.size();
+      after = {pixels, 0, is_last ? 0 : channels_after(i)};
+      const Stretches read = i == 0 ? first : Stretches{&before, 1};
+      const Stretches written = is_last ? last : Stretches{&after, 1};
+      const Product& p = products_[i];
+      const Run run(p, *layers_[i], blocks_[i], i == 0 ? src : scratch + between_[i - 1],
+                    is_last ? dst : scratch + between_[i], scratch);
+      for (int64_t group = 0; group < p.groups; ++group)
+        run.compute({p.box[0], group, 0, pixels, 0, p.m, scratch + begin_[i]}, read, written);
+      before = after;
+    }
+  }
+
+ private:
+  int64_t channels_after(size_t i) const { return layers_[i]->groups * layers_[i]->m; }
+
+  const Product& whole_;
+  const std::vector<const PackedIntegers*>& layers_;
+  const int64_t all_pixels_;
+  int64_t pixels_ = 0, bytes_ = 0, stretches_ = 0;
+  int team_ = 1;
+  Parts parts_{};
+  std::vector<Product> products_;
+  std::vector<Blocks> blocks_;
+  std::vector<int64_t> begin_, between_;  // offsets in the scratch memory of a thread
+};
+
+}  // namespace
+
+void run_integer_chain(const Product& product, const std::vector<const PackedIntegers*>& layers, const char* src,
+                       char* dst, int threads) {
+  if (product.m == 0 || product.boxes == 0) return;
+  std::unique_ptr<const ChainRun> run;
+  {
+    const FloatEnvironment environment;
+    run = std::make_unique<const ChainRun>(product, layers, threads);
+  }
+  thread_local Scratch scratch;
+  char* const memory = scratch.get(allocation_size(run->bytes(), run->team()));
+  parallel(run->team(), run->pieces(), EvenRuns{run->pieces()},
+           [&](int64_t piece, int thread) { run->piece(piece, src, dst, memory + thread * run->bytes()); });
   scratch.trim();
 }
 
