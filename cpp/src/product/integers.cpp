@@ -205,6 +205,7 @@ struct Pieces {
 // The choices for a product.
 struct Blocks {
   bool by_channels;  // see rows_are_channels()
+  bool by_steps;     // the rows of packed src are steps, not pixels
   const KernelRow* row;
   Parts m_parts;
   std::array<Pieces, max_boxes> box;
@@ -220,8 +221,8 @@ int64_t pixels_of(const Box& box) {
   return pixels;
 }
 
-// Returns true if the rows of packed src are steps, and the rows of sums are output channels. Returns false for results
-// whose channels are contiguous. Then the rows of both are pixels.
+// Returns true if the rows of sums are output channels. Returns false for results whose channels are contiguous. Then
+// the rows of sums are pixels.
 bool rows_are_channels(const Product& product) { return product.m > 1 && product.dst_m != item_size(product.types.y); }
 
 // Returns true if pixel rows compute sums whose rows are channels faster than channel rows do, for `pixels` pixels of a
@@ -258,6 +259,7 @@ Blocks choose_blocks(const Product& product, const PackedIntegers& weights, int 
   const StepKernels& kernels = selected_isa().integers->of(weights.step);
   Blocks blocks{};
   blocks.by_channels = rows_are_channels(product);
+  blocks.by_steps = blocks.by_channels || (product.src_k != 1 && product.k > 1);
   blocks.row = blocks.by_channels ? &kernels.channels : &kernels.pixels;
   const KernelRow& row = *blocks.row;
   const int64_t pixel_bytes = bytes_of_pixel(weights);
@@ -284,16 +286,16 @@ Blocks choose_blocks(const Product& product, const PackedIntegers& weights, int 
   }
 
   const int64_t channels = std::min(round_up(product.m, panel_channels), most_channels), numbers = sizeof(int32_t);
-  blocks.packed_row = blocks.by_channels ? padded_row(blocks.pixels * step_bytes) : padded_row(pixel_bytes);
+  blocks.packed_row = blocks.by_steps ? padded_row(blocks.pixels * step_bytes) : padded_row(pixel_bytes);
   blocks.sums_row = padded_row((blocks.by_channels ? round_up(blocks.pixels, panel_channels) : channels) * numbers);
   Workspace& workspace = blocks.workspace;
   workspace.reserve(Region::packed,
-                    allocation_size(blocks.packed_row, blocks.by_channels ? weights.steps : blocks.pixels));
+                    allocation_size(blocks.packed_row, blocks.by_steps ? weights.steps : blocks.pixels));
   // One more panel of sums, because requantize() reads whole vectors.
   workspace.reserve(Region::sums,
                     blocks.sums_row * (blocks.by_channels ? channels : blocks.pixels) + int64_t{panel_bytes});
   // Bytes that are gathered before they are packed, or scattered after they were converted.
-  workspace.reserve(Region::copy, std::max({weights.k, most_channels, channels_of(Step::bytes) * blocks.pixels}));
+  workspace.reserve(Region::copy, std::max(most_channels, channels_of(Step::bytes) * blocks.pixels));
   workspace.reserve(Region::offsets, blocks.pixels * static_cast<int64_t>(2 * sizeof(Stretch) + sizeof(ptrdiff_t)));
   return blocks;
 }
@@ -390,17 +392,15 @@ class Run {
   void set_source(const Piece& piece, const Stretches& read, Block* block) const {
     const char* const src = src_ + piece.group * p_.k * p_.src_k;
     char* const packed = b_.workspace.at(piece.scratch, Region::packed);
-    char* const copy = b_.workspace.at(piece.scratch, Region::copy);
-    const bool contiguous = p_.src_k == 1 || p_.k == 1;  // the channels of a pixel
-    if (b_.by_channels) {
-      pack_steps(src, read, packed, copy);
+    if (b_.by_steps) {
+      pack_steps(src, read, packed, b_.workspace.at(piece.scratch, Region::copy));
       block->x = packed;
       block->x_pixel = step_bytes;
       block->x_channel = b_.packed_row;
       return;
     }
     block->x_channel = step_bytes;
-    if (w_.step == Step::bytes && !has_sign_ && contiguous && p_.k % step_bytes == 0 && read.count == 1) {
+    if (w_.step == Step::bytes && !has_sign_ && p_.k % step_bytes == 0 && read.count == 1) {
       block->x = src + read.all[0].at;
       block->x_pixel = piece.pixels > 1 ? read.all[0].step : 0;
       block->source = Level::memory;
@@ -410,14 +410,8 @@ class Run {
     block->x_pixel = b_.packed_row;
     char* to = packed;
     for (const Stretch& stretch : read)
-      for (int64_t i = 0; i < stretch.count; ++i, to += b_.packed_row) {
-        const char* from = src + stretch.at + i * stretch.step;
-        if (!contiguous) {
-          gather(from, p_.k, p_.src_k, copy);
-          from = copy;
-        }
-        kernels_.pack_pixel[has_sign_](from, p_.k, to);
-      }
+      for (int64_t i = 0; i < stretch.count; ++i, to += b_.packed_row)
+        kernels_.pack_pixel[has_sign_](src + stretch.at + i * stretch.step, p_.k, to);
   }
 
   // Packs the pixels of a piece into rows of steps.
