@@ -225,6 +225,14 @@ int64_t pixels_of(const Box& box) {
 // the rows of sums are pixels.
 bool rows_are_channels(const Product& product) { return product.m > 1 && product.dst_m != item_size(product.types.y); }
 
+// Returns true if the rows of packed src are steps. Returns false for src whose channels are contiguous. Then the rows
+// are pixels, and only pixel rows can read them.
+bool packs_by_steps(const Product& product) { return product.k > 1 ? product.src_k != 1 : rows_are_channels(product); }
+
+const KernelRow& usual_row(const Product& product, const StepKernels& kernels) {
+  return rows_are_channels(product) && packs_by_steps(product) ? kernels.channels : kernels.pixels;
+}
+
 // Returns true if pixel rows compute sums whose rows are channels faster than channel rows do, for `pixels` pixels of a
 // piece. Channel rows have lanes without pixels, and pixel rows transpose the sums. (Emerald Rapids, 960 -> 320
 // channels at 7x7 in NCHW: a quarter of the lanes of channel rows would be unused.)
@@ -259,8 +267,8 @@ Blocks choose_blocks(const Product& product, const PackedIntegers& weights, int 
   const StepKernels& kernels = selected_isa().integers->of(weights.step);
   Blocks blocks{};
   blocks.by_channels = rows_are_channels(product);
-  blocks.by_steps = blocks.by_channels || (product.src_k != 1 && product.k > 1);
-  blocks.row = blocks.by_channels ? &kernels.channels : &kernels.pixels;
+  blocks.by_steps = packs_by_steps(product);
+  blocks.row = &usual_row(product, kernels);
   const KernelRow& row = *blocks.row;
   const int64_t pixel_bytes = bytes_of_pixel(weights);
   const int64_t most = most_pixels_of(row, weights);
@@ -268,10 +276,10 @@ Blocks choose_blocks(const Product& product, const PackedIntegers& weights, int 
   for (int i = 0; i < product.boxes; ++i) {
     const Box& box = product.box[i];
     const int64_t n = pixels_of(box);
-    blocks.box[i].n_parts = fewest_parts(n, blocks.by_channels ? row.lanes : 1, most);
+    blocks.box[i].n_parts = fewest_parts(n, row.rows == Rows::channels ? row.lanes : 1, most);
     blocks.pieces += product.groups * blocks.box[i].n_parts.count;
     blocks.pixels = std::max(blocks.pixels, blocks.box[i].n_parts.largest());
-    if (i == 0 && blocks.by_channels && pixel_rows_pay(product, weights, row, blocks.pixels))
+    if (i == 0 && blocks.row == &kernels.channels && pixel_rows_pay(product, weights, row, blocks.pixels))
       blocks.row = &kernels.pixels;
     cycles += cycles_of(weights, n, box.k);
   }
@@ -544,7 +552,7 @@ class ChainRun {
       p.boxes = 1;
       products_.push_back(p);
       const StepKernels& kernels = selected_isa().integers->of(w.step);
-      most = std::min(most, most_pixels_of(rows_are_channels(p) ? kernels.channels : kernels.pixels, w));
+      most = std::min(most, most_pixels_of(usual_row(p, kernels), w));
       cycles += cycles_of(w, all_pixels_, w.k);
     }
     parts_ = fewest_parts(all_pixels_, 1, most);
