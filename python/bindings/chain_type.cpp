@@ -8,27 +8,39 @@
 #include "call.h"
 #include "layer_type.h"
 #include "options.h"
+#include "quantized.h"
 
 namespace pointwise_python {
 
 using pointwise::Chain;
 using pointwise::Layer;
+using pointwise::QuantizedChain;
+using pointwise::QuantizedLayer;
 
 namespace {
 
 struct ChainObject {
   PyObject_HEAD vectorcallfunc vectorcall;
-  Chain* chain;
-  PyObject* layers;  // a tuple, which keeps the layers of the chain alive
+  Chain* chain;               // null for quantized layers
+  QuantizedChain* quantized;  // null for other layers
+  PyObject* layers;           // a tuple, which keeps the layers of the chain alive
 };
 
-PyObject* layer_type_object = nullptr;  // set once, by make_chain_type
+// Set once, by make_chain_type.
+PyObject *layer_type_object = nullptr, *quantized_type_object = nullptr;
 
 PyObject* chain_vectorcall(PyObject* self, PyObject* const* args, size_t nargsf, PyObject* names) {
   CallArguments given;
   if (!parse_call("Chain", false, args, nargsf, names, &given)) return nullptr;
   try {
-    const Chain& chain = *reinterpret_cast<ChainObject*>(self)->chain;
+    const ChainObject* const object = reinterpret_cast<ChainObject*>(self);
+    if (object->quantized != nullptr) {
+      if (given.residual != nullptr && given.residual != Py_None)
+        raise(PyExc_TypeError,
+              "residual must be None for a chain of QConv, got " + std::string(Py_TYPE(given.residual)->tp_name));
+      return call_quantized(*object->quantized, given.x, given.out);
+    }
+    const Chain& chain = *object->chain;
     const auto &first = chain.options(), &last = chain.last_options();
     const Ref x = call_source(given.x, first, "chain");
     const auto x_dtype = dtype_of(x.array());
@@ -49,19 +61,30 @@ PyObject* chain_new(PyTypeObject* type, PyObject* args, PyObject* names) {
   if (!PyArg_ParseTuple(args, "O!", &PyTuple_Type, &layers)) return nullptr;
   try {
     std::vector<const Layer*> parts;
+    std::vector<const QuantizedLayer*> quantized;
     for (Py_ssize_t i = 0; i < PyTuple_GET_SIZE(layers); ++i) {
       PyObject* item = PyTuple_GET_ITEM(layers, i);
       const Layer* layer = layer_of(item, layer_type_object);
-      if (layer == nullptr)
-        raise(PyExc_TypeError,
-              "layers must all be Conv, got " + std::string(Py_TYPE(item)->tp_name) + " as layer " + std::to_string(i));
-      parts.push_back(layer);
+      const QuantizedLayer* integers = quantized_layer_of(item, quantized_type_object);
+      if ((layer == nullptr && integers == nullptr) || (integers == nullptr ? quantized.size() : parts.size()) > 0)
+        raise(PyExc_TypeError, "layers must all be Conv, or all be QConv, got " + std::string(Py_TYPE(item)->tp_name) +
+                                   " as layer " + std::to_string(i));
+      if (layer != nullptr)
+        parts.push_back(layer);
+      else
+        quantized.push_back(integers);
     }
-    auto chain = std::make_unique<Chain>(std::move(parts));
+    std::unique_ptr<Chain> chain;
+    std::unique_ptr<QuantizedChain> integers;
+    if (quantized.empty())
+      chain = std::make_unique<Chain>(std::move(parts));
+    else
+      integers = std::make_unique<QuantizedChain>(std::move(quantized));
     Ref self = Ref(type->tp_alloc(type, 0)).checked();
     ChainObject* object = reinterpret_cast<ChainObject*>(self.get());
     object->vectorcall = chain_vectorcall;
     object->chain = chain.release();
+    object->quantized = integers.release();
     object->layers = Ref::borrow(layers).release();
     return self.release();
   } catch (...) {
@@ -84,6 +107,7 @@ void chain_dealloc(PyObject* self) {
   PyObject_GC_UnTrack(self);
   ChainObject* object = reinterpret_cast<ChainObject*>(self);
   delete object->chain;
+  delete object->quantized;
   Py_XDECREF(object->layers);
   type->tp_free(self);
   Py_DECREF(type);
@@ -92,6 +116,8 @@ void chain_dealloc(PyObject* self) {
 // _explain(x_shape) -> str
 PyObject* chain_explain(PyObject* self, PyObject* shape) {
   try {
+    if (reinterpret_cast<ChainObject*>(self)->chain == nullptr)
+      raise(PyExc_TypeError, "explain needs a chain of Conv, got a chain of QConv");
     const Chain& chain = *reinterpret_cast<ChainObject*>(self)->chain;
     const std::string text = chain.explain(shape_argument(shape, "x_shape", chain.options().layout));
     return PyUnicode_FromStringAndSize(text.data(), static_cast<Py_ssize_t>(text.size()));
@@ -122,9 +148,11 @@ PyType_Spec chain_spec = {"pointwise._core.Chain", sizeof(ChainObject), 0,
 
 }  // namespace
 
-PyObject* make_chain_type(PyObject* layer_type) {
+PyObject* make_chain_type(PyObject* layer_type, PyObject* quantized_type) {
   layer_type_object = layer_type;
+  quantized_type_object = quantized_type;
   Py_INCREF(layer_type);
+  Py_INCREF(quantized_type);
   return PyType_FromSpec(&chain_spec);
 }
 

@@ -105,11 +105,11 @@ PYBIND11_MODULE(_core, m, py::mod_gil_not_used()) {
   m.attr("isa") = isa;
   m.attr("version") = pointwise::version();
   m.attr("compiler") = __VERSION__;
-  PyObject* const layer_type = make_layer_type();
-  if (layer_type == nullptr) throw py::error_already_set();
+  PyObject *const layer_type = make_layer_type(), *const quantized_type = make_quantized_type();
+  if (layer_type == nullptr || quantized_type == nullptr) throw py::error_already_set();
   for (const auto& [name, object] :
-       {std::pair("Layer", layer_type), std::pair("Chain", make_chain_type(layer_type)),
-        std::pair("QLayer", make_quantized_type()), std::pair("ResultMemory", make_result_memory_type()),
+       {std::pair("Layer", layer_type), std::pair("Chain", make_chain_type(layer_type, quantized_type)),
+        std::pair("QLayer", quantized_type), std::pair("ResultMemory", make_result_memory_type()),
         std::pair("conv", PyCFunction_NewEx(&conv_method, nullptr, nullptr)),
         std::pair("mix", PyCFunction_NewEx(&mix_method, nullptr, nullptr)),
         std::pair("use_functions", PyCFunction_NewEx(&use_functions_method, nullptr, nullptr)),

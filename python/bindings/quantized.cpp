@@ -54,9 +54,12 @@ bool parse(PyObject* const* args, size_t nargsf, PyObject* names, PyObject** x, 
   return *x != nullptr;
 }
 
-PyObject* run(const QuantizedLayer& layer, PyObject* x_object, PyObject* out_object) {
-  const auto& options = layer.options();
-  const DType x_dtype = layer.quantization().src, y_dtype = layer.quantization().dst;
+// Calls a layer or a chain, whose first and last layers are given.
+template <class Operation>
+PyObject* run(const Operation& operation, const QuantizedLayer& first, const QuantizedLayer& last, PyObject* x_object,
+              PyObject* out_object) {
+  const auto& options = first.options();
+  const DType x_dtype = first.quantization().src, y_dtype = last.quantization().dst;
   const Ref x = quantized_array(x_object, x_dtype, "x");
   PyArrayObject* const out =
       out_object == nullptr || out_object == Py_None ? nullptr : reinterpret_cast<PyArrayObject*>(out_object);
@@ -65,7 +68,7 @@ PyObject* run(const QuantizedLayer& layer, PyObject* x_object, PyObject* out_obj
   check_settled(out, y_dtype, "out");
 
   const View src = source_view(x.array(), options.layout);
-  const Shape shape = layer.output_shape(src.shape);
+  const Shape shape = operation.output_shape(src.shape);
   Ref result;
   if (out) {
     result = Ref::borrow(out_object);
@@ -75,7 +78,7 @@ PyObject* run(const QuantizedLayer& layer, PyObject* x_object, PyObject* out_obj
     result = new_result(shape.rank, shape.size.data(), y_dtype);
   }
   const View dst = view_of(result.array(), "out", options.layout);
-  without_gil([&] { layer(src, dst); });
+  without_gil([&] { operation(src, dst); });
   return result.release();
 }
 
@@ -83,7 +86,8 @@ PyObject* quantized_vectorcall(PyObject* self, PyObject* const* args, size_t nar
   PyObject *x = nullptr, *out = nullptr;
   if (!parse(args, nargsf, names, &x, &out)) return nullptr;
   try {
-    return run(*reinterpret_cast<QuantizedObject*>(self)->layer, x, out);
+    const QuantizedLayer& layer = *reinterpret_cast<QuantizedObject*>(self)->layer;
+    return run(layer, layer, layer, x, out);
   } catch (...) {
     translate_exception();
     return nullptr;
@@ -190,5 +194,15 @@ PyType_Spec quantized_spec = {"pointwise._core.QLayer", sizeof(QuantizedObject),
 }  // namespace
 
 PyObject* make_quantized_type() { return PyType_FromSpec(&quantized_spec); }
+
+const QuantizedLayer* quantized_layer_of(PyObject* object, PyObject* type) {
+  return PyObject_TypeCheck(object, reinterpret_cast<PyTypeObject*>(type))
+             ? reinterpret_cast<QuantizedObject*>(object)->layer
+             : nullptr;
+}
+
+PyObject* call_quantized(const pointwise::QuantizedChain& chain, PyObject* x, PyObject* out) {
+  return run(chain, *chain.layers().front(), *chain.layers().back(), x, out);
+}
 
 }  // namespace pointwise_python

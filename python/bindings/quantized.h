@@ -11,4 +11,10 @@ namespace pointwise_python {
 // last two have one axis. A layer is called with (x, out=None).
 PyObject* make_quantized_type();
 
+// Returns the layer in an object of this type or of a subclass, or null for any other object.
+const pointwise::QuantizedLayer* quantized_layer_of(PyObject* object, PyObject* type);
+
+// Calls a chain. `out` may be null or None.
+PyObject* call_quantized(const pointwise::QuantizedChain& chain, PyObject* x, PyObject* out);
+
 }  // namespace pointwise_python

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, SupportsIndex
 
 from . import _core
 from ._conv import Conv
+from ._quantized import QConv
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -27,17 +28,17 @@ class Chain(_core.Chain):
 
     Parameters
     ----------
-    layers : iterable of Conv
-        At least one layer. The output channels of a layer are the input channels of the next layer. All layers have the
-        same layout, and no padding. The first layer may have any stride. All other layers have stride 1. Each layer has
-        the dtype of the results of the previous layer, or is float32 and reads integers.
+    layers : iterable of Conv, or iterable of QConv
+        At least one layer. The output channels of a layer are the input channels of the next layer. All layers have
+        the same layout, and no padding. The first layer may have any stride. All other layers have stride 1. Each layer
+        reads the dtype of the results of the previous layer. A float32 layer may also read integers.
 
     Raises
     ------
     ValueError
         If there are no layers, or if a layer does not fit the others.
     TypeError
-        If `layers` is not an iterable of `Conv`.
+        If `layers` is neither an iterable of `Conv` nor an iterable of `QConv`.
 
     See Also
     --------
@@ -69,11 +70,11 @@ class Chain(_core.Chain):
 
     __slots__ = ("__weakref__",)
 
-    def __new__(cls, layers: Iterable[Conv]) -> Chain:
+    def __new__(cls, layers: Iterable[Conv] | Iterable[QConv]) -> Chain:
         try:
             parts = iter(layers)
         except TypeError:
-            raise TypeError(f"layers must be an iterable of Conv, got {type(layers).__name__}") from None
+            raise TypeError(f"layers must be an iterable of Conv or QConv, got {type(layers).__name__}") from None
         return super().__new__(cls, tuple(parts))  # outside of try: exceptions of a generator stay unchanged
 
     def __init_subclass__(cls, **keywords: Any) -> None:
@@ -93,7 +94,7 @@ class Chain(_core.Chain):
             Input of the first layer, as in a call of :class:`Conv`.
         residual : ndarray, optional
             Array that is added before the activation of the last layer. It must have the shape and the dtype of the
-            result.
+            result. It must be None for a chain of `QConv`.
         out : ndarray, optional
             Array that receives the result and is returned, as for :func:`conv`. It may be `residual` itself.
 
@@ -127,7 +128,7 @@ class Chain(_core.Chain):
         return type(self).__name__  # type: ignore[return-value]  # the name of the class, not this property
 
     @property
-    def layers(self) -> tuple[Conv, ...]:
+    def layers(self) -> tuple[Any, ...]:
         """Layers, in the order in which they are computed."""
         return self._layers
 
@@ -150,7 +151,7 @@ class Chain(_core.Chain):
         ValueError
             If `x_shape` does not fit the first layer.
         TypeError
-            If `x_shape` is not a sequence of integers.
+            If `x_shape` is not a sequence of integers, or the layers are `QConv`.
 
         Examples
         --------
@@ -168,7 +169,7 @@ class Chain(_core.Chain):
     def __reduce_ex__(self, protocol: SupportsIndex) -> str | tuple[Any, ...]:
         return super().__reduce_ex__(max(operator.index(protocol), 2))  # protocols 0 and 1 pass no arguments to __new__
 
-    def __getnewargs__(self) -> tuple[tuple[Conv, ...]]:
+    def __getnewargs__(self) -> tuple[tuple[Any, ...]]:
         return (self._layers,)
 
     def __repr__(self) -> str:

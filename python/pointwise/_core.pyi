@@ -58,6 +58,7 @@ class Layer:
     ) -> list[tuple[str, float, Callable[[NDArray[Any], NDArray[Any]], None]]]: ...
     def _expectations(self, x_shape: Sequence[int], /) -> list[tuple[str, float]]: ...
 
+@disjoint_base
 class QLayer:
     def __new__(
         cls,
@@ -84,7 +85,7 @@ class QLayer:
 @disjoint_base
 class Chain:
     _layers: tuple[Any, ...]
-    def __new__(cls, layers: tuple[Layer, ...], /) -> Self: ...
+    def __new__(cls, layers: tuple[Any, ...], /) -> Self: ...
     def __call__(
         self, x: ArrayLike, residual: NDArray[Any] | None = None, out: NDArray[Any] | None = None
     ) -> NDArray[Any]: ...

@@ -884,7 +884,8 @@ def calibrate(x: ArrayLike, percentile: float | None = None, *, dtype: DTypeLike
             raise TypeError(f"percentile must be a number, got {type(percentile).__name__}")
         if not 50 < percentile <= 100:
             raise ValueError(f"percentile must be above 50 and at most 100, got {percentile}")
-        low, high = (float(v) for v in np.percentile(array, [100 - float(percentile), float(percentile)]))
+        ends = np.percentile(array, [100 - float(percentile), float(percentile)])
+        low, high = float(ends[0]), float(ends[1])
     low, high = min(low, 0.0), max(high, 0.0)
     scale = np.float32((high - low) / 255)
     if not scale > 0:

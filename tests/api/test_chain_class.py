@@ -179,15 +179,15 @@ class TestCopies:
 
 A = {"weight": np.ones((4, 3), F)}
 REFUSED = [
-    (5, TypeError, "layers must be an iterable of Conv, got int"),
-    (None, TypeError, "layers must be an iterable of Conv, got NoneType"),
-    (conv(3, 4), TypeError, "layers must be an iterable of Conv, got Conv"),
+    (5, TypeError, "layers must be an iterable of Conv or QConv, got int"),
+    (None, TypeError, "layers must be an iterable of Conv or QConv, got NoneType"),
+    (conv(3, 4), TypeError, "layers must be an iterable of Conv or QConv, got Conv"),
     ([], ValueError, "layers must contain at least one layer, got none"),
-    ([None], TypeError, "layers must all be Conv, got NoneType as layer 0"),
-    ([conv(3, 4), "relu"], TypeError, "layers must all be Conv, got str as layer 1"),
-    ([conv(3, 4), pw.Conv], TypeError, "layers must all be Conv, got type as layer 1"),
-    ([pw.Chain([conv(3, 4)])], TypeError, "layers must all be Conv, got Chain as layer 0"),
-    ("ab", TypeError, "layers must all be Conv, got str as layer 0"),
+    ([None], TypeError, "layers must all be Conv, or all be QConv, got NoneType as layer 0"),
+    ([conv(3, 4), "relu"], TypeError, "layers must all be Conv, or all be QConv, got str as layer 1"),
+    ([conv(3, 4), pw.Conv], TypeError, "layers must all be Conv, or all be QConv, got type as layer 1"),
+    ([pw.Chain([conv(3, 4)])], TypeError, "layers must all be Conv, or all be QConv, got Chain as layer 0"),
+    ("ab", TypeError, "layers must all be Conv, or all be QConv, got str as layer 0"),
     ([conv(3, 4), conv(5, 4)], ValueError, "layers must form a chain: layer 1 must read the 4 channels .*got 5"),
     (
         [conv(3, 4), pw.Conv(np.ones((4, 2), F), groups=4)],

@@ -358,3 +358,60 @@ def test_calibration(rng):
         assert (scale.dtype, zero.dtype) == (np.float32, np.dtype(dtype))
     assert pw.calibrate([0.0, 0.0]) == (1, 0)
     assert pw.calibrate([5.1, 2.55])[1] == 0
+
+
+@pytest.mark.parametrize("layout", reference.LAYOUTS)
+def test_chains_give_the_bits_of_their_layers(layout, rng):
+    for c, threads in zip(((5, 16, 37, 8), (64, 1, 70, 33), (3, 130, 4, 0), (0, 7, 2, 2)), (1, 2, 3, 2), strict=True):
+        sizes = {"N": 3, "C": c[0], "D": 2, "H": 5, "W": 23}
+        dtypes = [BYTES[rng.integers(2)] for _ in c]
+        layers = []
+        for i in range(3):
+            groups = 2 if c[i] % 2 == c[i + 1] % 2 == 0 and c[i + 1] else 1
+            weight = numbers(rng, (c[i + 1], c[i] // groups), BYTES[rng.integers(2)])
+            zeros = [numbers(rng, (), dtype) for dtype in dtypes[i : i + 2]]
+            scale = np.float32(300 * (c[i] + 1) ** 0.5 * 50)
+            how = {"layout": layout, "groups": groups, "activation": ACTIVATIONS[rng.integers(2)]}
+            if i == 0 and reference.spatial(layout):
+                how["stride"] = 2
+            layers.append(pw.QConv(1, zeros[0], weight, 1, 0, scale, zeros[1], **how))
+        chain = pw.Chain(layers)
+        x = views.put("strided", numbers(rng, [sizes[axis] for axis in layout], dtypes[0]))
+        y = x
+        for layer in layers:
+            y = layer(y)
+        with pw.num_threads(threads):
+            for same in (chain, pickle.loads(pickle.dumps(chain))):
+                found = same(x)
+                assert found.dtype == y.dtype
+                np.testing.assert_array_equal(found, y)
+            out, base = views.empty("transposed", y.shape, y.dtype)
+            assert chain(x, out=out) is out
+            views.assert_wrote_only("transposed", base, y)
+
+
+def test_wrong_chains():
+    def layer(c_in, c_out, x=np.uint8, y=np.uint8, **how):
+        return pw.QConv(1, x(0), np.ones((c_out, c_in), np.int8), 1, 0, 1, y(0), **how)
+
+    conv = pw.Conv(np.ones((4, 4), np.float32))
+    for layers, error, message in [
+        ([layer(4, 4), conv], TypeError, "layers must all be Conv, or all be QConv, got Conv as layer 1"),
+        ([conv, layer(4, 4)], TypeError, "layers must all be Conv, or all be QConv, got QConv as layer 1"),
+        ([layer(4, 5), layer(4, 4)], ValueError, "layers must have as many input channels .* 5, got 4 in layer 1"),
+        ([layer(4, 4), layer(4, 4, np.int8)], ValueError, "layers must read the dtype .* uint8, got int8 in layer 1"),
+        ([layer(4, 4), layer(4, 4, layout="NHWC")], ValueError, "layers must all have layout NCHW, got NHWC in layer"),
+        ([layer(4, 4, padding=1)], ValueError, "layers must have no padding, got padding in layer 0"),
+        ([layer(4, 4), layer(4, 4, stride=2)], ValueError, "layers must have stride 1 after the first layer"),
+    ]:
+        with pytest.raises(error, match=message):
+            pw.Chain(layers)
+    x = np.ones((1, 4, 2, 2), np.uint8)
+    chain = pw.Chain([layer(4, 4)])
+    with pytest.raises(TypeError, match=r"residual must be None for a chain of QConv, got numpy\.ndarray"):
+        chain(x, x)
+    with pytest.raises(TypeError, match="explain needs a chain of Conv"):
+        chain.explain(x.shape)
+    with pytest.raises(TypeError, match="x must have dtype uint8, got int8"):
+        chain(x.astype(np.int8))
+    assert chain.layers[0](x).tolist() == chain(x).tolist()

@@ -392,8 +392,25 @@ class QuantizedLayer {
   void operator()(const View& src, const View& dst, int threads = 0) const;
 
  private:
+  friend class QuantizedChain;
   struct Impl;
   std::unique_ptr<const Impl> impl_;
+};
+
+// Quantized layers in sequence, like a Chain: computes the same bits as its layers called one by one.
+class QuantizedChain {
+ public:
+  // Takes one or more layers with the same layout and no padding. Only the first layer may have a stride other than 1.
+  // The src of a layer has the dtype of the dst of the layer before. The layers must outlive the chain. Throws Error
+  // for layers that do not form a chain.
+  explicit QuantizedChain(std::vector<const QuantizedLayer*> layers);
+  const std::vector<const QuantizedLayer*>& layers() const { return layers_; }
+  Shape output_shape(const Shape& src_shape) const;
+  // Computes dst, like the call of a layer.
+  void operator()(const View& src, const View& dst, int threads = 0) const;
+
+ private:
+  std::vector<const QuantizedLayer*> layers_;
 };
 
 // Returns the instruction set in use: "portable", "avx2", "avx2_vnni", "avx512" or "avx512_vnni". The environment

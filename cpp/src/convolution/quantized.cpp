@@ -179,4 +179,49 @@ void QuantizedLayer::operator()(const View& src, const View& dst, int threads) c
                openmp_limit(threads > 0 ? threads : thread_count()));
 }
 
+QuantizedChain::QuantizedChain(std::vector<const QuantizedLayer*> layers) : layers_(std::move(layers)) {
+  if (layers_.empty()) throw Error(Argument::layers, "must have at least one layer, got none");
+  const auto refuse = [](size_t i, const std::string& detail) {
+    throw Error(Argument::layers, detail + " in layer " + std::to_string(i));
+  };
+  for (size_t i = 0; i < layers_.size(); ++i) {
+    const QuantizedLayer::Impl& layer = *layers_[i]->impl_;
+    const auto all = [&](const std::array<int64_t, max_spatial>& values, int64_t value) {
+      return std::all_of(values.begin(), values.begin() + layer.layout.spatial, [&](int64_t v) { return v == value; });
+    };
+    if (!all(layer.window.padding, 0)) refuse(i, "must have no padding, got padding");
+    if (i == 0) continue;
+    const QuantizedLayer::Impl& before = *layers_[i - 1]->impl_;
+    if (&layer.layout != &before.layout)
+      refuse(i, std::string("must all have layout ") + before.layout.name + ", got " + layer.layout.name);
+    if (!all(layer.window.stride, 1)) refuse(i, "must have stride 1 after the first layer, got another stride");
+    if (layer.c_in != before.c_out)
+      refuse(i, "must have as many input channels as the layer before has output channels, " +
+                    std::to_string(before.c_out) + ", got " + std::to_string(layer.c_in));
+    if (layer.quantization.src != before.quantization.dst)
+      refuse(i, std::string("must read the dtype of the layer before, ") + info(before.quantization.dst).name +
+                    ", got " + info(layer.quantization.src).name);
+  }
+}
+
+Shape QuantizedChain::output_shape(const Shape& src_shape) const {
+  Shape shape = layers_.front()->output_shape(src_shape);
+  shape[layers_.front()->impl_->layout.channels] = layers_.back()->c_out();
+  return shape;
+}
+
+void QuantizedChain::operator()(const View& src, const View& dst, int threads) const {
+  const QuantizedLayer::Impl &first = *layers_.front()->impl_, &last = *layers_.back()->impl_;
+  validate_dtype(Argument::src, src, first.quantization.src);
+  validate_dtype(Argument::dst, dst, last.quantization.dst);
+  validate_shape(Argument::dst, dst.shape, output_shape(src.shape));
+  validate_bytes(Argument::src, src.shape, src.dtype);
+  validate_bytes(Argument::dst, dst.shape, dst.dtype);
+  std::vector<const PackedIntegers*> weights;
+  for (const QuantizedLayer* layer : layers_) weights.push_back(&layer->impl_->weights);
+  const Product product = lower(first.layout, first.window, 1, DType::i32, src, dst, nullptr);
+  run_integer_chain(product, weights, static_cast<const char*>(src.data), static_cast<char*>(dst.data),
+                    openmp_limit(threads > 0 ? threads : thread_count()));
+}
+
 }  // namespace pointwise

@@ -13,6 +13,7 @@
 #include <array>
 #include <cstring>
 #include <limits>
+#include <memory>
 
 #include "base/checked.h"
 #include "base/float_environment.h"
@@ -204,6 +205,7 @@ struct Pieces {
 // The choices for a product.
 struct Blocks {
   bool by_channels;  // see rows_are_channels()
+  bool by_steps;     // the rows of packed src are steps, not pixels
   const KernelRow* row;
   Parts m_parts;
   std::array<Pieces, max_boxes> box;
@@ -219,9 +221,17 @@ int64_t pixels_of(const Box& box) {
   return pixels;
 }
 
-// Returns true if the rows of packed src are steps, and the rows of sums are output channels. Returns false for results
-// whose channels are contiguous. Then the rows of both are pixels.
+// Returns true if the rows of sums are output channels. Returns false for results whose channels are contiguous. Then
+// the rows of sums are pixels.
 bool rows_are_channels(const Product& product) { return product.m > 1 && product.dst_m != item_size(product.types.y); }
+
+// Returns true if the rows of packed src are steps. Returns false for src whose channels are contiguous. Then the rows
+// are pixels, and only pixel rows can read them.
+bool packs_by_steps(const Product& product) { return product.k > 1 ? product.src_k != 1 : rows_are_channels(product); }
+
+const KernelRow& usual_row(const Product& product, const StepKernels& kernels) {
+  return rows_are_channels(product) && packs_by_steps(product) ? kernels.channels : kernels.pixels;
+}
 
 // Returns true if pixel rows compute sums whose rows are channels faster than channel rows do, for `pixels` pixels of a
 // piece. Channel rows have lanes without pixels, and pixel rows transpose the sums. (Emerald Rapids, 960 -> 320
@@ -236,28 +246,42 @@ bool pixel_rows_pay(const Product& product, const PackedIntegers& weights, const
   return pixel_lanes < channel_lanes;
 }
 
+int64_t bytes_of_pixel(const PackedIntegers& weights) {
+  return std::max<int64_t>(allocation_size(weights.steps, step_bytes), 1);
+}
+
+// Returns the maximum number of pixels of a piece. Packed pixels fill at most half of L2.
+int64_t most_pixels_of(const KernelRow& row, const PackedIntegers& weights) {
+  const int64_t unit = row.rows == Rows::channels ? int64_t{row.nr} * row.lanes : int64_t{row.mr};
+  return std::clamp(l2_cache_size() / 2 / bytes_of_pixel(weights), unit, most_pixels) / unit * unit;
+}
+
+// Predicts the cycles for `n` pixels of all groups.
+double cycles_of(const PackedIntegers& weights, int64_t n, int64_t k) {
+  const auto count = [](int64_t number) { return static_cast<double>(number); };
+  return count(n) * count(weights.groups) *
+         (count(weights.m) * (count(k) * cycles_a_product + cycles_a_result) + count(k) * cycles_a_number);
+}
+
 Blocks choose_blocks(const Product& product, const PackedIntegers& weights, int threads) {
   const StepKernels& kernels = selected_isa().integers->of(weights.step);
   Blocks blocks{};
   blocks.by_channels = rows_are_channels(product);
-  blocks.row = blocks.by_channels ? &kernels.channels : &kernels.pixels;
+  blocks.by_steps = packs_by_steps(product);
+  blocks.row = &usual_row(product, kernels);
   const KernelRow& row = *blocks.row;
-  const int64_t unit = blocks.by_channels ? int64_t{row.nr} * row.lanes : int64_t{row.mr};
-  const int64_t pixel_bytes = std::max<int64_t>(allocation_size(weights.steps, step_bytes), 1);
-  // Packed pixels fill at most half of L2.
-  const int64_t most = std::clamp(l2_cache_size() / 2 / pixel_bytes, unit, most_pixels) / unit * unit;
+  const int64_t pixel_bytes = bytes_of_pixel(weights);
+  const int64_t most = most_pixels_of(row, weights);
   double cycles = 0;
-  const auto count = [](int64_t number) { return static_cast<double>(number); };
   for (int i = 0; i < product.boxes; ++i) {
     const Box& box = product.box[i];
     const int64_t n = pixels_of(box);
-    blocks.box[i].n_parts = fewest_parts(n, blocks.by_channels ? row.lanes : 1, most);
+    blocks.box[i].n_parts = fewest_parts(n, row.rows == Rows::channels ? row.lanes : 1, most);
     blocks.pieces += product.groups * blocks.box[i].n_parts.count;
     blocks.pixels = std::max(blocks.pixels, blocks.box[i].n_parts.largest());
-    if (i == 0 && blocks.by_channels && pixel_rows_pay(product, weights, row, blocks.pixels))
+    if (i == 0 && blocks.row == &kernels.channels && pixel_rows_pay(product, weights, row, blocks.pixels))
       blocks.row = &kernels.pixels;
-    cycles += count(n) * count(product.groups) *
-              (count(product.m) * (count(box.k) * cycles_a_product + cycles_a_result) + count(box.k) * cycles_a_number);
+    cycles += cycles_of(weights, n, box.k);
   }
   blocks.m_parts = {product.m, panel_channels, 1};
   blocks.team = team_size(machine(), cycles, allocation_size(blocks.pieces, blocks.m_parts.units()), threads);
@@ -270,16 +294,16 @@ Blocks choose_blocks(const Product& product, const PackedIntegers& weights, int 
   }
 
   const int64_t channels = std::min(round_up(product.m, panel_channels), most_channels), numbers = sizeof(int32_t);
-  blocks.packed_row = blocks.by_channels ? padded_row(blocks.pixels * step_bytes) : padded_row(pixel_bytes);
+  blocks.packed_row = blocks.by_steps ? padded_row(blocks.pixels * step_bytes) : padded_row(pixel_bytes);
   blocks.sums_row = padded_row((blocks.by_channels ? round_up(blocks.pixels, panel_channels) : channels) * numbers);
   Workspace& workspace = blocks.workspace;
   workspace.reserve(Region::packed,
-                    allocation_size(blocks.packed_row, blocks.by_channels ? weights.steps : blocks.pixels));
+                    allocation_size(blocks.packed_row, blocks.by_steps ? weights.steps : blocks.pixels));
   // One more panel of sums, because requantize() reads whole vectors.
   workspace.reserve(Region::sums,
                     blocks.sums_row * (blocks.by_channels ? channels : blocks.pixels) + int64_t{panel_bytes});
   // Bytes that are gathered before they are packed, or scattered after they were converted.
-  workspace.reserve(Region::copy, std::max({weights.k, most_channels, channels_of(Step::bytes) * blocks.pixels}));
+  workspace.reserve(Region::copy, std::max(most_channels, channels_of(Step::bytes) * blocks.pixels));
   workspace.reserve(Region::offsets, blocks.pixels * static_cast<int64_t>(2 * sizeof(Stretch) + sizeof(ptrdiff_t)));
   return blocks;
 }
@@ -298,6 +322,12 @@ class Run {
         kernels_(isa_.of(weights.step)),
         row_(*blocks.row),
         has_sign_(weights.src == DType::i8) {}
+
+  struct Piece {
+    const Box& box;
+    int64_t group, pixel, pixels, channel, channels;
+    char* scratch;
+  };
 
   void piece(int64_t index, int thread) const {
     int i = p_.boxes - 1;
@@ -319,17 +349,8 @@ class Run {
     run(piece);
   }
 
- private:
-  struct Piece {
-    const Box& box;
-    int64_t group, pixel, pixels, channel, channels;
-    char* scratch;
-  };
-
-  void run(const Piece& piece) const {
-    Stretch* const memory = reinterpret_cast<Stretch*>(b_.workspace.at(piece.scratch, Region::offsets));
-    Stretches read{memory, 0}, written{memory + b_.pixels, 0};
-    find_stretches(piece.box, piece.pixel, piece.pixels, &read, &written);
+  // Computes the pixels that are read from and written to these stretches.
+  void compute(const Piece& piece, const Stretches& read, const Stretches& written) const {
     const bool padding = piece.box.k == 0;
     Block block{};
     block.pixels = piece.pixels;
@@ -347,7 +368,7 @@ class Run {
       block.bias = reinterpret_cast<const char*>(w_.starts(piece.group, padding) + channel);
       char* const dst = dst_ + dst_group + channel * p_.dst_m;
       if (w_.dst == DType::i32) {
-        store_sums(written, dst, reinterpret_cast<ptrdiff_t*>(memory + 2 * b_.pixels), &block);
+        store_sums(written, dst, stretches(piece, 2), &block);
         continue;
       }
       constexpr ptrdiff_t item = sizeof(int32_t);
@@ -363,21 +384,31 @@ class Run {
     }
   }
 
+ private:
+  void run(const Piece& piece) const {
+    Stretches read{stretches(piece, 0), 0}, written{stretches(piece, 1), 0};
+    find_stretches(piece.box, piece.pixel, piece.pixels, &read, &written);
+    compute(piece, read, written);
+  }
+
+  // Returns the memory for the stretches of src (0) and of dst (1), and for the offsets of pixels (2).
+  Stretch* stretches(const Piece& piece, int which) const {
+    return reinterpret_cast<Stretch*>(b_.workspace.at(piece.scratch, Region::offsets)) + which * b_.pixels;
+  }
+
   // Sets the fields of the block that describe x. Packs the pixels unless the kernel can read them in place.
   void set_source(const Piece& piece, const Stretches& read, Block* block) const {
     const char* const src = src_ + piece.group * p_.k * p_.src_k;
     char* const packed = b_.workspace.at(piece.scratch, Region::packed);
-    char* const copy = b_.workspace.at(piece.scratch, Region::copy);
-    const bool contiguous = p_.src_k == 1 || p_.k == 1;  // the channels of a pixel
-    if (b_.by_channels) {
-      pack_steps(src, read, packed, copy);
+    if (b_.by_steps) {
+      pack_steps(src, read, packed, b_.workspace.at(piece.scratch, Region::copy));
       block->x = packed;
       block->x_pixel = step_bytes;
       block->x_channel = b_.packed_row;
       return;
     }
     block->x_channel = step_bytes;
-    if (w_.step == Step::bytes && !has_sign_ && contiguous && p_.k % step_bytes == 0 && read.count == 1) {
+    if (w_.step == Step::bytes && !has_sign_ && p_.k % step_bytes == 0 && read.count == 1) {
       block->x = src + read.all[0].at;
       block->x_pixel = piece.pixels > 1 ? read.all[0].step : 0;
       block->source = Level::memory;
@@ -387,14 +418,8 @@ class Run {
     block->x_pixel = b_.packed_row;
     char* to = packed;
     for (const Stretch& stretch : read)
-      for (int64_t i = 0; i < stretch.count; ++i, to += b_.packed_row) {
-        const char* from = src + stretch.at + i * stretch.step;
-        if (!contiguous) {
-          gather(from, p_.k, p_.src_k, copy);
-          from = copy;
-        }
-        kernels_.pack_pixel[has_sign_](from, p_.k, to);
-      }
+      for (int64_t i = 0; i < stretch.count; ++i, to += b_.packed_row)
+        kernels_.pack_pixel[has_sign_](src + stretch.at + i * stretch.step, p_.k, to);
   }
 
   // Packs the pixels of a piece into rows of steps.
@@ -421,7 +446,8 @@ class Run {
   }
 
   // Computes a block whose sums are the results.
-  void store_sums(const Stretches& written, char* dst, ptrdiff_t* offsets, Block* block) const {
+  void store_sums(const Stretches& written, char* dst, Stretch* memory, Block* block) const {
+    ptrdiff_t* offsets = reinterpret_cast<ptrdiff_t*>(memory);
     block->y = dst;
     block->y_channel = block->channels > 1 ? p_.dst_m : ptrdiff_t{sizeof(int32_t)};
     if (written.count == 1) {
@@ -500,6 +526,107 @@ void run_integers(const Product& product, const PackedIntegers& weights, const c
                 scratch.get(allocation_size(blocks.workspace.bytes(), blocks.team)));
   parallel(blocks.team, blocks.pieces, EvenRuns{blocks.pieces},
            [&run](int64_t piece, int thread) { run.piece(piece, thread); });
+  scratch.trim();
+}
+
+namespace {
+
+// The layers of a chain, for pieces of at most `pixels` pixels. Results between layers are stored in the scratch memory
+// of a thread, with contiguous channels.
+class ChainRun {
+ public:
+  ChainRun(const Product& product, const std::vector<const PackedIntegers*>& layers, int threads)
+      : whole_(product), layers_(layers), all_pixels_(pixels_of(product.box[0])) {
+    const size_t last = layers.size() - 1;
+    int64_t most = most_pixels;
+    double cycles = 0;
+    for (size_t i = 0; i <= last; ++i) {
+      const PackedIntegers& w = *layers[i];
+      Product p{};
+      p.types = {w.src, DType::i32, DType::i32, w.dst};
+      p.groups = w.groups;
+      p.m = w.m;
+      p.k = w.k;
+      p.src_k = i == 0 ? product.src_k : 1;
+      p.dst_m = i == last ? product.dst_m : item_size(w.dst);
+      p.boxes = 1;
+      products_.push_back(p);
+      const StepKernels& kernels = selected_isa().integers->of(w.step);
+      most = std::min(most, most_pixels_of(usual_row(p, kernels), w));
+      cycles += cycles_of(w, all_pixels_, w.k);
+    }
+    parts_ = fewest_parts(all_pixels_, 1, most);
+    team_ = team_size(machine(), cycles, parts_.count, threads);
+    pixels_ = parts_.largest();
+    for (size_t i = 0; i <= last; ++i) {
+      Box& box = products_[i].box[0];
+      box.k = layers[i]->k;
+      box.axes = 1;
+      box.axis[0] = {pixels_, 0, 0, 0};
+      blocks_.push_back(choose_blocks(products_[i], *layers[i], 1));
+      begin_.push_back(bytes_);
+      bytes_ = allocation_sum(bytes_, round_up(blocks_[i].workspace.bytes(), panel_bytes));
+    }
+    for (size_t i = 0; i < last; ++i) {  // results between layers
+      between_.push_back(bytes_);
+      bytes_ = allocation_sum(bytes_, round_up(allocation_size(channels_after(i), pixels_), panel_bytes));
+    }
+    stretches_ = bytes_;
+    bytes_ = allocation_sum(bytes_, round_up(2 * pixels_ * static_cast<int64_t>(sizeof(Stretch)), panel_bytes));
+  }
+
+  int64_t pieces() const { return parts_.count; }
+  int team() const { return team_; }
+  int64_t bytes() const { return bytes_; }  // of a thread
+
+  void piece(int64_t index, const char* src, char* dst, char* scratch) const {
+    const int64_t begin = parts_.begin(index), pixels = parts_.begin(index + 1) - begin;
+    Stretch* const memory = reinterpret_cast<Stretch*>(scratch + stretches_);
+    Stretches first{memory, 0}, last{memory + pixels_, 0};
+    find_stretches(whole_.box[0], begin, pixels, &first, &last);
+    Stretch before{}, after{};
+    for (size_t i = 0; i < layers_.size(); ++i) {
+      const bool is_last = i + 1 == layers_.size();
+      after = {pixels, 0, is_last ? 0 : channels_after(i)};
+      const Stretches read = i == 0 ? first : Stretches{&before, 1};
+      const Stretches written = is_last ? last : Stretches{&after, 1};
+      const Product& p = products_[i];
+      const Run run(p, *layers_[i], blocks_[i], i == 0 ? src : scratch + between_[i - 1],
+                    is_last ? dst : scratch + between_[i], scratch);
+      for (int64_t group = 0; group < p.groups; ++group)
+        run.compute({p.box[0], group, 0, pixels, 0, p.m, scratch + begin_[i]}, read, written);
+      before = after;
+    }
+  }
+
+ private:
+  int64_t channels_after(size_t i) const { return layers_[i]->groups * layers_[i]->m; }
+
+  const Product& whole_;
+  const std::vector<const PackedIntegers*>& layers_;
+  const int64_t all_pixels_;
+  int64_t pixels_ = 0, bytes_ = 0, stretches_ = 0;
+  int team_ = 1;
+  Parts parts_{};
+  std::vector<Product> products_;
+  std::vector<Blocks> blocks_;
+  std::vector<int64_t> begin_, between_;  // offsets in the scratch memory of a thread
+};
+
+}  // namespace
+
+void run_integer_chain(const Product& product, const std::vector<const PackedIntegers*>& layers, const char* src,
+                       char* dst, int threads) {
+  if (product.m == 0 || product.boxes == 0) return;
+  std::unique_ptr<const ChainRun> run;
+  {
+    const FloatEnvironment environment;
+    run = std::make_unique<const ChainRun>(product, layers, threads);
+  }
+  thread_local Scratch scratch;
+  char* const memory = scratch.get(allocation_size(run->bytes(), run->team()));
+  parallel(run->team(), run->pieces(), EvenRuns{run->pieces()},
+           [&](int64_t piece, int thread) { run->piece(piece, src, dst, memory + thread * run->bytes()); });
   scratch.trim();
 }
 

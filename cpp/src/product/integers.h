@@ -51,6 +51,12 @@ struct SumRange {
 };
 SumRange sum_range(const View& weights, const IntegerParameters& parameters, int64_t channel);
 
+// Computes layers in sequence, on at most `threads` threads: each layer reads the result of the layer before. `product`
+// is the product of a layer with one group, the src of the first layer and the dst of the last layer. It must have no
+// padding. May throw std::bad_alloc, but only before the first write to dst.
+void run_integer_chain(const Product& product, const std::vector<const PackedIntegers*>& layers, const char* src,
+                       char* dst, int threads);
+
 // Computes a product on at most `threads` threads. The types of the product must be those of the weights. May throw
 // std::bad_alloc, but only before the first write to dst.
 void run_integers(const Product& product, const PackedIntegers& weights, const char* src, char* dst, int threads);

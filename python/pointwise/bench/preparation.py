@@ -34,6 +34,7 @@ class OneAfterTheOther:
 
     def __call__(self) -> Any:
         """Make all calls. Return the result of the last one."""
+        result = None
         for call in self._calls:
             result = call()
         return result
