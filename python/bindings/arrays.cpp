@@ -56,8 +56,8 @@ struct NumPyType {
   int number;
 };
 constexpr int registered = -1;  // the type is not part of NumPy, so its number is known only at run time
-constexpr NumPyType numpy_types[] = {{DType::f32, NPY_FLOAT}, {DType::f64, NPY_DOUBLE}, {DType::u8, NPY_UBYTE},
-                                     {DType::i8, NPY_BYTE},   {DType::u16, NPY_USHORT}, {DType::i16, NPY_SHORT},
+constexpr NumPyType numpy_types[] = {{DType::f32, NPY_FLOAT}, {DType::f64, NPY_DOUBLE},  {DType::u8, NPY_UBYTE},
+                                     {DType::i8, NPY_BYTE},   {DType::u16, NPY_USHORT},  {DType::i16, NPY_SHORT},
                                      {DType::f16, NPY_HALF},  {DType::bf16, registered}, {DType::i32, NPY_INT}};
 static_assert(sizeof(numpy_types) / sizeof(numpy_types[0]) == pointwise::type_count, "every type has a number");
 

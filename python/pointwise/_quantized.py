@@ -868,7 +868,7 @@ def calibrate(x: ArrayLike, percentile: float | None = None, *, dtype: DTypeLike
     """
     array = as_source(x, "x")
     try:
-        kind = np.dtype(dtype)
+        kind: np.dtype[Any] = np.dtype(dtype)
     except (TypeError, ValueError, SyntaxError, OverflowError, RecursionError) as error:
         raise TypeError(f"dtype must be uint8 or int8, got {shown(dtype)}") from error
     if kind.name not in BYTES:

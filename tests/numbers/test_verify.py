@@ -75,7 +75,7 @@ def test_results_use_the_range_of_their_dtype():
     for row in verify.LAYERS:
         y = verify.QuantizedProblem(row).compute("NCHW")
         assert y.dtype == np.uint8
-        assert len(np.unique(y)) > (20 if y.size < 100 else 100), row
+        assert len(np.unique(y)) > (20 if y.size < 100 else 80), row
 
 
 @canonical_only

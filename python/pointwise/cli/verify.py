@@ -126,7 +126,9 @@ def numbers(seed: int, shape: tuple[int, ...], dtype: str, digits: int, exponent
         result: NDArray[Any] = upper.astype(f"u{kind.itemsize}").view(kind).reshape(shape)
         return result
     whole = (bits >> np.uint64(64 - digits)).astype(np.int64) - (1 << (digits - 1))  # float64 holds it exactly
-    powers = exponent + 1 - digits - (bits & np.uint64(3)).astype(np.int64)  # four magnitudes
+    # Four magnitudes. Numbers of few digits have more, because otherwise no sum would round.
+    magnitudes = 4 if digits > 8 else 16
+    powers = exponent + 1 - digits - (bits % np.uint64(magnitudes)).astype(np.int64)
     result = np.ldexp(whole.astype(np.float64), powers).astype(kind).reshape(shape)
     return result
 
@@ -208,7 +210,7 @@ class QuantizedProblem:
         self.weight = numbers(seed + 1, (layer.c_out, per_group), "int8", 8)
         self.bias = numbers(seed + 2, (layer.c_out,), "int16", 16).astype(np.int32)
         self.scales = np.float32(2**-8) + numbers(seed + 3, (layer.c_out,), "uint8", 8).astype(np.float32) / 65536
-        self.y_scale = np.float32(2.0 ** (per_group.bit_length() // 2 - 1))  # results use most of their range
+        self.y_scale = np.float32(2.0 ** (per_group.bit_length() // 2 - 7))  # results use most of their range
         self.how: dict[str, Any] = {"stride": layer.stride, "padding": layer.padding, "groups": layer.groups}
 
     def compute(self, layout: str) -> NDArray[Any]:
