@@ -351,8 +351,11 @@ void gradient_of_weights(const View& grad, const View& src, const View& dst, con
 struct Quantization {
   DType src = DType::u8;  // u8 or i8
   DType dst = DType::u8;  // u8 or i8; or i32 for the sums. With i32, the scales and `dst_zero` are not used
-  float src_scale = 1, dst_scale = 1;
-  int src_zero = 0, dst_zero = 0;  // zero points, in the range of the dtypes
+  float src_scale = 1;
+  float dst_scale = 1;
+  // Zero points, in the range of the dtypes.
+  int src_zero = 0;
+  int dst_zero = 0;
   // One number, or one for each output channel.
   std::vector<float> weight_scales{1};
   std::vector<int> weight_zeros{0};
