@@ -30,7 +30,7 @@ void store_transposed(const typename V::Number* buffer, int width, int rows, int
       const ptrdiff_t at = c * y_column + r * item, residual_at = c * residual_column + r * item;
       const int filled = static_cast<int>(smaller(columns - c, V::lanes));
       if (residual != nullptr)
-        finish<true>(epilogue, sums, Straight<V, 1>{layout, y + at, residual + residual_at, filled});
+        finish<is_floating<V>>(epilogue, sums, Straight<V, 1>{layout, y + at, residual + residual_at, filled});
       else
         finish<false>(epilogue, sums, Straight<V, 1>{layout, y + at, nullptr, filled});
     }
@@ -221,9 +221,9 @@ struct ChannelRowColumns {
 template <class V, int MR, int NR, Last L>
 struct ChannelRowTables {
   ChannelRowColumns<V, MR, NR, false, L, false> plain;
-  ChannelRowColumns<V, MR, NR, true, L, false> residual;
+  ChannelRowColumns<V, MR, NR, is_floating<V>, L, false> residual;  // integers have none
   ChannelRowColumns<V, MR, NR, false, L, may_copy(sizeof(V))> copy;
-  ChannelRowColumns<V, MR, NR, true, L, may_copy(sizeof(V))> copy_residual;
+  ChannelRowColumns<V, MR, NR, is_floating<V>, L, may_copy(sizeof(V))> copy_residual;
 };
 
 // The functions of pixel rows. f[vectors - 1][rows - 1] is for tiles of `rows` rows and `vectors` vectors. Functions
@@ -302,7 +302,7 @@ void run_pixel_rows(const Block& b) {
   constexpr int per_panel = panel_width<typename V::Number>() / V::lanes;
   static_assert(per_panel % NR == 0 || NR % per_panel == 0, "vectors of a tile are whole panels or lie within one");
   static constexpr PixelRowColumns<V, MR, NR, false> plain;
-  static constexpr PixelRowColumns<V, MR, NR, true> residual;
+  static constexpr PixelRowColumns<V, MR, NR, is_floating<V>> residual;
   BlockRunner<V, MR, NR, Rows::pixels> runner(b);
   const auto& f = b.residual && runner.direct ? residual.f : plain.f;
   const int64_t vectors = ceil_div(b.channels, V::lanes), columns = ceil_div(vectors, NR);

@@ -103,12 +103,12 @@ POINTWISE_INLINE void store_tile(const Epilogue& epilogue, V (&sums)[MR][NR], co
 }
 
 // Finishes a tile in registers. Applies an expensive activation to a copy of the tile in memory. If there is a
-// residual, every activation is applied to such a copy.
+// residual, every activation is applied to such a copy. Tiles of pairs of channels always do so, which saves code.
 template <bool Residual, class V, int MR, int NR, class Place>
 POINTWISE_INLINE void finish(const Epilogue& epilogue, V (&sums)[MR][NR], const Place& place) {
   if constexpr (is_floating<V>) {
     if (epilogue.activate != nullptr) {
-      if (Residual || epilogue.in_registers == Inline::no) {
+      if (Residual || V::step > 1 || epilogue.in_registers == Inline::no) {
         V tile[MR * NR];
         POINTWISE_UNROLL
         for (int r = 0; r < MR; ++r) {
@@ -118,12 +118,14 @@ POINTWISE_INLINE void finish(const Epilogue& epilogue, V (&sums)[MR][NR], const 
         finish_in_memory<V, NR, Place>(epilogue, tile, place.layout, place.y, place.residual, place.rows);
         return;
       }
-      const V a = V::broadcast(epilogue.parameters[0].address()), b = V::broadcast(epilogue.parameters[1].address());
-      switch (epilogue.in_registers) {
-        case Inline::no: break;
-        case Inline::clip: map_tile<V, MR, NR, clip<V>>(a, b, sums); break;
-        case Inline::leaky_relu: map_tile<V, MR, NR, leaky_relu<V>>(a, b, sums); break;
-        case Inline::hardswish: map_tile<V, MR, NR, hardswish<V>>(a, b, sums); break;
+      if constexpr (V::step == 1) {
+        const V a = V::broadcast(epilogue.parameters[0].address()), b = V::broadcast(epilogue.parameters[1].address());
+        switch (epilogue.in_registers) {
+          case Inline::no: break;
+          case Inline::clip: map_tile<V, MR, NR, clip<V>>(a, b, sums); break;
+          case Inline::leaky_relu: map_tile<V, MR, NR, leaky_relu<V>>(a, b, sums); break;
+          case Inline::hardswish: map_tile<V, MR, NR, hardswish<V>>(a, b, sums); break;
+        }
       }
     }
   }
