@@ -102,13 +102,18 @@ POINTWISE_INLINE void store_tile(const Epilogue& epilogue, V (&sums)[MR][NR], co
   });
 }
 
+// True if tiles of V apply the cheap activations in registers. That is faster, but the code for it is a third of a
+// kernel file. So only the kernels of AVX2 and AVX-512 for float32 have it.
+template <class V>
+constexpr bool activates_in_registers = sizeof(typename V::Number) == 4 && V::step == 1 && sizeof(V) > 16;
+
 // Finishes a tile in registers. Applies an expensive activation to a copy of the tile in memory. If there is a
-// residual, every activation is applied to such a copy. Tiles of pairs of channels always do so, which saves code.
+// residual, every activation is applied to such a copy. So does every tile of V without activations in registers.
 template <bool Residual, class V, int MR, int NR, class Place>
 POINTWISE_INLINE void finish(const Epilogue& epilogue, V (&sums)[MR][NR], const Place& place) {
   if constexpr (is_floating<V>) {
     if (epilogue.activate != nullptr) {
-      if (Residual || V::step > 1 || epilogue.in_registers == Inline::no) {
+      if (Residual || !activates_in_registers<V> || epilogue.in_registers == Inline::no) {
         V tile[MR * NR];
         POINTWISE_UNROLL
         for (int r = 0; r < MR; ++r) {
@@ -118,7 +123,7 @@ POINTWISE_INLINE void finish(const Epilogue& epilogue, V (&sums)[MR][NR], const 
         finish_in_memory<V, NR, Place>(epilogue, tile, place.layout, place.y, place.residual, place.rows);
         return;
       }
-      if constexpr (V::step == 1) {
+      if constexpr (activates_in_registers<V>) {
         const V a = V::broadcast(epilogue.parameters[0].address()), b = V::broadcast(epilogue.parameters[1].address());
         switch (epilogue.in_registers) {
           case Inline::no: break;
