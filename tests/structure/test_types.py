@@ -14,6 +14,9 @@ import pytest
 SCRIPT = pathlib.Path(__file__).parents[1] / "support" / "typed_script.py"
 PACKAGE = pathlib.Path(pointwise.__file__).parent
 MODULES = len([*PACKAGE.rglob("*.py"), *PACKAGE.rglob("*.pyi")])
+# mypy finds an installed package by itself, and refuses the folder of installed packages as a path.
+INSTALLED = PACKAGE.parent.name == "site-packages"
+ENVIRONMENT = dict(os.environ) if INSTALLED else os.environ | {"MYPYPATH": str(PACKAGE.parent)}
 WRONG = """
 import numpy as np
 import pointwise as pw
@@ -24,9 +27,8 @@ pw.Conv(np.ones((2, 2)), groups="two")
 
 def mypy(*files):
     pytest.importorskip("mypy")
-    environment = os.environ | {"MYPYPATH": str(PACKAGE.parent)}
     command = [sys.executable, "-m", "mypy", "--strict", "--cache-dir", os.devnull, "--config-file", os.devnull, *files]
-    return subprocess.run(command, capture_output=True, text=True, env=environment)
+    return subprocess.run(command, capture_output=True, text=True, env=ENVIRONMENT)
 
 
 def pyright(folder, checked):
@@ -74,7 +76,6 @@ def test_pyright_sees_wrong_arguments(tmp_path):
 def test_the_stubs_are_those_of_the_extension():
     pytest.importorskip("mypy")
     allowed = pathlib.Path(__file__).with_name("stubtest_allowed.txt")
-    environment = os.environ | {"MYPYPATH": str(PACKAGE.parent)}
     command = [sys.executable, "-m", "mypy.stubtest", "pointwise._core", "--allowlist", allowed]
-    done = subprocess.run(command, capture_output=True, text=True, env=environment)
+    done = subprocess.run(command, capture_output=True, text=True, env=ENVIRONMENT)
     assert done.returncode == 0, done.stdout + done.stderr
