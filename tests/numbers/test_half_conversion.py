@@ -5,6 +5,7 @@ import numpy as np
 import pointwise as pw
 import pytest
 import reference
+from children import EMULATOR
 
 pytestmark = pytest.mark.kernels
 
@@ -43,6 +44,8 @@ def near(dtype):
 @pytest.mark.parametrize("out_dtype", DTYPES)
 def test_every_number_of_x(out_dtype, half):
     """Each number goes through the kernels for one channel, for one pixel, and for a factor for each channel."""
+    if EMULATOR and half == BFLOAT16 and out_dtype == "float16":
+        pytest.skip("qemu flushes subnormal results of VCVTPS2PH, but CPUs ignore FTZ there (Intel's manual)")
     x, one = every_number(half), np.ones((1, 1), half)
     expected = reference.rounded(widened(x), np.dtype(out_dtype))
     how = {"out_dtype": out_dtype}
