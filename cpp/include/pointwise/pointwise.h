@@ -302,8 +302,9 @@ class Layer {
 // one by one.
 class Chain {
  public:
-  // Takes one or more layers. All layers must have the layout and dtype of the first layer, and no padding. Only the
-  // first layer may have a stride other than 1. The results of a layer have its Options::dst_dtype, or else its dtype.
+  // Takes one or more layers. All layers must have the layout of the first layer, and no padding. Only the first layer
+  // may have a stride other than 1. The results of a layer have its Options::dst_dtype, or else its dtype. The next
+  // layer must have this dtype. A float32 layer may also follow a layer that gives integers.
   // A later layer gives integers only if it reads integers. The layers must outlive the chain. Throws Error for layers
   // that do not form a chain.
   explicit Chain(std::vector<const Layer*> layers);
@@ -416,9 +417,9 @@ class QuantizedChain {
   std::vector<const QuantizedLayer*> layers_;
 };
 
-// Returns the instruction set in use: "portable", "avx2", "avx2_vnni", "avx512" or "avx512_vnni". The environment
-// variable POINTWISE_ISA can select another instruction set, in upper or lower case. The variable is read once. Throws
-// std::runtime_error if its value is unknown, or if this CPU does not support the instruction set.
+// Returns the instruction set in use: "portable", "avx2", "avx2_vnni", "avx512", "avx512_vnni" or "avx512_bf16". The
+// environment variable POINTWISE_ISA can select another instruction set, in upper or lower case. The variable is read
+// once. Throws std::runtime_error if its value is unknown, or if this CPU does not support the instruction set.
 std::string isa();
 // Returns the instruction sets that this build has and this CPU supports, the best first.
 std::vector<std::string> supported_isas();

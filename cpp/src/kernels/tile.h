@@ -28,7 +28,7 @@ namespace {
 template <class V>
 constexpr int64_t chunk_steps = chunk_channels / V::step;
 
-// Adds the products of a step to sums. Kernels whose steps have several channels overload this function (dot.h).
+// Adds the products of a step to sums. The kernels of AVX512-BF16 overload this function.
 template <class V>
 POINTWISE_INLINE V accumulate(V a, V b, V sum) {
   return V::fma(a, b, sum);
