@@ -29,10 +29,10 @@ void write(void* to, double value) {
 
 // The formats of 16-bit floating-point numbers: bits of the significand, counting the leading 1, and exponents of the
 // smallest and largest normal number.
-struct Float16 {
+struct Float16Format {
   static constexpr int digits = 11, least = -14, most = 15;
 };
-struct BFloat16 {
+struct BFloat16Format {
   static constexpr int digits = 8, least = -126, most = 127;
 };
 
@@ -84,8 +84,8 @@ constexpr Functions functions[type_count] = {functions_of<float>,
                                              functions_of<int8_t>,
                                              functions_of<uint16_t>,
                                              functions_of<int16_t>,
-                                             {read16<Float16>, write16<Float16>, 0x1p-14},
-                                             {read16<BFloat16>, write16<BFloat16>, 0x1p-126},
+                                             {read16<Float16Format>, write16<Float16Format>, 0x1p-14},
+                                             {read16<BFloat16Format>, write16<BFloat16Format>, 0x1p-126},
                                              functions_of<int32_t>};
 
 }  // namespace

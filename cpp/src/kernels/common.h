@@ -5,8 +5,9 @@
 // the linker could keep an inline function that was compiled for AVX-512, and CPUs without AVX-512 would call this
 // function.
 //
-// V is a vector of `lanes` numbers of type V::Number. For each step, a tile multiplies `step` input channels: 1, or
-// more for kernels of 16-bit numbers (dot.h). Pointers are char* and need no alignment, except in stream():
+// V is a vector of `lanes` numbers of type V::Number. For each step, a tile multiplies `step` input channels: 1, or 2
+// for pairs of bfloat16 (dot.h). Integer kernels count a step as one input channel (integers.h). Pointers are char* and
+// need no alignment, except in stream():
 //
 // clang-format off
 //     fill(number)  broadcast(p)             sets all lanes to the number, or to the number at p

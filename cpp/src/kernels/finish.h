@@ -102,7 +102,7 @@ POINTWISE_INLINE void store_tile(const Epilogue& epilogue, V (&sums)[MR][NR], co
   });
 }
 
-// True if tiles of V apply the cheap activations in registers. That is faster, but the code for it is a third of a
+// True if tiles of V apply the cheap activations in registers. That is faster, but the code for it is a tenth of a
 // kernel file. So only the kernels of AVX2 and AVX-512 for float32 have it.
 template <class V>
 constexpr bool activates_in_registers = sizeof(typename V::Number) == 4 && V::step == 1 && sizeof(V) > 16;

@@ -145,7 +145,7 @@ def summary_lines(summary: dict[str, Any]) -> list[str]:
 
 def short(words: str) -> str:
     """Return the description of an alternative, without the parts that all alternatives share."""
-    isa = _core.isa.removesuffix("_vnni")  # the names of floating-point kernels have no VNNI
+    isa = _core.isa.removesuffix("_vnni").removesuffix("_bf16")  # as in the names of float32 kernels
     return words.replace("gemm_f32_", "").replace(f"_{isa}", "").replace("source ", "")
 
 

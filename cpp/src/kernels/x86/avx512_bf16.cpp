@@ -31,7 +31,7 @@ POINTWISE_INLINE Vec accumulate(Vec a, Vec b, Vec sum) {
 
 constexpr Types bf16_to_f32{DType::bf16, DType::bf16, DType::f32, DType::f32};
 
-// Two tiles suffice. Others of avx512_f32.cpp are faster for some products, but each needs 100 KB of code.
+// Two tiles suffice. Each further tile of avx512_f32.cpp would add 100 KB of code.
 constexpr KernelRow rows[] = {
     {"gemm_bf16_8x48_channels_avx512_bf16", bf16_to_f32, Rows::channels, Reads::pixels, 8, 3, 16,
      run_channel_rows<Vec, 8, 3>},
