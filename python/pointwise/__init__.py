@@ -23,7 +23,9 @@ from ._core import version as __version__
 from ._cost import Cost, cost
 from ._gradients import conv_backward, conv_grad_bias, conv_grad_input, conv_grad_weight
 from ._mix import mix
-from ._quantized import QConv, calibrate, conv_integer, qconv, quantize_weight
+from ._qconv import QConv
+from ._quantize import calibrate, quantize_weight
+from ._quantized import conv_integer, qconv
 from ._runtime import get_num_threads, isa, num_threads, release_memory, set_memory_limit, set_num_threads, show_config
 from ._runtime import warn_about_environment as _warn_about_environment
 from ._statistics import Covariance, covariance, gram

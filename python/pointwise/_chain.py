@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, SupportsIndex
 
 from . import _core
 from ._conv import Conv
-from ._quantized import QConv
+from ._qconv import QConv
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence

@@ -15,7 +15,7 @@ from .. import _core
 from .._arguments import DTYPES, as_dtype
 from .._conv import Conv, conv
 from .._gradients import conv_grad_weight
-from .._quantized import QConv
+from .._qconv import QConv
 from .._runtime import get_num_threads, isa, num_threads
 from .parser import CommandError
 
