@@ -460,15 +460,18 @@ class TestLeaks:
             try:
                 for _ in range(5):
                     calls()
-                gc.collect()
-                before = tracemalloc.get_traced_memory()[0]
-                for _ in range(count):
-                    calls()
-                gc.collect()
-                grown = tracemalloc.get_traced_memory()[0] - before
+                grown = []
+                # A leak grows in every round. CPython's table of interned strings may be enlarged in one of them.
+                while len(grown) < 3 and not any(size < count * 50 for size in grown):
+                    gc.collect()
+                    before = tracemalloc.get_traced_memory()[0]
+                    for _ in range(count):
+                        calls()
+                    gc.collect()
+                    grown.append(tracemalloc.get_traced_memory()[0] - before)
             finally:
                 tracemalloc.stop()
-            assert grown < count * 50
+            assert min(grown) < count * 50
 
     def test_what_the_core_allocates(self):
         with open("/proc/self/maps") as maps:
