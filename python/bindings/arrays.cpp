@@ -269,6 +269,10 @@ Ref parameter_array(PyObject* object, DType dtype, const char* name) {
   return call_function("as_parameter", "Oss", object, dtype_name(dtype), name);
 }
 
+PyArrayObject* given_array(PyObject* object, PyArrayObject* converted) {
+  return converted && PyArray_Check(object) ? reinterpret_cast<PyArrayObject*>(object) : converted;
+}
+
 Ref quantized_array(PyObject* object, DType dtype, const char* name) {
   if (PyArray_CheckExact(object) && PyArray_TYPE(reinterpret_cast<PyArrayObject*>(object)) == type_number(dtype))
     return Ref::borrow(object);

@@ -36,7 +36,8 @@ PyObject* run(const Operation& operation, const Converted& given, PyArrayObject*
     // Check shapes first, because the search for overlaps can take long for unusual strides.
     if (given.residual) pointwise::validate_shape(Argument::residual, residual.shape, shape);
     pointwise::validate_shape(Argument::dst, view_of(given.out, "out", options.layout).shape, shape);
-    check_out(given.out, given.x, given.residual, weight, bias, given.input_scale.array());
+    check_out(given.out, given_array(given.given_x, given.x), given.residual, weight, bias,
+              given_array(given.given_scale, given.input_scale.array()));
   } else {
     out = new_result(shape.rank, shape.size.data(), given.result);
   }
@@ -99,6 +100,8 @@ Converted::Converted(PyArrayObject* x, const CallArguments& given, const CallTyp
     : x(x),
       residual(reinterpret_cast<PyArrayObject*>(given_or_null(given.residual))),
       out(reinterpret_cast<PyArrayObject*>(given_or_null(given.out))),
+      given_x(given.x),
+      given_scale(given.input_scale),
       result(types.result.value_or(types.layer)) {
   const DType dtype = types.layer;
   if (out) {

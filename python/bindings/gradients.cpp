@@ -105,7 +105,8 @@ PyObject* conv_grad_input(PyObject*, PyObject* const* args, Py_ssize_t count) {
 
     const View grad_seen = view_of(grad.array(), "grad", options.layout), weight_seen = weight_view(weight.array());
     pointwise::validate_src_gradient(grad_seen, weight_seen, shape, options);
-    const Ref result = out.result(shape, dtype, grad.array(), "grad", weight.array(), "weight");
+    const Ref result = out.result(shape, dtype, given_array(args[0], grad.array()), "grad",
+                                  given_array(args[1], weight.array()), "weight");
     const View dst = plain_view(result.array(), dtype);
     without_gil([&] { pointwise::gradient_of_src(grad_seen, weight_seen, dst, options, out.accumulate); });
     return Ref::borrow(result.get());
@@ -129,7 +130,8 @@ PyObject* conv_grad_weight(PyObject*, PyObject* const* args, Py_ssize_t count) {
     const View grad_seen = view_of(grad.array(), "grad", options.layout),
                x_seen = view_of(x.array(), "x", options.layout);
     const Shape shape = pointwise::weights_gradient_shape(grad_seen, x_seen, options);
-    const Ref result = out.result(shape, sum, grad.array(), "grad", x.array(), "x");
+    const Ref result = out.result(shape, sum, given_array(args[0], grad.array()), "grad",
+                                  given_array(args[1], x.array()), "x");
     const View dst = plain_view(result.array(), sum);
     without_gil([&] { pointwise::gradient_of_weights(grad_seen, x_seen, dst, options, out.accumulate); });
     return Ref::borrow(result.get());
@@ -149,7 +151,7 @@ PyObject* conv_grad_bias(PyObject*, PyObject* const* args, Py_ssize_t count) {
 
     const View grad_seen = view_of(grad.array(), "grad", options.layout);
     const Shape shape{grad_seen.shape[static_cast<int>(options.layout.find('C'))]};
-    const Ref result = out.result(shape, dtype, grad.array(), "grad", nullptr, nullptr);
+    const Ref result = out.result(shape, dtype, given_array(args[0], grad.array()), "grad", nullptr, nullptr);
     const View dst = plain_view(result.array(), dtype);
     without_gil([&] { pointwise::gradient_of_bias(grad_seen, dst, options.layout, out.accumulate); });
     return Ref::borrow(result.get());

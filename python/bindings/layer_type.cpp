@@ -273,7 +273,7 @@ PyObject* conv(PyObject*, PyObject* const* args, Py_ssize_t count) {
     check_settled(bias.array(), sum_dtype(options.dtype), "bias");
     const View weight_seen = weight_view(weight.array()), bias_seen = bias ? bias_view(bias.array()) : View();
     const Layer layer = Layer::borrowing(weight_seen, bias ? &bias_seen : nullptr, options);
-    return call(layer, given, weight.array(), bias.array());
+    return call(layer, given, given_array(args[1], weight.array()), given_array(args[2], bias.array()));
   } catch (...) {
     translate_exception();
     return nullptr;

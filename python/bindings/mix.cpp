@@ -101,8 +101,8 @@ bool check_shapes(PyArrayObject* x, PyArrayObject* matrix, PyArrayObject* bias, 
   return rank == 3;
 }
 
-// Returns `out` after its checks, or a new array if `out` is null.
-Ref result(PyArrayObject* out, PyArrayObject* x, PyArrayObject* matrix, PyArrayObject* bias, int axis, DType dtype) {
+// Returns `out` after a check of its shape, or a new array if `out` is null.
+Ref result(PyArrayObject* out, PyArrayObject* x, PyArrayObject* matrix, int axis, DType dtype) {
   const int rank = PyArray_NDIM(x);
   std::array<int64_t, most_axes> sizes;
   std::copy(PyArray_DIMS(x), PyArray_DIMS(x) + rank, sizes.begin());
@@ -112,7 +112,6 @@ Ref result(PyArrayObject* out, PyArrayObject* x, PyArrayObject* matrix, PyArrayO
   for (int i = 0; same && i < rank; ++i) same = PyArray_DIM(out, i) == sizes[static_cast<size_t>(i)];
   if (!same)
     raise(PyExc_ValueError, "out must have shape " + shape_text(rank, sizes.data()) + ", got " + shape_text(out));
-  check_out(out, x, nullptr, matrix, bias, nullptr, "matrix");
   return Ref::borrow(reinterpret_cast<PyObject*>(out));
 }
 
@@ -233,7 +232,10 @@ PyObject* mix(PyObject*, PyObject* const* args, Py_ssize_t count) {
     const bool many = check_shapes(x.array(), matrix.array(), bias.array(), axis);
     pointwise::validate_activation(options.activation, sum_dtype(options.dtype),
                                    PyArray_DIM(matrix.array(), PyArray_NDIM(matrix.array()) - 2));
-    const Ref out = result(given.out, x.array(), matrix.array(), bias.array(), axis, given.result);
+    const Ref out = result(given.out, x.array(), matrix.array(), axis, given.result);
+    if (given.out)
+      check_out(given.out, given_array(args[0], x.array()), nullptr, given_array(args[1], matrix.array()),
+                given_array(args[2], bias.array()), nullptr, "matrix");
     const View bias_seen = bias ? bias_view(bias.array()) : View();
     const Axes axes = pixel_axes(x.array(), out.array(), axis, many ? 1 : 0);
     View src = view_of_channels(x.array(), x_dtype, axis), dst = view_of_channels(out.array(), given.result, axis);

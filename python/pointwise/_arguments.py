@@ -406,5 +406,5 @@ def check_overlap(
             "out must be residual itself or share no element with residual, got a partial overlap: pass residual.copy()"
         )
     for name, other in (("x", x), (weight_name, weight), ("bias", bias), ("input_scale", input_scale)):
-        if other is not None and np.shares_memory(out, other):
+        if other is not None and np.shares_memory(out, np.ndarray.view(other, np.ndarray)):
             raise ValueError(f"out must share no element with {name}, got overlapping arrays: pass {name}.copy()")
