@@ -93,8 +93,8 @@ Ref source_array(PyObject* object, const char* name);
 // Returns weight, bias or input_scale as an ndarray of this dtype. Casts if numpy.can_cast allows it as "same_kind".
 Ref parameter_array(PyObject* object, pointwise::DType dtype, const char* name);
 
-// Returns the array that a check of overlaps must look at: `object` if it is an ndarray, because `converted` may be a copy
-// of it, and `converted` otherwise. The result is null if `converted` is null.
+// Returns the array that a check for overlaps must use. This is `object` if it is an ndarray, because `converted` may be
+// a copy of it. Otherwise it is `converted`. Returns null if `converted` is null.
 PyArrayObject* given_array(PyObject* object, PyArrayObject* converted);
 
 // Returns `object` as an ndarray of this 8-bit dtype.
@@ -127,7 +127,8 @@ std::optional<pointwise::DType> result_dtype(PyObject* out_dtype);
 // the dtype `x`.
 void check_result_dtype(pointwise::DType result, pointwise::DType x, const char* who);
 // Checks that `out` is writable, and that it shares no element with the other arrays, which may be null. Pass the arrays
-// of the user, not copies (see given_array). `residual` may be the same memory with the same shape and strides. `weight_name` is the name that the user knows for `weight`.
+// of the user, not copies (see given_array). `residual` may be the same memory with the same shape and strides.
+// `weight_name` is the name that the user knows for `weight`.
 void check_out(PyArrayObject* out, PyArrayObject* x, PyArrayObject* residual, PyArrayObject* weight,
                PyArrayObject* bias, PyArrayObject* input_scale, const char* weight_name = "weight");
 
