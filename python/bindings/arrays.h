@@ -93,8 +93,8 @@ Ref source_array(PyObject* object, const char* name);
 // Returns weight, bias or input_scale as an ndarray of this dtype. Casts if numpy.can_cast allows it as "same_kind".
 Ref parameter_array(PyObject* object, pointwise::DType dtype, const char* name);
 
-// Returns the array that a check for overlaps must use. This is `object` if it is an ndarray, because `converted` may be
-// a copy of it. Otherwise it is `converted`. Returns null if `converted` is null.
+// Returns the array that a check for overlaps must use. This is `object` if it is an ndarray, because `converted` may
+// be a copy of it. Otherwise it is `converted`. Returns null if `converted` is null.
 PyArrayObject* given_array(PyObject* object, PyArrayObject* converted);
 
 // Returns `object` as an ndarray of this 8-bit dtype.
