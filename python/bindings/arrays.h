@@ -126,8 +126,8 @@ std::optional<pointwise::DType> result_dtype(PyObject* out_dtype);
 // Checks that a call of conv or mix, or of a layer or chain (`who`), may give results of the dtype `result` for x of
 // the dtype `x`.
 void check_result_dtype(pointwise::DType result, pointwise::DType x, const char* who);
-// Checks that `out` is writable, and that it shares no element with the other arrays, which may be null. Pass the arrays
-// of the user, not copies (see given_array). `residual` may be the same memory with the same shape and strides.
+// Checks that `out` is writable, and that it shares no element with the other arrays, which may be null. Pass the
+// arrays of the user, not copies (see given_array). `residual` may be the same memory with the same shape and strides.
 // `weight_name` is the name that the user knows for `weight`.
 void check_out(PyArrayObject* out, PyArrayObject* x, PyArrayObject* residual, PyArrayObject* weight,
                PyArrayObject* bias, PyArrayObject* input_scale, const char* weight_name = "weight");
