@@ -32,7 +32,7 @@ struct Converted {
   PyArrayObject *x, *residual, *out;
   Ref input_scale;
   PyObject *given_x, *given_scale;  // before the conversion
-  pointwise::DType result;  // dtype of the result, and of `out`
+  pointwise::DType result;          // dtype of the result, and of `out`
   Converted(PyArrayObject* x, const CallArguments& given, const CallTypes& types);
 };
 

@@ -130,8 +130,8 @@ PyObject* conv_grad_weight(PyObject*, PyObject* const* args, Py_ssize_t count) {
     const View grad_seen = view_of(grad.array(), "grad", options.layout),
                x_seen = view_of(x.array(), "x", options.layout);
     const Shape shape = pointwise::weights_gradient_shape(grad_seen, x_seen, options);
-    const Ref result = out.result(shape, sum, given_array(args[0], grad.array()), "grad",
-                                  given_array(args[1], x.array()), "x");
+    const Ref result =
+        out.result(shape, sum, given_array(args[0], grad.array()), "grad", given_array(args[1], x.array()), "x");
     const View dst = plain_view(result.array(), sum);
     without_gil([&] { pointwise::gradient_of_weights(grad_seen, x_seen, dst, options, out.accumulate); });
     return Ref::borrow(result.get());
