@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal, overload
 
 import numpy as np
 
@@ -15,11 +15,50 @@ if TYPE_CHECKING:
 
     from numpy.typing import ArrayLike, NDArray
 
-    from ._arguments import Activation
+    from ._arguments import Activation, Float, Out
 
 __all__ = ["conv_backward", "conv_grad_bias", "conv_grad_input", "conv_grad_weight"]
 
 
+@overload
+def conv_grad_input(
+    grad: NDArray[Float],
+    weight: ArrayLike,
+    x_shape: Sequence[int],
+    *,
+    layout: str = "NCHW",
+    stride: int | Sequence[int] = 1,
+    padding: int | Sequence[int] = 0,
+    groups: int = 1,
+    out: None = None,
+    accumulate: Literal[False] = False,
+) -> NDArray[Float]: ...
+@overload
+def conv_grad_input(
+    grad: ArrayLike,
+    weight: ArrayLike,
+    x_shape: Sequence[int],
+    *,
+    layout: str = "NCHW",
+    stride: int | Sequence[int] = 1,
+    padding: int | Sequence[int] = 0,
+    groups: int = 1,
+    out: Out,
+    accumulate: bool = False,
+) -> Out: ...
+@overload
+def conv_grad_input(
+    grad: ArrayLike,
+    weight: ArrayLike,
+    x_shape: Sequence[int],
+    *,
+    layout: str = "NCHW",
+    stride: int | Sequence[int] = 1,
+    padding: int | Sequence[int] = 0,
+    groups: int = 1,
+    out: NDArray[Any] | None = None,
+    accumulate: bool = False,
+) -> NDArray[Any]: ...
 def conv_grad_input(
     grad: ArrayLike,
     weight: ArrayLike,
@@ -100,6 +139,42 @@ def conv_grad_input(
     return _core.conv_grad_input(grad, weight, x_shape, layout, stride, padding, groups, out, accumulate)
 
 
+@overload
+def conv_grad_weight(
+    grad: NDArray[Float],
+    x: ArrayLike,
+    *,
+    layout: str = "NCHW",
+    stride: int | Sequence[int] = 1,
+    padding: int | Sequence[int] = 0,
+    groups: int = 1,
+    out: None = None,
+    accumulate: Literal[False] = False,
+) -> NDArray[Float]: ...
+@overload
+def conv_grad_weight(
+    grad: ArrayLike,
+    x: ArrayLike,
+    *,
+    layout: str = "NCHW",
+    stride: int | Sequence[int] = 1,
+    padding: int | Sequence[int] = 0,
+    groups: int = 1,
+    out: Out,
+    accumulate: bool = False,
+) -> Out: ...
+@overload
+def conv_grad_weight(
+    grad: ArrayLike,
+    x: ArrayLike,
+    *,
+    layout: str = "NCHW",
+    stride: int | Sequence[int] = 1,
+    padding: int | Sequence[int] = 0,
+    groups: int = 1,
+    out: NDArray[Any] | None = None,
+    accumulate: bool = False,
+) -> NDArray[Any]: ...
 def conv_grad_weight(
     grad: ArrayLike,
     x: ArrayLike,
@@ -186,6 +261,30 @@ def conv_grad_weight(
     return _core.conv_grad_weight(grad, x, layout, stride, padding, groups, out, accumulate)
 
 
+@overload
+def conv_grad_bias(
+    grad: NDArray[Float],
+    *,
+    layout: str = "NCHW",
+    out: None = None,
+    accumulate: Literal[False] = False,
+) -> NDArray[Float]: ...
+@overload
+def conv_grad_bias(
+    grad: ArrayLike,
+    *,
+    layout: str = "NCHW",
+    out: Out,
+    accumulate: bool = False,
+) -> Out: ...
+@overload
+def conv_grad_bias(
+    grad: ArrayLike,
+    *,
+    layout: str = "NCHW",
+    out: NDArray[Any] | None = None,
+    accumulate: bool = False,
+) -> NDArray[Any]: ...
 def conv_grad_bias(
     grad: ArrayLike, *, layout: str = "NCHW", out: NDArray[Any] | None = None, accumulate: bool = False
 ) -> NDArray[Any]:
@@ -328,6 +427,34 @@ def _derivative(
         return (_by_result if given == "y" else _by_sum)(name, a, b, array)
 
 
+@overload
+def conv_backward(
+    grad: NDArray[Float],
+    x: ArrayLike,
+    weight: ArrayLike,
+    *,
+    y: ArrayLike | None = None,
+    v: ArrayLike | None = None,
+    activation: Activation = None,
+    layout: str = "NCHW",
+    stride: int | Sequence[int] = 1,
+    padding: int | Sequence[int] = 0,
+    groups: int = 1,
+) -> tuple[NDArray[Float], NDArray[Float], NDArray[Float]]: ...
+@overload
+def conv_backward(
+    grad: ArrayLike,
+    x: ArrayLike,
+    weight: ArrayLike,
+    *,
+    y: ArrayLike | None = None,
+    v: ArrayLike | None = None,
+    activation: Activation = None,
+    layout: str = "NCHW",
+    stride: int | Sequence[int] = 1,
+    padding: int | Sequence[int] = 0,
+    groups: int = 1,
+) -> tuple[NDArray[Any], NDArray[Any], NDArray[Any]]: ...
 def conv_backward(
     grad: ArrayLike,
     x: ArrayLike,

@@ -48,4 +48,11 @@ def layers(x: NDArray[np.float32], folder: pathlib.Path) -> NDArray[np.float32]:
 def gradients(grad: NDArray[np.float32], x: NDArray[np.float32], weight: NDArray[np.float32]) -> float:
     dx = pw.conv_grad_input(grad, weight, x.shape)
     dw = pw.conv_grad_weight(grad, x, accumulate=False)
+    assert_type(dx, NDArray[np.float32])
+    assert_type(dw, NDArray[np.float32])
+    wide = grad.astype(np.float64)
+    assert_type(pw.conv_grad_weight(wide, x), NDArray[np.float64])
+    assert_type(pw.conv_grad_weight(wide, x, out=dw, accumulate=True), NDArray[np.float32])
+    assert_type(pw.conv_grad_bias(grad.astype(np.float16)), NDArray[Any])
+    assert_type(pw.conv_backward(wide, x, weight, y=wide, activation="relu")[1], NDArray[np.float64])
     return float(dx.sum() + dw.sum() + pw.conv_grad_bias(grad).sum())
