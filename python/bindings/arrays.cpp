@@ -311,11 +311,13 @@ View source_view(PyArrayObject* array, const std::string& layout) {
 View weight_view(PyArrayObject* array) {
   bool ones = PyArray_NDIM(array) >= 2;
   for (int i = 2; i < PyArray_NDIM(array); ++i) ones = ones && PyArray_DIM(array, i) == 1;
-  if (!ones)
+  if (!ones) {
+    const bool keras = PyArray_NDIM(array) == 4 && PyArray_DIM(array, 0) == 1 && PyArray_DIM(array, 1) == 1;
     raise(PyExc_ValueError,
           "weight must have shape (output channels, input channels / groups), and further axes must have length 1, "
           "got " +
-              shape_text(array));
+              shape_text(array) + (keras ? "; for a weight of Keras, pass weight[0, 0].T" : ""));
+  }
   View view;
   copy_axes(array, 2, &view);
   return view;

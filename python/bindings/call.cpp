@@ -88,11 +88,12 @@ Ref call_source(PyObject* object, const pointwise::Options& options, const char*
   const DType dtype = options.dtype, given = dtype_of(x.array());
   if (options.dst_dtype) check_result_dtype(*options.dst_dtype, given, who);
   if (given != dtype && layer_dtype(given) != dtype)
-    raise(PyExc_TypeError, std::string("x must have the ") + who + "'s dtype " + dtype_name(dtype) + ", got " +
-                               dtype_name(dtype_of(x.array())) + ": pass x.astype(" + dtype_code(dtype) + ")" +
-                               (info(given).floating && std::string(who) == "layer"
-                                    ? ", or create the layer with dtype=\"" + std::string(dtype_name(given)) + "\""
-                                    : ""));
+    raise(PyExc_TypeError,
+          std::string("x must have the ") + who + "'s dtype " + dtype_name(dtype) + ", got " +
+              dtype_name(dtype_of(x.array())) + ": pass x.astype(" + dtype_code(dtype) + ")" +
+              (std::string(who) == "layer" ? std::string(", or create the layer with dtype=\"") +
+                                                 dtype_name(info(given).floating ? given : DType::f32) + "\""
+                                           : ""));
   return x;
 }
 

@@ -539,6 +539,18 @@ def test_num_threads_refuses_before_the_block():
         pw.num_threads(0)
 
 
+def test_a_layer_of_float64_and_an_image():
+    with pytest.raises(TypeError, match=r'got uint8: pass x.astype\(.*\), or create the layer with dtype="float32"$'):
+        pw.Conv(np.eye(3), layout="HWC")(np.zeros((2, 2, 3), np.uint8))
+
+
+def test_a_weight_of_keras():
+    kernel = np.ones((1, 1, 3, 2), F)
+    with pytest.raises(ValueError, match=r"got \(1, 1, 3, 2\); for a weight of Keras, pass weight\[0, 0\]\.T$"):
+        pw.Conv(kernel)
+    assert pw.Conv(kernel[0, 0].T).weight.shape == (2, 3)
+
+
 @pytest.mark.parametrize(
     ("x_shape", "weight_shape", "layout", "groups", "end"),
     [
