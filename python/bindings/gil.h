@@ -9,7 +9,9 @@
 
 #define PY_SSIZE_T_CLEAN
 #include <Python.h>
-#include <unistd.h>
+
+#include <chrono>
+#include <thread>
 
 namespace pointwise_python {
 
@@ -20,7 +22,7 @@ auto in_python(const Function& function) {
   try {
     return function();
   } catch (...) {
-    for (;;) pause();
+    for (;;) std::this_thread::sleep_for(std::chrono::hours(1));
   }
 }
 

@@ -73,6 +73,8 @@ py::tuple threading() {
   std::string reason;
   if (choice.forced)
     reason = "POINTWISE_THREADING is set";
+  else if (!pointwise::has_openmp)
+    reason = "this build of pointwise has no OpenMP";
   else if (!openmp)
     reason = "no other library of this process uses OpenMP";
   else if (choice.runtime->user.empty())
@@ -105,6 +107,7 @@ PYBIND11_MODULE(_core, m, py::mod_gil_not_used()) {
   m.attr("isa") = isa;
   m.attr("version") = pointwise::version();
   m.attr("compiler") = __VERSION__;
+  m.attr("openmp") = pointwise::has_openmp;
   PyObject *const layer_type = make_layer_type(), *const quantized_type = make_quantized_type();
   if (layer_type == nullptr || quantized_type == nullptr) throw py::error_already_set();
   for (const auto& [name, object] :

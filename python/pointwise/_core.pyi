@@ -16,6 +16,7 @@ _Choice: TypeAlias = tuple[tuple[int, ...], str, int, str, int, str, int, bool]
 isa: str
 version: str
 compiler: str
+openmp: bool
 
 # Memory of a result, which is recycled when no array uses it any more.
 @final

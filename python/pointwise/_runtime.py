@@ -264,6 +264,7 @@ def show_config(mode: str = "stdout") -> dict[str, Any] | None:
 
         - "pointwise", "numpy", "compiler": versions, as strings.
         - "isa": instruction set in use. "isas": list of the instruction sets that can be used.
+        - "openmp": True if pointwise was compiled with OpenMP. If not, it uses only its own worker threads.
         - "threads": maximum number of threads of a call.
         - "threading": threads that a call uses, "workers" or "openmp". "threading_reason": reason for this choice.
 
@@ -301,6 +302,7 @@ def show_config(mode: str = "stdout") -> dict[str, Any] | None:
         "compiler": _core.compiler,
         "isa": _core.isa,
         "isas": _core.supported_isas(),
+        "openmp": _core.openmp,
         "threads": _core.thread_count(),
         "threading": threading,
         "threading_reason": reason,
@@ -308,6 +310,8 @@ def show_config(mode: str = "stdout") -> dict[str, Any] | None:
     if mode == "dicts":
         return config
     for key, value in config.items():
+        if isinstance(value, bool):
+            value = "yes" if value else "no"
         print(f"{key.replace('_', ' '):16s} {', '.join(value) if isinstance(value, list) else value}")
     return None
 

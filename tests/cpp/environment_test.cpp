@@ -1,9 +1,11 @@
 // Tests how calls depend on the state of the process: floating-point state, threads, forks and the selected instruction
 // set.
 #include <gtest/gtest.h>
-#include <omp.h>
 #include <sys/wait.h>
 #include <unistd.h>
+#if defined(_OPENMP)
+#include <omp.h>
+#endif
 #if defined(__SSE2__)
 #include <xmmintrin.h>
 #endif
@@ -21,7 +23,9 @@
 #include "measure/peak.h"
 #include "problem.h"
 #include "product/blocking.h"
+#include "threads/openmp.h"
 #include "threads/parallel.h"
+#include "threads/system_threads.h"
 #include "threads/workers.h"
 
 namespace pointwise_tests {
@@ -85,11 +89,13 @@ TEST_F(Environment, FloatingPointStateChangesNothingAndStays) {
 // Calls function(thread) on every thread of a team of `threads`.
 template <class Function>
 void on_each_of_a_team(int threads, const Function& function) {
+#if defined(_OPENMP)
   if (pointwise::threading(0).threading == pointwise::Threading::openmp) {
 #pragma omp parallel num_threads(threads)
     function(omp_get_thread_num());
     return;
   }
+#endif
   struct Context {
     const Function* function;
     int threads;
@@ -162,7 +168,8 @@ TEST_F(Environment, TrapsDoNotFire) {
 }
 #endif
 
-TEST_F(Environment, WorksInParallelRegionsAndForkedChildren) {
+#if defined(_OPENMP)
+TEST_F(Environment, WorksInParallelRegions) {
   const std::vector<float> expected = run(2);
   std::array<bool, 2> right{};
 #pragma omp parallel num_threads(2)
@@ -174,7 +181,12 @@ TEST_F(Environment, WorksInParallelRegionsAndForkedChildren) {
     if (omp_get_num_threads() == 1) right[1] = true;
   }
   EXPECT_TRUE(right[0] && right[1]);
+}
+#endif
 
+TEST_F(Environment, WorksInForkedChildren) {
+  if (!pointwise::sees_forks) GTEST_SKIP() << "this build calls no functions of POSIX";
+  const std::vector<float> expected = run(2);
   const pid_t child = fork();
   ASSERT_GE(child, 0);
   if (child == 0) {
@@ -199,16 +211,34 @@ TEST(Threads, TheCallingThreadsSettingComesFirst) {
   EXPECT_EQ(pointwise::thread_count(), standard);
 }
 
-TEST(Threads, AnOpenMPLimitCaps) {
-  const int before = omp_get_max_threads();
+TEST(Threads, AreLimited) {
+  EXPECT_EQ(pointwise::openmp_limit(1), 1);
   EXPECT_EQ(pointwise::openmp_limit(64), 64);
-  EXPECT_EQ(pointwise::openmp_limit(1 << 30), std::max(64, 4 * omp_get_num_procs()));
+  EXPECT_EQ(pointwise::openmp_limit(1 << 30), pointwise::most_threads);
+  pointwise::set_thread_limit(3);
+  EXPECT_EQ(pointwise::openmp_limit(64), 3);
+  pointwise::set_thread_limit(0);
+}
+
+#if defined(_OPENMP)
+TEST(Threads, AnOpenMPLimitCaps) {
+  EXPECT_TRUE(pointwise::has_openmp);
+  const int before = omp_get_max_threads();
+  EXPECT_EQ(pointwise::most_threads, std::max(64, 4 * omp_get_num_procs()));
   const int other = before == 1 ? 2 : 1;
   omp_set_num_threads(other);
   EXPECT_EQ(pointwise::openmp_limit(1000), other);
   EXPECT_EQ(pointwise::openmp_limit(1), 1);
   omp_set_num_threads(before);
 }
+#else
+TEST(Threads, AreWorkersWithoutOpenMP) {
+  EXPECT_FALSE(pointwise::has_openmp);
+  const pointwise::ThreadingChoice choice = pointwise::threading(0);
+  EXPECT_EQ(choice.threading, pointwise::Threading::workers);
+  EXPECT_EQ(choice.runtime, nullptr);
+}
+#endif
 
 TEST(Dispatch, RunsWhatTheTestWanted) {
   if (const char* wanted = std::getenv("POINTWISE_ISA")) {

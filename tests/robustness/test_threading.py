@@ -7,23 +7,35 @@ from children import assert_tests_passed, pytest_command
 WORD = 'import pointwise; print(pointwise.show_config("dicts")["threading"])'
 
 
+OPENMP = pw.show_config("dicts")["openmp"]
+with_openmp = pytest.param("openmp", marks=pytest.mark.skipif(not OPENMP, reason="this build has no OpenMP"))
+
+
 @pytest.mark.parametrize(
     ("value", "word"),
-    [(None, "workers"), ("", "workers"), ("workers", "workers"), ("helpers", "workers"), ("openmp", "openmp")],
+    [(None, "workers"), ("", "workers"), ("workers", "workers"), ("helpers", "workers")]
+    + [("openmp", "openmp")] * OPENMP,
 )
-def test_which_threads_compute(value, word, forked):
-    assert forked(WORD, POINTWISE_THREADING=value) == word
+def test_which_threads_compute(value, forked):
+    assert forked(WORD, POINTWISE_THREADING=value) == ("openmp" if value == "openmp" else "workers")
 
 
-@pytest.mark.parametrize("value", [None, "workers", "openmp"])
+@pytest.mark.parametrize("value", [None, "workers", with_openmp])
 def test_the_reason(value, forked):
     reason = forked(WORD.replace('"threading"', '"threading_reason"'), POINTWISE_THREADING=value)
-    assert reason.startswith("POINTWISE_THREADING is set" if value else "no other library of this process uses OpenMP")
+    default = "no other library of this process uses OpenMP" if OPENMP else "this build of pointwise has no OpenMP"
+    assert reason.startswith("POINTWISE_THREADING is set" if value else default)
+
+
+@pytest.mark.skipif(OPENMP, reason="this build has OpenMP")
+def test_openmp_is_refused_without_openmp(python):
+    script = "try:\n    import pointwise\nexcept ImportError as error:\n    print(error)"
+    assert "this build of pointwise has no OpenMP" in python(script, POINTWISE_THREADING="openmp")
 
 
 def threading_tests():
     """Return the command that runs the tests marked `threading` with OpenMP. Returns None if this run uses OpenMP."""
-    if pw.show_config("dicts")["threading"] != "openmp":
+    if OPENMP and pw.show_config("dicts")["threading"] != "openmp":
         return pytest_command(mark="threading", POINTWISE_THREADING="openmp")
     return None
 
@@ -31,8 +43,8 @@ def threading_tests():
 @pytest.mark.background.with_args(threading_tests)
 def test_the_tests_of_threads_with_openmp(background):
     """The tests marked `threading` also pass with OpenMP. The current run uses workers for them."""
-    if pw.show_config("dicts")["threading"] == "openmp":
-        pytest.skip("OpenMP is what this very run uses")
+    if not OPENMP or pw.show_config("dicts")["threading"] == "openmp":
+        pytest.skip("this run uses OpenMP, or this build has none")
     assert_tests_passed(background)
 
 
@@ -50,7 +62,7 @@ print("alive")
 """
 
 
-@pytest.mark.parametrize("threading", ["workers", "openmp"])
+@pytest.mark.parametrize("threading", ["workers", with_openmp])
 def test_more_threads_than_cpus(threading, python):
     assert python(ONE_CPU, POINTWISE_THREADING=threading, timeout=100) == "alive"
 

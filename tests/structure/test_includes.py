@@ -10,6 +10,18 @@ CORE = ROOT / "cpp" / "src"
 FOLDERS = ["base", "memory", "machine", "kernels", "threads", "product", "convolution", "measure"]
 PUBLIC = "pointwise/pointwise.h"
 BINDINGS = ROOT / "python" / "bindings"
+# Headers of operating systems and of OpenMP, and the only files that may include them.
+SYSTEM = re.compile(
+    r"^# *include <((?:sys|linux)/.*|(?:unistd|pthread|sched|dlfcn|link|signal|windows|omp|fcntl|time)\.h)>",
+    re.MULTILINE,
+)
+SYSTEM_FILES = {
+    "memory/system_memory.cpp",
+    "machine/cpu.cpp",
+    "threads/openmp.cpp",
+    "threads/openmp_runtime.cpp",
+    "threads/system_threads.cpp",
+}
 INTERNAL = "measure/internal.h"  # for the extension, tests and benchmarks
 
 
@@ -37,6 +49,11 @@ def test_includes_point_downward(name):
     assert upward(name, includes) == []
     for other in includes:
         assert other == PUBLIC or (CORE / other).is_file(), f"{name} includes {other}, which is no file of the core"
+
+
+def test_few_files_depend_on_the_operating_system():
+    assert {name for name in files() if SYSTEM.search((CORE / name).read_text())} == SYSTEM_FILES
+    assert not [path.name for path in BINDINGS.glob("*.[ch]*") if SYSTEM.search(path.read_text())]
 
 
 def test_an_upward_include_is_found():

@@ -3,7 +3,10 @@
 #if defined(__x86_64__)
 #include <cpuid.h>
 #endif
+#if !defined(POINTWISE_PORTABLE_SYSTEM) && (defined(__unix__) || defined(__APPLE__))
+#define POINTWISE_SYSCONF
 #include <unistd.h>
+#endif
 
 #include <atomic>
 #include <fstream>
@@ -59,15 +62,17 @@ unsigned amd_family() { return 0; }
 namespace {
 
 // Returns the size that the system reports, or `otherwise` if the system reports no size.
+#if defined(POINTWISE_SYSCONF) && defined(_SC_LEVEL1_DCACHE_SIZE)
+constexpr int l1 = _SC_LEVEL1_DCACHE_SIZE, l2 = _SC_LEVEL2_CACHE_SIZE, l3 = _SC_LEVEL3_CACHE_SIZE;
+
 int64_t cache_size(int name, int64_t otherwise) {
-  const int64_t bytes = name >= 0 ? sysconf(name) : 0;
+  const int64_t bytes = sysconf(name);
   return bytes > 0 ? bytes : otherwise;
 }
-
-#if defined(_SC_LEVEL1_DCACHE_SIZE)
-constexpr int l1 = _SC_LEVEL1_DCACHE_SIZE, l2 = _SC_LEVEL2_CACHE_SIZE, l3 = _SC_LEVEL3_CACHE_SIZE;
 #else
-constexpr int l1 = -1, l2 = -1, l3 = -1;
+constexpr int l1 = 1, l2 = 2, l3 = 3;
+
+int64_t cache_size(int, int64_t otherwise) { return otherwise; }
 #endif
 
 std::atomic<int64_t> assumed_l3{0};

@@ -11,5 +11,6 @@
 #include "measure/alternatives.h"
 #include "measure/peak.h"
 #include "memory/result_pool.h"
+#include "threads/openmp.h"
 #include "threads/parallel.h"
 #include "threads/team_size.h"

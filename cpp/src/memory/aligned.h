@@ -7,7 +7,7 @@
 namespace pointwise {
 
 struct FreeAligned {
-  void operator()(void* p) const;
+  void operator()(char* p) const;
 };
 using AlignedBytes = std::unique_ptr<char, FreeAligned>;
 

@@ -1,51 +1,29 @@
 #include "memory/result_pool.h"
 
-#include <sys/mman.h>
-
 #include <array>
 #include <atomic>
-#include <cstdlib>
 #include <new>
 #include <type_traits>
 
 #include "base/checked.h"
+#include "memory/system_memory.h"
 
 namespace pointwise {
 namespace {
 
-constexpr int64_t huge_page = int64_t{2} << 20, page = 4096;
+constexpr int64_t page = 4096;
 
 // Returns true if a buffer has its own mapping. The mapping is aligned, so that the system can use huge pages. A freed
 // mapping always goes back to the system, but an allocator may keep freed memory.
 bool is_mapped(int64_t capacity) { return capacity >= huge_page; }
 
-// Maps memory that begins at a huge page. To do so, maps one huge page more than needed, then unmaps the unused memory
-// at both ends. Returns null on failure.
-char* map(int64_t capacity) {
-  int64_t padded;
-  if (!checked_add(capacity, huge_page, &padded)) return nullptr;
-  void* p = mmap(nullptr, static_cast<size_t>(padded), PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-  if (p == MAP_FAILED) return nullptr;
-  char* begin = static_cast<char*>(p);
-  const int64_t before = (huge_page - static_cast<int64_t>(reinterpret_cast<uintptr_t>(p) % huge_page)) % huge_page;
-  if (before > 0) munmap(begin, static_cast<size_t>(before));
-  munmap(begin + before + capacity, static_cast<size_t>(huge_page - before));
-#if defined(MADV_HUGEPAGE)
-  madvise(begin + before, static_cast<size_t>(capacity), MADV_HUGEPAGE);
-#endif
-  return begin + before;
-}
-
-char* system_allocate(int64_t capacity) {
-  if (is_mapped(capacity)) return map(capacity);
-  return static_cast<char*>(std::aligned_alloc(64, static_cast<size_t>(capacity)));
-}
+char* system_allocate(int64_t capacity) { return is_mapped(capacity) ? map_pages(capacity) : allocate_lines(capacity); }
 
 void system_free(Buffer buffer) noexcept {
   if (is_mapped(buffer.capacity))
-    munmap(buffer.data, static_cast<size_t>(buffer.capacity));
+    unmap_pages(buffer.data, buffer.capacity);
   else
-    std::free(buffer.data);
+    free_lines(buffer.data);
 }
 
 // Rounds up to whole pages, so that results of similar sizes can use the same buffers.

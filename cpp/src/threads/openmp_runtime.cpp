@@ -1,7 +1,10 @@
 #include "threads/openmp_runtime.h"
 
+#if !defined(POINTWISE_PORTABLE_SYSTEM) && defined(__linux__)
+#define POINTWISE_LINUX
 #include <dlfcn.h>
 #include <link.h>
+#endif
 
 #include <algorithm>
 #include <atomic>
@@ -12,9 +15,12 @@
 #include <string>
 #include <vector>
 
+#include "threads/openmp.h"
 #include "threads/team_size.h"
 
 namespace pointwise {
+
+#if defined(POINTWISE_LINUX)
 namespace {
 
 struct Library {
@@ -163,7 +169,7 @@ uint64_t count_changes() {
 const OpenMPRuntime* other_openmp() { return known.load(std::memory_order_acquire); }
 
 const OpenMPRuntime* find_other_openmp(int64_t now) {
-  if (now < next_look.load(std::memory_order_relaxed)) return other_openmp();
+  if (!has_openmp || now < next_look.load(std::memory_order_relaxed)) return other_openmp();
   if (searching.exchange(true, std::memory_order_acquire)) return other_openmp();
   const uint64_t count = count_changes();  // before search(), so that a library loaded during it is found later
   if (count != looked_at.load(std::memory_order_relaxed)) {
@@ -181,5 +187,9 @@ const OpenMPRuntime* find_other_openmp(int64_t now) {
   searching.store(false, std::memory_order_release);
   return other_openmp();
 }
+#else
+const OpenMPRuntime* other_openmp() { return nullptr; }
+const OpenMPRuntime* find_other_openmp(int64_t) { return nullptr; }
+#endif
 
 }  // namespace pointwise

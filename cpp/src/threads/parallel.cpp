@@ -6,6 +6,7 @@
 #include <string>
 
 #include "base/lazy.h"
+#include "threads/openmp.h"
 
 namespace pointwise {
 
@@ -18,7 +19,10 @@ ThreadingChoice threading(int64_t now) {
     const char* const text = std::getenv("POINTWISE_THREADING");
     if (text == nullptr || *text == '\0') return Word::none;
     if (std::string(text) == "workers" || std::string(text) == "helpers") return Word::workers;
-    if (std::string(text) == "openmp") return Word::openmp;
+    if (std::string(text) == "openmp" && has_openmp) return Word::openmp;
+    if (std::string(text) == "openmp")
+      throw std::runtime_error(
+          "POINTWISE_THREADING=openmp: expected workers, because this build of pointwise has no OpenMP");
     throw std::runtime_error(std::string("POINTWISE_THREADING=") + text + ": expected workers or openmp");
   });
   const OpenMPRuntime* const runtime = find_other_openmp(now);
@@ -34,9 +38,7 @@ void with_openmp(const OpenMPRuntime* runtime, int team, void (*take_part)(const
     const void* context;
   };
   if (runtime == nullptr) {
-    const int threads = startable_team(team, nullptr);
-#pragma omp parallel num_threads(threads)
-    take_part(context, omp_get_thread_num());
+    openmp_region(startable_team(team, nullptr), take_part, context);
     return;
   }
   Region region{runtime, team, take_part, context};

@@ -1,8 +1,6 @@
 // A parallel loop over pieces, on the workers of pointwise or on the threads of an OpenMP region.
 #pragma once
 
-#include <omp.h>
-
 #include <atomic>
 #include <cstdint>
 

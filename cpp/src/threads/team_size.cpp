@@ -1,9 +1,5 @@
 #include "threads/team_size.h"
 
-#include <omp.h>
-#include <pthread.h>
-#include <sched.h>
-
 #include <algorithm>
 #include <atomic>
 #include <climits>
@@ -11,14 +7,19 @@
 #include <cstring>
 #include <fstream>
 #include <memory>
+#include <mutex>
 #include <new>
 #include <string>
+#include <system_error>
+#include <thread>
 
 #include "base/clock.h"
 #include "base/float_environment.h"
 #include "base/lazy.h"
 #include "pointwise/pointwise.h"
+#include "threads/openmp.h"
 #include "threads/openmp_runtime.h"
+#include "threads/system_threads.h"
 
 namespace pointwise {
 namespace {
@@ -31,13 +32,7 @@ bool is_blank(const char* text) { return text == nullptr || text[std::strspn(tex
 // threads, the program has set the limit. A limit that equals this number looks like no limit.
 const bool variable_is_blank = is_blank(std::getenv("OMP_NUM_THREADS"));
 const int variable_at_start = first_thread_count(std::getenv("OMP_NUM_THREADS"));
-const int openmp_at_start = openmp_threads_at_start(omp_get_num_procs());
-
-int affinity_count() {
-  cpu_set_t set;
-  if (sched_getaffinity(0, sizeof(set), &set) != 0) return omp_get_num_procs();  // fails with more than 1024 CPUs
-  return CPU_COUNT(&set);
-}
+const int openmp_at_start = has_openmp ? openmp_threads_at_start(openmp_cpus()) : 0;
 
 // Returns the number of CPUs that the quota of the container allows, rounded up, or 0 if there is no quota.
 int cgroup_quota() {
@@ -68,7 +63,7 @@ int default_threads() {
   return threads.get([] {
     if (variable_at_start > 0) return variable_at_start;
     const FloatEnvironment environment;  // the quota is divided in floating point
-    const int cpus = affinity_count(), quota = cgroup_quota();
+    const int cpus = usable_cpus(), quota = cgroup_quota();
     return quota > 0 && quota < cpus ? quota : cpus;
   });
 }
@@ -78,28 +73,23 @@ std::atomic<int> process_setting{0};
 std::atomic<int> process_limit{0};
 thread_local int thread_setting = 0;
 
-// True in a forked child and in its children. A child has none of the threads of libgomp, so libgomp would wait for
-// these threads forever. The handler runs in the child before fork() returns, on the only thread there. So relaxed
-// order suffices.
-std::atomic<bool> forked{false};
-const int fork_handler = pthread_atfork(nullptr, nullptr, [] { forked.store(true, std::memory_order_relaxed); });
-
 // Starts `wanted` threads, which all exist at the same time, and ends them. Returns how many threads the system
 // started.
 int try_threads(int wanted) {
-  pthread_mutex_t all_started = PTHREAD_MUTEX_INITIALIZER;
-  const auto wait = [](void* mutex) -> void* {
-    pthread_mutex_lock(static_cast<pthread_mutex_t*>(mutex));
-    pthread_mutex_unlock(static_cast<pthread_mutex_t*>(mutex));
-    return nullptr;
-  };
-  const std::unique_ptr<pthread_t[]> threads(new (std::nothrow) pthread_t[static_cast<size_t>(wanted)]);
+  const std::unique_ptr<std::thread[]> threads(new (std::nothrow) std::thread[static_cast<size_t>(wanted)]);
   if (threads == nullptr) return 0;
   int started = 0;
-  pthread_mutex_lock(&all_started);
-  while (started < wanted && pthread_create(&threads[started], nullptr, wait, &all_started) == 0) ++started;
-  pthread_mutex_unlock(&all_started);
-  for (int i = 0; i < started; ++i) pthread_join(threads[i], nullptr);
+  std::mutex all_started;
+  {
+    const std::lock_guard<std::mutex> lock(all_started);
+    try {
+      for (; started < wanted; ++started)
+        threads[started] = std::thread([&] { const std::lock_guard<std::mutex> wait(all_started); });
+    } catch (const std::system_error&) {
+    } catch (const std::bad_alloc&) {
+    }
+  }
+  for (int i = 0; i < started; ++i) threads[i].join();
   return started;
 }
 
@@ -121,7 +111,7 @@ int first_thread_count(const char* text) {
 
 bool omp_num_threads_is_valid() { return variable_is_blank || variable_at_start > 0; }
 
-const int most_threads = std::max(64, 4 * omp_get_num_procs());
+const int most_threads = std::max(64, 4 * usable_cpus());
 
 int openmp_threads_at_start(int cpus) { return variable_at_start > 0 ? variable_at_start : cpus; }
 
@@ -129,13 +119,13 @@ int thread_limit() { return process_limit.load(std::memory_order_relaxed); }
 void set_thread_limit(int threads) { process_limit.store(threads, std::memory_order_relaxed); }
 
 int openmp_limit(int wanted) {
-  if (wanted <= 1 || forked.load(std::memory_order_relaxed) || omp_in_parallel()) return 1;
+  if (wanted <= 1 || in_forked_child() || in_openmp_region()) return 1;
   int team = std::min(wanted, most_threads);
   if (const int limit = thread_limit()) team = std::min(team, limit);
   const auto cap = [&team](int limit, int at_start) {
     if (limit != at_start) team = std::min(team, limit);
   };
-  cap(omp_get_max_threads(), openmp_at_start);
+  cap(openmp_max_threads(), openmp_at_start);
   if (const OpenMPRuntime* const other = other_openmp()) {
     if (other->in_parallel()) return 1;
     cap(other->max_threads(), other->threads_at_start);

@@ -1,20 +1,13 @@
 #include "threads/workers.h"
 
-#include <linux/futex.h>
-#include <pthread.h>
-#include <sched.h>
-#include <signal.h>
-#include <sys/syscall.h>
-#include <time.h>
-#include <unistd.h>
-
 #include <algorithm>
 #include <atomic>
-#include <climits>
 #include <cstdint>
+#include <thread>
 #include <type_traits>
 
 #include "base/clock.h"
+#include "threads/system_threads.h"
 
 // The protocol. Callers and workers agree on a call by one atomic word, `state_`:
 //
@@ -51,7 +44,7 @@
 // in `state_`, then loads Worker::sleep. These four operations are seq_cst, so they have a single total order. If the
 // open precedes the worker's load, the worker sees the call and does not sleep. Otherwise the worker's store precedes
 // the caller's load, so the caller sees `asleep` and wakes the worker. The caller may wake the worker before the worker
-// has blocked. Then FUTEX_WAIT returns at once, because the operating system first compares Worker::sleep with
+// has blocked. Then sleep_while() returns at once, because the operating system first compares Worker::sleep with
 // `asleep`.
 //
 // Affinity: a sleep ends in one of two ways. The worker changes `asleep` to `awake`, or a caller changes it to
@@ -76,7 +69,6 @@ uint32_t call_of(State state) { return static_cast<uint32_t>(state >> call_shift
 int team_of(State state) { return static_cast<int>(state >> team_shift & most_team); }
 
 constexpr int most_workers = 1023;
-constexpr size_t stack_bytes = size_t{1} << 20;
 // Times in nanoseconds:
 // - worker_patience: how long a worker watches for the next call before it sleeps.
 // - check_every: how often a worker yields its CPU while it watches.
@@ -107,9 +99,8 @@ class Crew {
     }
     take_part_ = take_part;
     context_ = context;
-    caller_cpu_.store(sched_getcpu(), std::memory_order_relaxed);
-    clockid_t clock;
-    if (pthread_getcpuclockid(pthread_self(), &clock) == 0) caller_clock_.store(clock, std::memory_order_relaxed);
+    caller_cpu_.store(current_cpu(), std::memory_order_relaxed);
+    caller_clock_.store(this_thread_clock(caller_clock_.load(std::memory_order_relaxed)), std::memory_order_relaxed);
     open(workers + 1);
     for (int i = 0; i < workers; ++i) wake(&worker_[i]);
     take_part(context, 0);
@@ -126,11 +117,11 @@ class Crew {
     Crew* crew;
     int thread;                   // number of this thread in a team
     std::atomic<uint32_t> sleep;  // a value of Sleep
-    std::atomic<pid_t> id;        // thread id of the system, set when the worker starts
+    std::atomic<ThreadId> id;     // thread id of the system, set when the worker starts
     // The caller that wakes the worker writes both members. `kept_off` is true if keep_off() succeeded. `allowed` has
     // the CPUs to restore.
     bool kept_off;
-    cpu_set_t allowed;
+    CpuSet allowed;
   };
 
   // Starts workers until there are `wanted` workers, or until the system refuses a thread. Returns the number of
@@ -139,30 +130,16 @@ class Crew {
     if (wanted <= workers_) return wanted;
     if (refused_at_ != 0 && monotonic_nanoseconds() - refused_at_ < retry_after) return workers_;
     refused_at_ = 0;
-    // Workers block all signals, so that the program's own threads handle them.
-    sigset_t all, before;
-    sigfillset(&all);
-    pthread_sigmask(SIG_SETMASK, &all, &before);
-    pthread_attr_t attributes;
-    pthread_attr_init(&attributes);
-    pthread_attr_setdetachstate(&attributes, PTHREAD_CREATE_DETACHED);
-    pthread_attr_setstacksize(&attributes, stack_bytes);
     for (; workers_ < wanted; ++workers_) {
       Worker& worker = worker_[workers_];
       worker.crew = this;
       worker.thread = workers_ + 1;
-      pthread_t thread;
-      const auto start = [](void* h) -> void* {
-        static_cast<Worker*>(h)->crew->serve(static_cast<Worker*>(h));
-        return nullptr;
-      };
-      if (pthread_create(&thread, &attributes, start, &worker) != 0) {
+      const auto serve = [](void* w) { static_cast<Worker*>(w)->crew->serve(static_cast<Worker*>(w)); };
+      if (!start_thread(serve, &worker)) {
         refused_at_ = monotonic_nanoseconds();
         break;
       }
     }
-    pthread_attr_destroy(&attributes);
-    pthread_sigmask(SIG_SETMASK, &before, nullptr);
     return workers_;
   }
 
@@ -182,13 +159,13 @@ class Crew {
       if (turns % 256 != 0) continue;
       const int64_t now = monotonic_nanoseconds();
       if (since == 0) since = now;
-      if (now - since > caller_patience) sched_yield();
+      if (now - since > caller_patience) std::this_thread::yield();
     }
   }
 
   // Takes part in calls until the process ends. This is the main function of a worker.
   void serve(Worker* worker) {
-    worker->id.store(static_cast<pid_t>(syscall(SYS_gettid)), std::memory_order_relaxed);
+    worker->id.store(this_thread_id(), std::memory_order_relaxed);
     uint32_t last = 0;  // number of the last call that the worker took part in
     int64_t since = 0, checked = 0, no_yield_before = 0, others = 0;
     for (int turns = 1;; ++turns) {
@@ -215,7 +192,7 @@ class Crew {
       if (now - checked < check_every) continue;
       checked = now;
       if (now >= no_yield_before) {
-        sched_yield();
+        std::this_thread::yield();
         checked = monotonic_nanoseconds();
         const int64_t took = checked - now;
         if (took > long_yield && cpu_time_of_others() - others < took / 2) {
@@ -232,15 +209,10 @@ class Crew {
 
   // Returns the CPU time of this process in nanoseconds, without the CPU time of this worker and of the last caller.
   int64_t cpu_time_of_others() const {
-    const auto read = [](clockid_t clock) {
-      timespec t{};
-      // The clock of a thread that has ended cannot be read.
-      return clock_gettime(clock, &t) == 0 ? t.tv_sec * int64_t{1000000000} + t.tv_nsec : 0;
-    };
     // Read the clock of the caller first, because this updates the clock of the process. Otherwise the clock of the
     // process may be late by up to a tick.
-    const int64_t caller = read(caller_clock_.load(std::memory_order_relaxed));
-    return read(CLOCK_PROCESS_CPUTIME_ID) - caller - read(CLOCK_THREAD_CPUTIME_ID);
+    const int64_t caller = cpu_time(caller_clock_.load(std::memory_order_relaxed));
+    return process_cpu_time() - caller - cpu_time(calling_thread_clock);
   }
 
   // Returns true if `state` is an open call that has a place for the worker, and that is not the call `last`.
@@ -251,12 +223,11 @@ class Crew {
   // Sleeps until a caller wakes the worker. Returns at once if there is a call. See "Wake-ups" above.
   void sleep(Worker* worker, uint32_t last) {
     worker->sleep.store(asleep, std::memory_order_seq_cst);
-    if (!wants(state_.load(std::memory_order_seq_cst), *worker, last))
-      syscall(SYS_futex, &worker->sleep, FUTEX_WAIT_PRIVATE, asleep, nullptr, nullptr, 0);
+    if (!wants(state_.load(std::memory_order_seq_cst), *worker, last)) sleep_while(&worker->sleep, asleep);
     uint32_t expected = asleep;
     if (worker->sleep.compare_exchange_strong(expected, awake, std::memory_order_acq_rel)) return;  // no caller woke it
-    while (worker->sleep.load(std::memory_order_acquire) != awake) sched_yield();
-    if (worker->kept_off) sched_setaffinity(0, sizeof worker->allowed, &worker->allowed);
+    while (worker->sleep.load(std::memory_order_acquire) != awake) std::this_thread::yield();
+    if (worker->kept_off) allow(worker->allowed);
   }
 
   // Wakes the worker if it sleeps. Linux tends to wake a thread on the CPU of the thread that wakes it. On the CPU of
@@ -269,27 +240,18 @@ class Crew {
     worker->kept_off = keep_off(worker->id.load(std::memory_order_relaxed), caller_cpu_.load(std::memory_order_relaxed),
                                 &worker->allowed);
     worker->sleep.store(awake, std::memory_order_release);
-    syscall(SYS_futex, &worker->sleep, FUTEX_WAKE_PRIVATE, 1, nullptr, nullptr, 0);
-  }
-
-  // Forbids a thread to use one CPU. If `id` is 0, this is the calling thread. Stores in `allowed` the CPUs that the
-  // thread could use before. Returns false if the thread may use no other CPU, or if the system call fails.
-  static bool keep_off(pid_t id, int cpu, cpu_set_t* allowed) {
-    if (cpu < 0 || sched_getaffinity(id, sizeof *allowed, allowed) != 0) return false;  // fails above 1024 CPUs
-    cpu_set_t others = *allowed;
-    CPU_CLR(static_cast<size_t>(cpu), &others);
-    return CPU_COUNT(&others) > 0 && sched_setaffinity(id, sizeof others, &others) == 0;
+    pointwise::wake(&worker->sleep);
   }
 
   // Moves this worker to another CPU if it runs on the CPU of the caller. Returns false if the worker may use no other
   // CPU. When other processes keep the other CPUs busy, the system may put a worker on the caller's CPU. There the
   // worker would take half of the caller's time. On another CPU, it takes time from the other processes instead.
   bool has_cpu_of_its_own() {
-    const int cpu = sched_getcpu();
+    const int cpu = current_cpu();
     if (cpu < 0 || cpu != caller_cpu_.load(std::memory_order_relaxed)) return true;
-    cpu_set_t allowed;
+    CpuSet allowed;
     if (!keep_off(0, cpu, &allowed)) return false;
-    sched_setaffinity(0, sizeof allowed, &allowed);
+    allow(allowed);
     return true;
   }
 
@@ -298,7 +260,7 @@ class Crew {
   alignas(64) void (*take_part_)(const void*, int) = nullptr;
   const void* context_ = nullptr;
   std::atomic<int> caller_cpu_{-1};
-  std::atomic<clockid_t> caller_clock_{CLOCK_THREAD_CPUTIME_ID};
+  std::atomic<ThreadClock> caller_clock_{};
   alignas(64) std::atomic<bool> taken_{false};
   int workers_ = 0;
   int64_t refused_at_ = 0;
