@@ -82,6 +82,8 @@ bool start_thread(void (*run)(void*), void* context) {
     return true;
   } catch (const std::system_error&) {
     return false;
+  } catch (const std::bad_alloc&) {
+    return false;
   }
 }
 #endif
@@ -112,13 +114,12 @@ int usable_cpus() {
 int current_cpu() { return sched_getcpu(); }
 ThreadId this_thread_id() { return static_cast<ThreadId>(syscall(SYS_gettid)); }
 
-ThreadClock this_thread_clock(ThreadClock otherwise) {
+ThreadClock this_thread_clock() {
   clockid_t clock;
-  return pthread_getcpuclockid(pthread_self(), &clock) == 0 ? clock : otherwise;
+  return pthread_getcpuclockid(pthread_self(), &clock) == 0 ? clock : 0;
 }
 
-const ThreadClock calling_thread_clock = CLOCK_THREAD_CPUTIME_ID;
-int64_t cpu_time(ThreadClock clock) { return read_clock(clock); }
+int64_t cpu_time(ThreadClock clock) { return read_clock(clock == 0 ? CLOCK_THREAD_CPUTIME_ID : clock); }
 int64_t process_cpu_time() { return read_clock(CLOCK_PROCESS_CPUTIME_ID); }
 
 bool keep_off(ThreadId thread, int cpu, CpuSet* allowed) {
@@ -155,8 +156,7 @@ Bell& bell = *new Bell;
 int usable_cpus() { return static_cast<int>(std::max(1u, std::thread::hardware_concurrency())); }
 int current_cpu() { return -1; }
 ThreadId this_thread_id() { return 0; }
-ThreadClock this_thread_clock(ThreadClock otherwise) { return otherwise; }
-const ThreadClock calling_thread_clock = 0;
+ThreadClock this_thread_clock() { return 0; }
 int64_t cpu_time(ThreadClock) { return 0; }
 int64_t process_cpu_time() { return 0; }
 bool keep_off(ThreadId, int, CpuSet*) { return false; }

@@ -25,12 +25,11 @@ int current_cpu();
 using ThreadId = int;
 using ThreadClock = int;
 ThreadId this_thread_id();
-// Returns the clock of the calling thread, or `otherwise` if there is no clock.
-ThreadClock this_thread_clock(ThreadClock otherwise);
+// Returns a clock that any thread can read, or 0 if there is none.
+ThreadClock this_thread_clock();
 
-// A clock that measures the calling thread, whichever thread that is.
-extern const ThreadClock calling_thread_clock;
-// Returns the CPU time of a thread in nanoseconds, or 0 if the thread has ended or the system has no such clock.
+// Returns the CPU time of a thread in nanoseconds, or 0 if the thread has ended or the system has no such clock. Clock
+// 0 measures the calling thread.
 int64_t cpu_time(ThreadClock clock);
 // Returns the CPU time of all threads of the process in nanoseconds, or 0 if the system does not tell it.
 int64_t process_cpu_time();

@@ -100,7 +100,7 @@ class Crew {
     take_part_ = take_part;
     context_ = context;
     caller_cpu_.store(current_cpu(), std::memory_order_relaxed);
-    caller_clock_.store(this_thread_clock(caller_clock_.load(std::memory_order_relaxed)), std::memory_order_relaxed);
+    caller_clock_.store(this_thread_clock(), std::memory_order_relaxed);
     open(workers + 1);
     for (int i = 0; i < workers; ++i) wake(&worker_[i]);
     take_part(context, 0);
@@ -212,7 +212,7 @@ class Crew {
     // Read the clock of the caller first, because this updates the clock of the process. Otherwise the clock of the
     // process may be late by up to a tick.
     const int64_t caller = cpu_time(caller_clock_.load(std::memory_order_relaxed));
-    return process_cpu_time() - caller - cpu_time(calling_thread_clock);
+    return process_cpu_time() - caller - cpu_time(0);
   }
 
   // Returns true if `state` is an open call that has a place for the worker, and that is not the call `last`.
