@@ -32,7 +32,7 @@ def conv_integer(
     padding: int | Sequence[int] = 0,
     groups: int = 1,
     out: NDArray[Any] | None = None,
-) -> NDArray[Any]:
+) -> NDArray[np.int32]:
     """Compute a pointwise convolution of 8-bit integers, with exact sums of int32.
 
     Computes, for every image n, output channel o and output pixel p::

@@ -29,6 +29,7 @@ def dtypes_of_results(
     assert_type(pw.conv([[1.0, 2.0]], [[1.0, 1.0]], layout="NC"), NDArray[Any])
     assert_type(pw.mix(x, [[1, 2], [3, 4]], axis=0), NDArray[np.float32])
     assert_type(pw.mix(image, np.eye(3), out_dtype=np.uint8), NDArray[np.uint8])
+    assert_type(pw.conv_integer(image, np.ones((16, 32), np.int8), 3), NDArray[np.int32])
     pw.conv(unknown, weight, activation=("prelu", np.ones(16)), input_scale=np.ones((1, 32)))
 
 
