@@ -77,7 +77,7 @@ def neighbour_tables(contenders, cases, seconds):
 
 def layer_tables(contenders, cases, seconds):
     found = layer_results(contenders, cases, seconds)
-    tables = bench.report_tables.layer_tables("NHWC", found, contenders, MACHINE)
+    tables = bench.report_tables.layer_tables(found, contenders, MACHINE)
     return [*tables, *bench.report_tables.network_tables(found, contenders)]
 
 
@@ -137,7 +137,7 @@ def test_a_row_of_a_layer():
         result(dataclasses.replace(case, layer="again"), "NHWC", ["numpy"], measurements=2),
         result(dataclasses.replace(case, layer="spoilt"), "NHWC", ["numpy"], measurements=3, disturbance="a reason"),
     ]
-    text = bench.tables.rendered(bench.report_tables.layer_tables("NHWC", rows, ["numpy"], MACHINE), WIDTH)
+    text = bench.tables.rendered(bench.report_tables.layer_tables(rows, ["numpy"], MACHINE), WIDTH)
     lines = [line.split() for line in text.splitlines()]
     assert ["t"] in lines
     shape = ["1x10x10x8", "->", "16", "/2", "g2"]
@@ -148,7 +148,7 @@ def test_a_row_of_a_layer():
     words = " ".join(text.split())
     for explanation in ("/2: stride 2", "g4: 4 groups", "*: disturbed, so measured again", "!: disturbed in every"):
         assert explanation in words
-    plain = bench.tables.rendered(bench.report_tables.layer_tables("NHWC", rows[:1], ["numpy"], MACHINE), WIDTH)
+    plain = bench.tables.rendered(bench.report_tables.layer_tables(rows[:1], ["numpy"], MACHINE), WIDTH)
     assert "disturbed" not in plain
 
 

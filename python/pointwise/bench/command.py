@@ -23,10 +23,11 @@ from ..cli.files import check_writable, replacing
 from ..cli.info import caches, version
 from ..cli.parser import CommandError, distribution, library_errors, positive, require
 from . import company, contention
+from .backward import CONTENDERS as BACKWARD_CONTENDERS
 from .cold import CACHES
 from .contenders import CONTENDERS, MODULES, TUNED, US, left_out
 from .contention_report import neighbour_document, neighbour_tables
-from .epilogue import ACTIVATIONS, NONE, PRELU, RELU, Epilogue, parse_activation
+from .epilogue import ACTIVATIONS, NO_ACTIVATION, NONE, PRELU, RELU, Epilogue, parse_activation
 from .explain import SEED, check_options, explain
 from .layers import LAYOUTS, ON_REQUEST, default_networks, in_networks, networks, parse_layer, read_network, read_table
 from .machine import blas_kernels, copy_bandwidth, fma_peak, last_level_cache
@@ -50,6 +51,10 @@ EXAMPLE = """\
 examples: pointwise bench --quick
           pointwise bench --layer 1x64x56x56:128 --layer 8x256x56x56:512/2 --no-bias
           pointwise bench --network resnet50 --layout NHWC --vs numpy,torch --json resnet50.json --plot resnet50.png"""
+PASS_HELP = (
+    "forward times layers; backward times their gradients dx (with respect to x) and dw (with respect to weight and "
+    "bias), also with numpy and torch (default: forward)"
+)
 LAYER_HELP = (
     "a layer: images x input channels x height x width : output channels, as in 1x64x56x56:128; append /2 for stride 2 "
     "and g4 for 4 groups, as in 1x64x56x56:128/2g4; may be repeated"
@@ -78,6 +83,7 @@ KERNEL_VARIABLES = (
 )
 COPY_EVERY = 10  # layers between two measurements of the copy bandwidth
 PEERS = [name for name in CONTENDERS if name != US]
+BACKWARD_PEERS = [name for name in BACKWARD_CONTENDERS if name != US]
 
 
 def register(commands: Commands) -> None:
@@ -92,6 +98,7 @@ def register(commands: Commands) -> None:
     threads_help = "threads of each contender (default: 1; with --neighbour or --company 2)"
     parser.add_argument("--threads", type=positive, metavar="N", help=threads_help)
     parser.add_argument("--batch", type=positive, metavar="N", help="images (default: as in the tables)")
+    parser.add_argument("--pass", dest="direction", choices=("forward", "backward"), default="forward", help=PASS_HELP)
     parser.add_argument("--quick", action="store_true", help="finish within half a minute; less exact")
     parser.add_argument("--vs", metavar="A,B", help=f"peers: {', '.join(PEERS)} (default: numpy)")
     activation_help = f"{', '.join((NONE, *ACTIVATIONS, PRELU))}; parameters as in clip,0,6 (default: relu)"
@@ -116,14 +123,17 @@ def run(args: argparse.Namespace) -> int:
     if args.company:
         company.check_arguments(args)
     check_options(args)
+    backward = args.direction == "backward"
     if args.neighbour:
         contention.check_arguments(args.threads, args.plot)
     args.threads = args.threads or (2 if args.neighbour or args.company else 1)
-    epilogue = Epilogue(args.activation or RELU, args.residual, not args.no_bias)
+    epilogue = Epilogue(args.activation or (NO_ACTIVATION if backward else RELU), args.residual, not args.no_bias)
     cases = [case.with_epilogue(epilogue) for case in _cases(args)]
+    if backward:
+        cases = [gradient for case in cases for gradient in case.gradients()]
     if args.cold:
         cases = [case.cold(CACHES * last_level_cache()) for case in cases]
-    contenders = _contenders("numpy" if args.vs is None else args.vs)
+    contenders = _contenders("numpy" if args.vs is None else args.vs, BACKWARD_PEERS if backward else PEERS)
     _check_epilogue(epilogue, args, contenders)
     _check_outputs(args)
     require("rich", "bench")
@@ -160,6 +170,12 @@ def _check_modes(args: argparse.Namespace) -> None:
     if modes and len(modes + others) > 1:
         first, second = (modes + others)[:2]
         raise CommandError(f"--{first} cannot be combined with --{second}: measure them one after the other")
+    if args.direction == "backward":
+        given = {"activation": args.activation is not None, "residual": args.residual}
+        modes += [name for name, is_given in given.items() if is_given]
+        if modes + others:
+            option = (modes + others)[0]
+            raise CommandError(f"--pass backward cannot be combined with --{option}, which only the forward pass has")
     if args.sequence and args.plot is not None:
         raise CommandError("--plot cannot be combined with --sequence, which has no roofline: use --json")
 
@@ -185,11 +201,12 @@ def _cases(args: argparse.Namespace) -> list[Case]:
     return cases
 
 
-def _contenders(text: str) -> list[str]:
+def _contenders(text: str, peers: Sequence[str]) -> list[str]:
     names = list(dict.fromkeys(text.split(",")))
     for name in names:
-        if name not in PEERS:
-            raise CommandError(f"--vs must be a comma-separated list of {', '.join(PEERS)}, got {text!r}")
+        if name not in peers:
+            given = "" if peers is PEERS else " with --pass backward"
+            raise CommandError(f"--vs{given} must be a comma-separated list of {', '.join(peers)}, got {text!r}")
         for module in MODULES.get(name, ()):
             if importlib.util.find_spec(module) is None:
                 raise CommandError(
@@ -336,6 +353,7 @@ def _report(
         "bias": epilogue.bias,
         "activation": str(epilogue.activation),
         "residual": epilogue.residual,
+        **({"pass": "backward"} if args.direction == "backward" else {}),
         **{mode: True for mode in ("cold", "sequence", "tune") if getattr(args, mode)},
     }
     if args.company:
@@ -362,10 +380,10 @@ def _report(
         tables = [sequence_table(results, contenders)]
         lines = [line for t, summary in found["summary"].items() for line in versus_lines(t, summary, "networks")]
     else:
-        by_layout = {layout: [r for r in results if r.layout == layout] for layout in found["summary"]}
-        tables = [t for layout, rows in by_layout.items() for t in layer_tables(layout, rows, contenders, machine)]
+        by_part = {part: [r for r in results if r.part == part] for part in found["summary"]}
+        tables = [t for rows in by_part.values() for t in layer_tables(rows, contenders, machine)]
         tables += network_tables(results, contenders)
-        lines = [line for layout, summary in found["summary"].items() for line in summary_lines(layout, summary)]
+        lines = [line for part, summary in found["summary"].items() for line in summary_lines(part, summary)]
         reasons = {name: left_out(name, epilogue.activation) for name in contenders}
         lines += [f"{name} cannot compute {epilogue.activation}{reason}" for name, reason in reasons.items() if reason]
     print_tables(tables)

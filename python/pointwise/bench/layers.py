@@ -14,12 +14,14 @@ from typing import TYPE_CHECKING
 
 from .._cost import Cost, cost
 from ..cli.parser import CommandError
-from .epilogue import BIAS_RELU, Epilogue
+from .epilogue import BIAS_RELU, NO_ACTIVATION, Epilogue
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
 LAYOUTS = ("NCHW", "NHWC")
+# gradients of a layer, with respect to x and with respect to the weight and the bias
+GRADIENTS = ("dx", "dw")
 # Tables that are measured only on request. The published figures do not include them. `large` needs gigabytes of
 # memory.
 ON_REQUEST = ("images", "large")
@@ -44,6 +46,8 @@ class Case:
     epilogue: Epilogue = dataclasses.field(default=BIAS_RELU, kw_only=True)
     # bytes that are read before calls, so that the calls find x and weights in memory; 0 for hot calls
     evicts: int = dataclasses.field(default=0, kw_only=True)
+    # one of `GRADIENTS`, which is computed in place of the layer; None for the layer itself
+    gradient: str | None = dataclasses.field(default=None, kw_only=True)
 
     def columns(self) -> dict[str, str | int]:
         """Return the row of the table, by column."""
@@ -55,12 +59,20 @@ class Case:
         return (n, c, h, w) if layout == "NCHW" else (n, h, w, c)
 
     def cost(self, layout: str = "NCHW") -> Cost:
-        """Return the cost in float32. The bytes include a residual, which is read once."""
-        shape, bias = self.shape(layout), self.epilogue.bias
+        """Return the cost in float32. The bytes include a residual, which is read once.
+
+        The gradient dw has the arithmetic and the bytes of the layer. The gradient dx writes all of x, and has no bias.
+        """
+        shape, bias = self.shape(layout), self.epilogue.bias and self.gradient != "dx"
         found = cost(shape, self.cout, layout=layout, stride=self.stride, groups=self.groups, bias=bias)
-        if not self.epilogue.residual:
+        nbytes = found.bytes
+        if self.gradient == "dx":
+            results = math.prod(found.output_shape)
+            nbytes = 4 * (results + found.params + math.prod(shape))
+        elif self.epilogue.residual:
+            nbytes += 4 * math.prod(found.output_shape)
+        else:
             return found
-        nbytes = found.bytes + 4 * math.prod(found.output_shape)
         return dataclasses.replace(found, bytes=nbytes, intensity=found.flops / nbytes)
 
     def with_batch(self, n: int) -> Case:
@@ -70,6 +82,17 @@ class Case:
     def with_epilogue(self, epilogue: Epilogue) -> Case:
         """Return the layer with another epilogue."""
         return dataclasses.replace(self, epilogue=epilogue)
+
+    def gradients(self) -> list[Case]:
+        """Return the layer once for each of its gradients. The epilogue keeps the bias only."""
+        epilogue = Epilogue(NO_ACTIVATION, bias=self.epilogue.bias)
+        return [dataclasses.replace(self, epilogue=epilogue, gradient=gradient) for gradient in GRADIENTS]
+
+    def words(self) -> str:
+        """Return a text for headings, such as "bias and ReLU" or "dw, with bias"."""
+        if self.gradient is None:
+            return self.epilogue.words()
+        return self.gradient + (", with bias" if self.gradient == "dw" and self.epilogue.bias else "")
 
     def cold(self, evicts: int) -> Case:
         """Return the layer with cold calls, before which `evicts` bytes are read."""

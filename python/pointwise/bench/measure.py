@@ -15,6 +15,7 @@ import numpy as np
 
 from .contenders import TUNED, US
 from .disturbance import disturbance
+from .layers import Case
 from .processes import turns
 from .timing import Block, Effort, blocks_in_turn
 
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
     from .._cost import Cost
-    from .layers import Case, Network
+    from .layers import Network
 
 
 QUICK = Effort(seconds=0.09, block=0.002, rounds=1)
@@ -126,6 +127,11 @@ class Result(Times):
     def name(self) -> str:
         """Names of the network and of the layer."""
         return f"{self.case.network} {self.case.layer}"
+
+    @property
+    def part(self) -> str:
+        """Layout, followed by the gradient if there is one, such as "NCHW dx". Each part has its own table."""
+        return f"{self.layout} {self.case.gradient}" if self.case.gradient else self.layout
 
 
 @dataclasses.dataclass(frozen=True)
@@ -231,7 +237,8 @@ def _timings(
     with turns([US, *contenders], threads) as (prepare, peak):
         end = time.perf_counter() + left * effort.seconds
         for layout, job in itertools.product(layouts, jobs):
-            progress(f"{layout} {job.network} {job.layer}")
+            gradient = f"{job.gradient} " if isinstance(job, Case) and job.gradient else ""
+            progress(f"{layout} {gradient}{job.network} {job.layer}")
             deadline = _deadline(end, left)
             timers, forms = prepare(job, layout)
             blocks, measurements = blocks_in_turn(timers, deadline, effort), 1

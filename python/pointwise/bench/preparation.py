@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from . import backward
 from .cold import ColdCalls, copies_of, time_cold
 from .contenders import builder
 from .forms import fastest_form
@@ -17,19 +18,20 @@ from .operands import operands
 from .verify import check, check_few_channels, named_forms
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Mapping, Sequence
     from typing import TypeAlias
 
     from .layers import Case
     from .operands import Call, Forms
 
-    Prepared: TypeAlias = dict[str, tuple[str, Call]]
+    AnyCall: TypeAlias = Callable[[], Any]
+    Prepared: TypeAlias = dict[str, tuple[str, AnyCall]]
 
 
 class OneAfterTheOther:
     """Call that makes all calls of a list."""
 
-    def __init__(self, calls: Sequence[Call]) -> None:
+    def __init__(self, calls: Sequence[AnyCall]) -> None:
         self._calls = list(calls)
 
     def __call__(self) -> Any:
@@ -73,6 +75,8 @@ def prepare(names: Sequence[str], threads: int, job: Case | Network, layout: str
 
 
 def _prepare_layer(names: Sequence[str], threads: int, case: Case, layout: str) -> Prepared:
+    if case.gradient is not None:
+        return _fastest(backward.prepare(names, threads, case, layout))
     for name in names:
         check_few_channels(name, builder(name), layout, case.epilogue, threads)
     arrays = operands(case, layout)
@@ -85,14 +89,19 @@ def _prepare_layer(names: Sequence[str], threads: int, case: Case, layout: str) 
         suffix = "" if number == 0 else f", copy {number}"
         calls |= {f"{form}{suffix}": call for name in names for form, call in named_forms(name, copy[name])}
     check(case, layout, arrays, calls)
+    if not case.evicts:
+        return _fastest(built[0])
     prepared: Prepared = {}
     for name in names:
         forms: Forms = built[0][name]
-        if forms and case.evicts:
+        if forms:
             turns = {form: ColdCalls([copy[name][form] for copy in built], case.evicts, threads) for form in forms}
             form = fastest_form(turns, rounds=1, timed=time_cold)
             prepared[name] = (form, turns[form])
-        elif forms:
-            form = fastest_form(forms)
-            prepared[name] = (form, forms[form])
     return prepared
+
+
+def _fastest(built: Mapping[str, Mapping[str, AnyCall]]) -> Prepared:
+    """Return the fastest form and its call for each contender that has a form."""
+    chosen = {name: fastest_form(forms) for name, forms in built.items() if forms}
+    return {name: (form, built[name][form]) for name, form in chosen.items()}

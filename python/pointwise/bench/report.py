@@ -113,14 +113,12 @@ def document(
     results: Sequence[Result], contenders: Sequence[str], machine: Machine, settings: dict[str, Any]
 ) -> dict[str, Any]:
     """Return all results as JSON objects."""
-    layouts = list(dict.fromkeys(result.layout for result in results))
+    parts = dict.fromkeys(result.part for result in results)
     return {
         "machine": dataclasses.asdict(machine),
         "settings": settings,
         "results": [_row(result, contenders, machine) for result in results],
-        "summary": {
-            layout: summarize([r for r in results if r.layout == layout], contenders, machine) for layout in layouts
-        },
+        "summary": {part: summarize([r for r in results if r.part == part], contenders, machine) for part in parts},
     }
 
 
@@ -131,6 +129,7 @@ def _row(result: Result, contenders: Sequence[str], machine: Machine) -> dict[st
         **result.case.columns(),
         **({"evicted_bytes": result.case.evicts} if result.case.evicts else {}),
         "layout": result.layout,
+        **({"gradient": result.case.gradient} if result.case.gradient else {}),
         "cost": dataclasses.asdict(result.cost),
         **_times(result, contenders, times),
         **({"gain": result.gain} if result.gain is not None else {}),

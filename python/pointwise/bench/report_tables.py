@@ -22,9 +22,9 @@ AGAIN, DISTURBED = "*", "!"  # marks of layers
 LIMITS = {"peak": "peak", "bandwidth": "copy"}
 
 
-def layer_tables(layout: str, results: Sequence[Result], contenders: Sequence[str], machine: Machine) -> list[Grid]:
-    """Return tables of the results of one layout."""
-    title = f"{layout}, float32, {results[0].case.epilogue.words()}{_cold_words(results)}"
+def layer_tables(results: Sequence[Result], contenders: Sequence[str], machine: Machine) -> list[Grid]:
+    """Return tables of the results of one part: a layout, or a gradient in a layout."""
+    title = f"{results[0].layout}, float32, {results[0].case.words()}{_cold_words(results)}"
     beside = _beside(contenders)
     tuned = any(result.gain is not None for result in results)
     headings = ["us,\nbest", "\nmedian", "\np95", "\nGFLOP/s", "of\nbound"]
@@ -38,7 +38,7 @@ def layer_tables(layout: str, results: Sequence[Result], contenders: Sequence[st
         bound, fraction = bound_of(result, machine)
         table.add_row(
             f" {result.case.layer}{_mark(result)}",
-            shape_words(result.case, layout),
+            shape_words(result.case, result.layout),
             microseconds(result.seconds[US]),
             microseconds(result.percentile(US, 50)),
             microseconds(result.percentile(US, 95)),
@@ -47,7 +47,7 @@ def layer_tables(layout: str, results: Sequence[Result], contenders: Sequence[st
             *([ratio_words(result.gain)] if tuned else []),
             *(ratio_words(result.ratio(name)) for name in beside),
         )
-    return [table] if beside else [table, _ratio_table(layout, results, contenders)]
+    return [table] if beside else [table, _ratio_table(results, contenders)]
 
 
 def _cold_words(results: Sequence[Result]) -> str:
@@ -87,15 +87,15 @@ def _mark_words(results: Sequence[Result] | Sequence[NetworkResult]) -> list[str
     return words + ([f"{DISTURBED}: disturbed in every measurement"] if DISTURBED in marks else [])
 
 
-def _ratio_table(layout: str, results: Sequence[Result], contenders: Sequence[str]) -> Grid:
-    table = Grid(f"{layout}: speedup over each contender", ["layer", "shape"], contenders)
+def _ratio_table(results: Sequence[Result], contenders: Sequence[str]) -> Grid:
+    table = Grid(f"{results[0].part}: speedup over each contender", ["layer", "shape"], contenders)
     network = None
     for result in results:
         if result.case.network != network:
             network = result.case.network
             table.add_row(network)
         ratios = (ratio_words(result.ratio(name)) for name in contenders)
-        table.add_row(f" {result.case.layer}{_mark(result)}", shape_words(result.case, layout), *ratios)
+        table.add_row(f" {result.case.layer}{_mark(result)}", shape_words(result.case, result.layout), *ratios)
     return table
 
 
@@ -125,14 +125,14 @@ def network_tables(results: Sequence[Result], contenders: Sequence[str]) -> list
     ratio_headings = [f"{what}x\n{name}" for name in beside for what in ("", "least ")]
     means = Grid("geometric means", ["network", "layout"], ["layers", "GFLOP/s", "of peak", *ratio_headings])
     ratios = Grid("speedup: geometric mean / least", ["network", "layout"], contenders)
-    for network, layout in dict.fromkeys((result.case.network, result.layout) for result in results):
-        rows = [r for r in results if (r.case.network, r.layout) == (network, layout)]
+    for network, part in dict.fromkeys((result.case.network, result.part) for result in results):
+        rows = [r for r in results if (r.case.network, r.part) == (network, part)]
         flops = geometric_mean(row.flops_per_second for row in rows) or 0.0
         peak = geometric_mean(row.peak_fraction for row in rows) or 0.0
         figures = (str(len(rows)), f"{flops / 1e9:.1f}", f"{100 * peak:.0f}%")
         found = [_mean_and_least(rows, name) for name in contenders]
-        means.add_row(network, layout, *figures, *(cell for cells in found[: len(beside)] for cell in cells))
-        ratios.add_row(network, layout, *(" / ".join(cells) for cells in found))
+        means.add_row(network, part, *figures, *(cell for cells in found[: len(beside)] for cell in cells))
+        ratios.add_row(network, part, *(" / ".join(cells) for cells in found))
     return [means] if beside else [means, ratios]
 
 

@@ -23,11 +23,11 @@ COLOURS = {
     "openvino": "tab:purple",
     "xnnpack": "tab:brown",
 }
-MARKERS = {"NCHW": "o", "NHWC": "^"}
+MARKERS = {"NCHW": "o", "NHWC": "^", "NCHW dx": "o", "NHWC dx": "^", "NCHW dw": "s", "NHWC dw": "v"}
 
 
 def save_roofline(file: IO[bytes], results: Sequence[Result], machine: Machine, kind: str = "png") -> None:
-    """Draw one dot per layer, layout and contender under the measured roof.
+    """Draw one dot per layer, layout, gradient and contender under the measured roof.
 
     Parameters
     ----------
@@ -56,22 +56,22 @@ def save_roofline(file: IO[bytes], results: Sequence[Result], machine: Machine, 
     # pointwise is last, so that its dots are on top
     contenders = dict.fromkeys(name for result in results for name in result.seconds)
     for contender in sorted(contenders, key=lambda name: name == US):
-        for layout in dict.fromkeys(result.layout for result in results if contender in result.seconds):
-            chosen = [result for result in results if result.layout == layout and contender in result.seconds]
+        for part in dict.fromkeys(result.part for result in results if contender in result.seconds):
+            chosen = [result for result in results if result.part == part and contender in result.seconds]
             axes.scatter(
                 [result.cost.intensity for result in chosen],
                 [result.cost.flops / result.seconds[contender] / 1e9 for result in chosen],
                 s=26,
-                marker=MARKERS[layout],
+                marker=MARKERS[part],
                 color=COLOURS[contender],
                 edgecolors="white",
                 linewidths=0.4,
                 alpha=0.85,
-                label=f"{contender}, {layout}",
+                label=f"{contender}, {part}",
                 zorder=3 if contender == US else 2,
             )
     axes.set(xscale="log", yscale="log", xlabel="arithmetic intensity (FLOP/byte)", ylabel="GFLOP/s")
-    words = results[0].case.epilogue.words()
+    words = "gradients" if results[0].case.gradient else results[0].case.words()
     axes.set_title(f"1x1 convolution, float32, {words}: {machine.cpu}, {machine.isa}, threads: {machine.threads}")
     axes.grid(True, which="both", linewidth=0.3, alpha=0.6)
     figure.legend(loc="outside right upper")  # outside of the axes, so that it covers no dot

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 
@@ -14,10 +14,14 @@ from .numpy_baseline import numpy_sum
 from .operands import Operands, operands
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
     from numpy.typing import NDArray
 
     from .epilogue import Epilogue
-    from .operands import Builder, Call, Forms
+    from .operands import Builder, Call
+
+C = TypeVar("C", bound="Callable[[], Any]")
 
 
 class WrongResult(Exception):
@@ -92,7 +96,7 @@ def check_few_channels(name: str, builder: Builder, layout: str, epilogue: Epilo
     check(case, layout, arrays, dict(named_forms(name, builder(case, layout, arrays, threads))))
 
 
-def named_forms(name: str, forms: Forms) -> list[tuple[str, Call]]:
+def named_forms(name: str, forms: Mapping[str, C]) -> list[tuple[str, C]]:
     """Return the forms of a contender with their names in messages, such as "numpy (x @ m)"."""
     return [(f"{name} ({form})" if form else name, call) for form, call in forms.items()]
 
