@@ -14,6 +14,7 @@
 #include "base/float_environment.h"
 #include "base/numbers.h"
 #include "convolution/layer.h"
+#include "memory/scratch.h"
 #include "product/reduction.h"
 #include "threads/parallel.h"
 
@@ -113,8 +114,66 @@ class ZeroOutside {
   std::array<ptrdiff_t, max_rank> contiguous_{};  // bytes of an axis and the axes after it, or 0 if there are gaps
 };
 
+// Copies an array to some pixels of a larger array, and sets all other pixels to zero. Rows are pixels along the last
+// axis, and they are contiguous in both arrays.
+class Spread {
+ public:
+  // `from` is a C-contiguous array. Axis i of it has the positions that axis[i] keeps.
+  Spread(const char* from, const View& to, const KeptAxis* axis)
+      : from_(from), to_(to), axis_(axis), item_(item_size(to.dtype)), last_(to.shape.rank - 1) {
+    for (int i = 0; i < last_; ++i) rows_ *= axis[i].size;
+  }
+
+  int64_t pieces() const { return ceil_div(rows_, rows_of_piece); }
+
+  void piece(int64_t index) const {
+    for (int64_t row = index * rows_of_piece; row < std::min(rows_, (index + 1) * rows_of_piece); ++row) copy(row);
+  }
+
+ private:
+  void copy(int64_t row) const {
+    const KeptAxis& pixels = axis_[last_];
+    char* to = static_cast<char*>(to_.data);
+    bool kept = true;
+    int64_t from_row = 0, rows = 1;
+    for (int i = last_ - 1; i >= 0; --i) {
+      const KeptAxis& axis = axis_[i];
+      const int64_t index = row % axis.size, apart = index - axis.first;
+      row /= axis.size;
+      to += index * axis.step;
+      kept = kept && apart >= 0 && apart % axis.stride == 0 && apart / axis.stride < axis.count;
+      if (kept) from_row += apart / axis.stride * rows;
+      rows *= axis.count;
+    }
+    std::memset(to, 0, static_cast<size_t>(pixels.size * item_));
+    if (!kept) return;
+    const char* const from = from_ + from_row * pixels.count * item_;
+    to += pixels.first * item_;
+    switch (item_) {
+      case 2: copy_pixels<2>(from, pixels, to); break;
+      case 4: copy_pixels<4>(from, pixels, to); break;
+      default: copy_pixels<8>(from, pixels, to);
+    }
+  }
+
+  template <int Item>
+  static void copy_pixels(const char* from, const KeptAxis& pixels, char* to) {
+    for (int64_t i = 0; i < pixels.count; ++i)
+      std::memcpy(to + i * pixels.stride * Item, from + i * Item, static_cast<size_t>(Item));
+  }
+
+  static constexpr int64_t rows_of_piece = 64;
+  const char* from_;
+  const View& to_;
+  const KeptAxis* axis_;
+  const int item_, last_;
+  int64_t rows_ = 1;
+};
+
 // Minimum bytes of an array for which a second thread sets zeros.
 constexpr double bytes_a_thread = 1 << 18;
+// Maximum bytes of images that are computed into a contiguous array before they are spread.
+constexpr int64_t most_spread = 1 << 20;
 
 int wanted_threads(int threads) { return openmp_limit(threads > 0 ? threads : thread_count()); }
 
@@ -164,6 +223,43 @@ View transposed(const View& weights, int64_t groups, AlignedBytes* copy) {
                     static_cast<const char*>(weights.data) + (g * m + o) * weights.strides[0] + i * weights.strides[1],
                     static_cast<size_t>(item));
   return View(copy->get(), weights.dtype, {groups * k, m});
+}
+
+// Returns the number of threads that set or copy this many bytes.
+int threads_for(double bytes, int wanted) {
+  if (teams_are_forced()) return wanted;
+  return std::min(wanted, static_cast<int>(std::clamp(bytes / bytes_a_thread, 1.0, 1e6)));
+}
+
+// Computes the convolution of `src` with `weights` into contiguous memory, some images at a time, and spreads the
+// result, which has shape `result`, to dst. A kernel would store the numbers to dst one by one.
+void compute_and_spread(const View& weights, const Options& options, const Layout& layout, View src, Shape result,
+                        View dst, const KeptAxis* axis, int threads) {
+  const int item = item_size(dst.dtype);
+  const int64_t images = layout.batch >= 0 ? result[layout.batch] : 1, bytes = numbers_of(result) / images * item;
+  const int64_t together = std::clamp<int64_t>(most_spread / bytes, 1, images);
+  thread_local Scratch scratch;
+  char* const memory = scratch.get(together * bytes);
+  const Layer layer =
+      together < images ? Layer(weights, nullptr, options) : Layer::borrowing(weights, nullptr, options);
+  std::array<KeptAxis, max_rank> axes{};
+  std::copy(axis, axis + dst.shape.rank, axes.begin());
+  for (int64_t first = 0; first < images; first += together) {
+    if (layout.batch >= 0) {
+      const int64_t count = std::min(together, images - first);
+      src.shape[layout.batch] = result[layout.batch] = dst.shape[layout.batch] = count;
+      axes[layout.batch].size = axes[layout.batch].count = count;
+    }
+    layer(src, View(memory, dst.dtype, result), nullptr, threads);
+    const Spread spread(memory, dst, axes.data());
+    const int64_t pieces = spread.pieces();
+    parallel(threads_for(static_cast<double>(numbers_of(dst.shape)) * item, threads), pieces, EvenRuns{pieces},
+             [&spread](int64_t piece, int) { spread.piece(piece); });
+    if (layout.batch < 0 || first + together >= images) continue;
+    src.data = static_cast<char*>(src.data) + together * src.strides[layout.batch];
+    dst.data = static_cast<char*>(dst.data) + together * dst.strides[layout.batch];
+  }
+  scratch.trim();
 }
 
 // Starts a reduction over the pixels of `layout`. `left` and `right` have the same pixels.
@@ -227,21 +323,25 @@ void gradient_of_src(const View& grad, const View& weights, const View& dst, con
     // A single pixel needs no step. The stride of the convolution may be so large that the step would overflow.
     written.strides[axis] = in.count > 1 ? window.stride[i] * dst.strides[axis] : item;
   }
+  Options plain;
+  plain.layout = options.layout;
+  plain.groups = options.groups;
+  plain.dtype = grad.dtype;
+  AlignedBytes copy;
+  const View turned = transposed(weights, options.groups, &copy);
+  const int last = dst.shape.rank - 1;
+  if (!accumulate && last != layout.channels && axes[last].stride > 1 && axes[last].count > 1 &&
+      dst.strides[last] == item && numbers_of(written.shape) > 0) {
+    compute_and_spread(turned, plain, layout, read, written.shape, dst, axes.data(), wanted_threads(threads));
+    return;
+  }
   if (numbers_of(written.shape) > 0) {
-    Options plain;
-    plain.layout = options.layout;
-    plain.groups = options.groups;
-    plain.dtype = grad.dtype;
-    AlignedBytes copy;
-    const View turned = transposed(weights, options.groups, &copy);
     Layer::borrowing(turned, nullptr, plain)(read, written, accumulate ? &written : nullptr, threads);
   }
   if (accumulate) return;
   const ZeroOutside zeros(static_cast<char*>(dst.data), item, axes.data(), dst.shape.rank);
   const int64_t pieces = zeros.pieces();
-  const double bytes = static_cast<double>(numbers_of(dst.shape)) * item;
-  const int useful = static_cast<int>(std::clamp(bytes / bytes_a_thread, 1.0, 1e6));
-  parallel(teams_are_forced() ? wanted_threads(threads) : std::min(wanted_threads(threads), useful), pieces,
+  parallel(threads_for(static_cast<double>(numbers_of(dst.shape)) * item, wanted_threads(threads)), pieces,
            EvenRuns{pieces}, [&zeros](int64_t piece, int) { zeros.piece(piece); });
 }
 

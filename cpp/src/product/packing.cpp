@@ -35,18 +35,6 @@ void pack_panel(const View& weights, DType dtype, int64_t first, int64_t used, c
     kernels(dtype).pack_weights(from, weights.strides[0], used, input_channels, to);
     return;
   }
-  if (weights.strides[0] == item) {  // transposed weights: the output channels of an input channel are contiguous
-    for (int64_t i = 0; i < input_channels; ++i, to += panel_bytes) {
-      const char* const row = from + i * weights.strides[1];
-      if (used == width) {
-        std::memcpy(to, row, panel_bytes);
-      } else {
-        std::memset(to, 0, panel_bytes);
-        std::memcpy(to, row, static_cast<size_t>(used * item));
-      }
-    }
-    return;
-  }
   // Packs `width` input channels at a time, to read whole lines of weights. With one input channel at a time, output
   // channels that are a power of two bytes apart would evict each other from L1.
   for (int64_t first_input = 0; first_input < input_channels; first_input += width) {
@@ -59,6 +47,36 @@ void pack_panel(const View& weights, DType dtype, int64_t first, int64_t used, c
     }
     to += inputs * panel_bytes;
   }
+}
+
+// Number of input channels of transposed weights that are packed together. Whole panels at a time would read few bytes
+// of many pages.
+constexpr int64_t rows_together = 32;
+
+// Packs `channels` output channels into panels that are `panel` bytes apart. The first output channel is `first`.
+// can_pack() must be true.
+void pack_channels(const View& weights, DType dtype, int64_t first, int64_t channels, char* to, ptrdiff_t panel) {
+  const int item = item_size(dtype);
+  const int64_t width = panel_bytes / item_size(info(dtype).sum), inputs = weights.shape[1];
+  if (weights.strides[0] != item || weights.strides[1] == item || inputs == 0) {
+    for (int64_t o = 0; o < channels; o += width)
+      pack_panel(weights, dtype, first + o, std::min(width, channels - o), to + o / width * panel);
+    return;
+  }
+  // transposed weights: the output channels of an input channel are contiguous
+  const char* const from = static_cast<const char*>(weights.data) + first * item;
+  for (int64_t begin = 0; begin < inputs; begin += rows_together)
+    for (int64_t o = 0; o < channels; o += width)
+      for (int64_t i = begin; i < std::min(inputs, begin + rows_together); ++i) {
+        const char* const row = from + i * weights.strides[1] + o * item;
+        char* const at = to + o / width * panel + i * panel_bytes;
+        if (channels - o >= width) {
+          std::memcpy(at, row, panel_bytes);
+        } else {
+          std::memset(at, 0, panel_bytes);
+          std::memcpy(at, row, static_cast<size_t>((channels - o) * item));
+        }
+      }
 }
 
 // Replaces the subnormals of a bias by zeros. The floating-point state does not suffice, because without input channels
@@ -136,10 +154,8 @@ PackedWeights prepare(const View& weights, const View* bias, DType dtype, int64_
 
 void pack_all(const View& weights, PackedWeights* packed) {
   for (int64_t group = 0; group < packed->groups; ++group)
-    for (int64_t channel = 0; channel < packed->m; channel += packed->width)
-      pack_panel(weights, packed->dtype, group * packed->m + channel,
-                 std::min<int64_t>(packed->width, packed->m - channel),
-                 packed->weights(group) + channel * packed->steps * packed->item);
+    pack_channels(weights, packed->dtype, group * packed->m, packed->m, packed->weights(group),
+                  packed->steps * panel_bytes);
 }
 
 void take_options(const Options& options, PackedWeights* packed) {
@@ -214,9 +230,8 @@ PackedWeights pack_borrowed(const PackedWeights& borrowed) {
 }
 
 void pack_panels(const PackedWeights& borrowed, int64_t group, int64_t channel, int64_t channels, char* to) {
-  for (int64_t o = 0; o < channels; o += borrowed.width)
-    pack_panel(borrowed.given, borrowed.dtype, group * borrowed.m + channel + o,
-               std::min<int64_t>(borrowed.width, channels - o), to + o * borrowed.steps * borrowed.item);
+  pack_channels(borrowed.given, borrowed.dtype, group * borrowed.m + channel, channels, to,
+                borrowed.steps * panel_bytes);
 }
 
 Epilogue no_epilogue(DType dtype) {

@@ -40,7 +40,8 @@ constexpr int64_t most_pixels = chunk_channels;
 constexpr double copy_cycles = 0.2, transpose_cycles = 0.6;
 // Maximum number of parts that the search for pieces tries, beyond the fewest parts.
 constexpr int64_t more_parts = 8;
-// Contiguous channels of right that are a multiple of this distance apart share a few sets of L1, so they are packed.
+// Numbers of a channel, or of a pixel, that are a multiple of this distance apart share a few sets of L1. Then right is
+// packed.
 constexpr ptrdiff_t aliased_step = 4096;
 
 // The choices for a reduction.
@@ -83,8 +84,14 @@ bool is_contiguous(const Reduction& r, DType dtype, ptrdiff_t step, int64_t chan
   return dtype == r.sum && (step == item_size(dtype) || channels == 1);
 }
 
-// Returns true if kernels can read the channels of right in place, from pixels that are `step` bytes apart.
-bool can_read_in_place(const Reduction& r, ptrdiff_t step) {
+// Returns true if a kernel row takes right by channels: the pixels of a channel are contiguous. Pixel rows can do that.
+bool takes_by_channels(const Reduction& r, const KernelRow& row) {
+  return row.rows == Rows::pixels && !is_contiguous(r, r.right, r.right_n, r.n);
+}
+
+// Returns true if a kernel row can read right in place, from pixels that are `step` bytes apart.
+bool can_read_in_place(const Reduction& r, const KernelRow& row, ptrdiff_t step) {
+  if (takes_by_channels(r, row)) return r.right == r.sum && step == item_size(r.sum) && r.right_n % aliased_step != 0;
   return is_contiguous(r, r.right, r.right_n, r.n) && (step == 0 || step % aliased_step != 0);
 }
 
@@ -133,8 +140,11 @@ class Chooser {
       return (contiguous ? copy_cycles : transpose_cycles) * static_cast<double>(channels);
     };
     double pixel = pack(is_contiguous(reduction_, reduction_.left, reduction_.left_m, reduction_.m), m);
-    if (reduction_.axes > 1 || !can_read_in_place(reduction_, inner.src))
-      pixel += pack(is_contiguous(reduction_, reduction_.right, reduction_.right_n, reduction_.n), n);
+    const bool by_channels = takes_by_channels(reduction_, row);
+    if (reduction_.axes > 1 || !can_read_in_place(reduction_, row, inner.src))
+      pixel += pack(by_channels ? inner.src == item_size(reduction_.right)
+                                : is_contiguous(reduction_, reduction_.right, reduction_.right_n, reduction_.n),
+                    n);
     work_.m = m;
     const double block = compute_cycles(work_, row, n, m, 0) + pixel * static_cast<double>(blocks_.block);
     const double blocks = static_cast<double>(ceil_div(std::max<int64_t>(blocks_.pixels, 1), blocks_.block));
@@ -184,11 +194,13 @@ class Chooser {
                   whole_m = round_up(m, std::max<int64_t>(panel, int64_t{row.nr} * row.lanes));
     const bool channel_rows = row.rows == Rows::channels;
     blocks_.n_block = std::min(n, channel_rows ? int64_t{row.nr} * row.lanes : int64_t{row.mr});
-    blocks_.packed_row = round_up(blocks_.n_block * item, panel_bytes);
+    const bool by_channels = takes_by_channels(reduction_, row);
+    blocks_.packed_row = by_channels ? padded_row(blocks_.block * item) : round_up(blocks_.n_block * item, panel_bytes);
     blocks_.sums_row = padded_row((channel_rows ? round_up(n, row.lanes) : whole_m) * item);
     blocks_.panel = padded_row(blocks_.block * panel_bytes);
     Workspace& workspace = blocks_.workspace;
-    workspace.reserve(Region::packed, allocation_size(blocks_.packed_row, blocks_.block));
+    workspace.reserve(Region::packed,
+                      allocation_size(blocks_.packed_row, by_channels ? blocks_.n_block : blocks_.block));
     workspace.reserve(Region::sums, allocation_size(blocks_.sums_row, channel_rows ? whole_m : n));
     workspace.reserve(Region::room, whole_m * item);  // zeros, in place of a bias
     workspace.reserve(Region::panels, allocation_size(ceil_div(m, panel), blocks_.panel));
@@ -242,6 +254,7 @@ class Run {
         table_(kernels(reduction.sum)),
         row_(table_.rows[blocks.kernel_row]),
         channel_rows_(row_.rows == Rows::channels),
+        by_channels_(takes_by_channels(r_, row_)),
         item_(item_size(reduction.sum)),
         width_(panel_bytes / item_) {}
 
@@ -287,7 +300,6 @@ class Run {
     for (int64_t begin = 0; begin < b_.pixels; begin += b_.block) {
       Block block{};
       block.input_channels = std::min(b_.block, b_.pixels - begin);
-      block.x_pixel = item_;
       block.panel = b_.panel;
       block.epilogue = no_epilogue(r_.sum);
       block.sums_row = b_.sums_row;
@@ -295,7 +307,8 @@ class Run {
       right.set(r_, begin, block.input_channels, &Axis::src);
       pack_panels(range, left, panels);
       const bool direct = begin + b_.block >= b_.pixels && !accumulate_;  // the last block stores to dst
-      const bool in_place = right.runs == 1 && can_read_in_place(r_, right.step(0, right.count, 0));
+      const bool in_place =
+          right.runs == 1 && can_read_in_place(r_, row_, right.step(0, right.count, by_channels_ ? item_ : 0));
       for (int64_t i = 0; i < columns.count; ++i) {
         const int64_t n = columns.begin(i), first = first_row(range, n);
         block.pixels = columns.begin(i + 1) - n;
@@ -328,15 +341,24 @@ class Run {
     const char* const right = range.right + n * r_.right_n;
     if (in_place) {
       block->x = right + pixels.offset[0];
+      block->x_pixel = by_channels_ ? r_.right_n : item_;
       block->x_channel = pixels.step(0, pixels.count, item_);
       block->source = Level::memory;
       return;
     }
     char* const packed = b_.workspace.at(range.scratch, Region::packed);
-    pack(r_.right, right, pixels, r_.right_n, block->pixels, packed, b_.packed_row);
     block->x = packed;
-    block->x_channel = b_.packed_row;
     block->source = Level::l2;
+    if (by_channels_) {
+      table_.pack[r_.right].pixels(right, r_.right_n, pixels.offset, pixels.count, block->pixels, packed,
+                                   b_.packed_row);
+      block->x_pixel = b_.packed_row;
+      block->x_channel = item_;
+      return;
+    }
+    pack(r_.right, right, pixels, r_.right_n, block->pixels, packed, b_.packed_row);
+    block->x_pixel = item_;
+    block->x_channel = b_.packed_row;
   }
 
   // Packs the channels of left of a piece into panels.
@@ -416,7 +438,7 @@ class Run {
   char* scratch_;
   const KernelTable& table_;
   const KernelRow& row_;
-  const bool channel_rows_;
+  const bool channel_rows_, by_channels_;
   const ptrdiff_t item_;
   const int64_t width_;  // channels of a panel
 };
