@@ -24,14 +24,31 @@ SUMS = ("float32", "float64")
 # Maximum share of the sum of squares that the correction for the mean may take away.
 MOST_CANCELLED = 0.75
 MAX_AXES = 5  # of an array that the core takes
+LAYOUTS = ["NCHW", "NHWC", "NCW", "NWC", "NCDHW", "NDHWC", "NC", "CHW", "HWC", "CW", "WC", "CDHW", "DHWC", "C"]
 
 
-def _axis_of(axis: int, x: NDArray[Any]) -> int:
+def _given_axis(axis: int, layout: str | None) -> tuple[int, str | None]:
+    """Return the axis of channels that `axis` or `layout` names, and the checked layout in upper case."""
+    if layout is None:
+        try:
+            return operator.index(axis), None
+        except TypeError:
+            raise TypeError(f"axis must be an integer, got {type(axis).__name__}") from None
+    if not isinstance(layout, str):
+        raise TypeError(f"layout must be a string, got {type(layout).__name__}")
+    name = layout.upper()
+    if name not in LAYOUTS:
+        raise ValueError(f"layout must be one of {', '.join(LAYOUTS)}, got {layout!r}")
+    if axis != -1:
+        raise TypeError(f"layout names the axis of channels, so axis must be left out, got {shown(axis)}")
+    return name.index("C"), name
+
+
+def _axis_of(axis: int, layout: str | None, x: NDArray[Any]) -> int:
     """Return the axis of channels, counted from the front."""
-    try:
-        axis = operator.index(axis)
-    except TypeError:
-        raise TypeError(f"axis must be an integer, got {type(axis).__name__}") from None
+    axis, name = _given_axis(axis, layout)
+    if name is not None and len(name) != x.ndim:
+        raise ValueError(f"x must have the {len(name)} axes of layout {name}, got shape {x.shape}")
     if x.ndim == 0:
         raise ValueError("x must have at least one axis, got shape ()")
     if not -x.ndim <= axis < x.ndim:
@@ -72,7 +89,14 @@ def _blocks(shape: tuple[int, ...], axis: int) -> Iterator[tuple[slice, ...]]:
             yield tuple(index)
 
 
-def gram(x: ArrayLike, y: ArrayLike | None = None, *, axis: int = -1, dtype: DTypeLike | None = None) -> NDArray[Any]:
+def gram(
+    x: ArrayLike,
+    y: ArrayLike | None = None,
+    *,
+    axis: int = -1,
+    layout: str | None = None,
+    dtype: DTypeLike | None = None,
+) -> NDArray[Any]:
     """Sum the products of channels over all pixels.
 
     Computes, for the vectors v of `x` and w of `y` along `axis`, at all positions p of the other axes::
@@ -91,6 +115,8 @@ def gram(x: ArrayLike, y: ArrayLike | None = None, *, axis: int = -1, dtype: DTy
         may have any dtype of x except float64.
     axis : int
         Axis of the channels. Negative numbers count from the last axis.
+    layout : str, optional
+        Names of the axes of `x`, as for :func:`conv`. Names the axis of channels in place of `axis`.
     dtype : dtype_like, optional
         Dtype of the sums and of the result: float32 or float64. If None, float64 for float64 `x`, else float32.
         With float64, blocks of `x` and `y` are converted to float64.
@@ -103,9 +129,9 @@ def gram(x: ArrayLike, y: ArrayLike | None = None, *, axis: int = -1, dtype: DTy
     Raises
     ------
     ValueError
-        If the shapes of `x` and `y` do not fit each other, or `axis` is out of range.
+        If the shapes of `x` and `y` do not fit each other, `axis` is out of range, or `layout` does not fit `x`.
     TypeError
-        If an argument has a wrong type or dtype.
+        If an argument has a wrong type or dtype, or both `axis` and `layout` are given.
     MemoryError
         If memory for the result or for the computation cannot be allocated.
 
@@ -130,7 +156,7 @@ def gram(x: ArrayLike, y: ArrayLike | None = None, *, axis: int = -1, dtype: DTy
     """
     xs = as_source(x, "x")
     ys = None if y is None else as_source(y, "y")
-    at = _axis_of(axis, xs)
+    at = _axis_of(axis, layout, xs)
     if ys is not None and (ys.ndim != xs.ndim or any(a != b for i, (a, b) in enumerate(_pairs(xs, ys)) if i != at)):
         message = "y must have the shape of x, except for the length of the axis of channels"
         raise ValueError(f"{message}, got shape {ys.shape} for x of shape {xs.shape}")
@@ -151,42 +177,62 @@ def _pairs(x: NDArray[Any], y: NDArray[Any]) -> Iterator[tuple[int, int]]:
 
 
 class _Centred:
-    """Sums of products of differences from the mean, for one block of pixels at a time."""
+    """Sums of differences from a centre near the mean, and of their products, over blocks of pixels.
 
-    def __init__(self, axis: int, dtype: np.dtype[Any], elements: int) -> None:
-        self._axis, self._dtype = axis, dtype
+    All blocks have the same centre, so that a block costs one addition of a matrix.
+    """
+
+    def __init__(self, axis: int, dtype: np.dtype[Any], elements: int, centre: NDArray[np.float64] | None) -> None:
+        self._axis, self._dtype, self._centre = axis, dtype, centre
         self._memory = np.empty(elements, dtype)  # of the differences, because new memory is slow for each block
+        self._checked = True
+        self._clear()
 
-    def __call__(
-        self, block: NDArray[Any], centre: NDArray[np.float64] | None
-    ) -> tuple[int, NDArray[np.float64], NDArray[np.float64]]:
-        """Return the number of pixels, their mean, and the sums of products.
+    def _clear(self) -> None:
+        self._count, self._sums, self._products = 0, np.zeros(0), np.zeros((0, 0))
 
-        Differences from `centre` are summed, and corrected for the mean. If `centre` is too far from the mean, the
-        correction would cancel digits. Then, or if `centre` is None, the differences are computed again from the mean.
+    def add(self, block: NDArray[Any]) -> bool:
+        """Add a block of pixels.
+
+        If the centre is too far from the mean of the block, the correction for the mean would cancel digits. Then the
+        function returns False and adds nothing. The next centre is the mean of this block.
         """
+        if self._centre is None:
+            self._centre = self._sum(block.astype(self._dtype, copy=False)) * (block.shape[self._axis] / block.size)
         shape = [block.shape[i] if i == self._axis else 1 for i in range(block.ndim)]
         if block.size > self._memory.size:  # blocks of one update differ by a pixel of the axis that is cut
             self._memory = np.empty(block.size, self._dtype)
         apart = self._memory[: block.size].reshape(block.shape)
-        last = False
-        if centre is None:
-            centre = self._mean(block.astype(self._dtype, copy=False))
-        while True:
-            used = centre.astype(self._dtype)
-            np.subtract(block, used.reshape(shape), out=apart, dtype=self._dtype)
-            rest = self._mean(apart)
-            products = _gram(apart, None, self._axis).astype(np.float64)
-            count = block.size // len(rest)
-            squares = rest * rest * count
-            if last or (squares <= MOST_CANCELLED * products.diagonal()).all():
-                products -= np.outer(rest, rest) * count
-                return count, used + rest, products
-            centre, last = used + rest, True
+        self._used = self._centre.astype(self._dtype)
+        np.subtract(block, self._used.reshape(shape), out=apart, dtype=self._dtype)
+        sums, products = self._sum(apart), _gram(apart, None, self._axis)
+        count = block.size // len(sums)
+        if self._checked and not (sums * sums <= MOST_CANCELLED * count * products.diagonal().astype(np.float64)).all():
+            self._next = self._used + sums / count
+            return False
+        self._checked = True
+        if self._count == 0:
+            self._sums, self._products = np.zeros(len(sums)), np.zeros(products.shape)
+        self._count += count
+        self._sums += sums
+        self._products += products
+        return True
 
-    def _mean(self, block: NDArray[Any]) -> NDArray[np.float64]:
+    def restart(self) -> None:
+        """Forget all blocks, and take the mean of the block that was not added as centre."""
+        self._clear()
+        self._centre, self._checked = self._next, False
+
+    def totals(self) -> tuple[int, NDArray[np.float64], NDArray[np.float64]]:
+        """Return the number of pixels, their mean, and the sums of products of differences from the mean."""
+        if self._count == 0:
+            return 0, self._sums, self._products
+        rest = self._sums / self._count
+        return self._count, self._used + rest, self._products - np.outer(rest, rest) * self._count
+
+    def _sum(self, block: NDArray[Any]) -> NDArray[np.float64]:
         one = np.broadcast_to(self._dtype.type(1), [1 if i == self._axis else n for i, n in enumerate(block.shape)])
-        return _gram(block, one, self._axis)[:, 0].astype(np.float64) / one.size
+        return _gram(block, one, self._axis)[:, 0].astype(np.float64)
 
 
 class Covariance:
@@ -200,6 +246,8 @@ class Covariance:
     ----------
     axis : int
         Axis of the channels in the arrays that :meth:`update` takes. Negative numbers count from the last axis.
+    layout : str, optional
+        Names of the axes of these arrays, as for :func:`conv`. Names the axis of channels in place of `axis`.
     dtype : dtype_like, optional
         Dtype of the products within a block of pixels: float32 or float64. If None, the dtype of each array, or float32
         for integer arrays. The sums over blocks are float64.
@@ -214,7 +262,9 @@ class Covariance:
     Raises
     ------
     TypeError
-        If `axis` is not an integer, or `dtype` is neither float32 nor float64.
+        If `axis` is not an integer, `dtype` is neither float32 nor float64, or both `axis` and `layout` are given.
+    ValueError
+        If `layout` is unknown.
 
     See Also
     --------
@@ -241,11 +291,9 @@ class Covariance:
     count: int
     mean: NDArray[np.float64] | None
 
-    def __init__(self, *, axis: int = -1, dtype: DTypeLike | None = None) -> None:
-        try:
-            self._axis = operator.index(axis)
-        except TypeError:
-            raise TypeError(f"axis must be an integer, got {type(axis).__name__}") from None
+    def __init__(self, *, axis: int = -1, layout: str | None = None, dtype: DTypeLike | None = None) -> None:
+        given, self._layout = _given_axis(axis, layout)
+        self._axis = -1 if layout else given
         self._dtype = None if dtype is None else as_dtype(dtype, SUMS)
         self.count = 0
         self.mean = None
@@ -267,24 +315,30 @@ class Covariance:
         Raises
         ------
         ValueError
-            If `x` has a wrong number of channels, or the axis is out of range.
+            If `x` has a wrong number of channels or axes, or the axis is out of range.
         TypeError
             If `x` has a wrong type or dtype.
         MemoryError
             If memory for the computation cannot be allocated. Then a part of the pixels of `x` may have been added.
         """
         array = as_source(x, "x")
-        axis = _axis_of(self._axis, array)
+        axis = _axis_of(self._axis, self._layout, array)
         channels = array.shape[axis]
         if self.mean is None:
             self.mean, self._products = np.zeros(channels), np.zeros((channels, channels))
         elif len(self.mean) != channels:
-            got = f"got shape {array.shape} and axis {self._axis}"
+            got = f"got shape {array.shape} and axis {axis if self._layout else self._axis}"
             raise ValueError(f"x must have {len(self.mean)} channels, as in the updates before, {got}")
         dtype = self._dtype or sum_dtype(array.dtype)
-        centred = _Centred(axis, dtype, min(array.size, BLOCK))
-        for index in _blocks(array.shape, axis) if array.size else ():
-            self._add(*centred(array[index], self.mean if self.count else None))
+        if array.size == 0:
+            return self
+        centred = _Centred(axis, dtype, min(array.size, BLOCK), self.mean if self.count else None)
+        for index in _blocks(array.shape, axis):
+            if not centred.add(array[index]):
+                self._add(*centred.totals())
+                centred.restart()
+                centred.add(array[index])
+        self._add(*centred.totals())
         return self
 
     def merge(self, other: Covariance) -> Self:
@@ -363,7 +417,13 @@ def _divisor(count: int, ddof: int) -> int:
 
 
 def covariance(
-    x: ArrayLike, *, axis: int = -1, mean: ArrayLike | None = None, ddof: int = 1, dtype: DTypeLike | None = None
+    x: ArrayLike,
+    *,
+    axis: int = -1,
+    layout: str | None = None,
+    mean: ArrayLike | None = None,
+    ddof: int = 1,
+    dtype: DTypeLike | None = None,
 ) -> NDArray[np.float64]:
     """Compute the covariance of channels over all pixels.
 
@@ -376,6 +436,8 @@ def covariance(
         Array with at least one axis, for example a memory-mapped cube. Any strides are allowed.
     axis : int
         Axis of the channels. Negative numbers count from the last axis.
+    layout : str, optional
+        Names of the axes of `x`, as for :func:`conv`. Names the axis of channels in place of `axis`.
     mean : array_like, shape (C,), optional
         Known mean of each channel. If None, it is computed in the same pass. If it is given, pass ``ddof=0`` for the
         mean of the products.
@@ -392,9 +454,10 @@ def covariance(
     Raises
     ------
     ValueError
-        If the number of pixels is not larger than `ddof`, `axis` is out of range, or `mean` has a wrong shape.
+        If the number of pixels is not larger than `ddof`, `axis` is out of range, `layout` does not fit `x`, or `mean`
+        has a wrong shape.
     TypeError
-        If an argument has a wrong type or dtype.
+        If an argument has a wrong type or dtype, or both `axis` and `layout` are given.
     MemoryError
         If memory for the result or for the computation cannot be allocated.
 
@@ -413,7 +476,7 @@ def covariance(
            [14., 14.]])
     """
     array = as_source(x, "x")
-    at = _axis_of(axis, array)
+    at = _axis_of(axis, layout, array)
     sums = Covariance(axis=at, dtype=dtype)
     centre = None if mean is None else _as_mean(mean, array, at)
     sums.update(array)

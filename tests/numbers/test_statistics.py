@@ -135,6 +135,31 @@ def test_a_large_mean_loses_no_digits(rng):
     np.testing.assert_allclose(pw.covariance(x, axis=0, dtype=float), expected, rtol=1e-11)
 
 
+def test_a_mean_that_changes_from_block_to_block(rng, small_blocks):
+    """The centre follows the mean. Between two changes of the mean, blocks have the same centre."""
+    x = (1e4 + rng.standard_normal((4, 60, 20)) / 8).astype(np.float32)
+    x[:, 20:] += 100
+    x[2, 40:] -= 1e3
+    total = pw.Covariance(axis=0).update(x[:, :30]).update(x[:, 30:])
+    for result in (pw.covariance(x, axis=0), total.result()):
+        np.testing.assert_allclose(result, cov(x, 0), rtol=1e-5)
+        np.testing.assert_array_equal(result, result.T)
+    np.testing.assert_allclose(total.mean, x.astype(float).mean((1, 2)), rtol=1e-7)
+
+
+@pytest.mark.any_cpu
+def test_a_layout_names_the_axis(rng):
+    x = rng.standard_normal((2, 5, 4, 3), np.float32)
+    for layout, axis in (("NCHW", 1), ("nhwc", 3)):
+        reference.assert_same_bits(pw.gram(x, layout=layout), pw.gram(x, axis=axis))
+        reference.assert_same_bits(pw.gram(x, x + 1, layout=layout), pw.gram(x, x + 1, axis=axis))
+        expected = pw.covariance(x, axis=axis)
+        reference.assert_same_bits(pw.covariance(x, layout=layout), expected)
+        total = pickle.loads(pickle.dumps(pw.Covariance(layout=layout))).update(x)
+        reference.assert_same_bits(total.result(), expected)
+    reference.assert_same_bits(pw.gram(x[0], layout="CHW"), pw.gram(x[0], axis=0))
+
+
 def test_a_given_mean(rng):
     x, mean = rng.standard_normal((5, 300)), np.arange(5.0)
     apart = x - mean[:, None]
@@ -183,6 +208,10 @@ WRONG = [
     (ValueError, r"^axis must be at least -2 and less than 2 for x of shape \(4, 6\), got 2$", pw.gram, {"axis": 2}),
     (TypeError, r"^axis must be an integer, got float$", pw.gram, {"axis": 1.0}),
     (ValueError, r"^x must have at least one axis, got shape \(\)$", pw.gram, {"x": np.float32(1)}),
+    (ValueError, r"^layout must be one of NCHW, .* C, got 'NCX'$", pw.gram, {"layout": "NCX"}),
+    (TypeError, r"^layout must be a string, got int$", pw.covariance, {"layout": 1}),
+    (ValueError, r"^x must have the 3 axes of layout CHW, got shape \(4, 6\)$", pw.covariance, {"layout": "CHW"}),
+    (TypeError, r"^layout names the axis .*, so axis must be left out, got 0$", pw.gram, {"layout": "NC", "axis": 0}),
     (TypeError, r"^x must be float32, float64, float16", pw.gram, {"x": ones.astype(complex)}),
     (ValueError, r"^y must have the shape of x, .* got shape \(5, 6\) for x", pw.gram, {"y": np.ones((5, 6), "f4")}),
     (ValueError, r"^y must have the shape of x", pw.gram, {"y": np.ones((4, 6, 1), "f4")}),
@@ -218,4 +247,10 @@ def test_errors_of_pieces():
         pw.Covariance().result()
     with pytest.raises(TypeError, match=r"^axis must be an integer"):
         pw.Covariance(axis=None)
+    with pytest.raises(ValueError, match=r"^layout must be one of NCHW, .* got 'XY'$"):
+        pw.Covariance(layout="XY")
+    with pytest.raises(ValueError, match=r"^x must have the 3 axes of layout HWC, got shape \(4, 6\)$"):
+        pw.Covariance(layout="HWC").update(ones)
+    with pytest.raises(ValueError, match=r"^x must have 4 channels, .* got shape \(4, 5\) and axis 1$"):
+        pw.Covariance(layout="NC").update(ones.T).update(ones[:, :5])
     assert total.count == 6
