@@ -47,6 +47,7 @@ const char* python_name(Argument argument) {
     case Argument::dst_scale: return "y_scale";
     case Argument::dst_zero: return "y_zero_point";
     case Argument::seconds: return "seconds";
+    case Argument::weight_dtype: return "weight_dtype";
   }
   return "argument";
 }

@@ -2,6 +2,7 @@
 
 #include <structmember.h>
 
+#include <algorithm>
 #include <memory>
 
 #include "alternative_runs.h"
@@ -52,16 +53,22 @@ void check_layer_result_dtype(DType result, DType layer) {
                              (layer == DType::f32 || info(result).sum != DType::f32 ? "" : ": pass dtype=\"float32\""));
 }
 
+// Returns the numbers of a contiguous float32 array.
+std::vector<float> scale_numbers(PyArrayObject* array) {
+  const auto* const numbers = static_cast<const float*>(PyArray_DATA(array));
+  return std::vector<float>(numbers, numbers + PyArray_SIZE(array));
+}
+
 PyObject* layer_new(PyTypeObject* type, PyObject* args, PyObject* names) {
   PyObject *weight_object, *bias_object, *layout, *stride, *padding, *groups, *activation, *flush_subnormals,
-      *out_dtype;
+      *out_dtype, *weight_scales;
   const char* dtype;
   if (names != nullptr && PyDict_GET_SIZE(names) > 0) {
     PyErr_SetString(PyExc_TypeError, "_core.Layer takes no keyword arguments");
     return nullptr;
   }
-  if (!PyArg_ParseTuple(args, "OOOOOOOsOO", &weight_object, &bias_object, &layout, &stride, &padding, &groups,
-                        &activation, &dtype, &flush_subnormals, &out_dtype))
+  if (!PyArg_ParseTuple(args, "OOOOOOOsOOO", &weight_object, &bias_object, &layout, &stride, &padding, &groups,
+                        &activation, &dtype, &flush_subnormals, &out_dtype, &weight_scales))
     return nullptr;
   try {
     auto options = parse_options(layout, stride, padding, groups, activation);
@@ -69,10 +76,17 @@ PyObject* layer_new(PyTypeObject* type, PyObject* args, PyObject* names) {
     options.flush_subnormals = boolean(flush_subnormals, "flush_subnormals");
     options.dst_dtype = result_dtype(out_dtype);
     if (options.dst_dtype) check_layer_result_dtype(*options.dst_dtype, options.dtype);
-    const Ref weight = parameter_array(weight_object, options.dtype, "weight");
+    DType weight_dtype = options.dtype;
+    Ref scales;
+    if (weight_scales != Py_None) {  // weights are int8
+      options.weight_dtype = weight_dtype = DType::i8;
+      scales = parameter_array(weight_scales, DType::f32, "weight");
+      options.weight_scales = scale_numbers(scales.array());
+    }
+    const Ref weight = parameter_array(weight_object, weight_dtype, "weight");
     Ref bias;
     if (bias_object != Py_None) bias = parameter_array(bias_object, sum_dtype(options.dtype), "bias");
-    check_settled(weight.array(), options.dtype, "weight");
+    check_settled(weight.array(), weight_dtype, "weight");
     check_settled(bias.array(), sum_dtype(options.dtype), "bias");
     const View weight_seen = weight_view(weight.array()), bias_seen = bias ? bias_view(bias.array()) : View();
     auto layer = std::make_unique<Layer>(weight_seen, bias ? &bias_seen : nullptr, options);
@@ -94,11 +108,11 @@ void layer_dealloc(PyObject* self) {
   Py_DECREF(type);
 }
 
-// _parameters() -> (weight, bias or None). Both are new arrays.
+// _parameters() -> (weight, bias or None). Both are new arrays. Int8 weights are not multiplied by their scales.
 PyObject* layer_parameters(PyObject* self, PyObject*) {
   try {
     const Layer& layer = *reinterpret_cast<LayerObject*>(self)->layer;
-    const int type = type_number(layer.options().dtype);
+    const int type = type_number(layer.options().weight_dtype.value_or(layer.options().dtype));
     npy_intp sizes[] = {layer.c_out(), layer.c_in() / layer.options().groups};
     Ref weight = Ref(PyArray_SimpleNew(2, sizes, type)).checked();
     layer.copy_weights(PyArray_DATA(weight.array()));
@@ -108,6 +122,22 @@ PyObject* layer_parameters(PyObject* self, PyObject*) {
       layer.copy_bias(PyArray_DATA(bias.array()));
     }
     return Py_BuildValue("NN", weight.release(), bias.release());
+  } catch (...) {
+    translate_exception();
+    return nullptr;
+  }
+}
+
+// _weight_scales() -> the scales of int8 weights as a new array, or None
+PyObject* layer_weight_scales(PyObject* self, PyObject*) {
+  try {
+    const auto& options = reinterpret_cast<LayerObject*>(self)->layer->options();
+    if (!options.weight_dtype) Py_RETURN_NONE;
+    npy_intp size = static_cast<npy_intp>(options.weight_scales.size());
+    Ref scales = Ref(PyArray_SimpleNew(1, &size, NPY_FLOAT)).checked();
+    std::copy(options.weight_scales.begin(), options.weight_scales.end(),
+              static_cast<float*>(PyArray_DATA(scales.array())));
+    return scales.release();
   } catch (...) {
     translate_exception();
     return nullptr;
@@ -208,6 +238,7 @@ PyObject* layer_expectations(PyObject* self, PyObject* shape) {
 }
 
 PyMethodDef layer_methods[] = {{"_parameters", layer_parameters, METH_NOARGS, nullptr},
+                               {"_weight_scales", layer_weight_scales, METH_NOARGS, nullptr},
                                {"_arguments", layer_arguments, METH_NOARGS, nullptr},
                                {"_explain", layer_explain, METH_VARARGS, nullptr},
                                {"_tune", layer_tune, METH_VARARGS, nullptr},

@@ -35,6 +35,7 @@ __all__ = [
     "check_array",
     "check_overlap",
     "counted_dtype",
+    "has_int8_weights",
     "parse_activation",
     "shown",
     "sum_dtype",
@@ -357,6 +358,21 @@ def as_out_dtype(obj: DTypeLike) -> str:
     if not dtype.isnative:
         raise TypeError(f"out_dtype must have native byte order, got {dtype.str}: pass {dtype.name!r}")
     return str(dtype.name)
+
+
+def has_int8_weights(obj: DTypeLike | None, dtype: str) -> bool:
+    """Return True if the argument `weight_dtype` asks for int8 weights. `dtype` is the dtype of the layer."""
+    if obj is None:
+        return False
+    try:
+        name = str(_dtype(obj, "weight_dtype").name)
+    except (TypeError, ValueError, SyntaxError, OverflowError, RecursionError, ImportError):
+        name = shown(obj)
+    if name != "int8":
+        raise TypeError(f"weight_dtype must be None or int8, got {name}")
+    if dtype != "float32":
+        raise TypeError(f'weight_dtype int8 must have dtype float32, got {dtype}: pass dtype="float32"')
+    return True
 
 
 def check_array(obj: Any, dtypes: str, name: str) -> None:

@@ -36,6 +36,7 @@ class Layer:
         dtype: str,
         flush_subnormals: bool,
         out_dtype: DTypeLike | None,
+        weight_scales: NDArray[Any] | None,
         /,
     ) -> Self: ...
     def __call__(
@@ -47,6 +48,7 @@ class Layer:
         input_scale: ArrayLike | None = None,
     ) -> NDArray[Any]: ...
     def _parameters(self) -> tuple[NDArray[Any], NDArray[Any] | None]: ...
+    def _weight_scales(self) -> NDArray[Any] | None: ...
     def _arguments(
         self,
     ) -> tuple[str, int | tuple[int, ...], int | tuple[int, ...], int, Activation, str, bool, str | None, int, int]: ...
@@ -151,6 +153,7 @@ def cost(
     groups: int,
     bias: bool,
     dtype: str,
+    int8_weights: bool,
     /,
 ) -> tuple[int, int, int, tuple[int, ...]]: ...
 def use_functions(functions: dict[str, Callable[..., Any]], /) -> None: ...

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from . import _core
-from ._arguments import counted_dtype, shown
+from ._arguments import INTEGERS, counted_dtype, has_int8_weights, shown
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -70,6 +70,7 @@ def cost(
     groups: int = 1,
     bias: bool = False,
     dtype: DTypeLike = "float32",
+    weight_dtype: DTypeLike | None = None,
 ) -> Cost:
     """Count the parameters, arithmetic and memory traffic of a convolution.
 
@@ -86,6 +87,9 @@ def cost(
     dtype : dtype_like
         Dtype of x: float32, float64, float16, bfloat16, uint8, int8, uint16 or int16. For floats, it is the dtype of
         all arrays, but the bias of 16-bit floats is float32. For integers, the other arrays are float32.
+    weight_dtype : dtype_like, optional
+        int8 for a layer with int8 weights, as for :class:`Conv`. Then each weight has one byte, and each output channel
+        has a float32 scale. `dtype` must be float32 or an integer dtype.
 
     Returns
     -------
@@ -111,8 +115,11 @@ def cost(
     51200
     >>> pw.cost((1, 32, 10, 10), 16, stride=2, bias=True).output_shape
     (1, 16, 5, 5)
+    >>> pw.cost((2048,), 1000, layout="C").bytes, pw.cost((2048,), 1000, layout="C", weight_dtype="int8").bytes
+    (8204192, 2064192)
     """
     name = counted_dtype(dtype)
+    int8_weights = has_int8_weights(weight_dtype, "float32" if name in INTEGERS else name)
     if not isinstance(bias, bool | np.bool_):
         raise TypeError(f"bias must be True or False, got {type(bias).__name__}")
     try:
@@ -126,5 +133,7 @@ def cost(
     for argument, values in (("x_shape", shape), ("c_out", [c_out])):
         if any(not 0 <= value < 2**63 for value in values):
             raise ValueError(f"{argument} must be at least 0 and within the range of int64, got {shown(values)}")
-    params, macs, nbytes, output_shape = _core.cost(shape, c_out, layout, stride, padding, groups, bool(bias), name)
+    params, macs, nbytes, output_shape = _core.cost(
+        shape, c_out, layout, stride, padding, groups, bool(bias), name, int8_weights
+    )
     return Cost(params, macs, 2 * macs, nbytes, 2 * macs / nbytes if nbytes else 0.0, output_shape)

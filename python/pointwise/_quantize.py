@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ._arguments import as_parameter, as_source, shown
-from ._quantized_arguments import BYTES
+from . import _core
+from ._arguments import as_dtype, as_parameter, as_plain, as_source, as_weight, has_int8_weights, shown
+from ._quantized_arguments import BYTES, scales
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike, DTypeLike, NDArray
@@ -78,6 +79,33 @@ def quantize_weight(weight: ArrayLike, per_channel: bool = True) -> tuple[NDArra
     by_channel = scale.reshape(-1, *[1] * (array.ndim - 1)) if per_channel else scale
     quantized = np.clip(np.rint(array / by_channel), -127, 127).astype(np.int8)
     return quantized, scale if per_channel else scale[()]
+
+
+def as_layer_weight(
+    weight: Any, dtype: DTypeLike | None, weight_dtype: DTypeLike | None
+) -> tuple[NDArray[Any], str, NDArray[np.float32] | None]:
+    """Return the weight of a layer, the dtype of the layer, and the scales of int8 weights or None.
+
+    The weight may be a pair, as `quantize_weight` returns it.
+    """
+    pair = isinstance(weight, tuple) and len(weight) == 2
+    if not pair or not isinstance(weight[0], np.ndarray) or weight[0].ndim < 2:
+        array, name = as_weight(weight, dtype)
+        if not has_int8_weights(weight_dtype, name):
+            return array, name, None
+        quantized, scale = _core.in_default_environment(lambda: quantize_weight(array))
+        return quantized, name, scale
+    numbers, scale = as_plain(weight[0], "weight"), scales(weight[1], "weight scale", scalar=False)
+    if numbers.dtype != np.int8:
+        raise TypeError(f"weight must be an array, or a pair of int8 weights and scales, got {numbers.dtype}")
+    if weight_dtype is None:
+        raise TypeError('weight must be an array, got a pair of int8 weights and scales: pass weight_dtype="int8"')
+    name = "float32" if dtype is None else as_dtype(dtype).name
+    has_int8_weights(weight_dtype, name)
+    channels = numbers.shape[:1]
+    if scale.shape not in ((), channels):
+        raise ValueError(f"weight scale must have shape {channels}, one for each output channel, got {scale.shape}")
+    return numbers, name, np.ascontiguousarray(np.broadcast_to(scale, channels))
 
 
 def calibrate(x: ArrayLike, percentile: float | None = None, *, dtype: DTypeLike = "uint8") -> tuple[Any, Any]:

@@ -119,7 +119,9 @@ class GuardedWeights {
 
  private:
   static size_t size_of(const pointwise::PackedWeights& w) {
-    return static_cast<size_t>(w.groups * w.panels * 64 * (w.borrowed ? 1 : w.k + 1));
+    const int64_t panels = w.groups * w.panels, weights = w.borrowed ? 0 : panels * w.steps * w.panel_row();
+    const int64_t rows = w.quantized() ? 2 * panels + w.panels : panels;  // biases, scales and zeros
+    return static_cast<size_t>(pointwise::round_up(weights, 64) + rows * 64);
   }
   static size_t size_of_slopes(const pointwise::PackedWeights& w) {
     return static_cast<size_t>(w.groups * w.m * w.item);
@@ -205,41 +207,62 @@ TYPED_TEST(Bounds, NothingOutsideIsTouched) {
     reference(weights_in.view, bias_view, p.options, src_in.view, expected.view, residual_view, nullptr,
               p.scaled ? &scale_view : nullptr);
 
+    const Flush<T> shape_only(dst, at_end);
+    // Runs every way to compute the product with these weights.
+    const auto run_ways = [&](const pointwise::PackedWeights& packed) {
+      const Product lowered = lower(layout, window, p.options.groups, packed.dtype, src_in.view, shape_only.view,
+                                    residual_view, p.scaled ? &scale_in.view : nullptr);
+      if (lowered.boxes == 0) return;
+      std::vector<std::vector<Blocking>> ways(static_cast<size_t>(lowered.boxes));  // the blockings of each box
+      for (int i = 0; i < lowered.boxes; ++i)
+        for (const Candidate& c : candidates(work_of(lowered, lowered.box[i], p.threads, packed.borrowed), rows))
+          if (c.refused == nullptr) ways[i].push_back(c.blocking);
+      for (const Blocking& way : ways[0]) {
+        std::array<Blocking, pointwise::max_boxes> blocking{};
+        blocking[0] = way;
+        for (int i = 1; i < lowered.boxes; ++i)
+          blocking[i] = ways[i][static_cast<size_t>(random.integer(0, static_cast<int64_t>(ways[i].size()) - 1))];
+        Plan plan = plan_of(lowered, blocking, p.threads);
+        plan.stream = stream;
+        plan.source =
+            fetch ? pointwise::Level::memory : pointwise::Level::l2;  // prefetches may go past src, to pages that fault
+        const GuardedWorkspace scratch(&plan);
+        const Flush<T> dst_in(dst, at_end);
+        const auto at = [](const View& view) { return static_cast<char*>(view.data); };
+        run_serially(plan, packed,
+                     {at(src_in.view), at(dst_in.view), p.residual ? at(residual_in.view) : nullptr,
+                      p.scaled ? at(scale_in.view) : nullptr},
+                     scratch.data);
+        ASSERT_TRUE(dst_in.same_bytes(expected))
+            << rows[way.kernel_row].name << ", packing " << static_cast<int>(way.packing)
+            << (at_end ? ", at the end" : ", at the beginning") << (packed.borrowed ? ", borrowed weights" : "")
+            << (packed.quantized() ? ", int8 weights" : "") << (stream ? ", streamed" : "")
+            << (fetch ? ", fetched" : "");
+        if (lowered.box[0].k > 0) ran[rows[way.kernel_row].name].insert(way.packing);
+        if (way.sums > 0) parts.insert("sums");
+        if (way.copy > 0) parts.insert("copy");
+        if (packed.quantized() && lowered.box[0].k > 0)
+          parts.insert(way.weights > 0 ? "converted weights" : "int8 weights");
+        else if (way.weights > 0)
+          parts.insert("borrowed weights");
+      }
+    };
     const GuardedWeights packed(borrowed ? pointwise::borrow_weights(weights_in.view, bias_view, p.options)
                                          : pointwise::pack_weights(weights_in.view, bias_view, p.options));
-    const Flush<T> shape_only(dst, at_end);
-    const Product lowered = lower(layout, window, p.options.groups, dtype, src_in.view, shape_only.view, residual_view,
-                                  p.scaled ? &scale_in.view : nullptr);
-    if (lowered.boxes == 0) continue;
-    std::vector<std::vector<Blocking>> ways(static_cast<size_t>(lowered.boxes));  // the blockings of each box
-    for (int i = 0; i < lowered.boxes; ++i)
-      for (const Candidate& c : candidates(work_of(lowered, lowered.box[i], p.threads, borrowed), rows))
-        if (c.refused == nullptr) ways[i].push_back(c.blocking);
-    for (const Blocking& way : ways[0]) {
-      std::array<Blocking, pointwise::max_boxes> blocking{};
-      blocking[0] = way;
-      for (int i = 1; i < lowered.boxes; ++i)
-        blocking[i] = ways[i][static_cast<size_t>(random.integer(0, static_cast<int64_t>(ways[i].size()) - 1))];
-      Plan plan = plan_of(lowered, blocking, p.threads);
-      plan.stream = stream;
-      plan.source =
-          fetch ? pointwise::Level::memory : pointwise::Level::l2;  // prefetches may go past src, to pages that fault
-      const GuardedWorkspace scratch(&plan);
-      const Flush<T> dst_in(dst, at_end);
-      const auto at = [](const View& view) { return static_cast<char*>(view.data); };
-      run_serially(plan, packed.weights,
-                   {at(src_in.view), at(dst_in.view), p.residual ? at(residual_in.view) : nullptr,
-                    p.scaled ? at(scale_in.view) : nullptr},
-                   scratch.data);
-      ASSERT_TRUE(dst_in.same_bytes(expected))
-          << rows[way.kernel_row].name << ", packing " << static_cast<int>(way.packing)
-          << (at_end ? ", at the end" : ", at the beginning") << (borrowed ? ", borrowed weights" : "")
-          << (stream ? ", streamed" : "") << (fetch ? ", fetched" : "");
-      if (lowered.box[0].k > 0) ran[rows[way.kernel_row].name].insert(way.packing);
-      if (way.sums > 0) parts.insert("sums");
-      if (way.copy > 0) parts.insert("copy");
-      if (way.weights > 0) parts.insert("borrowed weights");
-    }
+    run_ways(packed.weights);
+    if (sizeof(T) == 8 || random.one_in(2)) continue;
+    std::vector<int8_t> bytes;
+    for (int64_t o = 0; o < p.c_out; ++o)
+      for (int64_t i = 0; i < p.inputs; ++i)
+        bytes.push_back(static_cast<int8_t>(read_number(dtype, static_cast<const char*>(weights_in.view.data) +
+                                                                   o * weights_in.view.strides[0] +
+                                                                   i * weights_in.view.strides[1])));
+    Options options = p.options;
+    options.weight_dtype = pointwise::DType::i8;
+    options.weight_scales.assign(static_cast<size_t>(p.c_out), 1.0F);
+    const GuardedWeights quantized(
+        pointwise::pack_weights(View(bytes.data(), pointwise::DType::i8, {p.c_out, p.inputs}), bias_view, options));
+    run_ways(quantized.weights);
   }
   for (const pointwise::KernelRow& row : rows) {
     using pointwise::Reads;
@@ -250,6 +273,7 @@ TYPED_TEST(Bounds, NothingOutsideIsTouched) {
     EXPECT_EQ(ran[row.name], all) << row.name;
   }
   EXPECT_TRUE(parts.count("sums") && parts.count("borrowed weights"));
+  EXPECT_EQ(parts.count("int8 weights") && parts.count("converted weights"), sizeof(T) == 4);
   EXPECT_EQ(parts.count("copy") > 0, std::string(pointwise::selected_isa().floating) != "avx512")
       << "rows of narrow vectors copy";
 }

@@ -17,7 +17,7 @@ HALVES = (np.dtype(np.float16), np.dtype(ml_dtypes.bfloat16))
 DOCUMENTED = (ValueError, TypeError, NotImplementedError, MemoryError)
 ARGUMENTS = (
     "x|weight|bias|layout|stride|padding|groups|activation|residual|out|input_scale|dtype|layers|x_shape|c_out|n|matrix"
-    "|axis|out_dtype"
+    "|axis|out_dtype|weight_dtype"
 )
 strided = np.lib.stride_tricks.as_strided
 
@@ -347,6 +347,8 @@ def one_input(data):
         given |= {"stride": 1, "padding": 0, "groups": 1}
         for name in ("residual", "input_scale"):
             given.pop(name, None)
+    if call is as_layer and data.one_in(3):
+        given["weight_dtype"] = data.of(JUNK) if data.one_in(8) else "int8"
     out = given.get("out")
     is_array = isinstance(out, np.ndarray) and not isinstance(out, np.ma.MaskedArray) and not out.dtype.hasobject
     memory = out
@@ -368,6 +370,8 @@ def one_input(data):
     if out is not None:
         assert y is out
         assert not overlaps(out, [given.get(name) for name in others], given.get("residual"))
+    if given.get("weight_dtype") is not None:
+        kept["weight"] = pw.Conv(kept["weight"], dtype=F, weight_dtype="int8").weight
     (right_mix if call is as_mix else right)(y, given, kept)
     if call is as_function:
         right_gradients(given, kept)

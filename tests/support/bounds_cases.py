@@ -134,6 +134,10 @@ def check_views(rng, note, layout, way, side, dtype):
         lambda **arrays: layer(x_in, **arrays),
         lambda **arrays: pw.conv(x_in, weight_in, bias_in, activation=activation, **how, **arrays),
     ]
+    if dtype == "float32":
+        pair = (put(weight.astype("int8"), any_way()), np.ones(c_out, "f4"))
+        int8 = pw.Conv(pair, bias_in, activation=activation, weight_dtype="int8", **how)
+        calls.append(lambda **arrays: int8(x_in, **arrays))
     for call in calls:
         out = guarded.Guarded(views.empty(way, expected.shape, dtype)[0], side)
         assert call(out=out.array, **arrays) is out.array

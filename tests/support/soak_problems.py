@@ -68,6 +68,7 @@ def draw(rng, *, layer=None):
                 "groups": groups,
                 "activation": activation,
             },
+            "int8": rng.random() < 0.3,  # int8 weights, for float32
         }
     c_out, c = layer["weight"]
     layout = layer["how"]["layout"]
@@ -96,17 +97,30 @@ def numbers(rng, integers, shape, dtype):
     return (rng.integers(-8, 9, shape) if integers else rng.standard_normal(shape)).astype(dtype)
 
 
-def parameters(layer):
-    """Return the weights and bias of a problem's layer."""
+def given_parameters(layer):
+    """Return the weights and bias that create a problem's layer. Int8 weights are a pair with their scales."""
     rng = np.random.default_rng(layer["seed"])
     weight = numbers(rng, layer["integers"], layer["weight"], layer["dtype"])
-    return weight, numbers(rng, layer["integers"], layer["weight"][:1], sum_dtype(layer["dtype"])) if layer[
-        "bias"
-    ] else None
+    bias = numbers(rng, layer["integers"], layer["weight"][:1], sum_dtype(layer["dtype"])) if layer["bias"] else None
+    if has_int8(layer):
+        weight = (
+            (weight.astype(np.int8), np.ones(len(weight), "f4")) if layer["integers"] else pw.quantize_weight(weight)
+        )
+    return weight, bias
+
+
+def has_int8(layer):
+    return layer.get("int8", False) and layer["dtype"] == "float32"
+
+
+def parameters(layer):
+    """Return the weights and bias of a problem's layer."""
+    weight, bias = given_parameters(layer)
+    return (weight[0] * weight[1][:, None] if isinstance(weight, tuple) else weight), bias
 
 
 def make(layer):
-    return pw.Conv(*parameters(layer), **layer["how"])
+    return pw.Conv(*given_parameters(layer), **layer["how"], **({"weight_dtype": "int8"} if has_int8(layer) else {}))
 
 
 class Arrays:

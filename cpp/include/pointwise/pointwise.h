@@ -57,7 +57,8 @@ enum class Argument {
   weight_zeros,
   dst_scale,
   dst_zero,
-  seconds
+  seconds,
+  weight_dtype
 };
 
 // A wrong argument. The message names the argument, the expected value and the given value.
@@ -197,6 +198,13 @@ struct Options {
   // very slowly with subnormal numbers. The setting affects only the threads of a call, and only during the call. It
   // has no effect on CPUs other than x86.
   bool flush_subnormals = false;
+  // The dtype of the weights, if it differs from `dtype`: int8, for a float32 layer. The weight of output channel o is
+  // then float32(weights[o, i]) * weight_scales[o]. The layer keeps the weights as int8, which is a quarter of the
+  // memory. It computes the sum over i of float32(weights[o, i]) * src[i], and then fma(sum, weight_scales[o],
+  // bias[o]).
+  std::optional<DType> weight_dtype;
+  // One scale for each output channel, positive and finite. Empty if weight_dtype is empty.
+  std::vector<float> weight_scales{};
 };
 
 // Returns the number of spatial axes of a layout. Throws Error if there is no such layout.
@@ -212,7 +220,8 @@ struct Cost {
 };
 // Returns the cost of a convolution. options.dtype is the dtype of src. If it is an integer dtype, weights, bias and
 // dst are float32. The bias of 16-bit floating-point dtypes is float32, too. Throws Error if the arguments do not fit
-// each other.
+// each other. If options.weight_dtype is int8, counts a byte for each weight and a float32 scale for each output
+// channel; options.weight_scales is not used.
 Cost cost(const Shape& src_shape, int64_t c_out, const Options& options, bool has_bias);
 
 // A result of Layer::tune(), in words that another process understands. The choice is for contiguous arrays: a src of
@@ -232,7 +241,8 @@ struct Choice {
 // layer. They change how later calls run, but no bit of a result.
 class Layer {
  public:
-  // Packs weights of shape (c_out, c_in / groups). bias has shape (c_out) or is null. Copies both arrays. Throws Error
+  // Packs weights of shape (c_out, c_in / groups). Their dtype is Options::weight_dtype, or else Options::dtype. bias
+  // has shape (c_out) or is null. Copies both arrays. Throws Error
   // if the arguments do not fit each other.
   Layer(const View& weights, const View* bias, const Options& options);
   // Makes a layer for a single call. The layer keeps a view of `weights`, without a copy. So the array must outlive the
@@ -284,8 +294,9 @@ class Layer {
   // Takes choices of a layer with the same arguments on the same kind of CPU. Ignores choices that do not fit.
   void adopt(const std::vector<Choice>& choices) const;
 
-  // Copy the weights, or the bias, to contiguous memory. The weights have the order of the argument of the constructor.
-  // If there is no bias, the copy has zeros. With flush_subnormals, subnormal numbers of the bias become zeros.
+  // Copy the weights, or the bias, to contiguous memory. The weights have the order and the dtype of the argument of
+  // the constructor. If there is no bias, the copy has zeros. With flush_subnormals, subnormal numbers of the bias
+  // become zeros.
   void copy_weights(void* to) const;
   void copy_bias(void* to) const;
 

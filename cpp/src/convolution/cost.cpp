@@ -24,6 +24,7 @@ Cost cost(const Shape& src_shape, int64_t c_out, const Options& options, bool ha
   const Window window = validate_window(options, layout);
   if (c_out < 0) throw Error(Argument::weights, "must have at least 0 output channels, got " + std::to_string(c_out));
   validate_groups(options.groups, c_out);
+  validate_weight_dtype(options);
   const int64_t c_in = src_shape.rank == layout.rank ? src_shape[layout.channels] : 0;
   Cost cost;
   cost.output_shape = validate_src(src_shape, layout, window, c_in, c_out, options.groups);
@@ -43,11 +44,15 @@ Cost cost(const Shape& src_shape, int64_t c_out, const Options& options, bool ha
   const int64_t item = item_size(is_integer(options.dtype) ? sum : options.dtype);
   const int64_t bias_bytes = has_bias ? item_size(sum) : 0;
   int64_t others, read_bytes, added;
-  if (!checked_multiply(c_out, per_group, &cost.params) || !checked_add(outputs, cost.params, &others) ||
+  const int64_t weight_item = options.weight_dtype ? item_size(*options.weight_dtype) : item;
+  const int64_t scale_bytes = options.weight_dtype ? item_size(sum) : 0;
+  int64_t weights;
+  if (!checked_multiply(c_out, per_group, &cost.params) || !checked_multiply(cost.params, weight_item, &weights) ||
       !checked_add(cost.params, has_bias ? c_out : 0, &cost.params) ||
       !checked_multiply(outputs, per_group, &cost.macs) || !checked_multiply(cost.macs, 2, &cost.flops) ||
-      !checked_multiply(others, item, &others) || !checked_multiply(inputs, item_size(options.dtype), &read_bytes) ||
-      !checked_multiply(c_out, bias_bytes, &added) || !checked_add(others, read_bytes, &cost.bytes) ||
+      !checked_multiply(outputs, item, &others) || !checked_add(others, weights, &others) ||
+      !checked_multiply(inputs, item_size(options.dtype), &read_bytes) ||
+      !checked_multiply(c_out, bias_bytes + scale_bytes, &added) || !checked_add(others, read_bytes, &cost.bytes) ||
       !checked_add(cost.bytes, added, &cost.bytes))
     throw Error(Argument::src, "must leave every count within the range of int64, got shape " + to_string(src_shape));
   return cost;

@@ -22,16 +22,18 @@ Layer::Impl::Impl(const View& weights_view, const View* bias, Options given, boo
       c_in(validate_weights(weights_view.shape, options.groups)),
       c_out(weights_view.shape[0]),
       has_bias(bias != nullptr),
-      borrowed(borrows),
-      plans(borrows ? nullptr : std::make_unique<PlanCache<Plan>>()) {
+      borrowed(borrows && !options.weight_dtype),
+      plans(borrowed ? nullptr : std::make_unique<PlanCache<Plan>>()) {
   if (!info(options.dtype).floating)
     throw Error(Argument::dtype,
                 std::string("must be float32, float64, float16 or bfloat16, got ") + info(options.dtype).name);
   const DType sum = info(options.dtype).sum;
   validate_dst_dtype(options);
-  validate_dtype(Argument::weights, weights_view, options.dtype);
+  validate_weight_scales(options, c_out);
+  const DType stored = options.weight_dtype.value_or(options.dtype);
+  validate_dtype(Argument::weights, weights_view, stored);
   if (bias) validate_dtype(Argument::bias, *bias, sum);
-  validate_bytes(Argument::weights, weights_view.shape, options.dtype);
+  validate_bytes(Argument::weights, weights_view.shape, stored);
   validate_activation(options.activation, sum, c_out);
   if (bias) validate_bias(bias->shape, weights_view.shape, options.groups);
   weights = borrowed ? borrow_weights(weights_view, bias, options) : pack_weights(weights_view, bias, options);
@@ -148,13 +150,14 @@ View scale_rows(const View& scale, const Layer::Impl& layer, AlignedBytes* copy)
   const PackedWeights& weights = layer.weights;
   const bool batched = scale.shape.rank == 2;
   const int64_t images = batched ? scale.shape[0] : 1, channels = scale.shape[scale.shape.rank - 1];
-  const int64_t item = item_size(weights.dtype), step = scale.strides[scale.shape.rank - 1];
-  View rows(scale.data, weights.dtype, {images, channels});
+  const DType dtype = weights.kernel_dtype();
+  const int64_t item = item_size(dtype), step = scale.strides[scale.shape.rank - 1];
+  View rows(scale.data, dtype, {images, channels});
   rows.strides[0] = batched ? scale.strides[0] : 0;
-  if (scale.dtype == weights.dtype && step == item && weights.k == weights.steps) return rows;
+  if (scale.dtype == dtype && step == item && weights.k == weights.steps) return rows;
   const FloatEnvironment environment;
   const int64_t groups = weights.k > 0 ? channels / weights.k : 0;
-  const View padded(nullptr, weights.dtype, {images, groups, weights.steps * weights.item / item});
+  const View padded(nullptr, dtype, {images, groups, weights.steps * weights.item / item});
   const int64_t bytes = allocation_size(images, padded.strides[0]);
   *copy = allocate_aligned(bytes);
   std::memset(copy->get(), 0, static_cast<size_t>(bytes));  // a pair that lacks a channel has +0.0
@@ -164,9 +167,9 @@ View scale_rows(const View& scale, const Layer::Impl& layer, AlignedBytes* copy)
       const int64_t place = weights.swapped ? place_in_pairs(at, weights.k) : at;
       char* const to = copy->get() + n * padded.strides[0] + group * padded.strides[1] + place * item;
       const char* const from = static_cast<const char*>(scale.data) + n * rows.strides[0] + c * step;
-      write_number(weights.dtype, to, read_number(scale.dtype, from));
+      write_number(dtype, to, read_number(scale.dtype, from));
     }
-  View result(copy->get(), weights.dtype, {images, channels});
+  View result(copy->get(), dtype, {images, channels});
   result.strides[0] = padded.strides[0];
   return result;
 }
@@ -255,7 +258,9 @@ std::string Layer::explain(const Shape& src_shape, std::optional<DType> src_dtyp
   return origin + explain_plan(tuned ? *tuned : make_plan(product, threads), threads);
 }
 
-void Layer::copy_weights(void* to) const { unpack_weights(impl_->weights, impl_->options.dtype, to); }
+void Layer::copy_weights(void* to) const {
+  unpack_weights(impl_->weights, impl_->options.weight_dtype.value_or(impl_->options.dtype), to);
+}
 
 void Layer::copy_bias(void* to) const { unpack_bias(impl_->weights, to); }
 

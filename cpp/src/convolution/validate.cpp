@@ -43,6 +43,7 @@ const char* name_of(Argument argument) {
     case Argument::dst_scale: return "dst_scale";
     case Argument::dst_zero: return "dst_zero";
     case Argument::seconds: return "seconds";
+    case Argument::weight_dtype: return "weight_dtype";
   }
   return "";
 }
@@ -298,6 +299,29 @@ void validate_result_dtypes(const Options& options, DType src, const View& dst, 
   if (!residual) return;
   if (is_integer(dst.dtype)) throw Error(Argument::residual, "must not be given for integer results, got an array");
   validate_dtype(Argument::residual, *residual, dst.dtype);
+}
+
+void validate_weight_dtype(const Options& options) {
+  if (!options.weight_dtype) return;
+  if (*options.weight_dtype != DType::i8)
+    throw Error(Argument::weight_dtype,
+                std::string("must be int8 or not be given, got ") + info(*options.weight_dtype).name);
+  if (options.dtype != DType::f32)
+    throw Error(Argument::weight_dtype, std::string("must not be given for dtype ") + info(options.dtype).name +
+                                            ", only for float32, got int8");
+}
+
+void validate_weight_scales(const Options& options, int64_t c_out) {
+  validate_weight_dtype(options);
+  const int64_t expected = options.weight_dtype ? c_out : 0, count = static_cast<int64_t>(options.weight_scales.size());
+  if (count != expected)
+    throw Error(Argument::weight_scales,
+                "must have " + std::to_string(expected) + " numbers" +
+                    (options.weight_dtype ? ", one for each output channel" : " unless weight_dtype is given") +
+                    ", got " + std::to_string(count));
+  for (const float scale : options.weight_scales)
+    if (!(scale > 0) || !std::isfinite(scale))
+      throw Error(Argument::weight_scales, "must be positive and finite, got " + std::to_string(scale));
 }
 
 void validate_bias(const Shape& bias, const Shape& weights, int64_t groups) {

@@ -63,6 +63,10 @@ inline void validate_dtype(Argument argument, const View& array, DType expected)
 bool may_give(DType layer, DType src, DType dst);
 // Throws Error unless options.dst_dtype fits options.dtype.
 void validate_dst_dtype(const Options& options);
+// Throws Error unless options.weight_dtype and options.weight_scales fit options.dtype and `c_out` output channels.
+void validate_weight_scales(const Options& options, int64_t c_out);
+// Throws Error unless options.weight_dtype fits options.dtype.
+void validate_weight_dtype(const Options& options);
 // Returns true if every call with these options gives integers.
 bool makes_integers(const Options& options);
 

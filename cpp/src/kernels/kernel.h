@@ -268,6 +268,16 @@ struct KernelTable {
   // For pairs of channels: returns true if the dot product of this CPU gives the bits of two multiply-adds, the odd
   // channel first. Computes some sums both ways. FTZ and DAZ must be set. Null for other tables.
   bool (*keeps_order)() = nullptr;
+  // Computes the sums of one pixel from `panels` panels of int8 weights, which are `panel` bytes apart. Sums begin with
+  // +0. Writes whole panels of sums. Null for tables of other types than float32.
+  void (*multiply_int8)(const char* weights, ptrdiff_t panel, int64_t panels, int64_t input_channels, const char* x,
+                        ptrdiff_t x_channel, char* sums) = nullptr;
+  // Multiplies sums by the scales of their output channels and adds the bias, in place: sum = fma(sum, scale, bias).
+  // The sums are in `rows` rows of `count` numbers, `row` bytes apart. If `by_column` is true, a row has the output
+  // channels of a pixel. Otherwise a row has the pixels of an output channel. Reads and writes whole vectors. Null if
+  // multiply_int8 is null.
+  void (*scale_sums)(char* sums, ptrdiff_t row, int64_t rows, int64_t count, const char* scales, const char* bias,
+                     bool by_column) = nullptr;
 };
 
 extern const KernelTable portable_f32;

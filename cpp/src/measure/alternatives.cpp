@@ -24,7 +24,8 @@ PackedWeights weights_of(const Layer& layer) {
   layer.copy_weights(weights.get());
   layer.copy_bias(bias.get());  // zeros if the layer has no bias
   const View bias_view(bias.get(), sum, {layer.c_out()});
-  return pack_weights(View(weights.get(), options.dtype, {layer.c_out(), inputs}), &bias_view, options);
+  const View weights_view(weights.get(), options.weight_dtype.value_or(options.dtype), {layer.c_out(), inputs});
+  return pack_weights(weights_view, &bias_view, options);
 }
 
 std::string words_of(const Box& box, const Blocking& b, const KernelRows& rows) {
@@ -41,8 +42,8 @@ std::vector<Alternative> ways_to_run(const Layer& layer, const Shape& src_shape)
   const Layout& layout = parse_layout(options.layout);
   const View src(nullptr, options.dtype, src_shape), dst(nullptr, options.dtype, layer.output_shape(src_shape));
   const Product product = lower(layout, validate_window(options, layout), options.groups,
-                                selected_isa().packed_dtype(options.dtype, layer.c_in() / options.groups), src, dst,
-                                nullptr, nullptr, options.activation.kind == Activation::Kind::prelu);
+                                packed_dtype(options, layer.c_in() / options.groups), src, dst, nullptr, nullptr,
+                                options.activation.kind == Activation::Kind::prelu);
   std::vector<Alternative> ways;
   if (product.boxes == 0) return ways;
 

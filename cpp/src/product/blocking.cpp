@@ -33,6 +33,10 @@ constexpr int64_t most_of_a_call = int64_t{1} << 30;
 // weights too often.
 constexpr int64_t most_bytes_for_slopes = 512 << 10, fewest_pixels_for_slopes = 256;
 
+// Maximum number of pixels of a block for which the kernels read weights as int8. For more pixels, it is faster to
+// convert the weights to float32 once.
+constexpr int64_t most_pixels_of_int8 = 2;
+
 // Cuts each image and group into pieces: by pixels, by output channels, or by both. Chooses the cut with the shortest
 // makespan, and assumes that all pieces take as long as the largest piece. With borrowed weights, cuts only by output
 // channels, so that each weight is packed once.
@@ -48,7 +52,7 @@ void split(const Work& work, const KernelRow& row, Blocking* b) {
                        : static_cast<int>(std::min<double>(work.threads, b->cycles / cpu.least_cycles_a_thread));
   if (team > 1 && units < int64_t{most_rounds} * team) {
     const double whole = compute_cycles(work, row, b->n, work.m, b->indirect);
-    const double scale = (b->cycles / static_cast<double>(units) - b->pack) / whole;
+    const double scale = (b->cycles / static_cast<double>(units) - b->pack - b->convert) / whole;
     double best = std::numeric_limits<double>::infinity();
     Parts n = b->n_parts, m = b->m_parts;
     const auto weigh = [&](int64_t pixel_parts, int64_t channel_parts) {
@@ -59,7 +63,7 @@ void split(const Work& work, const KernelRow& row, Blocking* b) {
       const double largest =
           scale * compute_cycles(work, row, n.largest(), m.largest(), b->indirect) * (across ? cpu.cut_across : 1) +
           (shares_lines && m.count > 1 ? cpu.shared_line_cycles : 0) * static_cast<double>(n.largest()) +
-          b->pack / static_cast<double>(n.count);
+          b->pack / static_cast<double>(n.count) + b->convert / static_cast<double>(m.count);
       const int64_t rounds = ceil_div(units * n.count * m.count, team);
       const double price = static_cast<double>(rounds) * (largest + cpu.piece_cycles) + cpu.late_piece * largest +
                            cpu.late_long_piece * std::max(0.0, largest - cpu.long_piece_cycles);
@@ -90,17 +94,21 @@ void size_blocks(const Work& work, const KernelRow& row, Blocking* b) {
   const int64_t unit = channel_rows ? int64_t{row.nr} * row.lanes : row.mr, panel = 64 / work.item;
   const int64_t k = std::max<int64_t>(work.k, 1);
   b->k_block = k <= most_input_channels ? k : round_up(ceil_div(k, ceil_div(k, input_channels_a_call)), chunk_channels);
-  const bool split_inputs = b->k_block < k;
+  const bool keeps_sums = b->k_block < k || (work.quantized && work.k > 0);
   const int64_t bytes = b->k_block * work.item;
 
   b->m_block = std::min(b->m_parts.largest(), most_of_a_call);
-  if (channel_rows || split_inputs)
+  if (channel_rows || keeps_sums)
     b->m_block = std::min(b->m_block, std::max<int64_t>(1, work.l2 / 2 / bytes / panel) * panel);
   if (work.borrowed) {
     b->m_block = std::min(b->m_block, std::max<int64_t>(1, work.l2 / 2 / (k * work.item) / panel) * panel);
     b->weights = allocation_size(allocation_size(round_up(b->m_block, panel), work.k), work.item);
   }
   b->n_block = b->n_parts.largest();
+  if (work.quantized && work.k > 0 && (channel_rows || b->n_block > most_pixels_of_int8)) {
+    b->m_block = std::min(b->m_block, std::max<int64_t>(1, work.l2 / 4 / bytes / panel) * panel);
+    b->weights = allocation_size(round_up(b->m_block, panel), bytes);
+  }
   const auto most_pixels = [&](int64_t n) { b->n_block = std::min(b->n_block, std::max<int64_t>(1, n / unit) * unit); };
   most_pixels(most_of_a_call);
   if (!channel_rows) most_pixels(work.l2 / 4 / bytes);
@@ -108,7 +116,7 @@ void size_blocks(const Work& work, const KernelRow& row, Blocking* b) {
   // pixels in NHWC: 1.5 us if they stay in L1, 1.8 us if not).
   const bool once = row.dense || (b->packing == Packing::channels && work.m <= row.mr);
   if (b->packing != Packing::none) most_pixels((once ? work.l1 : work.l2) / 4 / (k * work.item));
-  if (split_inputs) most_pixels(work.l2 / 4 / (b->m_block * work.item));
+  if (keeps_sums) most_pixels(work.l2 / 4 / (b->m_block * work.item));
   if (!b->even || b->packing != Packing::none) most_pixels(2048);
   if (work.slopes)
     most_pixels(
@@ -140,7 +148,7 @@ void size_blocks(const Work& work, const KernelRow& row, Blocking* b) {
         row.room({work.m, b->n_block, k, work.item, row.lanes, 0, true, *work.machine, nullptr, nullptr}, work.l2);
   if (copies_pixels(work, row, b->k_block))
     b->copy = allocation_size(b->k_block, int64_t{row.nr} * row.lanes * work.item);
-  if (split_inputs) {  // allocates sums of whole tiles
+  if (keeps_sums) {  // allocates sums of whole tiles
     const int64_t tile = std::max<int64_t>(panel, channel_rows ? row.mr : row.nr * row.lanes);
     const int64_t n = round_up(b->n_block, unit), m = round_up(b->m_block, tile);
     b->sums_row = padded_row((channel_rows ? n : m) * work.item);
@@ -245,6 +253,12 @@ Candidate consider(const Work& given, const KernelRow& row, int index, int n_axe
   const bool transposed = channel_rows ? channels_adjacent : pixels_adjacent;
   if (row.refuses != nullptr)
     candidate.refused = row.refuses({work.m, b.n, work.k, work.item, row.lanes, 0, direct, cpu, nullptr, nullptr});
+  if (work.quantized && reads && candidate.refused == nullptr) {
+    // A call without input channels finishes the sums.
+    if (row.reads == Reads::own || (row.refuses != nullptr && row.refuses({work.m, b.n, 0, work.item, row.lanes, 0,
+                                                                           direct, cpu, nullptr, nullptr})))
+      candidate.refused = "it does not finish sums of int8 weights";
+  }
   if (candidate.refused != nullptr) return candidate;
   // A transposed square takes its full time, even if channels fill less than half of the square. (Zen 4, 1 -> 2
   // channels at 11x12 in NHWC: 0.37 us with transposed results, 0.23 us with direct results.)
@@ -283,7 +297,9 @@ Candidate consider(const Work& given, const KernelRow& row, int index, int n_axe
     // If all alternatives wait for memory, the second term decides between them.
     if (read > cycles + b.pack) cycles = read - b.pack + (cycles + b.pack) / 8;
   }
-  b.cycles = b.makespan = (cycles + b.pack) * b.images * work.groups;
+  if (work.quantized && reads && (channel_rows || b.n > most_pixels_of_int8))
+    b.convert = k * static_cast<double>(work.m * work.item) / 32.0 * cpu.copy_cycles;
+  b.cycles = b.makespan = (cycles + b.pack + b.convert) * b.images * work.groups;
   return candidate;
 }
 

@@ -4,7 +4,7 @@
 //     for piece in images x groups x n_parts x m_parts:      one thread computes a piece
 //       for n_block pixels of the piece:                     packs src, unless the kernel reads it in place
 //         for m_block output channels of the piece:          packs weights, if they are borrowed
-//           for k_block input channels:                      usually all input channels
+//           for k_block input channels:                      usually all input channels; converts int8 weights
 //             kernel(n_block x m_block x k_block)            loops over tiles
 // clang-format on
 //
@@ -42,6 +42,8 @@ struct Work {
   bool slopes;    // PReLU is applied to stored results
   bool scaled;    // packing multiplies input channels by input_scale
   bool borrowed;  // weights are packed during the call
+  // Weights are int8. A call converts them to float32 and multiplies the sums by scales.
+  bool quantized;
   int threads;
   int64_t l1, l2;  // bytes of the L1 and L2 caches of a core
   const Machine* machine;
@@ -97,11 +99,14 @@ struct Blocking {
   bool results_dense;     // true if the results of a block are contiguous in dst, pixel by pixel
   int64_t copy;           // bytes per thread for the copied pixels of a tile; 0 if tiles do not copy pixels
   int64_t room;           // bytes of Block::room per thread
-  int64_t weights;        // bytes of borrowed weights that a thread packs at a time
-  double indirect;        // additional cycles for each vector of results that is not stored directly
-  double pack;            // cycles to pack src of one image and group once
-  double cycles;          // predicted cycles on one thread
-  double makespan;        // predicted cycles until the last thread is done
+  // Bytes of borrowed weights that a thread packs at a time, or of int8 weights that it converts at a time. 0 if there
+  // are none, or if the weights are read as int8.
+  int64_t weights;
+  double indirect;  // additional cycles for each vector of results that is not stored directly
+  double pack;      // cycles to pack src of one image and group once
+  double convert;   // cycles to convert the int8 weights of a group once
+  double cycles;    // predicted cycles on one thread
+  double makespan;  // predicted cycles until the last thread is done
 };
 
 struct Candidate {

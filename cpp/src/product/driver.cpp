@@ -4,6 +4,8 @@
 //     for i in input channels:  acc = fma(weights[o][i], src[i][p], acc)      in chunks, see kernels/kernel.h
 //     dst[o][p] = activation(acc + residual[o][p])                            prelu: after the kernel call
 //
+// With int8 weights, acc begins with +0, and acc = fma(acc, scale[o], bias[o]) follows the loop.
+//
 // The plan cuts the loop nest into pieces. Each element of dst belongs to one piece, and each piece is computed by one
 // thread.
 #include "product/driver.h"
@@ -26,7 +28,7 @@ class Run {
         weights_(weights),
         arrays_(arrays),
         scratch_(scratch),
-        table_(kernels(weights.dtype)),
+        table_(kernels(weights.kernel_dtype())),
         sums_table_(kernels(weights.sum)),
         pack_(table_.pack[plan.product.types.x]),
         pack_channels_(weights.swapped ? table_.pack.pairs : pack_),
@@ -91,9 +93,11 @@ class Run {
     block.residual_channel = residual_channel;
     block.source = b.packing == Packing::none ? plan_.source : Level::l2;
     block.panel = panel_bytes * weights_.steps;
+    const ptrdiff_t stored_panel = weights_.panel_row() * weights_.steps;
+    const bool quantized = weights_.quantized() && box.k > 0;
     const bool packs = weights_.borrowed && box.k > 0 && !own;
     const char* weights =
-        weights_.borrowed ? nullptr : weights_.weights(group) + channel * item_ / panel_bytes * block.panel;
+        weights_.borrowed ? nullptr : weights_.weights(group) + channel / weights_.width * stored_panel;
     const char* bias = weights_.bias(group) + channel * item_;
     if (own) {  // each panel has one output channel
       weights = weights_.borrowed ? given_weights(channel) : weights_.weights(channel);
@@ -101,7 +105,7 @@ class Run {
       if (weights_.borrowed) block.panel = weights_.given.strides[0];
     }
     // Distance in bytes between the weights of neighbouring channels, and between their biases.
-    const ptrdiff_t weight_step = own ? block.panel : item_ * weights_.steps, bias_step = own ? panel_bytes : item_;
+    const ptrdiff_t weight_step = own ? block.panel : stored_panel / width, bias_step = own ? panel_bytes : item_;
 
     const Workspace& workspace = plan_.workspace;
     char* const packed = workspace.at(scratch, Region::packed);
@@ -164,7 +168,9 @@ class Run {
         const ptrdiff_t row = kernel.dense ? 0 : kernel.rows == Rows::channels ? block.y_channel : block.y_pixel;
         block.stream = plan_.stream && (reinterpret_cast<uintptr_t>(block.y) | static_cast<uintptr_t>(row)) % 64 == 0;
         const int64_t given_channel = group * product.m + channel + from;
-        if (packs && multiplies_unpacked(b, block)) {
+        if (quantized) {
+          run_quantized(b, block, weights_.scales(group) + (channel + from) * item_, panels, sums);
+        } else if (packs && multiplies_unpacked(b, block)) {
           run_unpacked(b, block, given_channel, panels);
         } else {
           if (packs) pack_panels(weights_, group, channel + from, block.channels, panels);
@@ -243,27 +249,71 @@ class Run {
       row.run(block);
       return;
     }
-    const bool channel_rows = row.rows == Rows::channels;
     for (int64_t i = 0; i < block.input_channels; i += b.k_block) {
-      Block part = block;
-      part.input_channels = std::min(b.k_block, block.input_channels - i);
-      part.x = block.x + i * block.x_channel;
+      Block part = part_of(b, block, i, sums);
       part.weights = block.weights + i * panel_bytes;
-      if (i > 0) {
-        part.sums = sums;
-        part.sums_row = b.sums_row;
-      }
-      if (i + b.k_block < block.input_channels) {
-        part.y = sums;
-        part.y_pixel = channel_rows ? item_ : b.sums_row;
-        part.y_channel = channel_rows ? b.sums_row : item_;
-        part.y_offsets = nullptr;
-        part.residual = nullptr;
-        part.epilogue = no_epilogue(weights_.sum);
-        part.stream = false;
-      }
+      if (i + b.k_block < block.input_channels) keep_sums(b, sums, &part);
       row.run(part);
     }
+  }
+
+  // Returns the kernel call for the input channels that begin with `first`. Its weights are those of the block.
+  static Block part_of(const Blocking& b, const Block& block, int64_t first, const char* sums) {
+    Block part = block;
+    part.input_channels = std::min(b.k_block, block.input_channels - first);
+    part.x = block.x + first * block.x_channel;
+    if (first > 0) {
+      part.sums = sums;
+      part.sums_row = b.sums_row;
+    }
+    return part;
+  }
+
+  // Makes a kernel call store its sums in the workspace, and not finish them.
+  void keep_sums(const Blocking& b, char* sums, Block* part) const {
+    const bool channel_rows = table_.rows[b.kernel_row].rows == Rows::channels;
+    part->y = sums;
+    part->y_pixel = channel_rows ? item_ : b.sums_row;
+    part->y_channel = channel_rows ? b.sums_row : item_;
+    part->y_offsets = nullptr;
+    part->residual = nullptr;
+    part->epilogue = no_epilogue(weights_.sum);
+    part->stream = false;
+  }
+
+  // Runs a block with int8 weights. Computes the sums in the workspace, and multiplies them by the scales of their
+  // output channels. Then calls the kernel with no input channels, so that the kernel only finishes the sums. For a few
+  // pixels, reads the weights as int8. For more pixels, converts the weights of a kernel call to float32 in `panels`.
+  void run_quantized(const Blocking& b, Block block, const char* scales, char* panels, char* sums) const {
+    const KernelRow& row = table_.rows[b.kernel_row];
+    const char *const weights = block.weights, *const bias = block.bias;
+    const int64_t count = ceil_div(block.channels, weights_.width), stored_row = weights_.panel_row();
+    const ptrdiff_t stored_panel = stored_row * weights_.steps;
+    if (b.weights == 0) {
+      for (int64_t p = 0; p < block.pixels; ++p)
+        table_.multiply_int8(weights, stored_panel, count, block.input_channels, block.x + p * block.x_pixel,
+                             block.x_channel, sums + p * b.sums_row);
+    } else {
+      const auto convert = table_.pack[weights_.dtype].run;
+      block.bias = weights_.no_bias();
+      for (int64_t i = 0; i < block.input_channels; i += b.k_block) {
+        Block part = part_of(b, block, i, sums);
+        part.weights = panels;
+        part.panel = part.input_channels * panel_bytes;
+        for (int64_t p = 0; p < count; ++p)
+          convert(weights + p * stored_panel + i * stored_row, part.input_channels * weights_.width,
+                  panels + p * part.panel);
+        keep_sums(b, sums, &part);
+        row.run(part);
+      }
+    }
+    const bool channel_rows = row.rows == Rows::channels;
+    table_.scale_sums(sums, b.sums_row, channel_rows ? block.channels : block.pixels,
+                      channel_rows ? block.pixels : block.channels, scales, bias, !channel_rows);
+    block.input_channels = 0;
+    block.sums = sums;
+    block.sums_row = b.sums_row;
+    row.run(block);
   }
 
   // Converts the results of a block and stores them to dst. Pixels and channels are `pixel` and `channel` bytes apart

@@ -40,6 +40,12 @@ void explain_box(std::ostream& out, const Plan& plan, int index, int threads) {
   if (b.sums > 0)
     out << "  sums of " << b.k_block << " input channels at a time, kept in " << size_words(b.sums) << " per thread\n";
 
+  if (is_integer(product.types.w) && box.k > 0) {
+    out << "  int8 weights";
+    if (b.weights > 0) out << ", converted to float32 in " << size_words(b.weights) << " per thread";
+    out << "\n";
+  }
+
   // Describes the best candidate of each other kernel row, or the reason why the kernel row cannot run.
   const std::vector<Candidate> all = candidates(work_of(product, box, threads), rows);
   for (int row = 0; row < rows.count; ++row) {

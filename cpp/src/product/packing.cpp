@@ -137,11 +137,15 @@ PackedWeights prepare(const View& weights, const View* bias, DType dtype, int64_
   packed.steps = ceil_div(packed.k, kernels(dtype).step);
   packed.panels = ceil_div(packed.m, packed.width);
   packed.borrowed = borrowed;
-  int64_t columns = borrowed ? 0 : packed.steps;  // number of steps of weights; one more is the bias
-  if (!checked_add(columns, 1, &columns)) throw std::bad_alloc();
-  const int64_t rows = allocation_size(packed.panels, columns);
-  if (borrowed && bias == nullptr && rows <= zeros_bytes / panel_bytes) return packed;
-  packed.memory = allocate_aligned(allocation_size(allocation_size(rows, packed.groups), panel_bytes));
+  if (borrowed && bias == nullptr && packed.panels <= zeros_bytes / panel_bytes) return packed;
+  const int64_t all = allocation_size(packed.panels, packed.groups);  // panels of all groups
+  const int64_t weight_bytes = borrowed ? 0 : allocation_size(allocation_size(all, packed.steps), packed.panel_row());
+  int64_t rows = all;  // biases, and for int8 weights also scales and zeros
+  if (packed.quantized()) rows = allocation_sum(allocation_sum(all, all), packed.panels);
+  packed.memory =
+      allocate_aligned(allocation_sum(round_up(weight_bytes, panel_bytes), allocation_size(rows, panel_bytes)));
+  if (packed.quantized() && packed.groups > 0)
+    std::memset(packed.no_bias(), 0, static_cast<size_t>(packed.panels * panel_bytes));
   for (int64_t group = 0; group < packed.groups; ++group) {
     char* to = packed.bias(group);
     std::memset(to, 0, static_cast<size_t>(packed.panels * panel_bytes));
@@ -150,6 +154,25 @@ PackedWeights prepare(const View& weights, const View* bias, DType dtype, int64_
     for (int64_t o = 0; o < packed.m; ++o) copy_number(to + o * packed.item, from + o * bias->strides[0], packed.item);
   }
   return packed;
+}
+
+// Packs int8 weights and their scales.
+void pack_quantized(const View& weights, const std::vector<float>& scales, PackedWeights* packed) {
+  char* to = packed->weights(0);
+  for (int64_t group = 0; group < packed->groups; ++group) {
+    const int64_t first = group * packed->m;
+    char* const group_scales = packed->scales(group);
+    std::memset(group_scales, 0, static_cast<size_t>(packed->panels * panel_bytes));
+    if (packed->m > 0) std::memcpy(group_scales, scales.data() + first, static_cast<size_t>(packed->m) * sizeof(float));
+    for (int64_t channel = 0; channel < packed->m; channel += packed->width) {
+      const int64_t used = std::min<int64_t>(packed->width, packed->m - channel);
+      const char* from = static_cast<const char*>(weights.data) + (first + channel) * weights.strides[0];
+      for (int64_t i = 0; i < packed->k; ++i, from += weights.strides[1], to += packed->width) {
+        std::memset(to, 0, static_cast<size_t>(packed->width));
+        for (int64_t o = 0; o < used; ++o) to[o] = from[o * weights.strides[0]];
+      }
+    }
+  }
 }
 
 void pack_all(const View& weights, PackedWeights* packed) {
@@ -180,18 +203,25 @@ void take_options(const Options& options, PackedWeights* packed) {
 
 }  // namespace
 
-char* PackedWeights::weights(int64_t group) const { return memory.get() + group * panels * panel_bytes * steps; }
+char* PackedWeights::weights(int64_t group) const { return memory.get() + group * panels * panel_row() * steps; }
 
 char* PackedWeights::bias(int64_t group) const {
-  if (memory == nullptr) return const_cast<char*>(zeros);                       // is only read
-  const int64_t behind = borrowed ? 0 : groups * panels * panel_bytes * steps;  // biases follow all weights
+  if (memory == nullptr) return const_cast<char*>(zeros);  // is only read
+  // Biases follow all weights.
+  const int64_t behind = borrowed ? 0 : round_up(groups * panels * panel_row() * steps, panel_bytes);
   return memory.get() + behind + group * panels * panel_bytes;
 }
 
+DType packed_dtype(const Options& options, int64_t k) {
+  return options.weight_dtype.value_or(selected_isa().packed_dtype(options.dtype, k));
+}
+
 PackedWeights pack_weights(const View& weights, const View* bias, const Options& options) {
-  const DType dtype = selected_isa().packed_dtype(options.dtype, weights.shape[1]);
+  const DType dtype = packed_dtype(options, weights.shape[1]);
   PackedWeights packed = prepare(weights, bias, dtype, options.groups, false);
-  if (can_pack(weights, dtype)) {
+  if (packed.quantized()) {
+    pack_quantized(weights, options.weight_scales, &packed);
+  } else if (can_pack(weights, dtype)) {
     pack_all(weights, &packed);
   } else {
     const AlignedBytes copy = copy_weights(weights, dtype);
@@ -261,7 +291,9 @@ void unpack_weights(const PackedWeights& packed, DType dtype, void* destination)
   char* to = static_cast<char*>(destination);
   const int item = item_size(dtype);
   const auto store = [&](const char* from) {
-    if (dtype == packed.dtype)
+    if (packed.quantized())
+      *to = *from;
+    else if (dtype == packed.dtype)
       copy_number(to, from, item);
     else
       write_number(dtype, to, read_number(packed.dtype, from));
@@ -278,10 +310,10 @@ void unpack_weights(const PackedWeights& packed, DType dtype, void* destination)
   for (int64_t group = 0; group < packed.groups; ++group)
     for (int64_t o = 0; o < packed.m; ++o) {
       const int64_t panel = o / packed.width;
-      const char* from = packed.weights(group) + panel * packed.steps * panel_bytes + o % packed.width * packed.item;
       const int64_t step = kernels(packed.dtype).step;  // channels of a step are contiguous
-      for (int64_t i = 0; i < packed.k; ++i)
-        store(from + place(i) / step * panel_bytes + place(i) % step * item_size(packed.dtype));
+      const int64_t row = packed.panel_row(), number = item_size(packed.dtype);
+      const char* from = packed.weights(group) + panel * packed.steps * row + o % packed.width * step * number;
+      for (int64_t i = 0; i < packed.k; ++i) store(from + place(i) / step * row + place(i) % step * number);
     }
 }
 

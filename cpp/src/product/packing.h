@@ -9,7 +9,9 @@
 
 namespace pointwise {
 
-// The weights and bias of a layer. Each group has panels, and a bias that is padded with zeros to whole panels.
+// The weights and bias of a layer. Each group has panels, and a bias that is padded with zeros to whole panels. Panels
+// of int8 weights hold int8, in the order of other panels. A call converts them to float32. The scales have the form of
+// the bias.
 // Borrowed weights are packed only during a call. For borrowed weights, this struct stores the bias, but no panels.
 struct PackedWeights {
   DType dtype = DType::f32;  // dtype of packed weights
@@ -28,11 +30,23 @@ struct PackedWeights {
   bool flush_subnormals;   // true if calls of the layer flush subnormals
   char* weights(int64_t group) const;  // first panel of a group; not for borrowed weights
   char* bias(int64_t group) const;
+  // For int8 weights. `scales` returns the scales of a group, and `no_bias` returns zeros for all channels of a group.
+  bool quantized() const { return is_integer(dtype); }
+  char* scales(int64_t group) const { return bias(groups + group); }
+  char* no_bias() const { return bias(2 * groups); }
+  // Returns the bytes of an input channel, or of a pair of input channels, in a panel.
+  int64_t panel_row() const { return quantized() ? width * item_size(dtype) : panel_bytes; }
+  // Returns the dtype of the weights that kernels read.
+  DType kernel_dtype() const { return quantized() ? sum : dtype; }
 };
 
-// Packs or borrows weights of shape (groups * m, k). The weights may have any strides, and `bias` may be null. Weights
-// of 16-bit types are converted to the dtype of the sums, if there are no kernels for these weights. `bias` has the
-// dtype of the sums. Rounds the parameters of the activation to the dtype of the sums.
+// Returns the dtype of the packed weights of a layer with k input channels in each group.
+DType packed_dtype(const Options& options, int64_t k);
+
+// Packs or borrows weights of shape (groups * m, k). Weights of Options::weight_dtype are not borrowed. The weights may
+// have any strides, and `bias` may be null. Weights of 16-bit types are converted to the dtype of the sums, if there
+// are no kernels for these weights. `bias` has the dtype of the sums. Rounds the parameters of the activation to the
+// dtype of the sums.
 PackedWeights pack_weights(const View& weights, const View* bias, const Options& options);
 PackedWeights borrow_weights(const View& weights, const View* bias, const Options& options);
 

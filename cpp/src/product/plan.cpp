@@ -59,6 +59,7 @@ Work work_of(const Product& product, const Box& box, int threads, bool borrowed)
   work.residual = product.has_residual;
   work.scaled = product.has_scale;
   work.slopes = product.has_slopes;
+  work.quantized = is_integer(product.types.w);
   work.threads = threads;
   work.l1 = l1_cache_size();
   work.l2 = l2_cache_size();

@@ -1,5 +1,6 @@
 // Kernels for any CPU, float32. These kernels assume 16 vector registers. A tile uses 8 registers as accumulators. The
 // other registers hold operands and products, because these kernels have no fused multiply-add.
+#include "kernels/int8_weights.h"
 #include "kernels/portable/portable_vec.h"
 
 namespace pointwise {
@@ -14,8 +15,18 @@ constexpr KernelRow rows[] = {
 
 }  // namespace
 
-const KernelTable portable_f32 = {all_of(rows),       pack_functions<Vec>,     convert_functions<Vec>,
-                                  scale_numbers<Vec>, pack_weights_panel<Vec>, multiply_unpacked<Vec>,
-                                  activations<Vec>,   fma_loop<Vec>,           prelu_numbers<Vec>};
+const KernelTable portable_f32 = {all_of(rows),
+                                  pack_functions<Vec>,
+                                  convert_functions<Vec>,
+                                  scale_numbers<Vec>,
+                                  pack_weights_panel<Vec>,
+                                  multiply_unpacked<Vec>,
+                                  activations<Vec>,
+                                  fma_loop<Vec>,
+                                  prelu_numbers<Vec>,
+                                  1,
+                                  nullptr,
+                                  multiply_int8<Vec>,
+                                  scale_sums<Vec>};
 
 }  // namespace pointwise

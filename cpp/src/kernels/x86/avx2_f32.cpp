@@ -6,6 +6,7 @@
 #include "kernels/convert.h"
 #include "kernels/diagonal.h"
 #include "kernels/fma_loop.h"
+#include "kernels/int8_weights.h"
 #include "kernels/interleaved.h"
 #include "kernels/long_rows.h"
 #include "kernels/pack.h"
@@ -179,8 +180,18 @@ constexpr KernelRow rows[] = {
 
 }  // namespace
 
-const KernelTable avx2_f32 = {all_of(rows),       pack_functions<Vec>,     convert_functions<Vec>,
-                              scale_numbers<Vec>, pack_weights_panel<Vec>, multiply_unpacked<Vec>,
-                              activations<Vec>,   fma_loop<Vec>,           prelu_numbers<Vec>};
+const KernelTable avx2_f32 = {all_of(rows),
+                              pack_functions<Vec>,
+                              convert_functions<Vec>,
+                              scale_numbers<Vec>,
+                              pack_weights_panel<Vec>,
+                              multiply_unpacked<Vec>,
+                              activations<Vec>,
+                              fma_loop<Vec>,
+                              prelu_numbers<Vec>,
+                              1,
+                              nullptr,
+                              multiply_int8<Vec>,
+                              scale_sums<Vec>};
 
 }  // namespace pointwise
