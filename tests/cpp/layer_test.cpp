@@ -171,6 +171,34 @@ TYPED_TEST(LayerOf, KeepsWeightsAndBias) {
 }
 
 // Tests that a call gets another plan if it has the same shapes, but other strides or another residual.
+TEST(Layer, HasInt8Weights) {
+  std::vector<int8_t> weights(5 * 37), kept(weights.size());
+  for (size_t i = 0; i < weights.size(); ++i) weights[i] = static_cast<int8_t>(static_cast<int>(i * 29 % 256) - 128);
+  const std::vector<float> bias{1, -2, 3, -4, 5};
+  Options o;
+  o.layout = "NC";
+  o.weight_dtype = pointwise::DType::i8;
+  o.weight_scales = {1, 2, 0.5F, 4, 0.25F};
+  const View view(weights.data(), pointwise::DType::i8, {5, 37}), bias_view(bias.data(), pointwise::DType::f32, {5});
+  const Layer packed(view, &bias_view, o), borrowed = Layer::borrowing(view, &bias_view, o);  // both copy the weights
+  packed.copy_weights(kept.data());
+  EXPECT_EQ(kept, weights);
+  for (const int64_t pixels : {1, 2, 50}) {
+    std::vector<float> src(static_cast<size_t>(pixels * 37)), dst(static_cast<size_t>(pixels * 5));
+    for (size_t i = 0; i < src.size(); ++i) src[i] = static_cast<float>(i % 7) - 3;
+    for (const Layer* layer : {&packed, &borrowed}) {
+      (*layer)(View(src.data(), pointwise::DType::f32, {pixels, 37}),
+               View(dst.data(), pointwise::DType::f32, {pixels, 5}));
+      for (size_t p = 0; p < static_cast<size_t>(pixels); ++p)
+        for (size_t c = 0; c < 5; ++c) {
+          float sum = 0;  // exact
+          for (size_t i = 0; i < 37; ++i) sum += src[p * 37 + i] * static_cast<float>(weights[c * 37 + i]);
+          EXPECT_EQ(dst[p * 5 + c], sum * o.weight_scales[c] + bias[c]);
+        }
+    }
+  }
+}
+
 TEST(Layer, PlansAreOfOneCall) {
   Random random(35);
   const auto number = [&] { return small_integer<float>(random); };

@@ -193,6 +193,32 @@ TEST(Errors, NameTheWeights) {
   }
 }
 
+TEST(Errors, NameTheDtypeAndTheScalesOfWeights) {
+  const int8_t numbers[12] = {};
+  const View bytes(numbers, DType::i8, {4, 3}), floats = view({4, 3});
+  Options o;
+  o.weight_dtype = DType::i8;
+  const auto make = [&](const View& weights) { return [&] { Layer layer(weights, nullptr, o); }; };
+  expect_error(Argument::weight_scales, "weight_scales must have 4 numbers, one for each output channel, got 0",
+               make(bytes));
+  o.weight_scales = {1, 2, 0, 1};
+  expect_error(Argument::weight_scales, "weight_scales must be positive and finite, got 0.000000", make(bytes));
+  o.weight_scales = {1, 2, std::numeric_limits<float>::infinity(), 1};
+  expect_error(Argument::weight_scales, "weight_scales must be positive and finite, got inf", make(bytes));
+  o.weight_scales = {1, 2, 3, 4};
+  expect_error(Argument::weights, "weights must have dtype int8, got float32", make(floats));
+  o.weight_dtype = DType::u8;
+  expect_error(Argument::weight_dtype, "weight_dtype must be int8 or not be given, got uint8", make(bytes));
+  o.weight_dtype = std::nullopt;
+  expect_error(Argument::weight_scales, "weight_scales must have 0 numbers unless weight_dtype is given, got 4",
+               make(floats));
+  o.weight_scales.clear();
+  o.weight_dtype = DType::i8;
+  o.dtype = DType::f64;
+  expect_error(Argument::weight_dtype, "weight_dtype must not be given for dtype float64, only for float32, got int8",
+               [&] { pointwise::cost({1, 3, 5, 5}, 4, o, false); });
+}
+
 TEST(Shapes, HaveAtMostFiveAxes) {
   EXPECT_THROW((Shape{1, 2, 3, 4, 5, 6}), std::length_error);
   EXPECT_EQ(to_string(Shape{1, 32, 10, 10}), "(1, 32, 10, 10)");
