@@ -13,7 +13,7 @@ import numpy as np
 
 from .. import _core
 from .._arguments import DTYPES, as_dtype
-from .._conv import Conv, conv
+from .._conv import Conv
 from .._gradients import conv_grad_weight
 from .._qconv import QConv
 from .._runtime import get_num_threads, isa, num_threads
@@ -44,6 +44,7 @@ class Kind(NamedTuple):
     weight: str
     y: str
     digits: int
+    stored: str | None = None  # the dtype of the stored weights, if it is another one
 
     @property
     def sum(self) -> str:
@@ -62,6 +63,7 @@ KINDS = {
     "uint16": Kind("uint16", "float32", "float32", 24),
     "int16": Kind("int16", "float32", "float32", 24),
     "to uint8": Kind("uint8", "float32", "uint8", 24),
+    "weight i8": Kind("float32", "float32", "float32", 24, "int8"),
 }
 QUANTIZED = "QConv"  # the column of quantized layers
 COLUMNS = 6  # of a table
@@ -160,7 +162,8 @@ class Problem:
     def compute(self, layout: str, activation: Activation) -> NDArray[Any]:
         """Return the result in NCHW. The layer is computed in `layout`, NCHW or NHWC."""
         out_dtype = None if self.kind.y == self.kind.weight else self.kind.y
-        layer = Conv(self.weight, self.bias, layout=layout, activation=activation, out_dtype=out_dtype, **self.how)
+        how = {"activation": activation, "out_dtype": out_dtype, "weight_dtype": self.kind.stored, **self.how}
+        layer = Conv(self.weight, self.bias, layout=layout, **how)
         if layout == "NCHW":
             return layer(self.x, self.residual, input_scale=self.scale)
         residual = None if self.residual is None else last(self.residual)
@@ -175,7 +178,8 @@ class Problem:
 
     def error(self) -> float:
         """Return the largest error without the activation, in units of the error bound of float sums."""
-        x, weight, bias = (a.astype(np.float64).astype(np.longdouble) for a in (self.x, self.weight, self.bias))
+        plain = Conv(self.weight, self.bias, weight_dtype=self.kind.stored, out_dtype=self.kind.sum, **self.how)
+        x, weight, bias = (a.astype(np.float64).astype(np.longdouble) for a in (self.x, plain.weight, self.bias))
         if self.scale is not None:
             kind = self.weight.dtype
             product = self.x.astype(kind) * self.scale[:, :, None, None]  # rounded once, as by pointwise
@@ -195,7 +199,7 @@ class Problem:
         terms = min(channels, 256) + -(-channels // 256) + 2
         unit = float(info.eps) / 2
         bound = terms * unit / (1 - terms * unit) * total(abs(source), abs(grouped), abs(bias)) + float(info.tiny)
-        y = conv(self.x, self.weight, self.bias, input_scale=self.scale, out_dtype=self.kind.sum, **self.how)
+        y = plain(self.x, input_scale=self.scale)
         return float((abs(y.reshape(n, layer.c_out, -1) - total(source, grouped, bias)) / bound).max())
 
 
