@@ -185,7 +185,7 @@ TEST(Blocking, RefusesWhatCannotRun) {
       EXPECT_EQ(refused, "pixels of the source are not contiguous");
     }
     if (row.rows == Rows::channels && c.blocking.packing == Packing::pixels) {
-      EXPECT_EQ(refused, "its pixels must be contiguous");
+      EXPECT_EQ(refused, "the kernel needs contiguous pixels");
     }
     if (row.rows == Rows::pixels && c.blocking.packing == Packing::pixels) {
       EXPECT_EQ(refused, "neither channels nor pixels of the source are contiguous");

@@ -28,8 +28,9 @@ namespace {
 // Strips along the innermost axis are a multiple of this number of pixels. So strips consist of whole tiles of all
 // channel rows, except channel rows with 64 pixels.
 constexpr int64_t pixel_unit = 48;
-// Minimum numbers of pixels in a strip, except in short rows and in last strips. The second minimum is for chains that
-// read their weights from L3 for every strip. With smaller strips, the layers lose more time than the caches save.
+// Minimum numbers of pixels in a strip. Last strips, strips of whole rows, and strips within a short row may have fewer
+// pixels. The second minimum is for chains that read their weights from L3 for every strip. With smaller strips, the
+// layers lose more time than the caches save.
 constexpr int64_t least_pixels = 96, least_pixels_for_weights = 384;
 // Desired number of strips per thread. With several strips per thread, a slow thread can compute fewer strips.
 constexpr int64_t strips_a_thread = 4;
@@ -166,7 +167,7 @@ Shape Chain::output_shape(const Shape& src_shape) const {
 }
 
 // Returns the plans of all layers for strips of `size` along the cut axis. Enlarges `buffer` for these strips. `ends`
-// is the chain, lowered like a single layer.
+// has the src of the first layer and the dst of the last layer, lowered like a single layer.
 Stages Chain::Impl::stages(const ChainPlan& plan, const Product& ends, int64_t size, int threads, Level source,
                            bool stream, int64_t (&buffer)[2]) const {
   const bool channels_last = pointwise::channels_last(ends);
@@ -251,8 +252,8 @@ std::shared_ptr<const ChainPlan> Chain::Impl::make_plan(const View& src, const V
   plan->images = 1;
   for (int a = 0; a < plan->cut; ++a) plan->images *= box.axis[a].size;
 
-  // Src counts as coming from memory even if it fits L3, because the buffers need the caches, too. (Zen 4, 16 -> 96 ->
-  // 24 channels at 112x112, 8 images in NCHW: 85% of the peak with prefetching, 82% without.)
+  // The plan assumes that src is in memory even if it fits L3, because the buffers need the caches, too. (Zen 4, 16 ->
+  // 96 -> 24 channels at 112x112, 8 images in NCHW: 85% of the peak with prefetching, 82% without.)
   const double channel = static_cast<double>(pixels) * static_cast<double>(item);
   const Level source =
       channel * static_cast<double>(box.k) > static_cast<double>(l2_cache_size()) ? Level::memory : Level::l2;

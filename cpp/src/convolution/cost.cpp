@@ -13,7 +13,7 @@ int64_t product(const Shape& shape) {
     if (shape[i] == 0) return 0;
   for (int i = 0; i < shape.rank; ++i)
     if (!checked_multiply(n, shape[i], &n))
-      throw Error(Argument::src, "must leave every count within the range of int64, got shape " + to_string(shape));
+      throw Error(Argument::src, "must be small enough that every count fits int64, got shape " + to_string(shape));
   return n;
 }
 
@@ -54,7 +54,7 @@ Cost cost(const Shape& src_shape, int64_t c_out, const Options& options, bool ha
       !checked_multiply(inputs, item_size(options.dtype), &read_bytes) ||
       !checked_multiply(c_out, bias_bytes + scale_bytes, &added) || !checked_add(others, read_bytes, &cost.bytes) ||
       !checked_add(cost.bytes, added, &cost.bytes))
-    throw Error(Argument::src, "must leave every count within the range of int64, got shape " + to_string(src_shape));
+    throw Error(Argument::src, "must be small enough that every count fits int64, got shape " + to_string(src_shape));
   return cost;
 }
 

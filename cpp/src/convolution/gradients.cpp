@@ -1,8 +1,9 @@
-// Gradients of a convolution without an activation.
+// Computes the gradients of a convolution without an activation.
 //
-// The gradient of src is a convolution of the gradient of dst with the transposed weights. It has no stride and no
-// padding: its dst is a strided view of the gradient of src, the pixels that the convolution reads. All other pixels
-// are set to zero. The gradient of the weights is a reduction over pixels (product/reduction.h).
+// The gradient of src is a second convolution, of the gradient of dst with the transposed weights. The second
+// convolution has no stride and no padding. Its dst is a strided view of the gradient of src, with those pixels that
+// the first convolution reads. All other pixels are set to zero. The gradient of the weights is a reduction over pixels
+// (product/reduction.h).
 #include "convolution/gradients.h"
 
 #include <algorithm>
@@ -66,7 +67,7 @@ class ZeroOutside {
   }
 
  private:
-  // Sets the numbers outside of the kept positions of the axes from axis `i` on.
+  // Sets numbers to zero, except those that are kept along axis `i` and along all later axes.
   void outside(char* at, int i) const {
     if (i > last_) return;
     const KeptAxis& axis = axis_[i];
@@ -78,7 +79,7 @@ class ZeroOutside {
     }
   }
 
-  // Sets the positions from `begin` to `end` of axis `i`, and all positions of the axes after it.
+  // Sets positions `begin` to `end` - 1 of axis `i` to zero, with all positions of later axes.
   void fill_range(char* at, int i, int64_t begin, int64_t end) const {
     if (begin >= end) return;
     const ptrdiff_t step = axis_[i].step;
@@ -98,7 +99,7 @@ class ZeroOutside {
       fill_range(at, i, 0, axis_[i].size);
   }
 
-  // Calls with a constant size become one store.
+  // The compiler turns a memset() of a constant size into one store.
   void store_zero(char* at) const {
     switch (item_) {
       case 2: std::memset(at, 0, 2); break;
@@ -170,7 +171,7 @@ class Spread {
   int64_t rows_ = 1;
 };
 
-// Minimum bytes of an array for which a second thread sets zeros.
+// If an array has at least this number of bytes, a second thread helps to set zeros.
 constexpr double bytes_a_thread = 1 << 18;
 // Maximum bytes of images that are computed into a contiguous array before they are spread.
 constexpr int64_t most_spread = 1 << 20;
@@ -262,7 +263,7 @@ void compute_and_spread(const View& weights, const Options& options, const Layou
   scratch.trim();
 }
 
-// Starts a reduction over the pixels of `layout`. `left` and `right` have the same pixels.
+// Returns a reduction over the pixels of `left` and `right`, which must have the same pixels in the layout `layout`.
 Reduction reduction_of(const Layout& layout, const View& left, const View& right, int64_t groups, const View& dst) {
   Reduction r{};
   r.left = left.dtype;
@@ -308,7 +309,8 @@ void gradient_of_src(const View& grad, const View& weights, const View& dst, con
   const int item = item_size(grad.dtype);
   if (numbers_of(dst.shape) == 0) return;
 
-  // The pixels that the convolution reads, as a view of dst, and the pixels of grad that belong to them.
+  // `written` is the part of dst that the convolution reads as its src. `read` has the pixels of grad that belong to
+  // it.
   View read = grad, written = dst;
   std::array<KeptAxis, max_rank> axes{};
   for (int i = 0; i < dst.shape.rank; ++i) axes[i] = {dst.shape[i], dst.strides[i], 0, dst.shape[i], 1};

@@ -13,7 +13,7 @@ void validate_src_gradient(const View& grad, const View& weights, const Shape& s
 Shape weights_gradient_shape(const View& grad, const View& src, const Options& options);
 
 // Computes the gradient of the bias, of shape (c_out), or adds it to `dst`: the sums of `grad` over all axes except the
-// channels. Throws as gradient_of_weights().
+// channels. Throws the same errors as gradient_of_weights().
 void gradient_of_bias(const View& grad, const View& dst, const std::string& layout, bool accumulate);
 
 // Computes dst[m, n] = sum over all pixels p of left[m, p] * right[n, p], in the order of gradient_of_weights(). Axis

@@ -59,8 +59,8 @@ bool is_contiguous(const View& array) {
   return true;
 }
 
-// Returns true if a choice of tune() is meant for a call with these arrays. A residual changes little: each way reads
-// it in the order in which the way writes dst.
+// Returns true if a choice of tune() is meant for a call with these arrays. A residual hardly changes which way is
+// fastest: each way reads the residual in the order in which the way writes dst.
 bool applies(const Layer::Impl& layer, const View& src, const View& dst, const View* residual,
              const View* input_scale) {
   const Options& options = layer.options;
@@ -145,7 +145,8 @@ void run_borrowing(const Layer::Impl& layer, const View& src, const View& dst, c
 }
 
 // Returns the input scales as a view (images, channels) with contiguous numbers of the dtype of packed weights, in the
-// order of packed channels. Each group begins at a step. Copies the scales to `copy` if they do not have this form.
+// order of packed channels. Each group begins at a whole step. Copies the scales to `copy` if they do not have this
+// form.
 View scale_rows(const View& scale, const Layer::Impl& layer, AlignedBytes* copy) {
   const PackedWeights& weights = layer.weights;
   const bool batched = scale.shape.rank == 2;
@@ -188,7 +189,7 @@ void make_views(const Options& first, const Options& last, const Shape& src_shap
 }
 
 int threads_to_explain() {
-  find_other_openmp(monotonic_nanoseconds());  // openmp_limit() applies its limit
+  find_other_openmp(monotonic_nanoseconds());  // openmp_limit() uses the result
   return openmp_limit(thread_count());
 }
 

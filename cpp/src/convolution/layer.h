@@ -15,8 +15,8 @@ struct Layer::Impl {
   int64_t c_in, c_out;
   bool has_bias, borrowed;
   PackedWeights weights;
-  // The plans of a layer that packed its weights; null if the layer borrows. A borrowing layer lives for one call, and
-  // a cache takes kilobytes.
+  // The plans of a layer that packed its weights; null if the layer borrows. A borrowing layer lives for one call, so
+  // it does not need a cache, which takes kilobytes.
   const std::unique_ptr<PlanCache<Plan>> plans;
   mutable Choices choices;
 

@@ -7,8 +7,8 @@ namespace pointwise {
 
 namespace {
 
-// Returns the stride, or 0 if the stride is very large. The axis has a single channel. After the last channel, kernels
-// add the stride once more. They do not read from the resulting pointer, but this pointer must not overflow.
+// Returns the stride of an axis with a single channel, or 0 if the stride is very large. After the last channel,
+// kernels add the stride once more. They do not read from the resulting pointer, but this pointer must not overflow.
 int64_t step_not_taken(int64_t stride) {
   constexpr int64_t most = int64_t{1} << 40;
   return -most < stride && stride < most ? stride : 0;

@@ -60,7 +60,7 @@ std::vector<int32_t> bias_numbers(const View* bias, int64_t c_out) {
   return numbers;
 }
 
-// Returns the bounds of a result, less its zero point.
+// Returns the rounding of a layer, whose bounds apply before the zero point is added.
 Rounding rounding_of(const Activation& activation, const Quantization& q) {
   using Kind = Activation::Kind;
   constexpr float infinity = std::numeric_limits<float>::infinity();

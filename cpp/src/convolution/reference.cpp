@@ -65,7 +65,7 @@ void reference(const View& weights, const View* bias, const Options& options, co
   const int64_t group_inputs = weights.shape[1], group_outputs = dst.shape[c] / options.groups;
   const std::vector<double> w = numbers_of(weights), b = bias ? numbers_of(*bias) : std::vector<double>();
   std::vector<double> x = numbers_of(src);
-  if (input_scale)  // rounds the product to the dtype of the sums, as NumPy does for x * input_scale
+  if (input_scale)  // rounds the product to the dtype of the layer, as NumPy does for x * input_scale
     for_each_element(src.shape, [&](int64_t e, const Sizes& at) {
       Sizes factor{};
       if (n != std::string::npos) factor[0] = at[n];

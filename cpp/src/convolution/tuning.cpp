@@ -22,7 +22,7 @@
 namespace pointwise {
 namespace {
 
-// The number of a way has these fields, from the lowest bit. The highest bit is set.
+// The number of a way has fields of these widths, beginning with the lowest bit. The highest bit of the number is set.
 constexpr int row_bits = 16, axes_bits = 8, packing_bits = 8, tail_bits = 24;
 constexpr uint64_t serial_bit = uint64_t{1} << 62, way_bit = uint64_t{1} << 63;
 
@@ -38,7 +38,8 @@ constexpr double behind = 1.15;
 constexpr int search_rounds = 4;
 // The search takes at most this share of the time. The rest is for the comparison of prediction and challenger.
 constexpr double search_share = 0.5;
-// In the comparison, the challenger must win this share of the rounds, and be faster by this factor.
+// The comparison has this number of rounds. The challenger must win the share `least_wins` of the rounds, and be faster
+// by the factor `least_gain`.
 constexpr int least_rounds = 5, most_rounds = 40;
 constexpr double least_wins = 0.8, least_gain = 1.02;
 
@@ -102,7 +103,8 @@ class Measurement {
     return (now() - begin) / static_cast<double>(repetitions);
   }
 
-  // Returns the fastest way, by a tournament. Ways with a good prediction come first, because the time may be short.
+  // Returns the fastest way, by a tournament. Ways with a good prediction come first, because the time may end before
+  // all ways are measured.
   size_t search(std::vector<Contender>* all) const {
     double least = std::numeric_limits<double>::infinity();
     for (size_t i = 0; i < all->size(); ++i) {
@@ -139,7 +141,7 @@ class Measurement {
     std::vector<double> ours, theirs;
     int wins = 0;
     while (static_cast<int>(ours.size()) < most_rounds && !over(1)) {
-      const bool first = ours.size() % 2 == 0;  // takes turns, because a clock that falls favours the first
+      const bool first = ours.size() % 2 == 0;  // alternates, because a falling CPU clock favours the first
       const double a = block(first ? prediction : challenger, repetitions);
       if (over(1)) break;
       const double b = block(first ? challenger : prediction, repetitions);
@@ -293,7 +295,7 @@ void Layer::adopt(const std::vector<Choice>& choices) const {
     while (way.kernel_row < rows.count && choice.kernel != rows[way.kernel_row].name) ++way.kernel_row;
     const bool fits = way.kernel_row < rows.count && name != packing_names.end() && way.n_axes >= 1 &&
                       way.n_axes <= max_axes && way.tail >= 0 && way.tail < int64_t{1} << tail_bits;
-    // A way that is impossible for this shape is noticed when a call plans it.
+    // If the way is impossible for this shape, a call notices this when it makes the plan.
     if (fits) impl_->choices.set(choice.src_shape, choice.src_dtype, choice.threads, number_of(way));
   }
 }

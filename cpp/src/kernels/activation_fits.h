@@ -18,17 +18,16 @@ struct alignas(64) Constant {
   }
 };
 
-// A polynomial, rearranged so that one multiply-add adds two degrees. The comment on two_degrees() in activations.h
-// explains this adapted form. The evaluation begins with the polynomial `start`, then calls two_degrees() for each
-// element of `steps`. `low` holds the coefficients of the lowest terms.
+// A polynomial in adapted form, in which one multiply-add adds two degrees. The comment on two_degrees() in
+// activations.h explains this form. The evaluation begins with the polynomial `start`, then calls two_degrees() for
+// each element of `steps`. `low` holds the coefficients of the lowest terms.
 template <class T, int Start, int Steps, int Low>
 struct Adapted {
   Constant<T> start[Start], steps[Steps][2], low[Low];
 };
 
-// The constants of one number type. cpp/tools/fit_activations.py prints their digits. Let F be the mathematical
-// function that a polynomial helps to compute, such as e^x. The comment behind the polynomial is the largest relative
-// error of F that the fit causes.
+// The constants of one number type. cpp/tools/fit_activations.py prints their digits. The comment after a polynomial is
+// the largest relative error that the polynomial causes in its mathematical function, such as e^x.
 template <class T>
 struct Fit;
 
@@ -49,9 +48,9 @@ struct Fit<float> {
   C exp2[6] = {0.693147302f, 0.240226462f, 0.0555018969f, 0.00961839594f, 0.00134411384f, 1.54120426e-4f};  // 2^-26.1
   C cube_1_hi = 1.59576988f, cube_1_lo = -7.60596436e-7f;
   C cube_3_hi = 0.0713548139f, cube_3_lo = 2.39883247e-9f;
-  C minus_phi_end = -13.2f;                   // if v is below, gelu(v) is -0: see gelu()
-  C cube_end = 9.9f, minus_cube_end = -9.9f;  // if v is above, gelu_tanh(-v) is 0
-  C mish_end = 20.0f;                         // if v is above, mish(v) is v
+  C minus_phi_end = -13.2f;                   // for smaller v, gelu(v) is -0: see gelu()
+  C cube_end = 9.9f, minus_cube_end = -9.9f;  // for larger v, gelu_tanh(-v) is 0
+  C mish_end = 20.0f;                         // for larger v, mish(v) is v
 };
 
 template <>

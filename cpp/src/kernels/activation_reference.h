@@ -1,4 +1,4 @@
-// Defines the activations, for tests and benchmarks. This code shares nothing with the kernels.
+// Declares a reference implementation of the activations, for tests and benchmarks. It shares no code with the kernels.
 #pragma once
 
 #include "pointwise/pointwise.h"

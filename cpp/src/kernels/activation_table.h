@@ -67,8 +67,8 @@ struct Fill<Bundle<V, K>> {
 };
 
 // Most activations compute bundles of four vectors. With the 16 registers of AVX2, some values of a bundle spill. But
-// the spills cost less time than the latencies that smaller bundles do not hide. Only tanh in float32, which has two
-// formulas, is faster with bundles of two vectors.
+// smaller bundles hide less of the latencies, which takes more time than the spills. Only tanh in float32, which has
+// two formulas, is faster with bundles of two vectors.
 template <class V>
 using BundleOf = Bundle<V, 4>;
 template <class V>

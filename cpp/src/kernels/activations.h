@@ -2,8 +2,8 @@
 //
 // AVX2 and AVX-512 do the same IEEE operations in the same order, so they give the same bits. The code uses no
 // estimates and no library functions. The largest errors are 2 ULP in float32 (4 for gelu, gelu_tanh, softplus and
-// mish) and 4 ULP in float64. These limits ignore absolute errors up to 2^-48 |v| in float32, or 2^-106 |v| in float64,
-// where v is the sum. This exception matters only if the result is much smaller than |v|. bench/activation_errors.cpp
+// mish) and 4 ULP in float64. Let v be the sum. An absolute error below 2^-48 |v| in float32, or 2^-106 |v| in float64,
+// does not count. This exception matters only if the result is much smaller than |v|. bench/activation_errors.cpp
 // measures the errors of all float32 numbers and of samples in float64.
 //
 // Each activation of NaN is NaN, so each function below must keep NaN. max(a, b) and min(a, b) return b if a or b is

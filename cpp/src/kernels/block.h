@@ -73,8 +73,8 @@ POINTWISE_INLINE void for_each_number(Pointer p, int count, ptrdiff_t step, cons
 
 // Finishes the sums in `rows` and stores them to y, if the lanes of a row are not contiguous there. Rows of sums are
 // `width` numbers apart. A row holds `pixels` pixels of one output channel, or `channels` output channels of one pixel.
-// The first sum belongs to `pixel` and `channel` of the block. Overwrites the sums. Reads whole squares of sums, or a
-// quarter of a square.
+// The first sum belongs to `pixel` and `channel` of the block. Overwrites the sums. Reads whole squares of lanes x
+// lanes sums, or only a quarter of the rows of a square.
 template <class V, Rows R>
 void store_rows(const Block& b, typename V::Number* rows, int width, int64_t pixel, int pixels, int64_t channel,
                 int channels) {
@@ -133,8 +133,8 @@ struct BlockRunner {
 
   explicit BlockRunner(const Block& block) : b(block), direct(is_direct(b, R, item)) {
     if (direct) return;
-    // flush() reads whole squares, or a quarter of a square. So the numbers that no tile writes must be initialized,
-    // too.
+    // flush() reads whole squares of lanes x lanes numbers, or a quarter of the rows of a square. So the numbers that
+    // no tile writes must be initialized, too.
     const int64_t used = R == Rows::channels ? b.channels : b.pixels;
     const int64_t rows = used <= lanes / 4 ? lanes / 4 : smaller(ceil_div(used, lanes) * lanes, buffer_rows);
     const int64_t columns = smaller(ceil_div(R == Rows::channels ? b.pixels : b.channels, lanes) * lanes, width);

@@ -22,13 +22,13 @@ inline uint16_t float16_bits(float number) {
   const uint32_t sign = bits >> 16 & 0x8000, size = bits & 0x7fffffff;
   if (size > 0x7f800000) return static_cast<uint16_t>(sign | 0x7e00);  // NaN
   if (size >= 0x47800000) return static_cast<uint16_t>(sign | 0x7c00);
-  // Normal numbers lose 13 digits. A subnormal result loses more digits, at most all 24.
+  // Normal results lose 13 of 24 binary digits. Subnormal results lose more. If 25 digits are lost, the result is 0.
   const int exponent = static_cast<int>(size >> 23), lost = exponent >= 113 ? 13 : exponent < 102 ? 25 : 126 - exponent;
   const uint32_t digits = exponent >= 113 ? size - (112u << 23) : (size & 0x7fffff) | 0x800000;
   const uint32_t kept = digits >> lost, rest = digits & ((1u << lost) - 1), half = 1u << (lost - 1);
   return static_cast<uint16_t>(sign | (kept + (rest > half || (rest == half && kept & 1))));
 }
-// Returns the bits of a float as BFloat16, likewise.
+// Returns the bits of a float as BFloat16. Rounds half to even, in every floating-point state.
 inline uint16_t bfloat16_bits(float number) {
   uint32_t bits;
   __builtin_memcpy(&bits, &number, sizeof(bits));

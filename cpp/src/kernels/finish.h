@@ -102,13 +102,13 @@ POINTWISE_INLINE void store_tile(const Epilogue& epilogue, V (&sums)[MR][NR], co
   });
 }
 
-// True if tiles of V apply the cheap activations in registers. That is faster, but the code for it is a tenth of a
-// kernel file. So only the kernels of AVX2 and AVX-512 for float32 have it.
+// True if tiles of V apply the cheap activations in registers. Such tiles are faster, but their additional code is a
+// tenth of a kernel file. So only the kernels of AVX2 and AVX-512 for float32 have this code.
 template <class V>
 constexpr bool activates_in_registers = sizeof(typename V::Number) == 4 && V::step == 1 && sizeof(V) > 16;
 
 // Finishes a tile in registers. Applies an expensive activation to a copy of the tile in memory. If there is a
-// residual, every activation is applied to such a copy. So does every tile of V without activations in registers.
+// residual, or if activates_in_registers<V> is false, applies every activation to such a copy.
 template <bool Residual, class V, int MR, int NR, class Place>
 POINTWISE_INLINE void finish(const Epilogue& epilogue, V (&sums)[MR][NR], const Place& place) {
   if constexpr (is_floating<V>) {

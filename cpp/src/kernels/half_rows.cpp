@@ -26,8 +26,8 @@ double alone_cycles(const Problem& p) {
 }
 
 // Returns the cycles of a product. Special tiles of `height` pixels compute the half vector of output channels,
-// together with `beside` whole vectors before it. For each input channel, a special tile takes as long as `pixels` *
-// `vectors` multiply-adds. Ordinary tiles compute all earlier channels.
+// together with the `beside` whole vectors before the half vector. For each input channel, a special tile takes as long
+// as `pixels` * `vectors` multiply-adds. Ordinary tiles compute all earlier channels.
 double last_and_before(const Problem& p, int64_t beside, int64_t height, double pixels, double vectors) {
   const Machine& cpu = p.machine;
   const double tiles = static_cast<double>(ceil_div(p.n, height));

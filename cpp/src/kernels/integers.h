@@ -2,8 +2,7 @@
 //
 // These kernels follow kernel.h, with the following differences:
 //
-// - What kernel.h calls an input channel is a step here: 4 bytes of x, and 4 bytes of each output channel in a panel.
-// So
+// - Here an input channel of kernel.h is a step: 4 bytes of x, and 4 bytes of each output channel in a panel. So
 //   a panel holds 16 output channels. Block::input_channels counts steps. There are two kinds of steps:
 //
 // clang-format off

@@ -6,7 +6,8 @@
 //     times weights:    [ o0   o1   o2   o0   o1   o2  ...]           and added to the sums
 //     one store:        [p0o0 p0o1 p0o2 p1o0 p1o1 p1o2 ...]
 //
-// The last lanes may not hold a whole pixel. They are stored, too, and the next group overwrites them.
+// The last lanes of a vector may hold only a part of a pixel. These lanes are stored, too, and the next group
+// overwrites them.
 //
 // In addition to the functions in common.h, V has a type Index and these functions:
 //
@@ -22,7 +23,7 @@
 namespace pointwise {
 namespace {
 
-// Returns true if run_interleaved() computes the block itself. Other blocks are left to ordinary pixel rows.
+// Returns true if run_interleaved() computes the block itself. Ordinary pixel rows compute other blocks.
 template <class V>
 bool is_dense(const Block& b) {
   constexpr ptrdiff_t item = sizeof(typename V::Number);
@@ -38,7 +39,7 @@ bool is_dense(const Block& b) {
 // The constants of a block with K input channels. X and Y are the types of the numbers of x and y.
 template <class V, int K, class X, class Y>
 struct InterleavedBlock {
-  // A floor changes no unsigned results: 0 is their least number.
+  // A floor does not change unsigned results, because 0 is their least number.
   static constexpr bool has_floor = sizeof(Y) == sizeof(typename V::Number) || static_cast<Y>(-1) < 0;
 
   int channels, group;  // output channels; pixels of a group
@@ -62,7 +63,7 @@ struct InterleavedBlock {
     }
   }
 
-  // Returns the results of a group, without further lanes that matter.
+  // Returns the results of a group in the first lanes. Other lanes are undefined.
   POINTWISE_INLINE V results(V x) const {
     V sum = bias;
     POINTWISE_UNROLL
@@ -100,7 +101,8 @@ struct InterleavedBlock {
     constexpr int64_t lanes = V::lanes;
     const int64_t x_step = group * K * static_cast<int64_t>(sizeof(X));
     const int64_t y_step = group * channels * static_cast<int64_t>(sizeof(Y));
-    int64_t whole = smaller((readable - lanes) / K, (writable - lanes) / channels) / group;  // groups of whole vectors
+    // Number of groups for which whole vectors may be read and written.
+    int64_t whole = smaller((readable - lanes) / K, (writable - lanes) / channels) / group;
     if (readable < lanes || writable < lanes) whole = -1;
     whole = smaller(whole + 1, pixels / group);
     for (int64_t i = 0; i < whole; ++i, x += x_step, y += y_step) store(results(load(x)), y);

@@ -139,7 +139,7 @@ struct Block {
   // Memory for input_channels * NR vectors, 64-byte aligned. The first tile of channel rows copies its pixels to this
   // memory, and the tiles of other output channels read the copy. Null if tiles must not copy.
   char* copy;
-  // Memory that the kernel row may use, 64-byte aligned. `room_bytes` is not less than the result of KernelRow::room().
+  // Memory that the kernel row may use, 64-byte aligned. `room_bytes` is at least the result of KernelRow::room().
   char* room;
   int64_t room_bytes;
   // The level that holds x, as the planner assumes. Kernels may prefetch x from L3 and from memory.
@@ -189,8 +189,9 @@ struct KernelRow {
   // needs no room.
   int64_t (*room)(const Problem&, int64_t l2) = nullptr;
   // True if the planner may use the kernel row only for dense products: in x, y and the residual, the channels of a
-  // pixel are contiguous, and so are the pixels. Then rows of y need not be a multiple of 64 bytes apart for
-  // Block::stream. If `types` has integers, the planner uses the kernel row only for x and y of these types.
+  // pixel are contiguous, and so are the pixels. For such kernel rows, Block::stream does not require rows of y to be a
+  // multiple of 64 bytes apart. If `types` has integers, the planner uses the kernel row only for x and y of these
+  // types.
   bool dense = false;
 };
 
@@ -229,10 +230,11 @@ struct PackTable {
 };
 
 // Converts `count` contiguous results to another dtype: rounds half to even. Integers are saturated, and NaN becomes 0.
-// Number i is stored at to + i * step. Reads nothing else at `from`.
+// Number i is stored at to + i * step. Reads only these `count` numbers at `from`.
 using Convert = void (*)(const char* from, int64_t count, char* to, ptrdiff_t step);
 
-// The functions that convert results to each dtype of dst. Null for dtypes that need no conversion or have none.
+// The functions that convert results to each dtype of dst. Null for dtypes that need no conversion, and for dtypes that
+// results cannot have.
 struct ConvertTable {
   Convert by_type[type_count];
   Convert operator[](DType y) const { return by_type[static_cast<int>(y)]; }

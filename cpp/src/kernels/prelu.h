@@ -1,7 +1,7 @@
 // Applies PReLU to stored results. PReLU is leaky ReLU with one slope for each output channel.
 //
-// The driver calls this function after a kernel call, while the results of the block are in a cache. So tiles need no
-// slopes, and the code of tiles does not grow. (He, Zhang, Ren and Sun, "Delving Deep into Rectifiers", 2015.)
+// The driver applies PReLU after a kernel call, while the results of the block are in a cache. So tiles need no slopes
+// and no additional code. (He, Zhang, Ren and Sun, "Delving Deep into Rectifiers", 2015.)
 #pragma once
 
 #include "kernels/activations.h"

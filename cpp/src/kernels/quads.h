@@ -8,7 +8,7 @@
 //       pixel 1  [c0 c1 c2 c3] ...        c1 of pixels 0, 1, 2, ...
 //       ...                               c2 ..., c3 ...
 //
-// So src needs no packing, and lanes are not wasted on output channels that do not exist.
+// So src needs no packing. All lanes are in use, because lanes are pixels.
 //
 // V must have a function load_quads(first, step, V (&)[quad]), which loads one quad of each of V::lanes pixels and
 // transposes the quads. Pixel `group` * `quad` + i is at `first[group]` + i * `step`.
@@ -22,7 +22,7 @@ namespace {
 
 // Maximum number of input channels that is a template argument of quads_column().
 constexpr int few_inputs = 3;
-// Number of pixels in a strip: their sums are stored before finish_strip() finishes them.
+// Number of pixels in a strip. The sums of a strip are stored, then finish_strip() finishes them.
 constexpr int quad_strip = 256;
 
 // Returns the number of vectors of pixels in a tile. A tile with a single narrow vector would have too few independent
@@ -176,8 +176,8 @@ void run_quads(const Block& b) {
   const ptrdiff_t pixel_bytes = b.input_channels * item;
   const int few = b.input_channels <= few_inputs ? static_cast<int>(b.input_channels) : 0;
   const ptrdiff_t beyond = few > 0 ? -pixel_bytes & 15 : 0;  // number of bytes that a tile reads beyond a pixel
-  // These bytes belong to the next pixels, except at the end of the block. So the last pixels are copied to `padded`
-  // first, from pixel `not_padded` on. Pixels that are not contiguous are all copied.
+  // These bytes belong to the next pixels, except at the end of the block. So the last pixels, from pixel `not_padded`
+  // on, are copied to `padded` first. If the pixels are not contiguous, all of them are copied.
   const int64_t not_padded = beyond == 0                ? b.pixels
                              : b.x_pixel != pixel_bytes ? 0
                                                         : b.pixels - ceil_div(beyond, pixel_bytes);

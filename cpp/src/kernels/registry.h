@@ -20,8 +20,8 @@ struct Isa {
   const KernelTable* bf16;  // null if weights of bfloat16 are converted to float32
   const IntegerKernels* integers;
 
-  // Returns the dtype of the packed weights of a layer with k input channels in each group. A single channel is no
-  // pair.
+  // Returns the dtype of the packed weights of a layer with k input channels in each group. If k = 1, there are no
+  // pairs of channels, so the kernels of the sums compute the layer.
   DType packed_dtype(DType layer, int64_t k) const {
     return layer == DType::bf16 && bf16 != nullptr && k > 1 ? layer : info(layer).sum;
   }

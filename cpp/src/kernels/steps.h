@@ -44,7 +44,7 @@ struct InterleaveOne {
 };
 
 // Calls f(interleave, i) for ranges of pixels, where i is the first pixel of a range of Interleave::pixels pixels. The
-// last two ranges may overlap. Takes single pixels if there are fewer.
+// last two ranges may overlap. If there are fewer than Interleave::pixels pixels, each range is a single pixel.
 template <class Interleave, class F>
 POINTWISE_INLINE void for_ranges(int64_t pixels, const F& f) {
   if (pixels < Interleave::pixels) {

@@ -9,9 +9,9 @@ namespace {
 
 // Returns the number of weights before the first address that is a multiple of the vector size. If this number differs
 // between output channels, returns 0. With 64-byte vectors, squares that begin at such an address read whole cache
-// lines. So L1 does not have to keep a line for the next square. If output channels are a power of two apart, L1 cannot
-// keep the lines. (Zen 4, 1024 -> 1000 channels, weights 16 bytes behind a multiple of 64, as NumPy may allocate them:
-// 110 us with this function, 180 us without.)
+// lines. So L1 does not have to keep a line for the next square. If output channels are a power of two bytes apart, L1
+// cannot keep such lines. (Zen 4, 1024 -> 1000 channels, weights 16 bytes behind a multiple of 64, as NumPy may
+// allocate them: 110 us with this function, 180 us without.)
 template <class V>
 int64_t weights_before_whole_vectors(const char* weights, ptrdiff_t step) {
   constexpr ptrdiff_t item = sizeof(typename V::Number), vector = sizeof(V);

@@ -28,9 +28,9 @@ constexpr int64_t most_dense_bytes = 512;
 // Maximum number of pixels and maximum number of output channels in a kernel call. Kernels multiply these numbers, and
 // the products must not overflow.
 constexpr int64_t most_of_a_call = int64_t{1} << 30;
-// Maximum bytes of the results of a block to which PReLU is applied, and the number of pixels that a block may have
-// nevertheless. PReLU reads the results again, so they should fit L2. But with fewer pixels, kernels would read the
-// weights too often.
+// Maximum bytes of the results of a block to which PReLU is applied. PReLU reads the results again, so they should fit
+// L2. But a block may always have `fewest_pixels_for_slopes` pixels. With fewer pixels, kernels would read the weights
+// too often.
 constexpr int64_t most_bytes_for_slopes = 512 << 10, fewest_pixels_for_slopes = 256;
 
 // Maximum number of pixels of a block for which the kernels read weights as int8. For more pixels, it is faster to
@@ -123,7 +123,7 @@ void size_blocks(const Work& work, const KernelRow& row, Blocking* b) {
         std::max(most_bytes_for_slopes / (std::max<int64_t>(b->m_block, 1) * work.item), fewest_pixels_for_slopes));
 
   if (work.converts && row.types.y != work.types.y) {
-    // Rows of few channels are faster to convert pixel by pixel only if neighbouring pixels form one row.
+    // Converting pixel by pixel is slow for few channels, unless all pixels of the block form one row.
     const Axis& inner = work.axis[work.axes - 1];
     const bool adjacent = work.dst_m == work.item && work.m > 1;
     b->m_block = std::min(b->m_block, std::max<int64_t>(1, work.l2 / 4 / (unit * work.item) / panel) * panel);
@@ -171,7 +171,7 @@ double transpose_pixel_cycles(const Work& work, const KernelRow& row, int64_t co
   return cycles * copies_share(work, row);
 }
 
-// Returns the work as the kernel row sees it. If it reads its own channels, groups are output channels.
+// Returns the work as the kernel row sees it. For Reads::own, the groups are its output channels.
 Work work_for(const Work& work, const KernelRow& row) {
   Work seen = work;
   if (row.reads == Reads::own) std::swap(seen.m, seen.groups);
@@ -217,22 +217,22 @@ Candidate consider(const Work& given, const KernelRow& row, int index, int n_axe
   }
   const bool transposes = work.src_k != work.x_step && work.k > 1;  // true if Packing::pixels transposes src
   if (packing == Packing::pixels && row.reads == Reads::pixels)
-    candidate.refused = "its pixels must be contiguous";
+    candidate.refused = "the kernel needs contiguous pixels";
   else if (packing == Packing::channels && row.reads == Reads::channels)
-    candidate.refused = "its channels must be contiguous";
+    candidate.refused = "the kernel needs contiguous channels";
   else if (packing == Packing::pixels && transposes && (inner.src != work.x_item || !even_src))
     candidate.refused = "neither channels nor pixels of the source are contiguous";
   if (work.pairs && reads && packing == Packing::none && (work.src_k != work.x_step || !work.whole_pairs))
     candidate.refused = "pairs of channels of the source are not contiguous";
   else if (work.pairs && reads && packing == Packing::none && row.reads == Reads::pixels)
-    candidate.refused = "its pairs of channels must be packed";
+    candidate.refused = "the kernel needs packed pairs of channels";
   else if (work.pairs && packing == Packing::pixels && (work.src_k != work.x_step))
     candidate.refused = "channels of the source are not contiguous";
   if (packing != Packing::none && !reads) candidate.refused = "there are no input channels to pack";
   if (row.reads == Reads::own && (given.groups == 1 || work.groups != 1 || work.k != 1))
     candidate.refused = "each group must have one channel";
   else if (row.reads == Reads::own && packing != Packing::none)
-    candidate.refused = "it reads no packed pixels";
+    candidate.refused = "the kernel reads no packed source";
   const auto one_run = [&b](ptrdiff_t pixel, ptrdiff_t channel, int64_t channels, int64_t item) {
     return (pixel == channels * item || b.n == 1) && (channel == item || channels == 1);
   };

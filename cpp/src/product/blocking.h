@@ -1,4 +1,5 @@
-// Chooses the blocking of a box: its kernel row, packing, pieces and blocks. The choice is arithmetic only.
+// Chooses the blocking of a box: its kernel row, packing, pieces and blocks. The choice follows from calculations,
+// without any measurement.
 //
 // clang-format off
 //     for piece in images x groups x n_parts x m_parts:      one thread computes a piece

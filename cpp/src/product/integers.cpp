@@ -209,7 +209,7 @@ struct Blocks {
   const KernelRow* row;
   Parts m_parts;
   std::array<Pieces, max_boxes> box;
-  int64_t pieces, pixels;  // `pixels`: most pixels of a piece
+  int64_t pieces, pixels;  // `pixels`: maximum number of pixels of a piece
   ptrdiff_t packed_row, sums_row;
   int team;
   Workspace workspace;
@@ -238,7 +238,7 @@ const KernelRow& usual_row(const Product& product, const StepKernels& kernels) {
 // channels at 7x7 in NCHW: a quarter of the lanes of channel rows would be unused.)
 bool pixel_rows_pay(const Product& product, const PackedIntegers& weights, const KernelRow& channel_row,
                     int64_t pixels) {
-  constexpr double transpose_lanes = 16;  // the cost of a sum, in lanes of multiply-adds
+  constexpr double transpose_lanes = 16;  // time to transpose a sum, in multiply-adds of a lane
   const double n = static_cast<double>(pixels), m = static_cast<double>(product.m);
   const double steps = static_cast<double>(weights.steps);
   const double channel_lanes = static_cast<double>(round_up(pixels, channel_row.lanes)) * m * steps;
@@ -431,7 +431,7 @@ class Run {
     for (int64_t k = 0; k < p_.k; k += in_step, to += b_.packed_row) {
       const char* rows[channels_of(Step::bytes)];
       for (int c = 0; c < in_step; ++c) {
-        // Channels beyond the last one have weights of zero, so any numbers will do.
+        // Channels beyond the last one have weights of zero, so their numbers do not matter.
         const char* const from = src + std::min(k + c, p_.k - 1) * p_.src_k;
         rows[c] = in_place ? from + read.all[0].at : copy + c * pixels;
         if (in_place) continue;

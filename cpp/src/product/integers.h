@@ -24,9 +24,10 @@ struct PackedIntegers {
   int64_t groups, m, k;                      // m output channels and k input channels of one group
   int64_t steps, panels;                     // steps of a sum, and panels of one group
   AlignedBytes memory;                       // panels of all groups, then `starts` and `factors` of all groups
-  Rounding rounding;                         // of dst with 8 bits
+  Rounding rounding;                         // for dst of 8 bits
   const char* weights(int64_t group) const;  // first panel of a group
-  // The numbers from which the sums of a group start, inside the image or in the padding, up to a whole panel.
+  // The numbers from which the sums of a group start, up to a whole panel. `padding` selects the numbers for pixels in
+  // the padding.
   const int32_t* starts(int64_t group, bool padding) const;
   const float* factors(int64_t group) const;  // one for each output channel, up to a whole panel
 };

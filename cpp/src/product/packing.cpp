@@ -25,7 +25,7 @@ void copy_number(char* to, const void* from, int item) {
   item == 4 ? std::memcpy(to, from, 4) : item == 8 ? std::memcpy(to, from, 8) : std::memcpy(to, from, 2);
 }
 
-// Packs one panel with `used` output channels. The first one is `first`. can_pack() must be true.
+// Packs one panel: `used` output channels, beginning with the output channel `first`. can_pack() must be true.
 void pack_panel(const View& weights, DType dtype, int64_t first, int64_t used, char* to) {
   const int item = item_size(dtype);
   const int64_t width = panel_bytes / item_size(info(dtype).sum), input_channels = weights.shape[1];
@@ -35,7 +35,7 @@ void pack_panel(const View& weights, DType dtype, int64_t first, int64_t used, c
     kernels(dtype).pack_weights(from, weights.strides[0], used, input_channels, to);
     return;
   }
-  // Packs `width` input channels at a time, to read whole lines of weights. With one input channel at a time, output
+  // Packs `width` input channels at a time, to read whole cache lines of weights. With one input channel at a time, output
   // channels that are a power of two bytes apart would evict each other from L1.
   for (int64_t first_input = 0; first_input < input_channels; first_input += width) {
     const int64_t inputs = std::min(width, input_channels - first_input);
@@ -79,8 +79,8 @@ void pack_channels(const View& weights, DType dtype, int64_t first, int64_t chan
       }
 }
 
-// Replaces the subnormals of a bias by zeros. The floating-point state does not suffice, because without input channels
-// the bias is the result, and there is no arithmetic.
+// Replaces the subnormals of a bias by zeros. The flush mode of the CPU acts only on arithmetic. Without input channels
+// there is no arithmetic: the bias itself is the result.
 void flush_subnormals(char* numbers, int64_t count, DType dtype) {
   if (!FloatEnvironment::can_flush) return;
   for (char* const end = numbers + count * item_size(dtype); numbers < end; numbers += item_size(dtype)) {
@@ -94,8 +94,8 @@ bool can_pack(const View& weights, DType packed) {
   return weights.dtype == packed && (kernels(packed).step == 1 || weights.strides[1] == item_size(packed));
 }
 
-// Returns a C-contiguous copy of weights of a 16-bit type, as numbers of the dtype `packed`. If they are converted,
-// input channels have the order in which sums take them.
+// Returns a C-contiguous copy of weights of a 16-bit type, as numbers of the dtype `packed`. If `packed` is another
+// dtype than that of the weights, the copy has the input channels in the order in which sums add them.
 AlignedBytes copy_weights(const View& weights, DType packed) {
   const FloatEnvironment environment;
   const int64_t m = weights.shape[0], k = weights.shape[1];
@@ -120,7 +120,8 @@ AlignedBytes copy_weights(const View& weights, DType packed) {
   }
   return memory;
 }
-// The bias of borrowed weights without a bias. An allocation would take as long as a product of a few pixels.
+// Serves as the bias of borrowed weights if the layer has no bias. Allocating zeros in each call would take as long as
+// the product of a few pixels.
 constexpr int64_t zeros_bytes = 4096;
 alignas(64) const char zeros[zeros_bytes]{};
 

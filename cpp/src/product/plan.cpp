@@ -43,7 +43,7 @@ Work work_of(const Product& product, const Box& box, int threads, bool borrowed)
   work.k = ceil_div(box.k, step);
   work.axes = box.axes;
   work.axis = box.axis;
-  const auto times = [](ptrdiff_t stride, int64_t factor) {  // a stride that is too long to be scaled is arbitrary
+  const auto times = [](ptrdiff_t stride, int64_t factor) {  // returns any number if the product overflows
     int64_t result;
     return checked_multiply(stride, factor, &result) ? result : stride;
   };

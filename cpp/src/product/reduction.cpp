@@ -267,7 +267,7 @@ class Run {
     range.ms = b_.m_parts.begin(m_part + 1) - range.m;
     range.n = b_.n_parts.begin(n_part);
     range.ns = b_.n_parts.begin(n_part + 1) - range.n;
-    if (r_.symmetric && range.m + range.ms <= range.n) return;  // in the upper half
+    if (r_.symmetric && range.m + range.ms <= range.n) return;  // the piece lies in the upper half
     range.left = left_ + (group * r_.m + range.m) * r_.left_m;
     range.right = right_ + (group * r_.n + range.n) * r_.right_n;
     range.dst = dst_ + group * r_.dst_group + range.m * r_.dst_m + range.n * r_.dst_n;

@@ -52,7 +52,7 @@ struct Vec {
    public:
     explicit Requantizer(const Rounding& r) : rounding_(r) {}
     void one(const char* sums, Floats factor, char* to) const {
-      constexpr float shift = 3 << 22;  // sums with `shift` are integers
+      constexpr float shift = 3 << 22;  // adding it rounds to an integer
       const Floats product = __builtin_convertvector(read<Native>(sums), Floats) * factor;
       for (int i = 0; i < lanes; ++i) {
         const float least = product[i] < rounding_.high ? product[i] : rounding_.high;

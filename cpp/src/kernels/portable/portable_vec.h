@@ -59,7 +59,7 @@ struct PortableVec {
   template <class Y>
   void store_as(Y* p) const {
     using Range = RangeOf<T, Y>;
-    constexpr T shift = static_cast<T>(Word(3) << (WordOf<T>::digits - 1));  // sums with `shift` are integers
+    constexpr T shift = static_cast<T>(Word(3) << (WordOf<T>::digits - 1));  // adding it rounds to an integer
     for (int i = 0; i < lanes; ++i) {
       const T number = v[i] != v[i] ? 0 : v[i] < Range::low ? Range::low : v[i] > Range::high ? Range::high : v[i];
       p[i] = static_cast<Y>(number + shift - shift);
@@ -98,8 +98,8 @@ struct PortableVec {
   }
   static PortableVec exponent(PortableVec z) { return {(Native)((Words)z.v << WordOf<T>::digits)}; }
 
-  // Implements rest() by Dekker's product, which splits each factor into two numbers with half of the digits. The
-  // products of such numbers are exact.
+  // rest(a, b, ab) returns a * b - ab, see activations.h. It uses Dekker's product: upper_half() splits each factor
+  // into two numbers with half of the digits. The products of such numbers are exact.
   static Native upper_half(Native a) {
     const Native c = a * static_cast<T>((Word(1) << (WordOf<T>::digits + 2) / 2) + 1);
     return c - (c - a);

@@ -4,7 +4,8 @@
 namespace pointwise {
 namespace {
 
-// Adds the products of unsigned bytes of x and signed bytes of w. The second operand is the unsigned one.
+// Add the products of unsigned bytes of x and signed bytes of w. The second argument of the intrinsic has the unsigned
+// bytes.
 struct ChannelBytes {
   static __m256i add(__m256i sum, __m256i w, __m256i x) { return _mm256_dpbusd_avx_epi32(sum, x, w); }
 };

@@ -56,7 +56,8 @@ bool keeps_order() {
   for (int trial = 0; trial < trials; ++trial) {
     alignas(64) uint32_t a[16], b[16], sum[16];
     for (int i = 0; i < 16; ++i) {
-      // Exponents near 1 in half of the trials, so that roundings matter. Any exponent in the others.
+      // In half of the trials the numbers are near 1, so that rounding errors matter. In other trials, exponents are
+      // arbitrary.
       const uint32_t keep = trial % 2 ? 0xffffffff : 0x83ff83ff, near_one = trial % 2 ? 0 : 0x3c003c00;
       a[i] = (random() & keep) | near_one;
       b[i] = (random() & keep) | near_one;

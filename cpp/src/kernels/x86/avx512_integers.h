@@ -58,7 +58,8 @@ struct Vec512 {
   static Floats floats(float number) { return _mm512_set1_ps(number); }
   static Floats load_floats(const float* p) { return _mm512_loadu_ps(p); }
 
-  // Results are computed as int8 first. For uint8, 128 is subtracted before, and the highest bit is flipped after.
+  // Results are computed as int8 first. For uint8, 128 is subtracted from the zero point. At the end the highest bit is
+  // flipped, which adds 128 again.
   class Requantizer {
    public:
     explicit Requantizer(const Rounding& r)

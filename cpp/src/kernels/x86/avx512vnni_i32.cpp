@@ -4,7 +4,8 @@
 namespace pointwise {
 namespace {
 
-// Adds the products of unsigned bytes of x and signed bytes of w. The second operand is the unsigned one.
+// Add the products of unsigned bytes of x and signed bytes of w. The second argument of the intrinsic has the unsigned
+// bytes.
 struct ChannelBytes {
   static __m512i add(__m512i sum, __m512i w, __m512i x) { return _mm512_dpbusd_epi32(sum, x, w); }
 };
