@@ -4,8 +4,8 @@
 //
 // Compares with libm in a wider type. Uses every instruction set of this CPU, or the instruction set that POINTWISE_ISA
 // names. With --sample, tries every Nth number. The exit status is 1 if an error exceeds a bound of
-// cpp/src/kernels/activations.h. It is also 1 if an infinity, a NaN or a zero differs from the definition, or if the
-// bits of AVX2 and AVX-512 differ.
+// cpp/src/kernels/activations.h. The exit status is also 1 if an infinity, a NaN or a zero differs from the definition,
+// or if the bits of AVX2 and AVX-512 differ.
 #include <algorithm>
 #include <cmath>
 #include <cstdint>
@@ -51,7 +51,7 @@ const Case cases[] = {
 
 template <class T>
 struct Found {
-  double ulps = 0;  // the largest error; absolute errors up to 2^-2p |v| are ignored
+  double ulps = 0;  // the largest error; absolute errors up to 2^-2p |v| do not count
   T at = 0;
   int64_t wrong = 0;  // number of infinities, NaN, signs of zeros and saturated values that differ from the definition
   T wrong_at = 0;
@@ -92,8 +92,8 @@ float number(int64_t i, float) {
   return v;
 }
 
-// Returns number i of a sequence. The first numbers are named. The other numbers are in [-40, 40] if i is even. They
-// have random bits, and so any exponent, if i is odd.
+// Returns number i of a sequence. The first numbers are listed here. Other numbers are in [-40, 40] if i is even. If i
+// is odd, all bits are random, so the exponent may have any value.
 double number(int64_t i, double) {
   constexpr double infinity = std::numeric_limits<double>::infinity(), nan = std::numeric_limits<double>::quiet_NaN();
   constexpr double named[] = {0.0, -0.0, infinity, -infinity, nan, 1e308, -1e308, 5e-324, -5e-324, 3, -3, 6, -6};

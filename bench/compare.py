@@ -41,7 +41,7 @@ class Build:
         self.process.stdin.flush()
         line = self.process.stdout.readline()
         if not line:
-            raise SystemExit(f"a build has ended: exit status {self.process.wait()}")
+            raise SystemExit(f"the process of a build has ended with exit status {self.process.wait()}")
         return json.loads(line)
 
     def end(self):
@@ -148,7 +148,7 @@ def read_results(path):
 def compare_files(args):
     first, second = read_results(args.first), read_results(args.second)
     for key in first.keys() ^ second.keys():
-        print(f"only in one of them: {' '.join(key)}")
+        print(f"only in one of the files: {' '.join(key)}")
     return [(*key, first[key], second[key]) for key in first if key in second]
 
 
@@ -171,7 +171,7 @@ def main():
         parser.error("give two folders or two JSON files")
     rows = compare_files(args) if all(files) else compare_builds(args)
     if not rows:
-        parser.error("there is no layer in both")
+        parser.error("the two files have no layer in common")
     for layout in dict.fromkeys(row[1] for row in rows):
         ratios = []
         print(f"\n{layout:42s} {'first us':>10s} {'second us':>10s} {'ratio':>6s}")

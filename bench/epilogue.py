@@ -172,7 +172,7 @@ def main():
     commands.choices["activations"].add_argument("--dtype", choices=("float32", "float64"), default="float32")
     commands.choices["chain"].add_argument("--threads", type=int, default=1)
     for command in commands.choices.values():
-        command.add_argument("--quick", action="store_true", help="end within seconds: one image a chain; less exact")
+        command.add_argument("--quick", action="store_true", help="one image for each chain; less accurate")
     args = parser.parse_args()
     if args.quick:
         global EFFORT

@@ -5,7 +5,7 @@
 Each image is mixed from float32 to float32, from uint8 to float32 and from uint8 to uint8, in HWC. All contenders write
 to a given array, take turns in one process, and use the same number of threads. Only the fastest of several short
 timing blocks is used. Results are checked before they are timed: float32 within a tolerance, and uint8 exactly. But
-OpenCV's uint8 may be off by 1, because OpenCV computes these matrices in fixed-point numbers.
+uint8 results of OpenCV may be off by 1, because OpenCV computes them with fixed-point numbers.
 
 - OpenCV: `cv2.transform`, for up to 4 channels. It does not convert uint8 to float32.
 - NumPy: `numpy.matmul` of the pixels. For uint8, the conversions to and from float32 are timed, too.

@@ -11,10 +11,10 @@ without bias and ReLU. A run measures one of these sets of points:
 - --random N: N random points, with a log-uniform distribution
 - --full: every point up to 65 channels and 200 pixels (takes hours)
 
-Points above 1.5 GFLOP are left out. So are points with more than 34 MB of results, or with more than 300 MB of x and
-results together. The ratio is the time of NumPy in its fastest form divided by the time of a `pw.Conv` created
-beforehand. Both return a new array and take turns in one process with one BLAS thread. Only the fastest of several
-short timing blocks is used. A point with a ratio below 1.05 is measured again in more timing blocks.
+Points above 1.5 GFLOP are left out. Points with more than 34 MB of results, or with more than 300 MB of x and results
+together, are left out, too. The ratio is the time of NumPy in its fastest form divided by the time of a `pw.Conv`
+created beforehand. Both return a new array and take turns in one process with one BLAS thread. Only the fastest of
+several short timing blocks is used. A point with a ratio below 1.05 is measured again in more timing blocks.
 """
 
 import argparse

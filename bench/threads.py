@@ -12,7 +12,7 @@ import math
 import os
 import time
 
-# Only the check uses NumPy's BLAS. BLAS threads would spin for a while after the check and keep CPUs busy.
+# Only the check of results uses NumPy's BLAS. BLAS threads would spin for a while after the check and keep CPUs busy.
 os.environ.update(OPENBLAS_NUM_THREADS="1", MKL_NUM_THREADS="1")
 
 import pointwise as pw

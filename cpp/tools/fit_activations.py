@@ -3,7 +3,7 @@
 Usage: `python fit_activations.py`. It needs mpmath.
 
 A fit interpolates at Chebyshev nodes in high precision, then rounds each coefficient to the number type. The error is
-at most a small factor above the least possible error. The method has no iterations that could end at a worse fit.
+at most a small factor above the least possible error. Interpolation has no iterations that could end at a worse fit.
 
 If the allowed error varies, the fit minimizes weighted squares. Its coefficients are rounded one by one, beginning with
 the constant term. After each rounding, the remaining coefficients are fitted again.
@@ -11,8 +11,8 @@ the constant term. After each rounding, the remaining coefficients are fitted ag
 Some polynomials have adapted form (Knuth, The Art of Computer Programming 4.6.4). First the roots in this form are
 rounded. Then the other coefficients are fitted again, because the polynomial is linear in these coefficients.
 
-A comment after // is an error, as a power of two. Let F be the mathematical function that a polynomial helps to
-compute, such as e^x. The comment is the largest relative error of F that the fit causes on a fine grid.
+A comment after // is an error, as a power of two. It is the largest relative error, on a fine grid, that the polynomial
+causes in its mathematical function, such as e^x.
 """
 
 from collections.abc import Callable, Sequence
@@ -164,7 +164,7 @@ def shifted(coefficients: Sequence[mp.mpf], by: mp.mpf) -> list[mp.mpf]:
 class Adapted:
     """A polynomial in adapted form, which two_degrees() in activations.h explains.
 
-    The polynomial is one in x + shift, except for its ``low`` lowest terms.
+    It is a polynomial in x + shift, except for its ``low`` lowest terms.
     """
 
     def __init__(self, coefficients: Sequence[mp.mpf], bits: int, low: int, shift: mp.mpf) -> None:

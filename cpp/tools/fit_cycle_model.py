@@ -9,7 +9,7 @@ although the CPU frequency changes. The error is the deviation of log(time / cyc
 of a layer.
 
 A fit reduces the mean square of these deviations. It changes one constant at a time, in smaller and smaller steps, and
-keeps each change that reduces the error. A fit uses every second layer. The error of the other layers shows if the
+keeps each change that reduces the error. A fit uses every second layer. The error of the other layers shows whether the
 constants describe the machine, or only the fitted layers.
 
 Two kinds of constants do not change. The first kind has no effect on one thread: the cost of pieces and the minimum

@@ -126,7 +126,7 @@ void copy_axes(PyArrayObject* array, int rank, View* view) {
 }
 
 // Sets the default floating-point environment for the lifetime of the object. NumPy casts in the environment of the
-// caller. In the default environment, a cast rounds to nearest and flushes no subnormal number.
+// caller. In the default environment, a cast rounds to nearest and keeps subnormal numbers.
 class DefaultFloatEnvironment {
  public:
   DefaultFloatEnvironment() {
@@ -366,7 +366,8 @@ DType check_dtype(PyObject* object, const std::vector<DType>& dtypes, const char
 
 std::optional<DType> result_dtype(PyObject* out_dtype) {
   if (out_dtype == nullptr || out_dtype == Py_None) return std::nullopt;
-  // Takes dtypes, names, and NumPy's types such as numpy.uint8. Other objects are rare and left to Python.
+  // Converts dtypes, names, and NumPy's types such as numpy.uint8. Other objects are rare, so a Python function
+  // converts them.
   if (PyArray_DescrCheck(out_dtype) || PyUnicode_CheckExact(out_dtype) ||
       (PyType_Check(out_dtype) &&
        PyType_IsSubtype(reinterpret_cast<PyTypeObject*>(out_dtype), &PyGenericArrType_Type))) {

@@ -26,7 +26,7 @@ struct PythonError {};
 // Sets a Python exception of this type with this message, and throws PythonError.
 [[noreturn]] void raise(PyObject* type, const std::string& message);
 // Sets the Python exception for the C++ exception that is being handled. Must be called in a catch block. `src` is the
-// name that the user knows for the core's argument src.
+// name that the Python function gives to the C++ argument src.
 void translate_exception(const char* src = "x");
 
 // An owned reference, or null.
@@ -87,8 +87,8 @@ pointwise::DType sum_dtype(pointwise::DType dtype);
 // Returns the dtype as Python code.
 std::string dtype_code(pointwise::DType dtype);
 
-// Returns `object` as an ndarray in native byte order, of a dtype that x may have. Takes everything that numpy.asarray
-// takes.
+// Returns `object` as an ndarray in native byte order, of a dtype that x may have. Accepts everything that
+// numpy.asarray accepts.
 Ref source_array(PyObject* object, const char* name);
 // Returns weight, bias or input_scale as an ndarray of this dtype. Casts if numpy.can_cast allows it as "same_kind".
 Ref parameter_array(PyObject* object, pointwise::DType dtype, const char* name);
@@ -123,12 +123,12 @@ pointwise::View scale_view(PyArrayObject* array, const std::string& layout);
 pointwise::DType check_dtype(PyObject* object, const std::vector<pointwise::DType>& dtypes, const char* name);
 // Returns the dtype that an argument out_dtype names, or nothing for None.
 std::optional<pointwise::DType> result_dtype(PyObject* out_dtype);
-// Checks that a call of conv or mix, or of a layer or chain (`who`), may give results of the dtype `result` for x of
-// the dtype `x`.
+// Checks that results may have the dtype `result` if x has the dtype `x`. `who` names the caller for the message:
+// "call" for conv and mix, otherwise "layer" or "chain".
 void check_result_dtype(pointwise::DType result, pointwise::DType x, const char* who);
 // Checks that `out` is writable, and that it shares no element with the other arrays, which may be null. Pass the
 // arrays of the user, not copies (see given_array). `residual` may be the same memory with the same shape and strides.
-// `weight_name` is the name that the user knows for `weight`.
+// `weight_name` is the name that the Python function gives to `weight`.
 void check_out(PyArrayObject* out, PyArrayObject* x, PyArrayObject* residual, PyArrayObject* weight,
                PyArrayObject* bias, PyArrayObject* input_scale, const char* weight_name = "weight");
 

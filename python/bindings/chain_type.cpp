@@ -93,9 +93,9 @@ PyObject* chain_new(PyTypeObject* type, PyObject* args, PyObject* names) {
   }
 }
 
-// Makes cycles visible to the garbage collector: a layer of a subclass may have a dictionary, which may contain the
-// chain. There is no tp_clear, because a chain without its layers could still be called. Tuples have no tp_clear
-// either. Another object of the cycle is mutable, and the collector clears that object.
+// Shows reference cycles to the garbage collector: a layer of a subclass may have a dictionary, which may contain the
+// chain. There is no tp_clear, because a chain without its layers could still be called. The collector clears another,
+// mutable object of the cycle, such as the dictionary. Tuples rely on this, too.
 int chain_traverse(PyObject* self, visitproc visit, void* arg) {
   Py_VISIT(Py_TYPE(self));
   Py_VISIT(reinterpret_cast<ChainObject*>(self)->layers);

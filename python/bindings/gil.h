@@ -15,7 +15,7 @@
 
 namespace pointwise_python {
 
-// Returns function(). The function calls Python's C API and throws no exception, so anything that is caught here is
+// Returns function(). The function calls Python's C API and throws no exception. So if something is caught here, it is
 // pthread_exit.
 template <class Function>
 auto in_python(const Function& function) {

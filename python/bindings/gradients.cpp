@@ -18,8 +18,8 @@ using pointwise::View;
 
 namespace {
 
-// Calls compute() and turns exceptions of the core into exceptions of Python. `src` is the name that the user knows for
-// the argument src of the core.
+// Calls compute() and turns exceptions of the core into exceptions of Python. `src` is the name that the Python
+// function gives to the C++ argument src.
 template <class Compute>
 PyObject* in_function(const char* name, Py_ssize_t takes, Py_ssize_t count, const char* src, const Compute& compute) {
   if (count != takes) {

@@ -1,5 +1,5 @@
-// The Python type behind pointwise.Conv, and the function behind pointwise.conv. Both use the C API directly. pybind11
-// would need as much time to parse the arguments as a small layer needs to compute.
+// The Python type behind pointwise.Conv, and the function behind pointwise.conv. Both use the C API directly. With
+// pybind11, parsing the arguments would take as long as computing a small layer.
 #pragma once
 
 #include "arrays.h"
@@ -15,8 +15,8 @@ const pointwise::Layer* layer_of(PyObject* object, PyObject* type);
 
 // Implements _core.inherit_vectorcall(type, at_once). Calls of the instances of a subclass use the vectorcall of the
 // layer, although the subclass has a method `__call__` in Python. The method must give the same results. If `at_once`
-// is true, calls build no tuple of arguments. Before Python 3.12, a `__call__` that is assigned to such a class later
-// has no effect.
+// is true, a call of an instance creates no tuple of arguments. Before Python 3.12, a `__call__` that is assigned to
+// such a class later has no effect.
 PyObject* inherit_vectorcall(PyObject* module, PyObject* args);
 
 // _core.conv(x, weight, bias, layout, stride, padding, groups, activation, residual, out, input_scale,

@@ -1,6 +1,6 @@
 // Checks the arguments of pointwise.mix, and calls layers of layout NDHWC on views of x and out.
 //
-// A layer takes four axes of pixels (N, D, H and W), and its strides are arbitrary. So the axes of x that are no
+// A layer takes four axes of pixels (N, D, H and W), and its strides are arbitrary. So all axes of x except the axis of
 // channels become axes of pixels. Neighbouring axes are merged if their elements are evenly spaced in x and in out. If
 // more than four axes remain, the outermost ones become a loop over calls.
 #include "mix.h"
@@ -139,8 +139,8 @@ class Product {
     if (loop_axes() > 0) packed_.emplace(matrix_, bias_, options_);
   }
 
-  // Computes the product once. `src` and `dst` are views of layout NDHWC. Only their first element, their dtype and
-  // their channels count.
+  // Computes the product once. `src` and `dst` are views of layout NDHWC. Only the pointer, the dtype and the channels
+  // of these views are used.
   void operator()(View src, View dst) && {
     const size_t outer = loop_axes(), inner = axes_.size() - outer;
     for (size_t i = 0; i < pixel_axes_of_a_layer; ++i) {

@@ -39,8 +39,8 @@ def normalized(x, weight, bias, mean, variance, gamma, beta, eps, **how):
     """Return convolution and normalization in a wider type, and the bound of the folded convolution.
 
     The layout must begin with NC. In float64 a folded weight has 4 roundings: sum, square root, quotient and product. A
-    folded bias has 6 roundings. In float32 both have one rounding to float32. Their roundings in float64 together count
-    less than one rounding to float32. The sum of the convolution has C + 2 roundings.
+    folded bias has 6 roundings. In float32, a folded weight and a folded bias have one rounding to float32 each. All
+    their roundings in float64 together are smaller than this rounding. The sum of the convolution has C + 2 roundings.
     """
     zeros = np.zeros(len(weight), x.dtype)
     value, _ = reference.exact(x, weight, zeros if bias is None else bias, **how)
@@ -159,7 +159,7 @@ class TestRounding:
 
     @given(values, values, values, positive, values, values, st.sampled_from([0.0, 1e-5, 1e-3]))
     def test_one_rounding_to_float32(self, weight, bias, mean, variance, gamma, beta, eps):
-        """A folded number is off by at most half a unit in the last place of float32, and a few units of float64."""
+        """A folded number is off by at most half a unit in the last place of float32, plus a few units of float64."""
         arrays = (np.array([[weight]], F), *(np.array([a], F) for a in (bias, mean, variance, gamma, beta)))
         folded = [Decimal(float(a.ravel()[0])) for a in fold(*arrays, eps)]
         w, b, m, v, g, s = (Decimal(float(a.ravel()[0])) for a in arrays)

@@ -378,8 +378,8 @@ print(after - before)
 """
 
 
-@pytest.mark.skipif(not os.path.exists("/proc/self/status"), reason="no /proc/self/status to see the memory by")
-@pytest.mark.skipif("LD_PRELOAD" in os.environ, reason="sanitizers have memory of their own")
+@pytest.mark.skipif(not os.path.exists("/proc/self/status"), reason="needs /proc/self/status to see the memory")
+@pytest.mark.skipif("LD_PRELOAD" in os.environ, reason="sanitizers use additional memory")
 def test_what_lies_between_is_never_in_memory(python):
     """A chain never allocates the intermediate array of 36.75 MiB, so its peak memory is lower by that size."""
     between, result = (8 * c * 112 * 112 * 4 // 1024 for c in (96, 24))

@@ -350,7 +350,7 @@ def resident():
         with open("/proc/self/statm") as statm:
             return int(statm.read().split()[1]) * 4096
     except FileNotFoundError:
-        pytest.skip("no /proc/self/statm to see the memory by")
+        pytest.skip("there is no /proc/self/statm to see the memory")
 
 
 class TestLeaks:
@@ -461,7 +461,8 @@ class TestLeaks:
                 for _ in range(5):
                     calls()
                 grown = []
-                # A leak grows in every round. CPython's table of interned strings may be enlarged in one of them.
+                # A leak grows in every round. CPython may enlarge its table of interned strings, but only in one of the
+                # rounds.
                 while len(grown) < 3 and not any(size < count * 50 for size in grown):
                     gc.collect()
                     before = tracemalloc.get_traced_memory()[0]
@@ -476,7 +477,7 @@ class TestLeaks:
     def test_what_the_core_allocates(self):
         with open("/proc/self/maps") as maps:
             if any(name in maps.read() for name in ("libasan", "libclang_rt.asan")):
-                pytest.skip("the address sanitizer keeps what is freed")
+                pytest.skip("the address sanitizer keeps freed memory")
         _, kinds = self.calls()
         for calls in kinds:
             for _ in range(50):

@@ -518,7 +518,7 @@ def test_junk_for_threads(name, value):
 
 
 def test_advice_that_keeps_the_result():
-    """Messages about `out` do not advise a copy, because the caller would not get the result."""
+    """Messages about `out` do not advise a copy, because the result would be written to the copy."""
     x, weight = np.ones((1, 1, 2, 2), F), np.ones((1, 1), F)
     with pytest.raises(TypeError, match=r"^out must have native byte order, got >f4: pass an array"):
         pw.conv(x, weight, out=np.ones((1, 1, 2, 2), ">f4"))

@@ -51,7 +51,7 @@ def test_errors(arguments, keywords, error, message):
 
 
 def test_out_may_be_another_part_of_the_same_array():
-    """A result may go between the channels that it reads."""
+    """x may be the even channels of an array, and `out` the odd channels."""
     memory = np.arange(48, dtype=F).reshape(4, 2, 6)
     before = memory.copy()
     pw.mix(memory[..., ::2], square, out=memory[..., 1::2])

@@ -43,7 +43,7 @@ def commands(block):
 
 
 def printed_comments(code):
-    """Return the comments behind print(...), which show its output.
+    """Return the comments after print(...), which show the output.
 
     A comment that begins with "for example" is left out, because that output depends on the machine.
     """
@@ -88,7 +88,7 @@ def run(page, capsys):
 
 @pytest.fixture(autouse=True)
 def surroundings(tmp_path, monkeypatch):
-    """An empty working directory. Afterwards the number of threads and the memory limit are reset."""
+    """Use an empty working directory. Afterwards, reset the number of threads and the memory limit."""
     threads = pw.get_num_threads()
     monkeypatch.chdir(tmp_path)
     yield
@@ -172,7 +172,7 @@ def test_shell_blocks_are_what_ci_runs():
     for (line,) in lines:
         if line.startswith("python3"):
             extra = re.search(r"'\.\[(\w+)\]'", line).group(1)
-            assert line in README.read_text().splitlines()  # CI looks for it there
+            assert line in README.read_text().splitlines()  # CI reads it from the README
             assert f'"$(readme {extra})"' in ci
         for preset in re.findall(r"--preset (\w+)", line):
             assert preset in presets

@@ -61,7 +61,7 @@ def without_figures(lines):
 
 
 def check_output(printed, shown, exact):
-    """Compare lines. Three dots at the end of the page's output stand for the lines that it does not show."""
+    """Compare lines. Three dots at the end of the page's output stand for lines that the page omits."""
     if not exact:
         printed, shown = without_figures(printed), without_figures(shown)
     if shown[-1] == "...":

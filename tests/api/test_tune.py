@@ -1,4 +1,4 @@
-"""Test Conv.tune: arguments, what it keeps and for which calls, pickles, and concurrent calls."""
+"""Test Conv.tune: its arguments, its choices, the calls that use a choice, pickles, and concurrent calls."""
 
 import copy
 import pickle
@@ -34,7 +34,7 @@ def kernel_names(layer, shape, **how):
 
 
 def adopted(layer, shape, dtype="float32"):
-    """Yield copies of a layer. Each one has chosen another way, if the way is possible for this shape."""
+    """Yield a copy of a layer for each way that is possible for this shape. The copy has chosen this way."""
     for kernel in dict.fromkeys(kernel_names(layer, shape, dtype=dtype)):
         for packing in ("none", "channels", "pixels"):
             for axes in range(1, max(2, len(shape))):
@@ -191,7 +191,7 @@ class TestArguments:
 
 
 def test_the_time_is_bounded(rng):
-    """Tuning ends soon after `seconds`: within one call, and here a generous pause of the system."""
+    """Tuning ends at most one call after `seconds`. The test also allows for long pauses of the system."""
     layer = pw.Conv(rng.standard_normal((256, 256), dtype=F))
     shape = (4, 256, 56, 56)
     x = np.ones(shape, F)

@@ -1,4 +1,4 @@
-"""The benchmark: its checks, figures and files. No test asserts a time."""
+"""Test the benchmark: its checks, figures and files. No test asserts a time."""
 
 import functools
 import itertools
@@ -148,7 +148,7 @@ def test_everything_is_written(tiny, capsys):
         assert summary["layers_above_1_mflop"] == 1
         assert summary["compute_bound"]["minimum_layer"] == "tiny [red]large"
         assert summary["other_above_1_mflop"]["layers"] == 0
-        assert "best_peer" not in summary, "there is but one"
+        assert "best_peer" not in summary, "there is only one peer"
 
     for words in ("[red]large", "3x16x16x64 -> 64", "3x12x5x5 -> 8 /2 g4", "FMA peak 100.0 GFLOP/s", "2 threads"):
         assert words in out
@@ -390,7 +390,7 @@ def test_contenders_compute_the_layer(case, layout, name):
         assert first.shape == expected.shape
         assert first.flags.c_contiguous or name == "torch"
         np.testing.assert_allclose(first, expected, rtol=1e-5, atol=1e-5)
-        if name != "openvino":  # reuses its result array, which is an advantage
+        if name != "openvino":  # may reuse its result array, which makes it faster
             assert not np.shares_memory(first, second), "the result must be a new array"
     assert (expected == 0).any()
 
@@ -406,7 +406,7 @@ def test_contenders_take_turns():
     effort = bench.timing.Effort(seconds=0, block=0.0101, rounds=3)
     blocks = bench.timing.blocks_in_turn(timers, 0.0, effort)
     assert "".join(name for name, _ in order) == "aabbcc" + "abc" * 3  # two calibrations of each, then three rounds
-    assert order[6:9] == [("a", 10), ("b", 3), ("c", 2)], "a block lasts as long as is wanted"
+    assert order[6:9] == [("a", 10), ("b", 3), ("c", 2)], "the blocks of all contenders last equally long"
     assert [block.seconds for block in blocks["b"]] == pytest.approx([8e-3, 11e-3, 14e-3])
     order.clear()
     assert bench.timing.time_in_turn(timers, 0.0, effort)["b"] == pytest.approx(8e-3)

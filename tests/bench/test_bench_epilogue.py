@@ -1,4 +1,4 @@
-"""The benchmark's --activation and --residual: parsing, checks, and the results of contenders."""
+"""Test --activation and --residual of the benchmark: parsing, checks, and the results of contenders."""
 
 import argparse
 import itertools
@@ -294,7 +294,7 @@ def test_the_reference_is_the_definition(text):
     np.testing.assert_allclose(found, expected, rtol=3e-8, atol=1e-10)
     steps = np.abs(np.diff(found[:3001])) / np.diff(v[:3001])
     assert steps.max() <= definition.lipschitz * (1 + 1e-9)
-    assert steps.max() > 0.98 * definition.lipschitz, "no larger than it has to be"
+    assert steps.max() > 0.98 * definition.lipschitz, "the bound must not be larger than necessary"
     assert np.isnan(definition.function(np.array([np.nan]))).all()
 
 
@@ -329,7 +329,7 @@ def test_the_check_tells_activations_apart(scipy, text):
 
 @pytest.mark.parametrize("text", ["gelu", "gelu_tanh"])
 def test_every_contender_is_checked_on_few_channels(scipy, monkeypatch, text):
-    """Contenders are also checked on two channels, as the bound of 1024 channels cannot tell gelu from gelu_tanh."""
+    """Contenders are also checked on two channels: with 1024, gelu and gelu_tanh differ by less than the bound."""
     case = bench.layers.Case("t", "many channels", 1, 1024, 4, 8, 8, 1, 1, epilogue=epilogue(text))
     arrays = bench.operands.operands(case, "NHWC")
     wrong = wrong_builder("gelu" if text == "gelu_tanh" else "gelu_tanh")
@@ -421,10 +421,10 @@ def test_contenders_compute_the_epilogue(scipy, name, layout, text, residual, bi
             assert first.dtype == np.float32
             np.testing.assert_allclose(first, expected_of(case, layout, arrays, text), rtol=2e-5, atol=1e-5)
             np.testing.assert_array_equal(first, second)
-            if name != "openvino":  # reuses its result array, which is an advantage
+            if name != "openvino":  # may reuse its result array, which makes it faster
                 assert not np.shares_memory(first, second), "the result must be a new array"
         for before, after in zip(kept, [array for array in arrays if array is not None], strict=True):
-            assert np.array_equal(before, after), "operands are left as they are"
+            assert np.array_equal(before, after), "operands must not change"
 
 
 @pytest.mark.parametrize(("residual", "bias"), [(False, True), (True, True), (True, False)])

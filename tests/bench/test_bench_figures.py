@@ -1,4 +1,4 @@
-"""The benchmark's reference figures and summaries: peaks, copy bandwidth, classes of layers, best peers."""
+"""Test the reference figures and summaries of the benchmark: peaks, copy bandwidth, classes of layers, best peers."""
 
 import json
 import math
@@ -35,13 +35,13 @@ def test_each_of_our_blocks_is_followed_by_a_sample_of_the_peak(monkeypatch):
     timer = peaks.beside(lambda repetitions: order.append(repetitions) or Block(0.5))
     assert [timer(7), timer(8)] == [Block(0.5), Block(0.5)]
     assert order == [7, (3, 1), 8, (3, 1)]
-    assert peaks.best() == 7, "as many samples as are wanted at least, however few the blocks"
+    assert peaks.best() == 7, "at least the requested number of samples, even with few blocks"
     assert order[4:] == [(3, 1)] * 3
     assert peaks.best() == 7
     assert len(order) == 7
     monkeypatch.setattr(bench.processes, "fma_peak", lambda threads, blocks, block: 1.0)
     peaks.beside(timer)
-    assert peaks.best() == 1, "those of the layer before are forgotten"
+    assert peaks.best() == 1, "samples of the layer before do not count"
 
 
 def test_only_our_blocks_are_followed_by_a_sample(monkeypatch):

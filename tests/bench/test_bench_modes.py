@@ -1,4 +1,4 @@
-"""The benchmark with --cold, --sequence and --tune. No test asserts a time."""
+"""Test the benchmark with --cold, --sequence and --tune. No test asserts a time."""
 
 import json
 import math
@@ -40,7 +40,7 @@ def run(table, options):
 
 
 def building(monkeypatch, seen, spoil=None):
-    """Make the contender numpy append its arrays to `seen`. Its build number `spoil` gives wrong results."""
+    """Make the contender numpy append its arrays to `seen`. The build with number `spoil` gives wrong results."""
     right = bench.contenders.CONTENDERS["numpy"]
 
     def build(case, layout, arrays, threads):

@@ -1,4 +1,4 @@
-"""The scripts in bench/: they run, and check results before they time them."""
+"""Test that the scripts in bench/ run, and check results before the timing."""
 
 import datetime
 import importlib.util
@@ -122,7 +122,7 @@ def test_compare_two_files(tmp_path):
     write("b.json", {"one": 1.0, "two": 1.0, "three": 1.0})
     run = compare(tmp_path, "a.json", "b.json")
     assert run.returncode == 0, run.stderr
-    assert "only in one of them: n three NCHW" in run.stdout
+    assert "only in one of the files: n three NCHW" in run.stdout
     assert (
         "NCHW: the second is 2.000 times as fast as the first (geometric mean of 2 layers), at least 1.000 (n two)"
         in (run.stdout)

@@ -1,4 +1,4 @@
-"""``pointwise bench --company``: its measurements and files. No test asserts a time."""
+"""Test the measurements and files of ``pointwise bench --company``. No test asserts a time."""
 
 import json
 import math

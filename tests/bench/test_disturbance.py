@@ -1,4 +1,4 @@
-"""Disturbed measurements: they are noticed, and measured again. No test asserts a time."""
+"""Test that disturbed measurements are noticed and repeated. No test asserts a time."""
 
 import os
 import subprocess
@@ -79,7 +79,7 @@ def test_the_disturbance_of_a_layer(blocks, peak, earlier, words):
     ("spoilt", "measurements", "remains"), [(0, 1, False), (1, 2, False), (2, 3, False), (99, 3, True)]
 )
 def test_a_disturbed_layer_is_measured_again(monkeypatch, spoilt, measurements, remains):
-    """The blocks of all measurements count, so that the figures hide nothing."""
+    """The blocks of all measurements count, so that no slow block is left out."""
     count = [0]
 
     def blocks_in_turn(timers, deadline, effort):

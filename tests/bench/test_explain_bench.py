@@ -1,4 +1,4 @@
-"""``bench --explain``: the alternatives, and the report of their times. No test asserts a time."""
+"""Test ``bench --explain``: the alternatives, and the report of their times. No test asserts a time."""
 
 import json
 import math

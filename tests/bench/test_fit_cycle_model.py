@@ -1,4 +1,4 @@
-"""The tool that fits the constants of the cost model, run on times that the model predicts with known constants."""
+"""Test the tool that fits the constants of the cost model, on times that the model predicts with known constants."""
 
 import importlib.util
 import json

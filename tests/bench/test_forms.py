@@ -1,4 +1,7 @@
-"""The forms of NumPy: all compute the layer, and the fastest is the baseline. No test asserts a time."""
+"""Test the forms of NumPy: the expressions that compute a layer. The fastest one is the baseline.
+
+No test asserts a time.
+"""
 
 import functools
 
@@ -47,7 +50,7 @@ def test_the_forms_of_a_layer(name, layout):
 @pytest.mark.parametrize("layout", bench.layers.LAYOUTS)
 @pytest.mark.parametrize("name", CASES)
 def test_every_form_computes_the_layer(name, layout, bias, residual):
-    """Each form gives the exact result of small integers in a new, contiguous array, and keeps its operands."""
+    """For small integers, each form returns the exact result in a new, contiguous array, and keeps its operands."""
     epilogue = bench.epilogue.Epilogue(bench.epilogue.RELU, residual, bias)
     case, arrays, _ = forms_of(name, layout, epilogue)
     arrays = bench.operands.Operands(*(None if array is None else np.rint(2 * array) for array in arrays))
@@ -81,7 +84,7 @@ def test_the_first_form_defines_the_sum():
 
 
 def test_the_fastest_form_is_chosen(monkeypatch):
-    """A single call decides only which forms are timed in blocks."""
+    """Single calls exclude the slow forms. Timing blocks choose among the other forms."""
     # seconds of a single call, and seconds per call in timing blocks
     seconds = {"slow": (2.1e-5, 1e-9), "near": (1.9e-5, 1e-6), "fast": (1e-5, 2e-6)}
     turns = []
@@ -109,7 +112,7 @@ def test_a_single_form_is_not_timed():
 
 @pytest.mark.parametrize("threads", [1, 2])
 def test_the_chosen_form_is_timed(monkeypatch, threads):
-    """In this process the choice can be replaced. In a process of its own, the choice is one of the forms."""
+    """One thread runs in this process, where the test replaces the choice. Two threads run in other processes."""
     monkeypatch.setattr(preparation, "fastest_form", lambda forms: list(forms)[-1])
     case = bench.layers.Case("t", "plain", *CASES["several images"])
     with processes.turns(["pointwise", "numpy"], threads) as (prepare, _):

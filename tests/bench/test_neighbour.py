@@ -1,4 +1,4 @@
-"""``pointwise bench --neighbour``: its figures, and the end of its processes. No test asserts a time."""
+"""Test the figures of ``pointwise bench --neighbour``, and the end of its processes. No test asserts a time."""
 
 import contextlib
 import dataclasses
@@ -346,7 +346,7 @@ class Ticking:
 def test_every_call_of_a_slice_is_timed_after_those_that_warm_up(monkeypatch):
     clock = Ticking(monkeypatch, [1.0, 2.0, 4.0])
     seconds = bench.timing.time_each(clock.call, bench.timing.Slice(untimed=2.5, timed=10.0))
-    assert seconds.tolist() == [4.0, 1.0, 2.0, 4.0]  # the call during which time runs out belongs to the slice
+    assert seconds.tolist() == [4.0, 1.0, 2.0, 4.0]  # the last call, which ends after the slice, counts
     assert clock.calls == 2 + 4
 
 

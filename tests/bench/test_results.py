@@ -1,4 +1,4 @@
-"""The tables of the documents match the JSON files in bench/results."""
+"""Test that the tables of the documents match the JSON files in bench/results."""
 
 import importlib.util
 import json

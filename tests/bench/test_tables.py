@@ -1,4 +1,4 @@
-"""Every table of ``pointwise bench`` fits 100 columns, also with the longest names and figures."""
+"""Test that every table of ``pointwise bench`` fits 100 columns, even with the longest names and figures."""
 
 import dataclasses
 import functools
@@ -12,7 +12,7 @@ WIDTH = 100
 CONTENDERS = [name for name in bench.contenders.CONTENDERS if name != "pointwise"]
 MACHINE = bench.report.Machine("cpu", {}, "isa", 16, fma_peak=9e12, bandwidth=1e9, versions={})
 EVERY = [case for name in bench.layers.networks() for case in bench.layers.read_network(name)]
-# the layers of all tables with the longest names, and with the longest sizes
+# of the layers of all networks: those with the longest names, and those with the longest shapes
 LONG = sorted(EVERY, key=lambda case: -len(case.layer))[:12]
 LONG += sorted(EVERY, key=lambda case: -len(bench.tables.shape_words(case, "NHWC")))[:12]
 LONGEST = bench.layers.parse_layer("128x2048x1024x1024:2048/2g64")
@@ -81,7 +81,7 @@ def layer_tables(contenders, cases, seconds):
     return [*tables, *bench.report_tables.network_tables(found, contenders)]
 
 
-# functions of the layers and the seconds of a call
+# Each function takes layers and the seconds of a call, and returns tables.
 TABLES = {
     "layers, NumPy": functools.partial(layer_tables, ["numpy"]),
     "layers, one other peer": functools.partial(layer_tables, ["onnxruntime"]),
@@ -113,7 +113,7 @@ def test_names_of_installed_layers_are_not_broken(name):
 
 @pytest.mark.parametrize("name", TABLES)
 def test_figures_are_in_one_piece(name):
-    """Each row of figures has as many figures at a width of 100 columns as in a wide terminal."""
+    """The tables show the same figures at a width of 100 columns as in a wide terminal."""
 
     def figures(width):
         text = bench.tables.rendered(TABLES[name](EXTREME, SLOW), width)

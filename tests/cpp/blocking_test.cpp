@@ -122,8 +122,8 @@ TEST(Blocking, ChoosesTheOrientation) {
     }
 }
 
-// If pixels of src are contiguous, L1 cannot keep all lines of a small image until narrow pixel rows read the lines
-// again. So the pixels are packed, if there are enough output channels to make packing worthwhile.
+// If pixels of src are contiguous, narrow pixel rows read each cache line several times. L1 cannot keep all lines of a
+// small image for so long. So the pixels are packed, if there are enough output channels to make packing worthwhile.
 TEST(Blocking, PacksThePixelsOfASmallImageForNarrowTiles) {
   for (const int64_t channels : {16, 256, 2048})
     for (const auto* rows : {&wide, &narrow}) {
@@ -145,7 +145,7 @@ TEST(Blocking, ChoosesTheTile) {
   EXPECT_EQ(name(true, 196, 256, 16), "gemm_f32_28x16_pixels_avx512");
   EXPECT_EQ(name(true, 196, 256, 24), "gemm_f32_16x24_pairs_avx512");
   EXPECT_EQ(name(true, 196, 256, 72), "gemm_f32_16x24_pairs_avx512");
-  EXPECT_NE(name(true, 196, 256, 25), "gemm_f32_16x24_pairs_avx512") << "more than half a vector is left";
+  EXPECT_NE(name(true, 196, 256, 25), "gemm_f32_16x24_pairs_avx512") << "the remainder is more than half a vector";
   EXPECT_EQ(name(true, 3136, 64, 64), "gemm_f32_4x64_pixels_avx512") << "short sums: tiles overlap";
   EXPECT_NE(name(true, 3136, 1024, 64), "gemm_f32_4x64_pixels_avx512") << "long sums: weights come from L2";
   EXPECT_EQ(name(false, 784, 32, 192), "gemm_f32_4x64_channels_avx512") << "short sums";
@@ -211,7 +211,7 @@ TEST(Blocking, HalvesAVectorWhereThatSavesTime) {
   work.machine = &half_width;
   EXPECT_EQ(name(), "gemm_f32_12x24_halves_avx512");
   work.m = 32;
-  EXPECT_NE(name(), "gemm_f32_12x24_halves_avx512") << "nothing is left over";
+  EXPECT_NE(name(), "gemm_f32_12x24_halves_avx512") << "there is no remainder";
   for (const int64_t alone : {5, 8}) {
     work.m = alone;
     EXPECT_EQ(name(), "gemm_f32_12x24_halves_avx512");
@@ -228,7 +228,8 @@ TEST(Blocking, HalvesAVectorWhereThatSavesTime) {
 }
 
 // On a half-width CPU, a remainder of at most half a vector takes half of the time of a whole vector. A larger
-// remainder takes the time of a whole vector. Here a vector has 16 multiply-adds per input channel.
+// remainder takes the time of a whole vector. With 16 output channels, a vector of pixels takes 16 multiply-adds per
+// input channel, at two per cycle.
 TEST(Blocking, HalfAVectorOfPixelsTakesHalfTheTime) {
   const auto cycles = [](int64_t pixels, bool halved) {
     Work work = work_of(false, 1, pixels, 100, 16, 1);
@@ -487,9 +488,9 @@ TEST(Blocking, CopiesWhereL1IsCrowded) {
     return choose_blocking(work_of(false, 1, 3136, inputs, channels, 1), rows).copy;
   };
   EXPECT_EQ(copy(narrow, 256, 128), 256 * 96);
-  EXPECT_EQ(copy(narrow, 192, 128), 0) << "L1 holds them";
+  EXPECT_EQ(copy(narrow, 192, 128), 0) << "L1 holds the pixels and the weights";
   EXPECT_EQ(copy(narrow, 256, 16), 0) << "too few channels";
-  EXPECT_EQ(copy(wide, 512, 128), 0) << "wide rows lose by it";
+  EXPECT_EQ(copy(wide, 512, 128), 0) << "copying makes wide rows slower";
 }
 
 // With several threads, the choice has the shortest makespan, the time until the last thread is done. So tiles of two
@@ -524,7 +525,7 @@ TEST(Blocking, CutsPixelsWhereChannelsShareLines) {
   const Blocking last = choose_blocking(work_of(true, 1, 12544, 16, 96, 2), wide);
   EXPECT_EQ(last.m_parts.count, 1);
   EXPECT_GE(last.n_parts.count, 2);
-  EXPECT_EQ(choose_blocking(work_of(true, 1, 49, 512, 2048, 2), wide).n_parts.count, 1) << "where weights are large";
+  EXPECT_EQ(choose_blocking(work_of(true, 1, 49, 512, 2048, 2), wide).n_parts.count, 1) << "the weights are large";
 }
 
 // Each thread begins with a run of pieces. The time of a run differs from an equal share by at most the longest piece.

@@ -275,7 +275,7 @@ TYPED_TEST(Bounds, NothingOutsideIsTouched) {
   EXPECT_TRUE(parts.count("sums") && parts.count("borrowed weights"));
   EXPECT_EQ(parts.count("int8 weights") && parts.count("converted weights"), sizeof(T) == 4);
   EXPECT_EQ(parts.count("copy") > 0, std::string(pointwise::selected_isa().floating) != "avx512")
-      << "rows of narrow vectors copy";
+      << "only rows of narrow vectors copy pixels";
 }
 
 }  // namespace

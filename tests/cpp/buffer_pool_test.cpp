@@ -1,5 +1,5 @@
-// Tests which buffer the pool of results hands out, and which buffers stay idle. The process has one pool, but only the
-// tests use the pool while they run.
+// Tests which buffer the pool of results returns, and which buffers stay idle. The process has one pool, and nothing
+// but the tests uses it while they run.
 #include <gtest/gtest.h>
 
 #include <atomic>

@@ -21,7 +21,8 @@ class Conversion : public testing::Test {};
 using Integers = testing::Types<uint8_t, int8_t, uint16_t, int16_t>;
 TYPED_TEST_SUITE(Conversion, Integers, );
 
-// Numbers around every half and around both ends of the range, and numbers that are far out of range.
+// Returns numbers near k and k + 1/2 for some integers k, numbers near both ends of the range, and numbers far out of
+// range.
 template <class Y>
 std::vector<float> numbers_that_need_care() {
   constexpr float infinity = std::numeric_limits<float>::infinity();

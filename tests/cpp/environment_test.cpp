@@ -81,7 +81,7 @@ TEST_F(Environment, FloatingPointStateChangesNothingAndStays) {
                         nullptr, threads);
       const unsigned after = _mm_getcsr();
       _mm_setcsr(before);
-      EXPECT_EQ(after, state) << "exception flags included";
+      EXPECT_EQ(after, state) << "the exception flags must not change, either";
       EXPECT_TRUE(same_bits(dst, expected)) << "MXCSR " << state << ", " << threads << " threads";
     }
 }
@@ -131,7 +131,7 @@ TEST_F(Environment, EveryThreadsStateStays) {
     on_each_of_a_team(threads, [&](int thread) { after[static_cast<size_t>(thread)] = _mm_getcsr(); });
     set_states(false);
     for (int i = 0; i < threads; ++i) EXPECT_EQ(after[static_cast<size_t>(i)], states[i]) << "thread " << i;
-    EXPECT_TRUE(same_bits(dst, flush ? flushed : expected)) << (flush ? "flushing" : "as ever");
+    EXPECT_TRUE(same_bits(dst, flush ? flushed : expected)) << (flush ? "flushed" : "not flushed");
   }
   pointwise::force_teams(false);
 }
@@ -161,7 +161,7 @@ TEST_F(Environment, TrapsDoNotFire) {
       }
       const unsigned after = _mm_getcsr();
       _mm_setcsr(before);
-      EXPECT_EQ(after, traps) << "exception flags included";
+      EXPECT_EQ(after, traps) << "the exception flags must not change, either";
       EXPECT_TRUE(refused);
       EXPECT_TRUE(std::isnan(dst[0]));
     }

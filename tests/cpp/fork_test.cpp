@@ -1,5 +1,5 @@
 // Tests children that are forked while another thread holds a lock of pointwise. The lock stays held in the child, but
-// the child must work. In Python a fork rarely comes at such a moment, because of the GIL.
+// the child must work. In Python a fork rarely happens at such a moment, because of the GIL.
 #include <gtest/gtest.h>
 #include <sys/wait.h>
 #include <unistd.h>

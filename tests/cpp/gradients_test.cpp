@@ -1,4 +1,5 @@
-// Tests gradients with the adjoint identity, on random convolutions and views. Sums of small integers are exact.
+// Tests gradients on random convolutions and views. Let y be the result without a bias. The adjoint identity says that
+// dot(y, grad) = dot(src, gradient of src) = dot(weights, gradient of weights). Sums of small integers are exact.
 #include "convolution/gradients.h"
 
 #include <gtest/gtest.h>
@@ -48,7 +49,7 @@ TYPED_TEST(Gradients, AreTheAdjointOfTheConvolution) {
     EXPECT_EQ(dot(src, dx), expected);
     EXPECT_EQ(dot(weights, dw), expected);
 
-    // Every kind of view gives the same numbers, and accumulation adds them to dst.
+    // Other views give the same numbers, and accumulation adds them to dst.
     Array<T> dx_again = make(p.src, false), dw_again = make({p.c_out, p.inputs}, false);
     const std::vector<T> dx_before = dx_again.values(), dw_before = dw_again.values();
     pointwise::gradient_of_src(grad.view, weights.view, dx_again.view, p.options, true, 1);

@@ -78,7 +78,7 @@ TEST(Halves, EveryNumberIsPacked) {
             ASSERT_GT(got & 0x7fffffff, 0x7f800000u) << i;
           } else if (dtype == DType::f16 || !flush) {
             ASSERT_EQ(got, want) << i;
-          } else {  // reading a subnormal number of bfloat16 in this state may give zero
+          } else {  // in the flush mode, a subnormal number of bfloat16 may become zero
             ASSERT_TRUE(got == want || (want & 0x7f800000) == 0) << i;
           }
         }
@@ -87,7 +87,7 @@ TEST(Halves, EveryNumberIsPacked) {
   }
 }
 
-// Numbers around every number of the dtype and around the middle of two numbers.
+// Converts numbers near the numbers of the dtype, and numbers near the middle of two of them.
 TEST(Halves, ResultsAreRoundedHalfToEven) {
   const pointwise::KernelTable& table = pointwise::kernels(DType::f32);
   for (const DType dtype : halves) {

@@ -212,7 +212,7 @@ TEST(IntegerKernels, RequantizationRoundsHalfToEven) {
 }
 
 TEST(IntegerKernels, NamesSayWhatTheyAre) {
-  // Better instruction sets may share kernels with the ones below them, which come later.
+  // Several instruction sets may share kernels, which have the name of the last of these instruction sets.
   const auto owner = [](const pointwise::IntegerKernels* integers) {
     const char* name = "";
     for (const pointwise::Isa& isa : pointwise::all_isas())

@@ -99,7 +99,7 @@ struct KernelCase {
   static constexpr ptrdiff_t guard = 128;
 
   Shape3 shape;
-  bool at_end;                                // x ends at a page that faults if true, and begins after one if false
+  bool at_end;                                // true: x ends before a page that faults; false: x begins after one
   std::vector<T> x, weights, bias, residual;  // [pixel][input], [channel][input], [channel], [pixel][channel]
   Placement x_place, y_place, residual_place;
   T floor = -std::numeric_limits<T>::infinity();

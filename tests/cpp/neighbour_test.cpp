@@ -19,8 +19,8 @@ using pointwise::Neighbour;
 
 constexpr int64_t us = 1000, ms = 1000 * us, s = 1000 * ms;
 
-// Notes consecutive regions of one millisecond, for a time of `good`. Then notes a region in which the caller waits at
-// the end for a time of `waited`. The first region begins at the time `*now`, which the function advances.
+// Calls note() for consecutive regions of one millisecond without a wait, for a time of `good`. Then calls note() for a
+// region at whose end the caller waits for a time of `waited`. Begins at the time `*now`, and advances it.
 void wait(Neighbour* neighbour, int64_t* now, int64_t good, int64_t waited, int64_t piece = 10 * us) {
   for (const int64_t end = *now + good; *now < end; *now += ms) neighbour->note(*now, *now + ms, *now + ms, us, us);
   neighbour->note(*now, *now, *now + waited, piece, piece);
@@ -72,13 +72,14 @@ TEST(Neighbour, WaitsOneAfterTheOtherAreTwiceAsLongUpToASecond) {
   EXPECT_FALSE(neighbour.busy(now + 16 * ms));
 }
 
-// The caller loses its CPU in the middle of a piece.
+// The caller loses its CPU in the middle of a piece. So its longest piece takes much longer than its second longest
+// piece.
 TEST(Neighbour, HoldsTheCaller) {
   Neighbour neighbour;
   int64_t now = 5 * s;
   wait_after_pause(&neighbour, &now, 0, 0);
   for (int i = 0; i < 5; ++i, now += 5 * ms) neighbour.note(now, now + 5 * ms, now + 5 * ms, 2 * ms, 3 * ms);
-  EXPECT_TRUE(neighbour.quiet()) << "pieces differ";
+  EXPECT_TRUE(neighbour.quiet()) << "pieces may differ by a factor of 1.5";
   wait(&neighbour, &now, 0, 4 * ms);  // sets the time without long waits back to 0
   neighbour.note(now, now + 5 * ms, now + 5 * ms, 10 * us, 4 * ms);
   EXPECT_TRUE(neighbour.busy(now + 5 * ms));

@@ -1,5 +1,5 @@
-// Puts special numbers at every position of the tiles of every kernel row, also in remainders. Results that depend on a
-// special number must follow IEEE 754, and no other result may change.
+// Tests every kernel row with special numbers, such as NaN, at every position of its tiles and of their remainders.
+// Results that depend on a special number must follow IEEE 754, and no other result may change.
 #include <gtest/gtest.h>
 
 #include "convolution/reference.h"
@@ -33,7 +33,8 @@ class Positions : public testing::Test {
 
   static KernelCase<T> make(const KernelRow& row, int64_t pixels, int64_t channels, int64_t inputs, int turn,
                             Random& random) {
-    constexpr Lie ways[] = {Lie::channel_major, Lie::pixel_major, Lie::uneven};  // straight, transposed, scattered
+    // For channel rows, stores are straight, transposed and scattered. For pixel rows, the first two are swapped.
+    constexpr Lie ways[] = {Lie::channel_major, Lie::pixel_major, Lie::uneven};
     const Lie x = lie_for(row), y = ways[turn % 3];
     KernelCase<T> k({pixels, channels, inputs}, x, y, y, true, true, random);
     if (turn / 3 % 3 == 1) k.floor = 0;
@@ -56,8 +57,8 @@ class Positions : public testing::Test {
           ASSERT_TRUE(std::isnan(v)) << k->text() << ": pixel " << q << ", channel " << d << " is no NaN";
         else
           ASSERT_TRUE(same_bits(v, good[static_cast<size_t>(q * k->shape.channels + d)]))
-              << k->text() << ": pixel " << q << ", channel " << d << " is " << v << ", NaN in pixel " << p
-              << ", channel " << c;
+              << k->text() << ": pixel " << q << ", channel " << d << " changed to " << v
+              << ", but the NaN is in pixel " << p << ", channel " << c << " (-1: in all)";
       }
   }
 
@@ -109,7 +110,8 @@ TYPED_TEST(Positions, OneNaNTouchesWhatDependsOnIt) {
   }
 }
 
-// Puts zeros, infinities, NaN, subnormals and small integers everywhere, and compares with the canonical order.
+// Puts zeros, infinities, NaN, subnormals and small integers everywhere. Results must equal the sums in the canonical
+// order.
 TYPED_TEST(Positions, AnythingAnywhere) {
   using T = TypeParam;
   const T special[] = {T{0}, -T{0}, 1, -1, this->infinity, -this->infinity, this->nan, this->tiny, -this->tiny, 2, -2};
@@ -122,7 +124,7 @@ TYPED_TEST(Positions, AnythingAnywhere) {
     int64_t nans = 0, others = 0;
     for (int turn = 0; turn < 9; ++turn)
       for (const int64_t inputs : {0, 1, 2, 5})
-        for (const int odd : {12, 40}) {  // one in `odd` numbers is any special number; the others are 0, -0, 1 or -1
+        for (const int odd : {12, 40}) {  // 1 of `odd` numbers is drawn from all of `special`, others from its first 4
           Random random(100 * turn + inputs);
           const bool channel_rows = row.rows == Rows::channels;
           const int64_t lanes = vectors + row.lanes / 2 + 1, rows = row.mr + row.mr / 2 + 1;
@@ -145,8 +147,8 @@ TYPED_TEST(Positions, AnythingAnywhere) {
   }
 }
 
-// Applies every activation to every special number, in every lane and with every kind of store. The bits must be the
-// same everywhere and agree with the definition.
+// Applies every activation except prelu to every special number, in every lane and with every kind of store. The bits
+// must be the same everywhere. They must agree with the definition, up to rounding.
 TYPED_TEST(Positions, ActivationsOfSpecialNumbers) {
   using T = TypeParam;
   using Limits = std::numeric_limits<T>;
@@ -156,7 +158,7 @@ TYPED_TEST(Positions, ActivationsOfSpecialNumbers) {
   const int64_t count = static_cast<int64_t>(special.size());
   const KernelTable& table = pointwise::kernels(dtype_of<T>());
   for (int kind = 0; kind < Activation::kinds; ++kind) {
-    if (static_cast<Activation::Kind>(kind) == Activation::Kind::prelu) continue;  // not a step of kernels
+    if (static_cast<Activation::Kind>(kind) == Activation::Kind::prelu) continue;  // applied after the kernel call
     const Activation activation{static_cast<Activation::Kind>(kind), kind == 3 ? -0.25 : 0.125, 0.75};
     const pointwise::Epilogue epilogue = pointwise::epilogue_of(activation, dtype_of<T>());
     std::vector<T> first;  // results of the first row
@@ -193,7 +195,8 @@ TYPED_TEST(Positions, ActivationsOfSpecialNumbers) {
       SCOPED_TRACE("activation " + std::to_string(kind) + " of " + std::to_string(special[s]));
       ASSERT_EQ(std::isnan(got), std::isnan(want));
       if (std::isnan(want)) continue;
-      // In the far tails, an absolute error of up to `tail` is allowed. Zeros must be exact.
+      // Allows rounding errors, and an absolute error of up to `tail`. The latter matters only if the result is much
+      // smaller than the input. Zeros must be exact.
       const long double digits = Limits::epsilon() / 2, tail = digits * digits * std::fabs(special[s]);
       const long double near = want == 0 ? 0 : 16 * digits * std::fabs(want) + tail + 4 * this->tiny;
       if (std::isinf(static_cast<T>(want)))

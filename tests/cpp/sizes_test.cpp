@@ -51,7 +51,7 @@ Options of(const char* layout) {
 void expect_refused(const std::function<void()>& call, const std::string& what) {
   try {
     call();
-    ADD_FAILURE() << what << ": went through";
+    ADD_FAILURE() << what << ": was not refused";
   } catch (const std::bad_alloc&) {
   } catch (const pointwise::Error& error) {
     EXPECT_NE(error.detail().find("int64"), std::string::npos) << what << ": " << error.what();

@@ -105,8 +105,8 @@ TYPED_TEST(Values, PaddingReadsNothing) {
   }
 }
 
-// A NaN in x also gives NaN in the lanes that a panel fills with zero weights. These lanes must not reach the result.
-// So a NaN in one pixel or channel changes no other pixel or channel.
+// The last panel has weights of zero in unused lanes. There a NaN in x gives NaN, too. These lanes must not reach the
+// result. So a NaN in one pixel or channel changes no other pixel or channel.
 TYPED_TEST(Values, NothingLeaksBetweenLanes) {
   using T = TypeParam;
   Arena arena;

@@ -1,4 +1,5 @@
-// Tests which threads take part in a call, and which index each thread gets. No worker may be inside after the call.
+// Tests which threads take part in a call, and which index each thread gets. After the call, no worker may still take
+// part in it.
 #include "threads/workers.h"
 
 #include <gtest/gtest.h>
@@ -30,7 +31,7 @@ bool reaches(const std::atomic<int>& count, int wanted) {
   return count >= wanted;
 }
 
-// Makes a call on `threads` threads, in which each thread waits until all of them are inside. Returns how often each
+// Makes a call on `threads` threads, in which each thread waits until all of them take part. Returns how often each
 // thread took part.
 std::array<int, 8> gather(int threads) {
   std::array<std::atomic<int>, 8> parts{};
@@ -61,7 +62,7 @@ TEST(Workers, AreWokenWhenTheySleep) {
   }
 }
 
-// When no piece is left, the caller waits only for workers that are inside. After the call no worker may compute,
+// When no piece is left, the caller waits only for workers that still take part. After the call no worker may compute,
 // because the caller's stack frame no longer exists.
 TEST(Workers, ComeInTimeOrNotAtAll) {
   std::atomic<int> open{-1}, strangers{0}, parts{0};

@@ -20,7 +20,7 @@ def unpack(folder):
 def main():
     import atheris
 
-    # The target is instrumented, too, because its branches are the choices that an input makes.
+    # Instruments the target, too. Its branches turn an input into a call, so their coverage shows new kinds of calls.
     with atheris.instrument_imports(include=["pointwise", "python_target"]):
         from python_target import one_input
 

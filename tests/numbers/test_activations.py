@@ -86,7 +86,7 @@ class TestAccuracy:
             assert y.max() <= high
 
 
-# The values of the definitions for NaN, inf, -inf, 0.0, -0.0, the largest number and the negative of this number.
+# The values of the definitions for NaN, inf, -inf, 0.0, -0.0, the largest number and the most negative number.
 MAX = "max"
 SPECIAL = {
     "relu": (NAN, INF, 0.0, 0.0, -0.0, MAX, 0.0),
@@ -179,7 +179,7 @@ def test_avx2_and_avx512_give_the_same_bits(forked):
     if len(isas) < 2:
         pytest.skip(f"this CPU, or this build, has {' and '.join(isas) or 'neither'}")
     if pw.isa() == "portable":
-        pytest.skip("said by the other instruction sets' run")
+        pytest.skip("runs with other instruction sets compare these two")
     avx2, avx512 = (forked(BITS, POINTWISE_ISA=isa) for isa in isas)
     assert avx2.count("\n") + 1 == 2 * len(definitions.ACTIVATIONS)
     assert avx2 == avx512

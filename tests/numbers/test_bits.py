@@ -22,7 +22,7 @@ from pointwise import _core
 from pointwise.bench import layers
 
 FULL = os.environ.get("POINTWISE_TEST_BITS") == "full"
-MOST_MACS = 1e6  # limit for the multiply-adds of an image. The smallest image may need more
+MOST_MACS = 1e6  # limit for the multiply-adds of an image. One pixel may need more
 IMAGES = 3
 TEAMS = (1, 2, 3, 7, 64)
 ACTIVATIONS = (None, "relu", "gelu", ("clip", -1, 1), "silu", ("leaky_relu", 0.1), "tanh", "hardswish")

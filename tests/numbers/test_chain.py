@@ -43,7 +43,7 @@ def one_by_one(layers, x, residual=None, out=None):
 
 
 def check(layers, x, rng):
-    """Check a chain with and without a residual, with results in a new array, in `out` and in `residual`.
+    """Check a chain without and with a residual. The results go to a new array, to `out`, or over the residual.
 
     Returns the result.
     """
@@ -62,8 +62,8 @@ def check(layers, x, rng):
     return expected
 
 
-# Layout, shape of x, output channels of the layers. Some problems have one strip. Others have many strips, and the last
-# strip is smaller.
+# Layout, shape of x, output channels of the layers. A chain computes all layers for one strip of pixels, then for the
+# next strip. Some cases have one strip. Others have many strips, and the last strip is smaller.
 TABLE = [
     ("NCHW", (2, 7, 9, 11), (5,)),
     ("NCHW", (2, 7, 9, 11), (5, 6)),

@@ -1,4 +1,4 @@
-"""Test gradients: exact results, bits, views, finite differences, errors, and PyTorch as a second opinion."""
+"""Test gradients: exact results, bits, views, finite differences, errors, and a comparison with PyTorch."""
 
 import itertools
 
@@ -66,7 +66,7 @@ class Case:
 @pytest.mark.any_cpu
 @pytest.mark.parametrize("layout", reference.LAYOUTS)
 def test_the_adjoint_identity(layout, dtype, rng):
-    """<conv(x), grad> = <x, dx> = <weight, dw>, exactly, and dx, dw and db are what the definition gives."""
+    """<conv(x), grad> = <x, dx> = <weight, dw>, exactly, and dx, dw and db equal the definition."""
     for _ in range(12):
         case = Case(rng, layout, dtype)
         y = pw.conv(case.x, case.weight, **case.how)
@@ -98,7 +98,7 @@ def test_every_view(way, dtype, rng):
 
 @pytest.mark.parametrize("pixels", [0, 1, 2, 7, 16, 255, 256, 257, 511, 512, 513, 1024, 1100])
 def test_every_remainder(pixels, dtype, rng):
-    """Numbers of pixels around chunks and blocks, and numbers of channels around vectors, tiles and panels."""
+    """Gradients are exact for numbers of pixels and channels near the sizes of chunks, vectors, tiles and panels."""
     for c_out, c_in in itertools.product((1, 2, 7, 8, 9, 16, 24, 33, 49, 65), (1, 3, 8, 15, 17, 48, 65)):
         layout = ("CW", "WC")[int(rng.integers(2))]
         shape = {"CW": (c_in, pixels), "WC": (pixels, c_in)}[layout]
@@ -109,7 +109,7 @@ def test_every_remainder(pixels, dtype, rng):
 
 @pytest.mark.parametrize("c", [(300, 700), (257, 40), (40, 401), (512, 512)])
 def test_many_channels(c, dtype, rng):
-    """More channels than a piece has."""
+    """Gradients are exact if there are more channels than a piece has."""
     for layout in ("NWC", "NCW"):
         x, grad = (small(rng, (2, n, 40) if layout == "NCW" else (2, 40, n), dtype) for n in c)
         for team in (1, 2, 3):
@@ -313,7 +313,7 @@ def test_threads_layouts_and_views_give_the_same_bits(c_out, c_in, dtype, rng):
 
 
 def test_batches_that_are_cut_at_chunks_add_up(dtype, rng):
-    """A batch whose images have whole chunks gives the bits of its images, added in order if they have one chunk."""
+    """If each image is one chunk of pixels, the gradients of the images, added in order, have the bits of the batch."""
     x, grad = (rng.standard_normal((4, n, 16, 16)).astype(dtype) for n in (20, 10))
     total = np.zeros((10, 20), dtype)
     for n in range(4):

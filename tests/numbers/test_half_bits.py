@@ -111,7 +111,7 @@ class TestNotANumber:
     @canonical_only
     @pytest.mark.parametrize("c_in", [1, 2, 3])
     def test_ieee(self, c_in, half):
-        """NaN, infinities and signed zeros in each channel. The last channel may stand alone."""
+        """Results follow IEEE 754 for special numbers in each channel, also in a last channel without a partner."""
         special = np.array([0.0, -0.0, 1.0, -1.0, np.inf, -np.inf, np.nan]).astype(half)
         rows = np.stack([a.ravel() for a in np.meshgrid(*[special] * c_in)], axis=-1)
         for layout in ("NC", "CW"):
@@ -123,7 +123,7 @@ class TestNotANumber:
     @pytest.mark.parametrize("layout", ["NCW", "NWC"])
     @pytest.mark.parametrize("c_in", [1, 5, 16, 17])
     def test_one_nan_touches_what_depends_on_it(self, layout, c_in, half, rng):
-        """Weights of 0 are not skipped, and nothing leaks from unused lanes or from the partner of a last channel."""
+        """Weights of 0 are not skipped. Unused lanes, and the missing partner of a last channel, change no result."""
         for c_out, pixels in ((1, 1), (3, 7), (17, 33)):
             x, weight = (rng.integers(-4, 5, s).astype(half) for s in (shaped(layout, c_in, w=pixels), (c_out, c_in)))
             weight[:, -1] = 0
@@ -166,7 +166,7 @@ class TestSubnormals:
             assert not ((y != 0) & (abs(y.astype(F)) < TINY)).any()
             wide = [a.astype(F) for a in (x, weight)]
             end = reference.flushed(reference.canonical(*wide, bias, layout=layout, residual=residual.astype(F)))
-            assert (end != expected).any(), "the sum is flushed on its way, not in the end alone"
+            assert (end != expected).any(), "intermediate sums must be flushed, too, not only the result"
 
     @pytest.mark.parametrize("layout", ["NCW", "NWC"])
     def test_the_bound_has_the_smallest_normal_number(self, layout, half, rng):
@@ -209,7 +209,7 @@ class TestSubnormals:
 
     @pytest.mark.parametrize("layout", ["NCW", "NWC"])
     def test_subnormals_of_float16_count(self, layout, rng):
-        """They are normal numbers of float32, also with `flush_subnormals`."""
+        """Subnormal numbers of float16 are normal numbers of float32, so they count even with `flush_subnormals`."""
         least = float(np.finfo(np.float16).smallest_subnormal)
         x = (rng.integers(-1023, 1024, shaped(layout, 7, w=33)) * least).astype(np.float16)
         weight = rng.integers(-3, 4, (18, 7)).astype(np.float16)
@@ -218,7 +218,7 @@ class TestSubnormals:
         for flush in (False, True):
             layer = pw.Conv(weight, bias, layout=layout, flush_subnormals=flush)
             reference.assert_same_bits(layer(x) + np.float16(0), reference.rounded(exact, np.float16) + np.float16(0))
-        # Subnormal weights: the same products, with the arguments in exchanged roles.
+        # Exchanges x and weight, so that the weights are subnormal.
         pixels = x[0] if layout == "NCW" else x[0].T
         y = pw.conv(weight, pixels.T, layout="NC", out_dtype="float32")
         np.testing.assert_array_equal(y, reference.exact_value(weight, pixels.T, layout="NC"))
@@ -251,7 +251,7 @@ class TestSubnormals:
                 with pw.num_threads(threads):
                     reference.assert_same_bits(pw.Chain(layers)(x), expected)
             wide = [pw.Conv(layer.weight.astype(F), layout=layout) for layer in layers]
-            assert pw.Chain(wide)(x.astype(F)).tobytes() != expected.tobytes(), "the dtype makes no difference"
+            assert pw.Chain(wide)(x.astype(F)).tobytes() != expected.tobytes(), "the dtype must make a difference"
             assert ((expected != 0) & (abs(expected) < 1e-30)).any()
 
     def test_other_calls_count_subnormals(self, rng):

@@ -43,7 +43,7 @@ def near(dtype):
 @pytest.mark.any_cpu
 @pytest.mark.parametrize("out_dtype", DTYPES)
 def test_every_number_of_x(out_dtype, half):
-    """Each number goes through the kernels for one channel, for one pixel, and for a factor for each channel."""
+    """Every number is converted exactly by the kernels for one channel, for one pixel, and for diagonal products."""
     if EMULATOR and half == BFLOAT16 and out_dtype == "float16":
         pytest.skip("qemu flushes subnormal results of VCVTPS2PH, but CPUs ignore FTZ there (Intel's manual)")
     x, one = every_number(half), np.ones((1, 1), half)
@@ -100,7 +100,7 @@ def test_every_rounding(half):
 
 @pytest.mark.parametrize("count", [*range(1, 36), 63, 64, 65])
 def test_every_remainder(count, half):
-    """Each lane of a vector and each remainder rounds alike."""
+    """Each lane of a vector and of a remainder rounds in the same way."""
     v = np.resize(F([1 + 2.0**-8, 1 + 3 * 2.0**-8, 1 + 2.0**-11, 65520, 3.4e38, np.nan, -0.0, 2.0**-25, -1e-41]), count)
     expected = reference.rounded(v, half)
     one, zeros = np.ones((1, 1), F), np.repeat(ZERO, count)

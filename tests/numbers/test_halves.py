@@ -91,7 +91,7 @@ def test_every_layout(layout, half, rng):
 
 @pytest.mark.parametrize("layout", ["NCW", "NWC"])
 def test_remainders(layout, half, rng):
-    """Counts of channels and pixels around vectors, tiles and panels, for the kernels of one and of several pixels."""
+    """Results are exact for sizes near those of vectors, tiles and panels, with one pixel and with several pixels."""
     x, weight, bias = numbers(rng, (1, 66, 146), half), numbers(rng, (66, 66), half, 3), numbers(rng, 66, F)
     for c_in in (1, 2, 3, 15, 16, 17, 31, 33, 64, 65):
         full = reference.exact_value(x[:, :c_in], weight[:, :c_in], bias, layout="NCW").astype(half)
@@ -129,7 +129,7 @@ def test_a_diagonal_weight(groups, half, rng):
 
 @pytest.mark.parametrize("way", views.WAYS)
 def test_every_view(way, half, rng):
-    """All arrays are views. Nothing around `out` is written, also when it is the residual."""
+    """All arrays are views. Nothing around `out` is written, even if `out` is the residual."""
     for layout, c_in, c_out in (("NCHW", 5, 17), ("NHWC", 17, 6), ("WC", 20, 40), ("NC", 33, 3), ("CDHW", 2, 3)):
         case = Case(rng, layout, half, c_in, c_out, scale=True)
         for name in ("x", "weight", "bias", "scale"):
@@ -230,7 +230,7 @@ def test_a_matrix_for_each_image(half, rng):
     np.testing.assert_array_equal(pw.mix(x, matrix), expected)
     lists = [one.astype(float).tolist() for one in matrix]
     np.testing.assert_array_equal(pw.mix(x, lists), expected)
-    many = numbers(rng, (2, 3, 2, 3, 2, 3, 4), half).transpose(5, 3, 1, 0, 2, 4, 6)  # beyond the axes of the core
+    many = numbers(rng, (2, 3, 2, 3, 2, 3, 4), half).transpose(5, 3, 1, 0, 2, 4, 6)  # more axes than the core has
     expected = np.einsum("...c,kc->...k", many.astype(F), matrix[0, :, :4].astype(F)).astype(half)
     np.testing.assert_array_equal(pw.mix(many, matrix[0, :, :4]), expected)
 

@@ -65,7 +65,7 @@ def test_every_view(way, dtype, rng):
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("layout", ["NCHW", "NHWC"])
 def test_a_slice_of_channels(layout, dtype, rng):
-    """Three channels of four, as in the colours of an image with transparency."""
+    """`out` may be three of four channels, as in an image with transparency."""
     x, weight, _ = problem(rng, layout, 4, 3, (50, 20))
     axis = layout.index("C")
     both = np.full(x.shape, 7, dtype)
@@ -102,7 +102,7 @@ def test_what_comes_before_the_conversion(dtype, x_dtype, rng):
 @pytest.mark.parametrize("layout", ["NCHW", "NHWC"])
 @pytest.mark.parametrize("activation", [None, "relu", "gelu", ("clip", 30, 200), "prelu"])
 def test_few_channels_of_uint8(activation, layout, rng):
-    """Kernels for few channels convert numbers in registers. All sizes, with and without steps after the sum."""
+    """Kernels for few channels convert numbers in registers, with and without further steps after the sum."""
     for c_in in range(1, 6):
         for c_out in range(1, 6):
             slopes = ("prelu", tuple(float(n) for n in rng.integers(-3, 4, c_out) / 2))
@@ -122,7 +122,7 @@ def test_few_channels_of_uint8(activation, layout, rng):
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("layout", ["NC", "CW", "WC"])
 def test_numbers_that_need_care(layout, dtype):
-    """Numbers around each half and each end of the range, NaN and infinities."""
+    """Results are right for numbers near each k + 1/2 and each end of the range, for NaN and for infinities."""
     limits = np.iinfo(dtype)
     near = [limits.min, limits.max, -1, 0, 1, 2, 7, 127, 128]
     numbers = [v + d for v in near for d in (-1, -0.75, -0.5, -0.25, 0, 0.25, 0.5, 0.75, 1)]
@@ -131,7 +131,7 @@ def test_numbers_that_need_care(layout, dtype):
     weight, x = np.zeros((len(bias), 1), F), np.ones((1, 1), np.uint8)
     y = pw.conv(x, weight, bias, layout=layout, out_dtype=dtype)
     np.testing.assert_array_equal(y.ravel(), converted(bias, dtype))
-    for count in range(1, 40):  # every number of lanes that remains
+    for count in range(1, 40):  # every remainder of lanes
         many = pw.mix(np.ones((count, 1), np.uint8), weight, bias, out_dtype=dtype)
         np.testing.assert_array_equal(many, np.broadcast_to(converted(bias, dtype), many.shape))
 

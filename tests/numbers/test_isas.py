@@ -9,7 +9,7 @@ from children import assert_tests_passed, pytest_command
 from isas import FLOATING, ISAS, SUPPORTED, floating
 
 NUMBERS = pathlib.Path(__file__).parent
-# The instruction set avx512_bf16 has kernels of its own for bfloat16 alone.
+# The instruction set avx512_bf16 has its own kernels only for bfloat16.
 HALVES = ("test_half_bits.py", "test_half_conversion.py", "test_halves.py")
 
 
@@ -33,7 +33,7 @@ def test_the_best_isa_runs_unless_forced(forked):
         chosen, *supported = forked(script, POINTWISE_ISA=variable).split()
         assert supported == SUPPORTED
         best = max(supported, key=ISAS.index)
-        # Where its dot product is slow, as on Intel's CPUs, avx512_bf16 runs only if it is forced.
+        # If the dot product of bfloat16 is slow, as on Intel's CPUs, avx512_bf16 runs only if it is forced.
         assert chosen in (best, max({*supported} - {"avx512_bf16"}, key=ISAS.index))
 
 
@@ -54,7 +54,7 @@ def test_the_kernels_tests(isa, background):
     """The tests marked `kernels` pass with all floating-point kernels that this run does not use."""
     need(isa)
     if isa in (pw.isa(), floating(pw.isa())):
-        pytest.skip(f"{isa} is what this very run uses")
+        pytest.skip(f"this run already uses {isa}")
     assert_tests_passed(background)
 
 
@@ -66,12 +66,12 @@ def integers_tests(isa):
 
 
 @pytest.mark.background.with_args(integers_tests)
-@pytest.mark.parametrize("isa", [isa for isa in ISAS if isa != "avx512_bf16"])  # whose integer kernels are the same
+@pytest.mark.parametrize("isa", [isa for isa in ISAS if isa != "avx512_bf16"])  # shares the kernels of avx512_vnni
 def test_the_integers_tests(isa, background):
     """The tests marked `integers` pass on each instruction set that this run does not use."""
     need(isa)
     if isa == pw.isa():
-        pytest.skip(f"{isa} is what this very run uses")
+        pytest.skip(f"this run already uses {isa}")
     assert_tests_passed(background)
 
 

@@ -58,7 +58,7 @@ def test_zero_strides(layout, integers):
 @pytest.mark.parametrize("layout", ["NCHW", "NHWC", "WC", "CW", "NDHWC"])
 @pytest.mark.parametrize("pixels", [49, 196, 2100])
 def test_views_of_many_pixels(layout, way, pixels, integers):
-    """Views are right if their pixels are packed in several blocks."""
+    """Results are right for views whose pixels are packed in several blocks."""
     spatial = {"W": pixels} if len(reference.spatial(layout)) == 1 else {"H": 7, "W": pixels // 7, "D": 1}
     sizes = {"N": 2, "C": 5} | spatial
     x, weight = integers([sizes[axis] for axis in layout]), integers((35, 5))
@@ -139,7 +139,7 @@ class TestWhatAsarrayTakes:
                 pass
 
             def __array_wrap__(self, *_):
-                raise AssertionError("not asked to wrap")
+                raise AssertionError("__array_wrap__ must not be called")
 
         self.check(arrays, lambda a: a.view(Mine))
         self.check(arrays, lambda a: a.view(np.recarray))
@@ -203,7 +203,7 @@ for (name, layout), x in views.items():
     try:
         with open("/proc/self/status") as status:
             if "VmHWM" not in status.read():
-                pytest.skip("no VmHWM in /proc/self/status to see a copy by")
+                pytest.skip("/proc/self/status has no VmHWM, which would show a copy")
     except FileNotFoundError:
-        pytest.skip("no /proc/self/status to see a copy by")
+        pytest.skip("there is no /proc/self/status, which would show a copy")
     python(script)

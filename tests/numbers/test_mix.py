@@ -71,7 +71,7 @@ def test_a_matrix_for_each_image(shape, axis, dtype, rng):
 
 
 def test_the_bits_of_conv(dtype, rng):
-    """`mix` and `conv` give the same bits, also where `mix` calls the kernels several times."""
+    """`mix` and `conv` give the same bits, even if `mix` calls the kernels several times."""
     x = rng.standard_normal((2, 3, 4, 5, 300)).astype(dtype)
     matrix, bias = rng.standard_normal((7, 300)).astype(dtype), rng.standard_normal(7).astype(dtype)
     y = pw.conv(x, matrix, bias, layout="NDHWC", activation="gelu")

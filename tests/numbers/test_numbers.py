@@ -14,7 +14,7 @@ from hypothesis import given
 
 pytestmark = pytest.mark.kernels
 
-# Counts around one and two tiles: 14 rows of pixels, vectors of 4 to 16 lanes, panels of 16 channels.
+# Counts near the sizes of one and two tiles: 14 rows of pixels, vectors of 4 to 16 lanes, panels of 16 channels.
 PIXELS = [*range(1, 61), 95, 96, 97, 98, 111, 112, 113, 143, 144, 145]
 CHANNELS = [*range(1, 36), 47, 48, 49, 50, 63, 64, 65, 66]
 INPUT_CHANNELS = [0, 1, 2, 3, 15, 16, 17, 31, 64, 65, 129]

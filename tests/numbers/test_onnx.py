@@ -14,7 +14,7 @@ CALLS = {"QLinearConv": pw.qconv, "ConvInteger": pw.conv_integer}
 
 
 def generated_cases():
-    """Return the test cases of the four operators. To import all modules of ONNX would take seconds."""
+    """Return the test cases of the operators in MODULES. Importing all modules of ONNX would take seconds."""
     package = "onnx.backend.test.case.node"
     for name in MODULES:
         importlib.import_module(f"{package}.{name}")

@@ -173,7 +173,7 @@ def test_special_numbers(layout, dtype):
 @pytest.mark.parametrize("flush", [False, True])
 @pytest.mark.parametrize("layout", ["NCHW", "NHWC"])
 def test_equal_slopes_are_leaky_relu(layout, flush, dtype, rng):
-    """Bits are the same, also with subnormal numbers."""
+    """Equal slopes give the bits of leaky_relu, even for subnormal numbers."""
     tiny = np.finfo(dtype).tiny
     x = (rng.standard_normal(shape_of(layout, 8)) * tiny).astype(dtype)
     weight, bias = rng.standard_normal((21, 8)).astype(dtype), (rng.standard_normal(21) * tiny).astype(dtype)

@@ -73,7 +73,7 @@ def expected(given, how, total, activation=None):
 @pytest.mark.any_cpu
 @pytest.mark.parametrize("layout", reference.LAYOUTS)
 def test_every_layout(layout, rng):
-    """Channels and pixels that end within a step, a vector, a tile or a panel."""
+    """Results are exact for numbers of channels and pixels that end within a step, a vector, a tile or a panel."""
     for trial, (c_in, c_out) in enumerate([(0, 3), (1, 1), (3, 17), (4, 70), (37, 5), (130, 33), (8, 0)]):
         sizes = {"D": 2, "H": 1 + trial, "W": int(rng.integers(1, 40))}
         x, given, how, total = draw(rng, layout, c_in, c_out, sizes)
@@ -92,7 +92,7 @@ def test_every_layout(layout, rng):
 @pytest.mark.parametrize("layout", ["CW", "WC"])
 @pytest.mark.parametrize(("x_dtype", "weight_dtype"), list(itertools.product(BYTES, BYTES)))
 def test_every_remainder(layout, x_dtype, weight_dtype, rng):
-    """Every number of pixels up to three tiles, with channels that change at the same time."""
+    """Results are exact for every number of pixels up to three tiles, and for various numbers of channels."""
     for pixels in range(1, 150):
         c_in, c_out = 1 + pixels % 13, 1 + (pixels * 7) % 67
         shape = (c_in, pixels) if layout == "CW" else (pixels, c_in)
@@ -129,7 +129,7 @@ def test_views(way, layout, rng):
 @pytest.mark.any_cpu
 @pytest.mark.parametrize("layout", ["NC", "CW"])
 def test_extremes(layout):
-    """Products that 16-bit sums of pairs would saturate."""
+    """Results are exact for products whose sums of pairs would saturate in 16 bits."""
     pairs = [(255, 127), (255, -128), (0, 127)]
     pairs = [(np.uint8(x), np.int8(w)) for x, w in pairs] + [
         (np.uint8(255), np.uint8(255)),
@@ -146,7 +146,7 @@ def test_extremes(layout):
 @pytest.mark.parametrize("layout", ["NC", "CW"])
 @pytest.mark.parametrize("sign", [1, -1])
 def test_sums_up_to_the_limit(layout, sign):
-    """Sums at the ends of int32, with many channels and with a bias."""
+    """Sums may reach both ends of the range of int32, with many channels and with a bias."""
     x, w = np.uint8(255), np.int8(127 if sign > 0 else -128)
     limit = 2**31 - (sign > 0)
     c_in = limit // (255 * abs(int(w)))
@@ -181,7 +181,7 @@ def test_sums_that_only_other_inputs_reach_are_refused():
 
 @pytest.mark.any_cpu
 def test_ties_round_to_even(rng):
-    """Products of sums and factors that end in one half."""
+    """If the product of a sum and its factor is k + 1/2, it is rounded to the even integer."""
     total = np.arange(-1000, 1000)
     x = np.ones((1, 1), np.uint8)
     weight = np.zeros((total.size, 1), np.int8)
@@ -193,7 +193,7 @@ def test_ties_round_to_even(rng):
 
 
 def test_each_operation_is_rounded_to_float32(rng):
-    """Sums beyond 2^24, and scales whose quotient depends on the order of the operations."""
+    """The test has sums beyond 2^24, and scales whose quotient depends on the order of the operations."""
     bias = rng.integers(-(2**31), 2**31 - 300, 5000).astype(np.int32)
     weight_scale = rng.uniform(1e-3, 1e3, 5000).astype("f4")
     x, weight = np.array([[3]], np.uint8), np.zeros((5000, 1), np.int8)
@@ -250,7 +250,7 @@ def test_threads(layout, rng):
 
 
 def test_pieces_along_output_channels(rng):
-    """Few pixels and many output channels give threads parts of the output channels."""
+    """With few pixels and many output channels, each thread computes a part of the output channels."""
     pw._core._testing.force_teams(True)
     try:
         x, weight = numbers(rng, (2, 40), "uint8"), numbers(rng, (333, 40), "int8")
@@ -263,7 +263,7 @@ def test_pieces_along_output_channels(rng):
 
 
 def test_many_input_channels(rng):
-    """Pixels that do not fit L2 together."""
+    """Sums of 30000 channels are exact. If L2 is small, a piece has fewer than 13 pixels."""
     for layout in ("NC", "CW"):
         x, weight = (
             numbers(rng, (13, 30000) if layout == "NC" else (30000, 13), "int8"),
@@ -316,7 +316,7 @@ def test_a_layer_is_its_arguments(rng):
 
 
 def test_quantized_float_layers(rng):
-    """Real layers keep more than 30 dB in every layout."""
+    """In every layout, the error of a layer with random weights is below -30 dB."""
     for layout, activation, dtype in itertools.product(("NCHW", "NHWC"), (None, "relu6", ("clip", -1, 1)), BYTES):
         weight, bias = rng.normal(size=(48, 64)).astype("f4"), rng.normal(size=48).astype("f4")
         weight *= np.exp(rng.normal(size=(48, 1))).astype("f4")

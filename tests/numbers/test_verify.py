@@ -36,7 +36,7 @@ print(json.dumps([pw.isa(), found, differences]))
 
 
 def test_every_result_has_its_own_hash():
-    """A result that is constant, or does not depend on an option, would show as an equal hash."""
+    """If a result were constant, or did not depend on an option, two hashes would be equal."""
     others = {kind: dict(rows) for kind, rows in EXPECTED.items()}
     assert others["to uint8"].pop("gradient") == EXPECTED["uint8"]["gradient"]  # a gradient has one dtype
     assert others["weight i8"].pop("gradient") == EXPECTED["float32"]["gradient"]

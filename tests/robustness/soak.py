@@ -368,7 +368,7 @@ def soak(seconds, seed):
     for word, before, after, most in zip(words, warm, last, bounds, strict=True):
         print(f"{word}: {before} after the warm-up, {after} at the end")
         if after - before > most and not (sanitized() and word == words[0]):
-            grown.append(f"{word} grew by {after - before}, where {most} may be noise")
+            grown.append(f"{word} grew by {after - before}, the limit is {most}")
     return grown
 
 

@@ -105,7 +105,7 @@ print({{wait(fork(parent)) for _ in range({60 * STRESS})}})
     assert run(script, OMP_NUM_THREADS=None) == "{0}"
 
 
-@pytest.mark.skipif("LD_PRELOAD" in os.environ, reason="sanitizers keep what is freed for a while")
+@pytest.mark.skipif("LD_PRELOAD" in os.environ, reason="sanitizers keep freed memory for a while")
 def test_children_do_not_grow(run):
     script = f"""
 def used():

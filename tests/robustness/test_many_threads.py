@@ -315,7 +315,7 @@ print(*counts, threads() - before)
         assert python(script, OMP_NUM_THREADS="7") == "0 2 3"
 
 
-@pytest.mark.skipif(WITH_A_COPY, reason="this is the process that it starts")
+@pytest.mark.skipif(WITH_A_COPY, reason="this process was started by this test")
 def test_with_a_copy_of_the_runtime():
     assert_tests_passed(run(pytest_command(__file__, "-k", "TestAnotherOpenMP", POINTWISE_TEST_OPENMP="copy")))
 

@@ -207,10 +207,10 @@ def sweep(call, right, out=None):
         seen.append(raised)
         assert _core._testing.idle_bytes() == 0
         assert out is None or (out.view(np.uint8) == 0xA5).all(), f"out was written with {extra} bytes"
-        assert small(three).sum() == 3 * 48, "the call after it"
+        assert small(three).sum() == 3 * 48, "the next call must give a right result"
         kept = (used() - before) / (1 << 20)
-        assert kept < 12, f"{kept:.1f} MiB are kept, more than the 8 to work in"
-    assert seen[0] != "right", "there was memory enough for it"
+        assert kept < 12, f"{kept:.1f} MiB are kept, more than 8 MiB of workspace"
+    assert seen[0] != "right", "the first call must run out of memory"
     assert seen[-1] == "right", seen[-1]
     assert right(call())
     print(len(seen) - 1, *sorted({word for word in seen if word != "right"} - {""}), sep="; ")
@@ -220,7 +220,7 @@ small, three = pw.Conv(np.ones((3, 48), np.float32), layout="NC"), np.ones((1, 4
 small(three)
 warm, rows = pw.Conv(np.ones((64, 64), np.float32), layout="NC"), np.ones((20000, 64), np.float32)
 tasks = len(os.listdir("/proc/self/task"))
-for _ in range(100):  # threads start here, where they can; on a busy machine the first calls may run alone
+for _ in range(100):  # starts threads, if that is allowed; on a busy machine the first calls may run alone
     warm(rows)
     if THREADS == 1 or len(os.listdir("/proc/self/task")) > tasks:
         break
@@ -249,7 +249,7 @@ sweep(lambda: layer(x, None, out, input_scale=scale), lambda y: y is out and (y 
     "scales that are copied": """
 x, scale = np.ones((64, 60000), np.float32), np.broadcast_to(np.float32(1), (64, 60000))
 out, layer = np.ones((64, 3), np.float32), pw.Conv(np.ones((3, 60000), np.float32), layout="NC")
-# 15 MiB of scales, then as much of x: with 16 MiB the scales are there, and must not stay.
+# A call allocates 15 MiB for the scales, then 15 MiB for x. With 16 MiB free, it must free the scales again.
 sweep(lambda: layer(x, None, out, input_scale=scale), lambda y: y is out and (y == 60000).all(), out)
 """,
     "a chain's buffers": """
@@ -312,7 +312,7 @@ for room in (0, 1, 2, 4, 8, 16, 64):
     for name, (call, right) in calls.items():
         kept, y, before = [], None, used()
         resource.setrlimit(resource.RLIMIT_AS, (before, hard))
-        for size in (1 << 20, 1 << 16, 1 << 13, 1 << 11):  # what the allocator has left
+        for size in (1 << 20, 1 << 16, 1 << 13, 1 << 11):  # uses up the free memory of the allocator
             try:
                 while True:
                     kept.append(bytearray(size))
@@ -329,7 +329,7 @@ for room in (0, 1, 2, 4, 8, 16, 64):
         assert right(call()), name
 print(*sorted(refused), sep=", ")
 """
-    assert python(LIMITED.replace("THREADS", "1") + script) != "", "there was memory enough for all of them"
+    assert python(LIMITED.replace("THREADS", "1") + script) != "", "no call ran out of memory"
 
 
 @sanitized

@@ -8,7 +8,7 @@ import pytest
 from children import PYTHON
 
 HERE = pathlib.Path(__file__).parent
-pytestmark = pytest.mark.skipif(not os.path.exists("/proc/self/statm"), reason="the system does not say what is used")
+pytestmark = pytest.mark.skipif(not os.path.exists("/proc/self/statm"), reason="there is no /proc/self/statm")
 
 
 def soak(*argv, before=""):
@@ -48,7 +48,7 @@ pointwise.conv = conv
     assert soak("--seed", "1", "--step", number).returncode == 0
 
 
-@pytest.mark.skipif("asan" in os.environ.get("LD_PRELOAD", ""), reason="the address sanitizer keeps what is freed")
+@pytest.mark.skipif("asan" in os.environ.get("LD_PRELOAD", ""), reason="the address sanitizer keeps freed memory")
 def test_a_leak_is_seen():
     leak = """
 import pointwise

@@ -44,7 +44,7 @@ def threading_tests():
 def test_the_tests_of_threads_with_openmp(background):
     """The tests marked `threading` also pass with OpenMP. The current run uses workers for them."""
     if not OPENMP or pw.show_config("dicts")["threading"] == "openmp":
-        pytest.skip("this run uses OpenMP, or this build has none")
+        pytest.skip("this run already uses OpenMP, or this build has no OpenMP")
     assert_tests_passed(background)
 
 

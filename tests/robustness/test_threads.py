@@ -257,7 +257,7 @@ def test_the_gil_is_released(integers):
             time.sleep(0)
         worker.join()
         begin, end = span
-        # If the call held the GIL, ticks would come only at its ends.
+        # If the call held the GIL, ticks would come only near the beginning and the end of the call.
         if sum(begin + 0.3 * (end - begin) < tick < begin + 0.7 * (end - begin) for tick in ticks) > 2:
             return
     raise AssertionError("the GIL is held for the length of a call")

@@ -44,7 +44,7 @@ def imported(name, text, is_package, known):
                 inner = f"{source}.{alias.name}"
                 found.add(inner if inner in known else source)
     found = {module for module in found if module.split(".")[0] == "pointwise"}
-    assert found <= set(known), f"{name} imports what is not there: {found - set(known)}"
+    assert found <= set(known), f"{name} imports modules that do not exist: {found - set(known)}"
     around = {module.rpartition(".")[0] for module in found}
     return found | {module for module in around - {""} if not f"{name}.".startswith(f"{module}.")}
 

@@ -1,4 +1,4 @@
-"""Test that comments, documentation and commit messages have no forbidden openings and no forbidden phrases."""
+"""Test the wording of comments and documentation, and the hook that checks the subjects of commit messages."""
 
 import os
 import pathlib

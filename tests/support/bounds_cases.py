@@ -319,7 +319,8 @@ def compare_rows(rng, note, ran, dtype, layout, size, c_in, c_out, groups=1):
 
 
 def run_streams(note):
-    """Check results that count as too large for L3. Only whole cache lines of them get non-temporal stores.
+    """Check results that are treated as too large for L3. Only whole cache lines of such results get non-temporal
+    stores.
 
     The last axis of `out` has whole lines, or it ends within a line and has a gap behind it. With a gap, the axis
     begins at the start of a line on one side of the memory, and within a line on the other side.

@@ -1,7 +1,8 @@
 """Run scripts in forks of one interpreter that has imported NumPy.
 
-A fork does not import NumPy again, which takes most of the time of a short script. Only the fork imports pointwise.
-A line of its standard input is a task: a script, its environment and its files, as JSON. It prints the exit status.
+Importing NumPy takes most of the time of a short script. A fork does not import NumPy again. Only forks import
+pointwise. The interpreter reads tasks from its standard input. Each task is a line of JSON: a script, its environment,
+its working folder and the paths of its output. After each task, the interpreter prints the exit status of the fork.
 """
 
 import json
@@ -25,7 +26,7 @@ class Forks:
         self.temporary = tempfile.TemporaryDirectory()
 
     def run(self, command):
-        """Run the command of `python_command` for a script. Return its `subprocess.CompletedProcess`."""
+        """Run a script in a fork. Takes what `python_command` returns. Return a `subprocess.CompletedProcess`."""
         *_, flag, script = command["args"]
         assert flag == "-c", "forks run scripts, not files"
         paths = [os.path.join(self.temporary.name, name) for name in ("stdout", "stderr")]
@@ -49,7 +50,7 @@ class Forks:
 
 
 def serve():
-    """Fork for each task. Run its script in the fork, as the script of `python -c` runs."""
+    """Fork for each task. The fork runs the script of the task as `python -c` does."""
     import numpy  # noqa: F401
 
     for line in sys.stdin:

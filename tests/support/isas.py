@@ -2,8 +2,8 @@
 
 import pointwise as pw
 
-# The best comes last. An instruction set with VNNI has the floating-point kernels of the one without it. Only bfloat16
-# has kernels of its own in avx512_bf16.
+# The best comes last. An instruction set with VNNI has the floating-point kernels of the one without VNNI. In
+# avx512_bf16, only bfloat16 has its own kernels.
 ISAS = ("portable", "avx2", "avx2_vnni", "avx512", "avx512_vnni", "avx512_bf16")
 SUPPORTED = pw.show_config("dicts")["isas"]
 
@@ -14,5 +14,5 @@ def floating(isa):
 
 
 FLOATING = tuple(isa for isa in ISAS if floating(isa) == isa)
-# The instruction set with whose floating-point results those of this process are compared.
+# Tests compare the floating-point results of this process with those of this instruction set.
 OTHER = {"avx512": "avx2", "avx2": "avx512"}.get(floating(pw.isa()))

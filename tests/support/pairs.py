@@ -1,7 +1,7 @@
 """Compare the columns of the tables in docs/guide/recipes/coming-from.md.
 
-Run as a script with the first word of a table's header, it compares one table in a fresh interpreter. So the tests that
-follow have no PyTorch in their process.
+As a script, it takes the first word of a table's header, and compares this table in a fresh interpreter. So later tests
+have no PyTorch in their process.
 """
 
 import pathlib

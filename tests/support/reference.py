@@ -78,7 +78,7 @@ def rounded(a, dtype):
 
 
 def operands(x, weight, bias=None, residual=None):
-    """Return the numbers that take part in the sum. The weights have the dtype of x first.
+    """Return the numbers that take part in the sum. First, the weights are rounded to the dtype of x.
 
     The sums of 16-bit numbers are float32. Subnormal numbers count as zeros if x is bfloat16.
     """
@@ -202,10 +202,10 @@ def canonical(
 
     Each chunk of channels has a sum, computed by acc = fma(w_i, x_i, acc). The first sum starts at bias or +0. Later
     sums start at +0. Each later sum is added to the total. The residual and the activation follow. For 16-bit x, the
-    result is float32: the rounding to the dtype of the result is up to the caller.
+    result is float32, which the caller must round to the dtype of the result.
 
     With `pairs`, channels go in pairs, the odd one first: 1, 0, 3, 2. With `flush`, subnormal numbers count as zeros in
-    every operation. None means that they do so if x is bfloat16.
+    every operation. The default of both is True for bfloat16 x, and False for other x.
     """
     pairs, flush = (x.dtype.name == "bfloat16" if a is None else a for a in (pairs, flush))
     x, weight, bias, residual = operands(x, weight, bias, residual)

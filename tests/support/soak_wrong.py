@@ -64,11 +64,11 @@ def run_wrong(rng, problem):
     except exception as error:
         said = str(error)
     except Exception as error:
-        raise Mismatch(f"{name}={value!r}: {exception.__name__} expected, got {error!r}") from error
+        raise Mismatch(f"{name}={value!r}: expected {exception.__name__}, got {error!r}") from error
     if name not in said:
-        raise Mismatch(f"{name}={value!r}: {exception.__name__} that names it expected, got {said!r}")
+        raise Mismatch(f"{name}={value!r}: expected {exception.__name__} that names it, got {said!r}")
     if base.tobytes() != before:
-        raise Mismatch(f"{name}={value!r}: out was written, or around it")
+        raise Mismatch(f"{name}={value!r}: out or bytes around it were written")
     arrays.out, arrays.base, arrays.way = out, base, problem["ways"][2]
     arrays.check(pw.conv(**(good | how)))
     return [f"wrong: {name}={value!r}"]

@@ -224,8 +224,8 @@ struct Cost {
 // channel; options.weight_scales is not used.
 Cost cost(const Shape& src_shape, int64_t c_out, const Options& options, bool has_bias);
 
-// A result of Layer::tune(), in words that another process understands. The choice is for contiguous arrays: a src of
-// this shape and dtype, with this number of threads.
+// A result of Layer::tune(), in a form that another process can use. The choice is for contiguous arrays: a src of this
+// shape and dtype, with this number of threads.
 struct Choice {
   Shape src_shape;
   DType src_dtype = DType::f32;
@@ -282,8 +282,8 @@ class Layer {
   std::string explain(const Shape& src_shape, std::optional<DType> src_dtype = std::nullopt) const;
 
   // Measures the ways to compute a C-contiguous src of this shape with thread_count() threads, and keeps the fastest
-  // for later calls. Keeps the prediction unless another way is clearly faster. Returns how many times as fast the
-  // choice is as the prediction; 1 if the prediction is kept.
+  // for later calls. Keeps the prediction unless another way is clearly faster. Returns the speedup of the choice over
+  // the prediction, or 1 if the prediction is kept.
   //
   // Measures for at most `seconds`, which must be positive, plus the duration of one call. `src_dtype` is as for
   // explain(). Allocates src and dst. Calls and other measurements may run at the same time. Layers that borrow their

@@ -58,7 +58,8 @@ void write16(void* to, double value) {
   if (std::isnan(value)) {
     bits = infinity | 1 << (stored - 1);
   } else if (size < std::ldexp(1, F::most + 1)) {
-    // Counts in units of the last digit. A carry moves on to the next exponent, as it should.
+    // Rounds the number to units of its last digit. If the rounded number needs one more digit, the addition below
+    // increases the exponent, which is right.
     const int exponent = size < std::ldexp(1, F::least) ? F::least : std::ilogb(size);
     const int units = static_cast<int>(std::nearbyint(std::ldexp(size, stored - exponent)));
     bits = static_cast<uint16_t>(units + ((exponent - F::least) << stored));

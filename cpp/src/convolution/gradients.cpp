@@ -310,7 +310,7 @@ void gradient_of_src(const View& grad, const View& weights, const View& dst, con
   if (numbers_of(dst.shape) == 0) return;
 
   // `written` is the part of dst that the convolution reads as its src. `read` has the pixels of grad that belong to
-  // it.
+  // this part.
   View read = grad, written = dst;
   std::array<KeptAxis, max_rank> axes{};
   for (int i = 0; i < dst.shape.rank; ++i) axes[i] = {dst.shape[i], dst.strides[i], 0, dst.shape[i], 1};

@@ -13,7 +13,7 @@ bool cpu_has_avx512();
 bool cpu_has_avx2_vnni();
 // Returns true if CPU and operating system support AVX-512 as above, and AVX512-VNNI.
 bool cpu_has_avx512_vnni();
-// Returns true if CPU and operating system support AVX512-BF16, too.
+// Returns true if CPU and operating system support AVX-512 and AVX512-VNNI as above, and AVX512-BF16.
 bool cpu_has_avx512_bf16();
 // Returns the family of an AMD CPU, or 0 for other CPUs.
 unsigned amd_family();

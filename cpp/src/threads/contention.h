@@ -1,16 +1,16 @@
 // Decides when calls run on one thread because of contention: other processes keep CPUs of the team busy.
 //
-// When another process uses a CPU of the team, a thread of the team waits for that CPU for whole time slices. The
-// barrier of an OpenMP region waits for that thread. (Zen 5, one of 2 CPUs busy, layers of 100 to 500 us: on average,
-// two threads take two to three times as long as one thread.) A worker that comes late does not delay a call
-// (workers.h). But a worker that loses its CPU during a piece delays the call.
+// When another process uses a CPU of the team, a thread of the team waits for this CPU for whole time slices. At the
+// end of an OpenMP region, all threads wait for the late thread. (Zen 5, one of 2 CPUs busy, layers of 100 to 500 us:
+// on average, two threads take two to three times as long as one thread.) A worker that comes late does not delay a
+// call (workers.h). But a worker that loses its CPU during a piece delays the call.
 //
 // So calls run alone (on the calling thread) when long waits follow each other closely:
 //
 // - After a long wait, calls run alone for four times as long as the wait.
 // - If another long wait follows, calls run alone for at least twice as long as the last time, up to one second.
-// - A wait is forgotten if teams have worked for at least four times its length since the last long wait. Running alone
-//   would have cost more than this wait.
+// - A wait has no effect if teams have worked for at least four times its length since the last long wait. Running
+//   alone would have cost more than this wait.
 #pragma once
 
 #include <algorithm>
@@ -21,8 +21,8 @@ namespace pointwise {
 
 // Records the waits of calls, and decides when calls run alone. Times are in nanoseconds of one monotonic clock.
 //
-// All fields are hints. No other memory is published through them, so relaxed order suffices. Two threads may note a
-// wait at the same time, and any mix of their values is acceptable.
+// All fields are hints. No other memory is published through them, so relaxed order suffices. Two threads may call
+// note() at the same time, and any mix of their values is acceptable.
 class Neighbour {
  public:
   // Returns true if calls run alone at the time `now`.

@@ -28,8 +28,8 @@ namespace {
 bool is_blank(const char* text) { return text == nullptr || text[std::strspn(text, " \t")] == '\0'; }
 
 // The value of OMP_NUM_THREADS, and the number of threads that OpenMP starts with. Both are read when the library is
-// loaded, because OpenMP reads the variable then, too. If the limit of OpenMP later differs from this number of
-// threads, the program has set the limit. A limit that equals this number looks like no limit.
+// loaded, because OpenMP reads the variable at that time, too. If omp_get_max_threads() later differs from this number,
+// the program has set a limit. If the program sets a limit that equals this number, the limit is not noticed.
 const bool variable_is_blank = is_blank(std::getenv("OMP_NUM_THREADS"));
 const int variable_at_start = first_thread_count(std::getenv("OMP_NUM_THREADS"));
 const int openmp_at_start = has_openmp ? openmp_threads_at_start(openmp_cpus()) : 0;

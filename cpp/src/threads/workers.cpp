@@ -26,12 +26,12 @@
 //     8 release `taken_`
 // clang-format on
 //
-// Callers: `taken_` is a lock that callers try but never wait for. So there is one caller at a time. The lock guards
-// take_part_, context_, workers_ and refused_at_.
+// Callers: a caller tries to take the lock `taken_`, but never waits for it. So there is one caller at a time. The lock
+// guards take_part_, context_, workers_ and refused_at_.
 //
 // End of a call: no worker uses a call that has ended. Entering is one fetch_add, which returns the state. If this
-// state is open, then the close comes later in the order of all changes of `state_`. So the caller sees the worker at
-// 7, and waits for it. If the state is not an open call for this worker, the worker skips c and does not read
+// state is open, then the close comes later in the order of all changes of `state_`. So the caller counts the worker at
+// 7, and waits for the worker. If the state is not an open call for this worker, the worker skips c and does not read
 // take_part_ or context_. Such a late worker may still be inside when the next call opens. So open keeps the number of
 // workers inside.
 //
@@ -76,9 +76,9 @@ constexpr int most_workers = 1023;
 //   CPU.
 // - retry_after: how long the caller requests no thread after the system has refused one.
 constexpr int64_t worker_patience = 3000000, check_every = 2000, caller_patience = 50000, retry_after = 1000000000;
-// A yield that takes `long_yield` or longer gave the CPU to another thread for a whole time slice. If that thread
-// belongs to another process, further yields gain nothing. Then the worker does not yield for `without_yields` times as
-// long as the long yield took. docs/design/threads.md has measurements.
+// If a yield takes `long_yield` or longer, another thread used the CPU for a whole time slice. If that thread belongs
+// to another process, further yields gain nothing. Then the worker does not yield for `without_yields` times as long as
+// the long yield took. docs/design/threads.md has measurements.
 constexpr int64_t long_yield = 2000000, without_yields = 10;
 
 void pause() {
