@@ -18,8 +18,8 @@ struct CallArguments {
 bool parse_call(const char* who, bool takes_scale, PyObject* const* args, size_t nargsf, PyObject* names,
                 CallArguments* given);
 
-// The dtypes of an operation: of the last layer, of its results (empty if `out_dtype` is not given), of the array that
-// it reads, and of x. Layers of a chain may have different dtypes.
+// The dtypes of an operation. In order: the last layer, its results (empty if `out_dtype` is not given), the array that
+// this layer reads, and x. Layers of a chain may have different dtypes.
 struct CallTypes {
   pointwise::DType layer;
   std::optional<pointwise::DType> result;

@@ -390,7 +390,7 @@ def test_contenders_compute_the_layer(case, layout, name):
         assert first.shape == expected.shape
         assert first.flags.c_contiguous or name == "torch"
         np.testing.assert_allclose(first, expected, rtol=1e-5, atol=1e-5)
-        if name != "openvino":  # may reuse its result array, which makes it faster
+        if name != "openvino":  # reuses its result array, which makes it faster
             assert not np.shares_memory(first, second), "the result must be a new array"
     assert (expected == 0).any()
 

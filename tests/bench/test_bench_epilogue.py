@@ -421,7 +421,7 @@ def test_contenders_compute_the_epilogue(scipy, name, layout, text, residual, bi
             assert first.dtype == np.float32
             np.testing.assert_allclose(first, expected_of(case, layout, arrays, text), rtol=2e-5, atol=1e-5)
             np.testing.assert_array_equal(first, second)
-            if name != "openvino":  # may reuse its result array, which makes it faster
+            if name != "openvino":  # reuses its result array, which makes it faster
                 assert not np.shares_memory(first, second), "the result must be a new array"
         for before, after in zip(kept, [array for array in arrays if array is not None], strict=True):
             assert np.array_equal(before, after), "operands must not change"

@@ -46,7 +46,7 @@ foreach(member IN LISTS members)
   endif()
 endforeach()
 if(kernels LESS 2)
-  message(FATAL_ERROR "only ${kernels} kernel files with instruction sets of their own in ${ARCHIVE}: ${members}")
+  message(FATAL_ERROR "found only ${kernels} kernel files with their own instruction sets in ${ARCHIVE}: ${members}")
 endif()
 message(STATUS "${ARCHIVE}: ${wide} instructions beyond SSE2, all in ${kernels} kernel files")
 

@@ -1,7 +1,8 @@
 # cmake -DOBJDUMP=objdump -DAWK=awk -DOBJECTS=a.o|b.o -P spills.cmake
 #
 # Checks that tiles keep their accumulators in registers. A vector that the loop over input channels stores on the stack
-# is a spilled accumulator. It makes the loop several times slower, and another compiler or a small change may cause it.
+# is a spilled accumulator. A spill makes the loop several times slower. Another compiler or a small change of the code
+# may cause a spill.
 string(REPLACE "|" ";" objects "${OBJECTS}")
 set(checked 0)
 foreach(object IN LISTS objects)

@@ -1,7 +1,7 @@
 """Test that every way to compute a sum and its activation gives the same bits as the simplest way.
 
 The simplest way has two calls. The first call computes the sums without an activation. The second call has no input
-channels: it uses each sum as a bias and applies the activation. test_activations.py compares the second call with the
+channels. It takes each sum as a bias, and applies the activation. test_activations.py compares the second call with the
 definitions.
 """
 

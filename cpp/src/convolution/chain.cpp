@@ -36,11 +36,11 @@ constexpr int64_t least_pixels = 96, least_pixels_for_weights = 384;
 constexpr int64_t strips_a_thread = 4;
 
 // A strip is small if its largest layer, input and output together, fills at most `part_of_l2` of L2. A strip may fill
-// `channels_last_room` times L2 if three conditions hold: channels are contiguous, weights stay in L2, and a small
-// strip would have fewer than `few_multiply_adds` multiply-adds. Then larger strips are faster, because pixel rows read
-// their weights again for every strip. L3 holds a part of such a strip. The CPU prefetches this part, because the
-// kernels read it in order. (Zen 5, 16 -> 96 -> 24 channels at 112x112 in NHWC: 88% of the peak with large strips, 78%
-// with small strips.)
+// `channels_last_room` times L2 under three conditions. Channels are contiguous, weights stay in L2, and a small strip
+// would have fewer than `few_multiply_adds` multiply-adds. Then larger strips are faster, because pixel rows read their
+// weights again for every strip. L3 holds a part of such a strip. The CPU prefetches this part, because the kernels
+// read it in order. (Zen 5, 16 -> 96 -> 24 channels at 112x112 in NHWC: 88% of the peak with large strips, 78% with
+// small strips.)
 constexpr double part_of_l2 = 9.0 / 16;
 constexpr int64_t channels_last_room = 2, few_multiply_adds = 15000000;
 

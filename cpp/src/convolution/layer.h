@@ -30,7 +30,7 @@ Product lower_call(const Layer::Impl& layer, const View& src, const View& dst, c
 // Returns the plan of a call of a layer that packed its weights: a choice of Layer::tune(), or else the prediction.
 std::shared_ptr<const Plan> plan_for(const Layer::Impl& layer, const View& src, const View& dst, const View* residual,
                                      const View* input_scale, int threads);
-// Makes views of C-contiguous arrays without memory: the src of a layer with the options `first`, and the dst of a
+// Makes views of C-contiguous arrays without memory. src is for a layer with the options `first`, and dst is for a
 // layer with the options `last`. If `src_dtype` is empty, src has the dtype of the layer, or uint8 if results are
 // integers. Throws Error if an array is too large.
 void make_views(const Options& first, const Options& last, const Shape& src_shape, const Shape& dst_shape, View* src,

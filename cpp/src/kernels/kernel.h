@@ -188,10 +188,10 @@ struct KernelRow {
   // Returns the number of bytes of Block::room. `l2` is the size of L2 in bytes. A kernel row without this function
   // needs no room.
   int64_t (*room)(const Problem&, int64_t l2) = nullptr;
-  // True if the planner may use the kernel row only for dense products: in x, y and the residual, the channels of a
-  // pixel are contiguous, and so are the pixels. For such kernel rows, Block::stream does not require rows of y to be a
-  // multiple of 64 bytes apart. If `types` has integers, the planner uses the kernel row only for x and y of these
-  // types.
+  // True if the planner may use the kernel row only for dense products. In x, y and the residual of such products, the
+  // channels of a pixel are contiguous, and so are the pixels. For such kernel rows, Block::stream does not require
+  // rows of y to be a multiple of 64 bytes apart. If `types` has integers, the planner uses the kernel row only for x
+  // and y of these types.
   bool dense = false;
 };
 

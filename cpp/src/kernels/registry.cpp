@@ -28,8 +28,8 @@ bool dot_keeps_order() {
 }
 
 // Returns true if a dot product takes no longer than a multiply-add. On AMD's CPUs from Zen 4 on, it takes the same
-// time. On Intel's CPUs it takes four times as long (Emerald Rapids: 2 cycles, a multiply-add half a cycle), so that
-// converting bfloat16 to float32 is faster.
+// time. On Intel's CPUs it takes four times as long, so converting bfloat16 to float32 is faster. (Emerald Rapids: a
+// dot product takes 2 cycles, a multiply-add half a cycle.)
 bool dot_is_fast() { return amd_family() >= 0x19; }
 #endif
 

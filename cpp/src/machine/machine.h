@@ -1,8 +1,8 @@
 // The constants of the cost model (product/cycle_model.cpp) for each machine.
 //
 // Each machine has a file: zen4.cpp, zen5.cpp, and generic.cpp for all remaining CPUs. cpp/tools/fit_cycle_model.py
-// prints the error of the model on a machine, fits the constants and writes the file. The constants of Zen 4 and Zen 5
-// were fitted by hand. Comments below quote measurements for some of the constants.
+// prints the error of the model on a machine, fits the constants and writes the file of the machine. The constants of
+// Zen 4 and Zen 5 were fitted by hand. Comments below quote measurements for some of the constants.
 #pragma once
 
 namespace pointwise {

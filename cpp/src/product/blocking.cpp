@@ -112,8 +112,8 @@ void size_blocks(const Work& work, const KernelRow& row, Blocking* b) {
   const auto most_pixels = [&](int64_t n) { b->n_block = std::min(b->n_block, std::max<int64_t>(1, n / unit) * unit); };
   most_pixels(most_of_a_call);
   if (!channel_rows) most_pixels(work.l2 / 4 / bytes);
-  // If one tile has all output channels, packed pixels are read once and stay in L1 (Zen 5, 64 -> 1 channels, 200
-  // pixels in NHWC: 1.5 us if they stay in L1, 1.8 us if not).
+  // If one tile has all output channels, packed pixels are read only once, and blocks are so small that they stay in
+  // L1. (Zen 5, 64 -> 1 channels, 200 pixels in NHWC: 1.5 us if they stay in L1, 1.8 us if not.)
   const bool once = row.dense || (b->packing == Packing::channels && work.m <= row.mr);
   if (b->packing != Packing::none) most_pixels((once ? work.l1 : work.l2) / 4 / (k * work.item));
   if (keeps_sums) most_pixels(work.l2 / 4 / (b->m_block * work.item));

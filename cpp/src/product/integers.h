@@ -1,8 +1,8 @@
 // Quantized products: sums of products of 8-bit integers, which are exact in int32, and their conversion to 8 bits.
 //
 // For each group, dst[m, n] is the sum over k of (weights[m, k] - weight_zero[m]) * (src[k, n] - src_zero), plus
-// bias[m]. If dst has 8 bits, the sum is converted to float32, multiplied by a factor of the output channel, rounded
-// half to even, clipped, and added to the zero point of dst.
+// bias[m]. If dst has 8 bits, the sum is converted to float32 and multiplied by a factor of the output channel. The
+// product is rounded half to even and clipped, then the zero point of dst is added.
 //
 // src and weights are stored in panels of steps (kernels/integers.h). The zero point of src is folded into the bias:
 // each sum starts from bias[m] - src_zero * (sum of the weights of m).

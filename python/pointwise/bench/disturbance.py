@@ -30,5 +30,5 @@ def disturbance(blocks: Mapping[str, Sequence[Block]], peak: float, earlier: Seq
         return f"other work took the CPU in all timing blocks of {', '.join(spoilt)}"
     fraction = peak / max(earlier[-EARLIER:], default=peak)
     if fraction < SLOWER:
-        return f"the FMA peak was {100 * fraction:.0f}% of the peak beside earlier layers"
+        return f"the FMA peak was {100 * fraction:.0f}% of the peak during earlier layers"
     return None

@@ -80,7 +80,8 @@ def _onnx_model(
     """Return the inputs of an ONNX model by name, and the model.
 
     ONNX has no NHWC convolution, so in NHWC the convolution stands between Transpose operators. If `add_last` is true,
-    the residual is added after the second Transpose. Otherwise the residual is transposed, too, and is added before it.
+    the residual is added after the second Transpose. Otherwise the residual is transposed, too, and is added before the
+    second Transpose.
     """
     helper, numpy_helper = (require(f"onnx.{name}", needed_for) for name in ("helper", "numpy_helper"))
     node = helper.make_node
@@ -167,7 +168,8 @@ def onnxruntime(case: Case, layout: str, arrays: Operands, threads: int) -> Call
 
 
 def openvino(case: Case, layout: str, arrays: Operands, threads: int) -> Call:
-    """Return an OpenVINO request for an ONNX model. As an advantage, the request reuses one array for all results."""
+    """Return an OpenVINO request for an ONNX model. The request reuses one array for all results, which makes it
+    faster."""
     runtime = require("openvino", "--vs openvino")
     # without add_last, OpenVINO fuses Conv, Add and activation, which is faster
     inputs, model = _onnx_model(case, layout, arrays, "--vs openvino", add_last=False)

@@ -27,8 +27,8 @@ class Counters(NamedTuple):
     def disturbed_since(self, before: Counters, seconds: float) -> bool:
         """Return True if other work took the CPU in the seconds since earlier counters.
 
-        Both counters must have grown. A wait alone proves nothing: even on an idle machine, a thread that wakes up
-        waits some microseconds for a CPU. A stop alone proves nothing, because short work of the system stops a thread
+        Both counters must have grown. A wait alone does not count: even on an idle machine, a thread that wakes up
+        waits some microseconds for a CPU. A stop alone does not count, because short work of the system stops a thread
         only for a small fraction of a timing block.
         """
         return self.switches > before.switches and self.waited - before.waited > WAITED * seconds
