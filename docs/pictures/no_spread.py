@@ -1,4 +1,4 @@
-"""A 1x1 layer changes each pixel by itself. A 3x3 layer mixes neighbouring pixels."""
+"""A 1x1 layer computes each pixel without the others. A 3x3 layer mixes neighbouring pixels."""
 
 import matplotlib.pyplot as plt
 import numpy as np
