@@ -9,7 +9,7 @@ TO_YIQ = np.array([[0.299, 0.587, 0.114], [0.596, -0.274, -0.322], [0.211, -0.52
 
 
 def hue_matrices(angles):
-    """Return one matrix (3, 3) for each angle. It turns the hue and keeps the luma Y."""
+    """Return one matrix (3, 3) for each angle. The matrix changes the hue by the angle and keeps the brightness Y."""
     turns = np.zeros((len(angles), 3, 3))
     turns[:, 0, 0] = 1
     turns[:, 1:, 1:] = np.moveaxis([[np.cos(angles), -np.sin(angles)], [np.sin(angles), np.cos(angles)]], -1, 0)

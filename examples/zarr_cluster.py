@@ -20,7 +20,7 @@ def with_map_blocks(matrix, source, target):
 
 
 def with_apply_ufunc(matrix, source, target):
-    """Do the same with names of axes. xarray moves the bands to the last axis, so the layout is "HWC"."""
+    """Apply a matrix to an array whose axes have names. xarray moves the bands to the last axis: layout "HWC"."""
     cube = xr.DataArray(da.from_zarr(source), dims=("band", "line", "sample"))
     layer = pw.Conv(matrix, layout="HWC")
     maps = xr.apply_ufunc(

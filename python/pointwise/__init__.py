@@ -9,7 +9,7 @@ A pointwise convolution mixes the channels of each pixel and never mixes pixels:
     y = layer(x)                                      # (N, C_in, H, W) -> (N, C_out, H, W)
     y = pw.conv(x, weight, bias, layout="NHWC")       # a single call; x is (N, H, W, C_in)
 
-It also applies a matrix along any axis: ``pw.mix(image, matrix)``.
+The package also applies a matrix along any axis: ``pw.mix(image, matrix)``.
 """
 
 # In a second interpreter, the import of NumPy fails, but the import of the extension would hang. So NumPy comes first.

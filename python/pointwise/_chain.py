@@ -51,8 +51,9 @@ class Chain(_core.Chain):
 
     Each layer has its own activation. `residual` is added before the activation of the last layer.
 
-    Between two layers, numbers have the dtype of the results of the first one: its `out_dtype`, or its dtype. So a
-    chain of 16-bit layers rounds these numbers to 16 bits. A layer with an integer `out_dtype` must read integers.
+    Between two layers, numbers have the dtype of the results of the first of the two layers: its `out_dtype`, or its
+    dtype. So a chain of 16-bit layers rounds these numbers to 16 bits. A layer with an integer `out_dtype` must read
+    integers.
 
     Two examples of chains: the mlpconv layer of Lin, Chen and Yan, "Network In Network", 2013, and the layers
     C -> 4C -> C of ConvNeXt (Liu et al., "A ConvNet for the 2020s", 2022).

@@ -193,12 +193,13 @@ def conv(
         Factors for the channels of each image, such as the gate of a squeeze-and-excitation block. In NCHW, the result
         has the same bits as for ``x * input_scale[:, :, None, None]``, but this product is not stored. In layouts
         without a batch axis, the shape is (C_in,). The shape of `x` with spatial axes of length 1 is accepted, too. The
-        factors are cast like `weight`. Each product of a number of `x` and its factor is rounded to the dtype of `x`.
+        factors are cast like `weight`. Each product of a number of `x` and its factor is rounded to the dtype of `x`,
+        or to float32 for integer `x`.
     out_dtype : dtype_like, optional
         Dtype of the result. If None, the dtype of `x`, or float32 for integer `x`. It may be float32, float16 or
         bfloat16, unless `x` is float64. Each number is rounded once, after the activation. For integer `x`, it may also
-        be uint8, int8, uint16 or int16. Then each number is rounded to the nearest integer, half to even. Numbers
-        outside of the range of the integers become the end of the range, and NaN becomes 0.
+        be uint8, int8, uint16 or int16. Then each number is rounded to the nearest integer, half to even. A number
+        outside the range of the dtype becomes the smallest or largest number of the dtype, and NaN becomes 0.
 
     Returns
     -------
@@ -302,9 +303,10 @@ class Conv(_core.Layer):
     out_dtype : dtype_like, optional
         Dtype of the results, as for :func:`conv`. A layer with an integer `out_dtype` takes only integer `x`.
     flush_subnormals : bool
-        If True, subnormal numbers count as zeros. Subnormal numbers have a magnitude below 1.2e-38 in float32, and
-        below 2.2e-308 in float64. Some CPUs compute slowly with subnormal numbers. See the notes. In layers of
-        bfloat16, subnormal numbers always count as zeros. Subnormal numbers of float16 are normal in float32 and count.
+        If True, subnormal numbers are treated as zeros. Subnormal numbers have a magnitude below 1.2e-38 in float32,
+        and below 2.2e-308 in float64. Some CPUs compute slowly with subnormal numbers. See the notes. In layers of
+        bfloat16, subnormal numbers are always treated as zeros. Subnormal numbers of float16 are normal in float32, so
+        they are never treated as zeros.
     weight_dtype : dtype_like, optional
         If int8, the layer stores its weights as int8, with one scale for each output channel. This takes a quarter of
         the memory. It makes layers faster whose time goes into reading weights. The layer must be float32. The weights
@@ -326,9 +328,9 @@ class Conv(_core.Layer):
     -----
     With `flush_subnormals`, each thread of a call sets the CPU modes FTZ (flush to zero) and DAZ (denormals are zero).
     The thread restores the previous modes at the end of the call. Subnormal numbers in x, weight, bias, residual and
-    input_scale count as zeros. Subnormal partial sums and subnormal results become zeros. Each zero has the sign of the
-    number that it replaces. The attribute `bias` holds the flushed numbers. On CPUs other than x86 `flush_subnormals`
-    has no effect.
+    input_scale are treated as zeros. Subnormal partial sums and subnormal results become zeros. Each zero has the sign
+    of the number that it replaces. In the attribute `bias`, subnormal numbers are replaced by zeros. On CPUs other than
+    x86 `flush_subnormals` has no effect.
 
     Let C be the number of input channels of a group and K = ceil(C/256). Before the activation, an element differs from
     the exact value by at most::
@@ -512,7 +514,7 @@ class Conv(_core.Layer):
 
     @property
     def flush_subnormals(self) -> bool:
-        """True if subnormal numbers count as zeros in calls."""
+        """True if the layer was created with ``flush_subnormals=True``."""
         return self._arguments()[6]
 
     @property
@@ -626,8 +628,8 @@ class Conv(_core.Layer):
         Returns
         -------
         str
-            Lines of text: the chosen kernel, its blocking and threads, and the reasons against the other kernels. The
-            first line says so if :meth:`tune` has measured this shape.
+            Lines of text: the chosen kernel, its blocking and threads, and the reasons why the other kernels were not
+            chosen. If :meth:`tune` has measured this shape, the first line begins with "tuned".
 
         Raises
         ------
@@ -654,9 +656,9 @@ class Conv(_core.Layer):
     def tune(self, x_shape: Sequence[int], *, dtype: DTypeLike | None = None, seconds: float = 0.5) -> float:
         """Measure which kernel computes a C-contiguous `x` of this shape fastest, and use it in later calls.
 
-        Without tuning, a cost model predicts the fastest kernel and blocking. This method measures all of them with the
-        number of threads in force. The layer keeps the fastest one for this shape, dtype of x and number of threads. It
-        keeps the prediction unless another one is clearly faster. No bit of a result changes.
+        Without tuning, a cost model predicts the fastest kernel and blocking. This method measures the kernels and
+        blockings with the number of threads in force. The layer keeps the fastest choice for this shape, dtype of x and
+        number of threads. It keeps the prediction unless another choice is clearly faster. No bit of a result changes.
 
         Parameters
         ----------
@@ -671,7 +673,8 @@ class Conv(_core.Layer):
         Returns
         -------
         float
-            How many times as fast the choice is as the prediction: 1.0 if the prediction is kept, otherwise more.
+            Speedup: the time of the prediction divided by the time of the choice. It is 1.0 if the prediction is kept,
+            otherwise more.
 
         Raises
         ------
@@ -689,13 +692,14 @@ class Conv(_core.Layer):
 
         Notes
         -----
-        The measurement finds x and weights in the caches if they fit. Other work on the CPUs disturbs it.
+        During the measurement, x and weights are in the caches if they fit. Other work on the CPUs disturbs the
+        measurement.
 
         Calls use the choice if x, residual and the result are C-contiguous. Calls with `input_scale`, and calls with
         `out` of another dtype than the measured result, use the prediction. A `Chain` predicts for itself.
 
-        Other threads may call the layer at the same time. Pickles and copies of the layer keep the choices. A pickle
-        that is loaded on another CPU model, or with another instruction set, ignores them.
+        Other threads may call the layer at the same time. Pickles and copies of the layer keep the choices. If a pickle
+        is loaded on another CPU model, or with another instruction set, the new layer ignores the choices.
 
         Examples
         --------

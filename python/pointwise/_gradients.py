@@ -124,8 +124,8 @@ def conv_grad_input(
 
     Notes
     -----
-    Each element is a sum over the C_out / groups output channels of a group, in the order and with the bound that
-    :class:`Conv` documents, with output channels in place of input channels.
+    Each element is a sum over the C_out / groups output channels of a group. The order of the sum and the bound of its
+    error are those of :class:`Conv`, with output channels in place of input channels.
 
     Examples
     --------
@@ -246,7 +246,7 @@ def conv_grad_weight(
     x|``, and (P + c + 1) times the smallest subnormal number. With `accumulate`, the addition is one more rounding.
 
     For float16 and bfloat16, the sums and the result are float32. Pixels are in ascending order, and subnormal numbers
-    count.
+    are not treated as zeros.
 
     Examples
     --------
@@ -290,8 +290,8 @@ def conv_grad_bias(
 ) -> NDArray[Any]:
     """Compute the gradient of a pointwise convolution with respect to its bias.
 
-    The result is the sum of `grad` over all axes except the channels. It has the bits of the gradient with respect to
-    the weight for an `x` of one channel of ones. For float16 and bfloat16, this gradient is
+    The result is the sum of `grad` over all axes except the channels. It has the same bits as the gradient with respect
+    to the weight, if x has one channel of ones and there is no padding. For float16 and bfloat16, the sum is then
     rounded once, to the dtype of `grad`.
 
     Parameters
@@ -485,9 +485,8 @@ def conv_backward(
     y : array_like, optional
         Result of the convolution, in the dtype of `grad`. Required for an activation, unless `v` is given.
     v : array_like, optional
-        Sum before the activation, in the dtype of `grad`. Required for silu, hardswish, gelu, gelu_tanh and mish, and
-        for leaky_relu, prelu and elu with a parameter that is not above 0, because y does not determine their
-        derivative.
+        Sum before the activation, in the dtype of `grad`. Required if y does not determine the derivative: for silu,
+        hardswish, gelu, gelu_tanh and mish. Also for leaky_relu, prelu and elu, if a parameter is 0 or negative.
     activation : None, str or tuple
         Activation of the convolution, as for :func:`conv`.
     layout : str
@@ -501,7 +500,7 @@ def conv_backward(
     -------
     dx, dw, db : ndarray
         New arrays. Their shapes are the shape of x, (C_out, C_in / groups) and (C_out,). They have the dtype of `grad`,
-        but the gradient with respect to 16-bit weights is float32.
+        but dw is float32 if `grad` has a 16-bit dtype.
 
     Raises
     ------
@@ -509,8 +508,6 @@ def conv_backward(
         If `y` or `v` is required and None, or an argument is wrong as for :func:`conv_grad_weight`.
     TypeError
         If an argument has a wrong type or dtype.
-    NotImplementedError
-        If the derivative of the activation is not built yet.
     MemoryError
         If memory for the results or for the computation cannot be allocated.
 
@@ -520,8 +517,8 @@ def conv_backward(
 
     Notes
     -----
-    With an activation, the function first computes ``grad * derivative`` into a temporary array. The derivative is 0 at
-    the bounds of relu, relu6, clip and hardsigmoid, and 1 at 0 for leaky_relu and elu.
+    With an activation, the function first computes ``grad * derivative`` into a temporary array. At the bounds of relu,
+    relu6, clip and hardsigmoid, the derivative is 0. At v = 0, the derivative of leaky_relu, prelu and elu is 1.
 
     Examples
     --------

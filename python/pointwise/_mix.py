@@ -86,8 +86,8 @@ def mix(
 
         act(matrix @ v + bias)
 
-    The result equals ``np.moveaxis(np.tensordot(matrix, x, (1, axis)), 0, axis)`` if there are no bias and no
-    activation. It takes one pass over `x`, and `x` is read in place.
+    Without bias and activation, the result equals ``np.moveaxis(np.tensordot(matrix, x, (1, axis)), 0, axis)``. The
+    function takes one pass over `x` and reads `x` in place.
 
     Parameters
     ----------
@@ -96,7 +96,7 @@ def mix(
     matrix : array_like, shape (K, C) or (N, K, C)
         One matrix, or one matrix for each index of the first axis of `x`. C is the length of `x` along `axis`. The
         matrix is cast to the dtype of `x`, or to float32 for integer `x`, by the rule "same_kind" of
-        ``numpy.can_cast``. Lists of numbers will do.
+        ``numpy.can_cast``. Lists of numbers are accepted.
     bias : array_like, shape (K,), optional
         One number for each output channel, which is added to the sum. The bias is cast like `matrix`, but for float16
         and bfloat16 `x` to float32.
@@ -112,8 +112,8 @@ def mix(
     out_dtype : dtype_like, optional
         Dtype of the result. If None, the dtype of `x`, or float32 for integer `x`. It may be float32, float16 or
         bfloat16, unless `x` is float64. Each number is rounded once, after the activation. For integer `x`, it may also
-        be uint8, int8, uint16 or int16. Then each number is rounded to the nearest integer, half to even. Numbers
-        outside of the range of the integers become the end of the range, and NaN becomes 0.
+        be uint8, int8, uint16 or int16. Then each number is rounded to the nearest integer, half to even. A number
+        outside the range of the dtype becomes the smallest or largest number of the dtype, and NaN becomes 0.
 
     Returns
     -------

@@ -343,8 +343,8 @@ class QConv(_core.QLayer):
         Raises
         ------
         ValueError
-            If a quantized convolution has no such activation, `x_sample` is empty or not finite, or the bias leaves the
-            range of int32.
+            If the activation of `conv` is another one, `x_sample` is empty or not finite, or the bias leaves the range
+            of int32.
         TypeError
             If `conv` is not a layer of float32.
 
@@ -414,8 +414,8 @@ class QConv(_core.QLayer):
         Returns
         -------
         float
-            Energy of the error, relative to the energy of the result of the layer of float32, in dB:
-            ``10*log10(sum((y_quantized - y)**2) / sum(y**2))``. Less is better, and -20 means 10% of the amplitude.
+            ``10*log10(sum((y_quantized - y)**2) / sum(y**2))``, in decibels (dB). Here y is the result of the layer of
+            float32. Less is better: -20 means that errors are typically 10% of the numbers.
 
         Raises
         ------

@@ -103,8 +103,8 @@ def gram(
 
         result[i, j] = sum_p v[p, i] * w[p, j]
 
-    The result equals ``np.tensordot(x, y, (others, others))``, where `others` are all axes except `axis`. It takes one
-    pass, and the arrays are read in place. If `y` is None, it is `x`, and each product is computed once.
+    The result equals ``np.tensordot(x, y, (others, others))``. Here `others` are all axes except `axis`. The function
+    takes one pass and reads the arrays in place. If `y` is None, `x` takes the place of `y`.
 
     Parameters
     ----------
@@ -239,8 +239,8 @@ class Covariance:
     """Covariance of channels that is updated in pieces.
 
     Keeps the number of pixels, the mean of each channel and the sums of products of differences from the mean, in
-    float64. So it takes arrays that are larger than memory, piece by piece, and pieces that other processes have
-    summed. Objects can be pickled.
+    float64. :meth:`update` adds the pixels of an array, so an array that is larger than memory can be added piece by
+    piece. :meth:`merge` adds the sums of another object, for example of another process. Objects can be pickled.
 
     Parameters
     ----------
@@ -272,9 +272,9 @@ class Covariance:
 
     Notes
     -----
-    Each block of pixels is centred near its mean before products are summed. Blocks are merged with the formula of
-    Chan, Golub and LeVeque. So a large mean, or a mean that changes from block to block, loses no digits. The number of
-    threads changes no bits. The number of pieces does, because it changes the blocks.
+    Before products are summed, a centre near the mean is subtracted from each block of pixels. Blocks are merged with
+    the formula of Chan, Golub and LeVeque. So a large mean, or a mean that changes from block to block, loses no
+    digits. The number of threads changes no bits. But other pieces can change bits, because they change the blocks.
 
     Examples
     --------
@@ -427,8 +427,8 @@ def covariance(
 ) -> NDArray[np.float64]:
     """Compute the covariance of channels over all pixels.
 
-    The result equals ``np.cov(np.moveaxis(x, axis, 0).reshape(C, -1), ddof=ddof)``, but takes one pass over `x` and
-    makes no copy of it.
+    The result equals ``np.cov(np.moveaxis(x, axis, 0).reshape(C, -1), ddof=ddof)`` within the rounding errors. The
+    function takes one pass over `x` and makes no full copy of `x`.
 
     Parameters
     ----------
