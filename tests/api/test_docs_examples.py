@@ -61,6 +61,6 @@ def test_the_example_of_the_package():
 
     names = {"weight": np.ones((3, 2), "f4"), "bias": np.ones(3, "f4"), "x": np.ones((1, 2, 4, 2), "f4")}
     text = inspect.getdoc(pw).partition("::\n")[2]
-    code = inspect.cleandoc("\n" + text.partition("\n\nIt also")[0])
+    code = inspect.cleandoc("\n" + text.partition("\n\nThe package also")[0])
     exec(code, names)
     assert names["y"].shape == (1, 2, 4, 3)
