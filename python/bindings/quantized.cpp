@@ -174,7 +174,20 @@ PyObject* quantized_arguments(PyObject* self, PyObject*) {
   }
 }
 
+// _explain(x_shape) -> str
+PyObject* quantized_explain(PyObject* self, PyObject* shape) {
+  try {
+    const QuantizedLayer& layer = *reinterpret_cast<QuantizedObject*>(self)->layer;
+    const std::string text = layer.explain(shape_argument(shape, "x_shape", layer.options().layout));
+    return PyUnicode_FromStringAndSize(text.data(), static_cast<Py_ssize_t>(text.size()));
+  } catch (...) {
+    translate_exception("x_shape");
+    return nullptr;
+  }
+}
+
 PyMethodDef quantized_methods[] = {{"_arguments", quantized_arguments, METH_NOARGS, nullptr},
+                                   {"_explain", quantized_explain, METH_O, nullptr},
                                    {nullptr, nullptr, 0, nullptr}};
 
 PyMemberDef quantized_members[] = {

@@ -241,6 +241,44 @@ class QConv(_core.QLayer):
         """Activation: None, "relu", "relu6" or ("clip", low, high)."""
         return self._arguments()[4]
 
+    def explain(self, x_shape: Sequence[int]) -> str:
+        """Describe how a call computes a C-contiguous `x` of this shape.
+
+        Parameters
+        ----------
+        x_shape : sequence of int
+            Shape of x, with the axes that the layout of the layer names.
+
+        Returns
+        -------
+        str
+            Lines of text: the kernel, its pieces and threads, and the reasons against the other kernels.
+
+        Raises
+        ------
+        ValueError
+            If `x_shape` does not fit the layer.
+        TypeError
+            If `x_shape` is not a sequence of integers.
+
+        See Also
+        --------
+        cost : counts parameters, arithmetic and memory traffic.
+        Conv.explain : describes a layer of floats.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> import pointwise as pw
+        >>> layer = pw.QConv(0.5, np.uint8(0), np.ones((16, 32), np.int8), 0.1, 0, 0.25, np.uint8(0), layout="NHWC")
+        >>> print(layer.explain((1, 10, 10, 32)))
+        isa ...; L2 cache ...; 1 of ...
+        product: 1 group(s) of 100 pixels, 32 -> 16 channels
+          kernel gemm_..., source ...
+          pieces: ...
+        """
+        return self._explain(x_shape).rstrip()
+
     def quantize(self, x: ArrayLike) -> NDArray[Any]:
         """Quantize real numbers with the scale and zero point of x.
 

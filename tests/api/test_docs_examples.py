@@ -23,6 +23,7 @@ DOCUMENTED = [
     "cost",
     "Covariance",
     "QConv",
+    "QConv.explain",
     "QConv.from_float",
     "calibrate",
     "conv_integer",

@@ -406,6 +406,10 @@ class QuantizedLayer {
   // std::bad_alloc if there is not enough memory. In both cases dst is unchanged.
   void operator()(const View& src, const View& dst, int threads = 0) const;
 
+  // Describes how a call computes a contiguous src of this shape: the kernel, its pieces and the threads, and why not
+  // the other kernels. Throws Error if the shape does not fit the layer.
+  std::string explain(const Shape& src_shape) const;
+
  private:
   friend class QuantizedChain;
   struct Impl;

@@ -7,6 +7,7 @@
 
 #include "base/checked.h"
 #include "base/float_environment.h"
+#include "convolution/layer.h"
 #include "convolution/lowering.h"
 #include "convolution/validate.h"
 #include "product/integers.h"
@@ -177,6 +178,17 @@ void QuantizedLayer::operator()(const View& src, const View& dst, int threads) c
   const Product product = lower(layer.layout, layer.window, layer.options.groups, DType::i32, src, dst, nullptr);
   run_integers(product, layer.weights, static_cast<const char*>(src.data), static_cast<char*>(dst.data),
                openmp_limit(threads > 0 ? threads : thread_count()));
+}
+
+std::string QuantizedLayer::explain(const Shape& src_shape) const {
+  const Impl& layer = *impl_;
+  Options source = layer.options, result = layer.options;
+  source.dtype = layer.quantization.src;
+  result.dtype = layer.quantization.dst;
+  View src, dst;
+  make_views(source, result, src_shape, output_shape(src_shape), &src, &dst);
+  const Product product = lower(layer.layout, layer.window, layer.options.groups, DType::i32, src, dst, nullptr);
+  return explain_integers(product, layer.weights, threads_to_explain());
 }
 
 QuantizedChain::QuantizedChain(std::vector<const QuantizedLayer*> layers) : layers_(std::move(layers)) {

@@ -19,11 +19,18 @@ const char* packing_words(Packing packing) {
   return "";
 }
 
-namespace {
-
 std::string size_words(int64_t bytes) {
   return bytes < 1 << 20 ? std::to_string(bytes >> 10) + " KiB" : std::to_string(bytes >> 20) + " MiB";
 }
+
+std::string team_words(int team, int threads, int64_t pieces) {
+  std::string text = std::string("isa ") + selected_isa().name + "; L2 cache " + size_words(l2_cache_size()) + "; " +
+                     std::to_string(team) + " of " + std::to_string(threads) + " thread(s)";
+  if (team < threads) text += pieces < threads ? " (there are no more pieces)" : " (more threads would not be faster)";
+  return text + "\n";
+}
+
+namespace {
 
 void explain_box(std::ostream& out, const Plan& plan, int index, int threads) {
   const Product& product = plan.product;
@@ -73,11 +80,7 @@ void explain_box(std::ostream& out, const Plan& plan, int index, int threads) {
 std::string explain_plan(const Plan& plan, int threads) {
   const FloatEnvironment environment;
   std::ostringstream out;
-  out << std::fixed << std::setprecision(0) << "isa " << selected_isa().name << "; L2 cache "
-      << size_words(l2_cache_size()) << "; " << plan.team << " of " << threads << " thread(s)";
-  if (plan.team < threads)
-    out << (plan.pieces < threads ? " (there are no more pieces)" : " (more threads would not be faster)");
-  out << "\n";
+  out << std::fixed << std::setprecision(0) << team_words(plan.team, threads, plan.pieces);
   for (int i = 0; i < plan.product.boxes; ++i) explain_box(out, plan, i, threads);
   if (plan.product.boxes == 0) out << "empty result: nothing to compute\n";
   return out.str();

@@ -21,6 +21,7 @@
 #include "machine/cpu.h"
 #include "memory/scratch.h"
 #include "product/blocking.h"
+#include "product/explain.h"
 #include "product/workspace.h"
 #include "threads/parallel.h"
 
@@ -308,6 +309,11 @@ Blocks choose_blocks(const Product& product, const PackedIntegers& weights, int 
   return blocks;
 }
 
+// Returns true if kernels can read x in place, as far as the pixels of a piece are evenly spaced.
+bool reads_in_place(const Product& product, const PackedIntegers& weights, const Blocks& blocks) {
+  return !blocks.by_steps && weights.step == Step::bytes && weights.src == DType::u8 && product.k % step_bytes == 0;
+}
+
 class Run {
  public:
   Run(const Product& product, const PackedIntegers& weights, const Blocks& blocks, const char* src, char* dst,
@@ -408,7 +414,7 @@ class Run {
       return;
     }
     block->x_channel = step_bytes;
-    if (w_.step == Step::bytes && !has_sign_ && p_.k % step_bytes == 0 && read.count == 1) {
+    if (reads_in_place(p_, w_, b_) && read.count == 1) {
       block->x = src + read.all[0].at;
       block->x_pixel = piece.pixels > 1 ? read.all[0].step : 0;
       block->source = Level::memory;
@@ -527,6 +533,55 @@ void run_integers(const Product& product, const PackedIntegers& weights, const c
   parallel(blocks.team, blocks.pieces, EvenRuns{blocks.pieces},
            [&run](int64_t piece, int thread) { run.piece(piece, thread); });
   scratch.trim();
+}
+
+namespace {
+
+// Returns the reason why a kernel row is not in use. `step` is the kind of its steps.
+const char* reason_against(const PackedIntegers& weights, const Blocks& blocks, Step step, const KernelRow& row) {
+  if (step == Step::words) return "it computes half as many products in an instruction";
+  if (step != weights.step) return "the weights less their zero points do not fit int8";
+  if (row.rows == Rows::pixels) return "it would transpose the sums";
+  if (!blocks.by_channels) return "the channels of the result are contiguous";
+  return blocks.by_steps ? "some of its lanes would have no pixels" : "the channels of the source are contiguous";
+}
+
+std::string source_words(const Product& product, const PackedIntegers& weights, const Blocks& blocks, const Box& box) {
+  const std::string by = std::to_string(channels_of(weights.step));
+  if (blocks.by_steps) return "source packed by " + by + " channels";
+  if (!reads_in_place(product, weights, blocks)) return "source packed by pixels";
+  return box.axes == 1 ? "source in place"
+                       : "source in place where its pixels are evenly spaced, else packed by pixels";
+}
+
+}  // namespace
+
+std::string explain_integers(const Product& product, const PackedIntegers& weights, int threads) {
+  const FloatEnvironment environment;
+  if (product.groups == 0 || product.m == 0 || product.boxes == 0)
+    return team_words(1, threads, 0) + "empty result: nothing to compute\n";
+  const Blocks blocks = choose_blocks(product, weights, threads);
+  const IntegerKernels& kernels = *selected_isa().integers;
+  // A larger team would divide the output channels, too.
+  std::string text = team_words(blocks.team, threads, blocks.pieces / blocks.m_parts.count * blocks.m_parts.units());
+  const auto number = [](int64_t value) { return std::to_string(value); };
+  for (int i = 0; i < product.boxes; ++i) {
+    const Box& box = product.box[i];
+    const Parts& n_parts = blocks.box[i].n_parts;
+    const int64_t channels = blocks.m_parts.largest();
+    text += (box.k == 0 && product.k > 0 ? "padding: " : "product: ") + number(product.groups) + " group(s) of " +
+            number(pixels_of(box)) + " pixels, " + number(box.k) + " -> " + number(product.m) + " channels\n";
+    text += std::string("  kernel ") + blocks.row->name + ", " + source_words(product, weights, blocks, box) + "\n";
+    text += "  pieces: " + number(product.groups * n_parts.count * blocks.m_parts.count) + " of at most " +
+            number(n_parts.largest()) + " pixels x " + number(channels) + " channels; kernel calls: at most " +
+            number(n_parts.largest()) + " pixels x " + number(std::min(channels, most_channels)) + " channels\n";
+    text += "  packed source and sums: at most " + size_words(blocks.workspace.bytes()) + " per thread\n";
+    for (const Step step : {Step::bytes, Step::words})
+      for (const KernelRow* row : {&kernels.of(step).channels, &kernels.of(step).pixels})
+        if (row->run != nullptr && row != blocks.row)
+          text += std::string("  not ") + row->name + ": " + reason_against(weights, blocks, step, *row) + "\n";
+  }
+  return text;
 }
 
 namespace {

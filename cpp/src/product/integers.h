@@ -9,6 +9,7 @@
 #pragma once
 
 #include <cstdint>
+#include <string>
 #include <vector>
 
 #include "kernels/integers.h"
@@ -61,5 +62,7 @@ void run_integer_chain(const Product& product, const std::vector<const PackedInt
 // Computes a product on at most `threads` threads. The types of the product must be those of the weights. May throw
 // std::bad_alloc, but only before the first write to dst.
 void run_integers(const Product& product, const PackedIntegers& weights, const char* src, char* dst, int threads);
+// Describes in words how run_integers() computes the product.
+std::string explain_integers(const Product& product, const PackedIntegers& weights, int threads);
 
 }  // namespace pointwise
