@@ -45,12 +45,10 @@ bool import_numpy() {
 }
 
 py::tuple cost(const std::vector<int64_t>& x_shape, int64_t c_out, const py::object& layout, const py::object& stride,
-               const py::object& padding, const py::object& groups, bool bias, const std::string& dtype,
-               bool int8_weights) {
+               const py::object& padding, const py::object& groups, bool bias, const std::string& dtype) {
   try {
     auto options = parse_options(layout.ptr(), stride.ptr(), padding.ptr(), groups.ptr(), Py_None);
     options.dtype = source_dtype_named(dtype);
-    if (int8_weights) options.weight_dtype = pointwise::DType::i8;
     pointwise::spatial_axes(options.layout);  // reports an unknown layout before its axes are counted
     if (x_shape.size() != options.layout.size())
       raise(PyExc_ValueError, "x_shape must have the " + std::to_string(options.layout.size()) + " axes of layout " +

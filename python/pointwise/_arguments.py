@@ -168,6 +168,7 @@ HALVES = ("float16", "bfloat16")
 FLOATS = ("float32", "float64", *HALVES)
 INTEGERS = ("uint8", "int8", "uint16", "int16")  # for x only, with float32 weights
 DTYPES = (*FLOATS, *INTEGERS)
+ITEM_SIZES = {"float32": 4, "float64": 8, "float16": 2, "bfloat16": 2, "uint8": 1, "int8": 1, "uint16": 2, "int16": 2}
 OF_SOURCE = f"{', '.join(FLOATS)} or an integer of 8 or 16 bits"
 
 
@@ -242,29 +243,29 @@ def _dtype(obj: DTypeLike, name: str) -> np.dtype[Any]:
     return np.dtype(obj)
 
 
-def counted_dtype(obj: DTypeLike) -> str:
-    """Return the name of the argument `dtype` of `cost`, which may be any dtype of x.
+def counted_dtype(obj: DTypeLike, argument: str = "dtype", names: Sequence[str] = DTYPES) -> str:
+    """Return the name of a dtype that is an argument of `cost`, one of `names`.
 
     NumPy knows the name "bfloat16" only while ml_dtypes is imported, so this function accepts the name itself.
     """
-    if isinstance(obj, str) and str.__str__(obj) in HALVES:
+    if isinstance(obj, str) and str.__str__(obj) in HALVES and str.__str__(obj) in names:
         return str.__str__(obj)
-    expected = f"one of {', '.join(DTYPES)}"
-    dtype = _native_dtype(obj, expected)
-    if dtype.name not in DTYPES:
-        raise TypeError(f"dtype must be {expected}, got {dtype}")
+    expected = f"one of {', '.join(names)}" if len(names) > 2 else " or ".join(names)
+    dtype = _native_dtype(obj, expected, argument)
+    if dtype.name not in names:
+        raise TypeError(f"{argument} must be {expected}, got {dtype}")
     return str(dtype.name)
 
 
-def _native_dtype(obj: DTypeLike, expected: str) -> np.dtype[Any]:
+def _native_dtype(obj: DTypeLike, expected: str, argument: str = "dtype") -> np.dtype[Any]:
     try:
-        dtype = _dtype(obj, "dtype")
+        dtype = _dtype(obj, argument)
     except (TypeError, ValueError, SyntaxError, OverflowError, RecursionError) as error:
         if isinstance(error.__cause__, ImportError):
             raise
-        raise TypeError(f"dtype must be {expected}, got {shown(obj)}") from error
+        raise TypeError(f"{argument} must be {expected}, got {shown(obj)}") from error
     if not dtype.isnative and dtype.name in DTYPES:
-        raise TypeError(f"dtype must have native byte order, got {dtype.str}: pass {dtype.name!r}")
+        raise TypeError(f"{argument} must have native byte order, got {dtype.str}: pass {dtype.name!r}")
     return dtype
 
 

@@ -154,7 +154,6 @@ def cost(
     groups: int,
     bias: bool,
     dtype: str,
-    int8_weights: bool,
     /,
 ) -> tuple[int, int, int, tuple[int, ...]]: ...
 def use_functions(functions: dict[str, Callable[..., Any]], /) -> None: ...

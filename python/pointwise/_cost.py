@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 import operator
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from . import _core
-from ._arguments import INTEGERS, counted_dtype, has_int8_weights, shown
+from ._arguments import INTEGERS, ITEM_SIZES, counted_dtype, shown
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -71,6 +72,7 @@ def cost(
     bias: bool = False,
     dtype: DTypeLike = "float32",
     weight_dtype: DTypeLike | None = None,
+    out_dtype: DTypeLike | None = None,
 ) -> Cost:
     """Count the parameters, arithmetic and memory traffic of a convolution.
 
@@ -88,8 +90,10 @@ def cost(
         Dtype of x: float32, float64, float16, bfloat16, uint8, int8, uint16 or int16. For floats, it is the dtype of
         all arrays, but the bias of 16-bit floats is float32. For integers, the other arrays are float32.
     weight_dtype : dtype_like, optional
-        int8 for a layer with int8 weights, as for :class:`Conv`. Then each weight has one byte, and each output channel
-        has a float32 scale. `dtype` must be float32 or an integer dtype.
+        Dtype of the weights, int8 or uint8, if they are quantized. Each output channel then has a scale of 4 bytes, and
+        the bias has 4 bytes for each output channel, too.
+    out_dtype : dtype_like, optional
+        Dtype of the result, if it is another one.
 
     Returns
     -------
@@ -101,7 +105,7 @@ def cost(
     ValueError
         If a shape or the layout is wrong, an argument is out of range, or a count is beyond int64.
     TypeError
-        If an argument has a wrong type, or `dtype` is not listed above.
+        If an argument has a wrong type, or a dtype is not listed above.
 
     See Also
     --------
@@ -115,11 +119,15 @@ def cost(
     51200
     >>> pw.cost((1, 32, 10, 10), 16, stride=2, bias=True).output_shape
     (1, 16, 5, 5)
-    >>> pw.cost((2048,), 1000, layout="C").bytes, pw.cost((2048,), 1000, layout="C", weight_dtype="int8").bytes
-    (8204192, 2064192)
+
+    A call of a `QConv` with a result of uint8:
+
+    >>> pw.cost((1, 32, 10, 10), 16, bias=True, dtype="uint8", weight_dtype="int8", out_dtype="uint8").bytes
+    5440
     """
     name = counted_dtype(dtype)
-    int8_weights = has_int8_weights(weight_dtype, "float32" if name in INTEGERS else name)
+    of_weight = None if weight_dtype is None else counted_dtype(weight_dtype, "weight_dtype", ("int8", "uint8"))
+    of_result = None if out_dtype is None else counted_dtype(out_dtype, "out_dtype")
     if not isinstance(bias, bool | np.bool_):
         raise TypeError(f"bias must be True or False, got {type(bias).__name__}")
     try:
@@ -133,7 +141,11 @@ def cost(
     for argument, values in (("x_shape", shape), ("c_out", [c_out])):
         if any(not 0 <= value < 2**63 for value in values):
             raise ValueError(f"{argument} must be at least 0 and within the range of int64, got {shown(values)}")
-    params, macs, nbytes, output_shape = _core.cost(
-        shape, c_out, layout, stride, padding, groups, bool(bias), name, int8_weights
-    )
+    params, macs, nbytes, output_shape = _core.cost(shape, c_out, layout, stride, padding, groups, bool(bias), name)
+    floats = 4 if name in INTEGERS else ITEM_SIZES[name]  # bytes of an element of the weights and of the result
+    if of_weight is not None:
+        biases = c_out if bias else 0
+        nbytes += (1 - floats) * (params - biases) + (4 - max(floats, 4)) * biases + 4 * c_out
+    if of_result is not None:
+        nbytes += (ITEM_SIZES[of_result] - floats) * math.prod(output_shape)
     return Cost(params, macs, 2 * macs, nbytes, 2 * macs / nbytes if nbytes else 0.0, output_shape)

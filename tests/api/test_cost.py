@@ -191,3 +191,34 @@ def test_counts_just_within_int64():
     assert pw.cost((1, 2**31 - 1), 2**29, layout="NC").params == (2**31 - 1) * 2**29
     assert pw.cost((0, 2**31, 2**62, 2**62), 1).macs == 0
     assert pw.cost((1, 1, 2**62, 1), 1, stride=2**62).output_shape == (1, 1, 1, 1)
+
+
+@pytest.mark.parametrize(
+    ("how", "nbytes"),
+    [
+        ({"dtype": "uint8", "weight_dtype": "int8", "out_dtype": "uint8"}, 2 * 3200 + 512 + 64 + 64 + 2 * 1600),
+        ({"dtype": "uint8", "out_dtype": "uint8"}, 2 * 3200 + 4 * 512 + 64 + 2 * 1600),
+        ({"weight_dtype": "int8"}, 8 * 3200 + 512 + 64 + 64 + 8 * 1600),
+        ({"dtype": "float16", "out_dtype": "float32"}, 4 * 3200 + 2 * 512 + 64 + 8 * 1600),
+        ({"dtype": "bfloat16", "weight_dtype": np.int8}, 4 * 3200 + 512 + 64 + 64 + 4 * 1600),
+        ({"dtype": "float64", "out_dtype": np.float64}, 16 * 3200 + 8 * 512 + 128 + 16 * 1600),
+    ],
+)
+def test_dtypes_of_weights_and_results(how, nbytes):
+    found = pw.cost((2, 32, 10, 10), 16, bias=True, **how)
+    assert found.bytes == nbytes
+    assert found.macs == 2 * 1600 * 32
+    without = pw.cost((2, 32, 10, 10), 16, **how)
+    assert nbytes - without.bytes == (128 if how.get("dtype") == "float64" else 64)
+
+
+def test_wrong_dtypes_of_weights_and_results():
+    for name, dtype, expected in (
+        ("weight_dtype", "float32", "weight_dtype must be int8 or uint8, got float32"),
+        ("weight_dtype", "bfloat16", "weight_dtype must be int8 or uint8"),
+        ("out_dtype", "int32", "out_dtype must be one of float32, .*, got int32"),
+        ("out_dtype", "x", "out_dtype must be one of float32, .*, got 'x'"),
+        ("out_dtype", ">f4", "out_dtype must have native byte order, got >f4"),
+    ):
+        with pytest.raises(TypeError, match=expected):
+            pw.cost((1, 4), 2, layout="NC", **{name: dtype})

@@ -29,6 +29,8 @@ def register(commands: Commands) -> None:
     parser.add_argument("--bias", action="store_true", help="include a bias")
     add_convolution_options(parser)
     parser.add_argument("--dtype", choices=DTYPES, default="float32", metavar="D", help="dtype of x (default: float32)")
+    parser.add_argument("--weight-dtype", choices=("int8", "uint8"), metavar="D", help="dtype of quantized weights")
+    parser.add_argument("--out-dtype", choices=DTYPES, metavar="D", help="dtype of the result, if it is another one")
     parser.add_argument(
         "--then", type=sizes, metavar="KxK", help="size of a larger kernel after the 1x1; prints the saving by the 1x1"
     )
@@ -50,6 +52,8 @@ def run(args: argparse.Namespace) -> int:
             groups=args.groups,
             bias=args.bias,
             dtype=args.dtype,
+            weight_dtype=args.weight_dtype,
+            out_dtype=args.out_dtype,
         )
     lines = [
         ("params", f"{result.params:,}"),
