@@ -54,9 +54,9 @@ def command(line):
 def tiny(tmp_path, monkeypatch):
     """Make a table in the working directory, with round figures for the machine and very short measurements."""
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(bench.command, "fma_peak", lambda threads: 50e9 * threads)
+    monkeypatch.setattr(bench.command, "fma_peak", lambda threads, dtype="float32": 50e9 * threads)
     monkeypatch.setattr(bench.command, "copy_bandwidth", lambda threads: 10e9)
-    monkeypatch.setattr(bench.processes, "fma_peak", lambda threads, blocks, block: 40e9)
+    monkeypatch.setattr(bench.processes, "fma_peak", lambda threads, blocks, block, dtype="float32": 40e9)
     monkeypatch.setattr(bench.command, "QUICK", FLEETING)
     (tmp_path / "tiny.csv").write_text(TINY)
     return tmp_path
@@ -70,7 +70,7 @@ def refused(capsys, tmp_path, monkeypatch):
     """
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(bench.command, "measure", lambda *arguments: pytest.fail("the run has started"))
-    monkeypatch.setattr(bench.command, "fma_peak", lambda threads: pytest.fail("the run has started"))
+    monkeypatch.setattr(bench.command, "fma_peak", lambda threads, dtype="float32": pytest.fail("the run has started"))
 
     def run(*argv):
         before = sorted(os.listdir())
@@ -256,7 +256,7 @@ def execve(program, argv, environment):
     os.environ.update(environment)
 
 os.execve = execve
-bench.fma_peak = bench.copy_bandwidth = lambda threads: 1e9
+bench.fma_peak = bench.copy_bandwidth = lambda threads, dtype="float32": 1e9
 sys.argv[1:] = ["bench", "--layers", {str(tmp_path / "tiny.csv")!r}, "--quick", "--threads", "2"]
 print(main())  # starts itself again
 print(main())  # the environment is right

@@ -105,9 +105,9 @@ def no_scipy(monkeypatch):
 def tiny(tmp_path, monkeypatch):
     """Make a table in the working directory, with round figures for the machine and very short measurements."""
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(bench.command, "fma_peak", lambda threads: 50e9 * threads)
+    monkeypatch.setattr(bench.command, "fma_peak", lambda threads, dtype="float32": 50e9 * threads)
     monkeypatch.setattr(bench.command, "copy_bandwidth", lambda threads: 10e9)
-    monkeypatch.setattr(bench.processes, "fma_peak", lambda threads, blocks, block: 40e9)
+    monkeypatch.setattr(bench.processes, "fma_peak", lambda threads, blocks, block, dtype="float32": 40e9)
     monkeypatch.setattr(bench.command, "QUICK", bench.timing.Effort(seconds=0.0, block=1e-4, rounds=1))
     (tmp_path / "tiny.csv").write_text(TINY)
     return tmp_path

@@ -29,7 +29,9 @@ def result(layer, sizes, of_peak, others, layout="NHWC"):
 def test_each_of_our_blocks_is_followed_by_a_sample_of_the_peak(monkeypatch):
     order = []
     monkeypatch.setattr(
-        bench.processes, "fma_peak", lambda threads, blocks, block: order.append((threads, blocks)) or len(order)
+        bench.processes,
+        "fma_peak",
+        lambda threads, blocks, block, **how: order.append((threads, blocks)) or len(order),
     )
     peaks = bench.processes.Peaks(3)
     timer = peaks.beside(lambda repetitions: order.append(repetitions) or Block(0.5))
@@ -39,14 +41,14 @@ def test_each_of_our_blocks_is_followed_by_a_sample_of_the_peak(monkeypatch):
     assert order[4:] == [(3, 1)] * 3
     assert peaks.best() == 7
     assert len(order) == 7
-    monkeypatch.setattr(bench.processes, "fma_peak", lambda threads, blocks, block: 1.0)
+    monkeypatch.setattr(bench.processes, "fma_peak", lambda threads, blocks, block, dtype="float32": 1.0)
     peaks.beside(timer)
     assert peaks.best() == 1, "samples of the layer before do not count"
 
 
 def test_only_our_blocks_are_followed_by_a_sample(monkeypatch):
     samples = []
-    monkeypatch.setattr(bench.processes, "fma_peak", lambda threads, blocks, block: samples.append(1) or 1e9)
+    monkeypatch.setattr(bench.processes, "fma_peak", lambda threads, blocks, block, **how: samples.append(1) or 1e9)
     with bench.processes.turns(["pointwise", "numpy"], 1) as (prepare, peak):
         timers, _ = prepare(CASE, "NCHW")
         timers["numpy"](1)
@@ -58,7 +60,7 @@ def test_only_our_blocks_are_followed_by_a_sample(monkeypatch):
 
 def test_a_sample_of_the_peak_is_as_long_as_our_block(monkeypatch):
     samples = []
-    monkeypatch.setattr(bench.processes, "fma_peak", lambda threads, blocks, block: samples.append(block) or 1e9)
+    monkeypatch.setattr(bench.processes, "fma_peak", lambda threads, blocks, block, **how: samples.append(block) or 1e9)
     peaks = bench.processes.Peaks(1)
     timer = peaks.beside(lambda repetitions: Block(1e-3))
     for repetitions in (1, 7, 1000):
@@ -138,7 +140,7 @@ def test_the_bandwidth_is_sampled_at_both_ends_and_between(monkeypatch, tmp_path
 
     monkeypatch.setattr(bench.command, "measure", measure)
     monkeypatch.setattr(bench.command, "copy_bandwidth", copy_bandwidth)
-    monkeypatch.setattr(bench.command, "fma_peak", lambda threads: 1e9)
+    monkeypatch.setattr(bench.command, "fma_peak", lambda threads, dtype="float32": 1e9)
     out = tmp_path / "out.json"
     assert main(["bench", "--layers", str(table), "--layout", "NCHW", "--json", str(out)]) == 0
     assert [i for i, event in enumerate(events) if event == "copy"] == [0, 11, 22, 28]
@@ -264,7 +266,7 @@ def test_a_contender_without_the_layer_is_left_out(monkeypatch, tmp_path, capsys
     monkeypatch.chdir(tmp_path)
     monkeypatch.setitem(bench.contenders.CONTENDERS, "xnnpack", nhwc_only)
     monkeypatch.setitem(bench.contenders.MODULES, "xnnpack", ())
-    monkeypatch.setattr(bench.command, "fma_peak", lambda threads: 50e9)
+    monkeypatch.setattr(bench.command, "fma_peak", lambda threads, dtype="float32": 50e9)
     monkeypatch.setattr(bench.command, "copy_bandwidth", lambda threads: 10e9)
     monkeypatch.setattr(bench.command, "QUICK", bench.timing.Effort(seconds=0.0, block=1e-4, rounds=1))
     argv = "bench --network seed --quick --vs numpy,xnnpack --json out.json --plot out.png"

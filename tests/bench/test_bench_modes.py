@@ -23,10 +23,10 @@ CASE = bench.layers.Case("t", "plain", 2, 8, 16, 6, 5, 1, 1)
 def table(tmp_path, monkeypatch):
     """Make a table in the working directory, a small cache, and very short measurements."""
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(bench.command, "fma_peak", lambda threads: 50e9)
+    monkeypatch.setattr(bench.command, "fma_peak", lambda threads, dtype="float32": 50e9)
     monkeypatch.setattr(bench.command, "copy_bandwidth", lambda threads: 10e9)
     monkeypatch.setattr(bench.command, "last_level_cache", lambda: 5000)
-    monkeypatch.setattr(bench.processes, "fma_peak", lambda threads, blocks, block: 40e9)
+    monkeypatch.setattr(bench.processes, "fma_peak", lambda threads, blocks, block, dtype="float32": 40e9)
     monkeypatch.setattr(bench.contenders, "TUNE_SECONDS", 0.02)
     for name in ("QUICK", "COLD_QUICK", "NETWORK_QUICK"):
         monkeypatch.setattr(bench.command, name, FLEETING)
@@ -257,7 +257,7 @@ def test_the_form_of_a_tuned_layer_is_its_kernel(monkeypatch):
     ],
 )
 def test_refused(options, words, capsys, monkeypatch):
-    monkeypatch.setattr(bench.command, "fma_peak", lambda threads: pytest.fail("the run has started"))
+    monkeypatch.setattr(bench.command, "fma_peak", lambda threads, dtype="float32": pytest.fail("the run has started"))
     assert main(["bench", *options.split()]) == 2
     err = capsys.readouterr().err
     assert words in err

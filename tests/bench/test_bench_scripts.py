@@ -65,16 +65,6 @@ def test_images_checks_results(tmp_path):
         script.check({"pointwise": lambda: x + 1}, x, matrix, np.dtype(np.uint8))
 
 
-def test_quantized(tmp_path):
-    command = [*PYTHON, BENCH / "quantized.py", "--quick", "--json", "quantized.json"]
-    run = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
-    assert run.returncode == 0, run.stderr
-    assert "NHWC: " in run.stdout.splitlines()[-1]
-    found = json.loads((tmp_path / "quantized.json").read_text())
-    assert [r["layout"] for r in found["results"]] == ["NCHW", "NHWC"] * 2
-    assert all(r["ratio"]["float32"] > 0 and r["operations_per_second"] > 0 for r in found["results"])
-
-
 TINY = """network,layer,n,cin,cout,h,w,stride,groups
 tiny,plain,1,8,16,6,5,1,1
 tiny,grouped,2,12,8,5,5,2,4

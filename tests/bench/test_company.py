@@ -15,7 +15,7 @@ FLEETING = bench.company.Schedule(rounds=2, calls=1, images=((1, 32),))
 def fleeting(tmp_path, monkeypatch):
     """Make an empty working directory, with round figures for the machine and few calls."""
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(bench.command, "fma_peak", lambda threads: 50e9 * threads)
+    monkeypatch.setattr(bench.command, "fma_peak", lambda threads, dtype="float32": 50e9 * threads)
     monkeypatch.setattr(bench.command, "copy_bandwidth", lambda threads: 10e9)
     monkeypatch.setattr(bench.company, "QUICK", FLEETING)
     return tmp_path

@@ -87,7 +87,7 @@ def test_a_disturbed_layer_is_measured_again(monkeypatch, spoilt, measurements, 
         return {name: [SPOILT if count[0] <= spoilt else CLEAN] for name in timers}
 
     monkeypatch.setattr(measure, "blocks_in_turn", blocks_in_turn)
-    monkeypatch.setattr(bench.processes, "fma_peak", lambda threads, blocks, block: 1e9)
+    monkeypatch.setattr(bench.processes, "fma_peak", lambda threads, blocks, block, dtype="float32": 1e9)
     effort = bench.timing.Effort(seconds=0.0, block=1e-4, rounds=1)
     (result,) = measure.measure([CASE], ["NHWC"], ["numpy"], 1, effort)
     assert result.measurements == count[0] == measurements

@@ -33,7 +33,7 @@ def tiny(tmp_path, monkeypatch):
     """Make a table in the working directory, with two CPUs, round figures for them and very short measurements."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(os, "sched_getaffinity", lambda process: {0, 1})
-    monkeypatch.setattr(bench.command, "fma_peak", lambda threads: 50e9 * threads)
+    monkeypatch.setattr(bench.command, "fma_peak", lambda threads, dtype="float32": 50e9 * threads)
     monkeypatch.setattr(bench.command, "copy_bandwidth", lambda threads: 10e9)
     monkeypatch.setattr(bench.contention, "QUICK", FLEETING)
     (tmp_path / "tiny.csv").write_text(TINY)
@@ -219,7 +219,7 @@ def busy(neighbour):
         yield
 
 bench.contention.busy = busy
-bench.command.fma_peak = bench.command.copy_bandwidth = lambda threads: 1e9
+bench.command.fma_peak = bench.command.copy_bandwidth = lambda threads, dtype="float32": 1e9
 os.sched_getaffinity = lambda process: {0, 1}
 sys.exit(main(["bench", "--neighbour", "--quick", "--layers", "tiny.csv"]))
 """

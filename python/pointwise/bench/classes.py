@@ -5,15 +5,17 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, Any
 
+from .dtypes import FLOAT32
+
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
     from .measure import Result
 
 LARGE = 1_000_000  # FLOP; a smaller call is mostly overhead
-# Minimum FLOP/byte of compute-bound layers. In float32, the intensity is at most half of each of three numbers: pixels,
-# input channels of a group, and output channels of a group. So each of these numbers is at least 24, which is enough
-# for register tiles.
+# Minimum FLOP/byte of compute-bound layers in float32. All dtypes have the same compute-bound layers. The intensity is
+# at most half of each of three numbers: pixels, input channels of a group, and output channels of a group. So each of
+# these numbers is at least 24, which is enough for register tiles.
 INTENSITY = 12.0
 PEAK_TARGET, BANDWIDTH_TARGET = 0.80, 0.85  # other large layers should reach one of them
 
@@ -30,8 +32,8 @@ def is_large(result: Result) -> bool:
 
 
 def is_compute_bound(result: Result) -> bool:
-    """Return True if the layer has more than 1 MFLOP, and 12 FLOP/byte or more."""
-    return is_large(result) and result.cost.intensity >= INTENSITY
+    """Return True if the layer has more than 1 MFLOP, and 12 FLOP/byte or more in float32."""
+    return is_large(result) and result.case.in_dtype(FLOAT32).cost(result.layout).intensity >= INTENSITY
 
 
 def class_summary(results: Sequence[Result], bandwidth: float) -> dict[str, Any]:

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from .._arguments import ITEM_SIZES
 from .scheduler import counters
 from .timing import Block
 
@@ -37,7 +38,8 @@ def copies_of(case: Case) -> int:
     """
     if not case.evicts:
         return 1
-    nbytes = 4 * (math.prod(case.shape("NCHW")) + case.cout * case.cin // case.groups)
+    x, weight = ITEM_SIZES[case.dtypes.x], ITEM_SIZES[case.dtypes.weight]
+    nbytes = x * math.prod(case.shape("NCHW")) + weight * (case.cout * case.cin // case.groups)
     return min(max(2, math.ceil(case.evicts / nbytes) + 1), MOST_COPIES)
 
 

@@ -18,6 +18,7 @@ import numpy as np
 
 from .. import _core
 from .._conv import Conv
+from .._quantized_arguments import check_activation
 from .._runtime import cpu_name
 from ..cli.files import check_writable, replacing
 from ..cli.info import caches, version
@@ -25,8 +26,10 @@ from ..cli.parser import CommandError, distribution, library_errors, positive, r
 from . import company, contention
 from .backward import CONTENDERS as BACKWARD_CONTENDERS
 from .cold import CACHES
-from .contenders import CONTENDERS, MODULES, TUNED, US, left_out
+from .contenders import CONTENDERS, FLOAT, MODULES, TUNED, US, left_out, peer_dtypes
 from .contention_report import neighbour_document, neighbour_tables
+from .dtypes import DTYPES, FLOAT32, QUANTIZED
+from .dtypes import peak as dtype_peak
 from .epilogue import ACTIVATIONS, NO_ACTIVATION, NONE, PRELU, RELU, Epilogue, parse_activation
 from .explain import SEED, check_options, explain
 from .layers import LAYOUTS, ON_REQUEST, default_networks, in_networks, networks, parse_layer, read_network, read_table
@@ -68,6 +71,10 @@ COMPANY_HELP = (
     "time pointwise together with a library that has threads in the same process: matrix products of NumPy in turn "
     "with convolutions and, if PyTorch is installed, MobileNetV2 with pointwise for its 1x1 layers (default: 2 threads)"
 )
+DTYPE_HELP = (
+    f"one of {', '.join(DTYPES)} (default: float32); int8 means quantized layers with x of uint8, uint8 means weights "
+    "of float32; layers of other dtypes than float32 are also compared with pointwise in float32"
+)
 COLD_HELP = "find x and weights in memory: before the calls, read three times as many bytes as the largest cache has"
 SEQUENCE_HELP = "time the layers of each network one after the other, each with its own x and weights"
 TUNE_HELP = "also time each layer after Conv.tune, and print what tuning gains; takes 0.3 s more for each layer"
@@ -100,6 +107,7 @@ def register(commands: Commands) -> None:
     parser.add_argument("--batch", type=positive, metavar="N", help="images (default: as in the tables)")
     parser.add_argument("--pass", dest="direction", choices=("forward", "backward"), default="forward", help=PASS_HELP)
     parser.add_argument("--quick", action="store_true", help="finish within half a minute; less exact")
+    parser.add_argument("--dtype", choices=DTYPES, default=FLOAT32, metavar="D", help=DTYPE_HELP)
     parser.add_argument("--vs", metavar="A,B", help=f"peers: {', '.join(PEERS)} (default: numpy)")
     activation_help = f"{', '.join((NONE, *ACTIVATIONS, PRELU))}; parameters as in clip,0,6 (default: relu)"
     parser.add_argument("--activation", type=parse_activation, metavar="A", help=activation_help)
@@ -128,7 +136,7 @@ def run(args: argparse.Namespace) -> int:
         contention.check_arguments(args.threads, args.plot)
     args.threads = args.threads or (2 if args.neighbour or args.company else 1)
     epilogue = Epilogue(args.activation or (NO_ACTIVATION if backward else RELU), args.residual, not args.no_bias)
-    cases = [case.with_epilogue(epilogue) for case in _cases(args)]
+    cases = [case.with_epilogue(epilogue).in_dtype(args.dtype) for case in _cases(args)]
     if backward:
         cases = [gradient for case in cases for gradient in case.gradients()]
     if args.cold:
@@ -144,11 +152,12 @@ def run(args: argparse.Namespace) -> int:
         with blas_threads(1, args.owns_process):
             return explain(args, cases, layouts, _progress_bar)
 
+    compared = contenders if args.dtype == FLOAT32 else [*contenders, FLOAT]
     with blas_threads(args.threads, args.owns_process):
-        peak = fma_peak(args.threads)
-        results, bandwidth = _measure(args, cases, layouts, contenders)
+        peak = _peak(args)
+        results, bandwidth = _measure(args, cases, layouts, compared)
         # Measured before and after the run: a disturbance or a low clock rarely affects both measurements.
-        peak = max(peak, fma_peak(args.threads))
+        peak = max(peak, _peak(args))
     modules = [
         "numpy",
         *(["torch"] if args.company and version("torch") else []),
@@ -158,8 +167,12 @@ def run(args: argparse.Namespace) -> int:
     versions = {US: _core.version, "python": platform.python_version(), **{m: version(m) or "unknown" for m in modules}}
     versions |= blas_kernels()  # the times of NumPy depend most on these kernels
     machine = Machine(cpu_name(), caches(), _core.isa, args.threads, peak, bandwidth, versions)
-    _report(args, epilogue, results, contenders, machine)
+    _report(args, epilogue, results, compared, machine)
     return 0
+
+
+def _peak(args: argparse.Namespace) -> float:
+    return dtype_peak(args.dtype, lambda dtype: fma_peak(args.threads, dtype=dtype))
 
 
 def _check_modes(args: argparse.Namespace) -> None:
@@ -171,11 +184,21 @@ def _check_modes(args: argparse.Namespace) -> None:
         first, second = (modes + others)[:2]
         raise CommandError(f"--{first} cannot be combined with --{second}: measure them one after the other")
     if args.direction == "backward":
-        given = {"activation": args.activation is not None, "residual": args.residual}
+        given = {"activation": args.activation is not None, "residual": args.residual, "dtype": args.dtype != FLOAT32}
         modes += [name for name, is_given in given.items() if is_given]
         if modes + others:
             option = (modes + others)[0]
-            raise CommandError(f"--pass backward cannot be combined with --{option}, which only the forward pass has")
+            raise CommandError(
+                f"--pass backward cannot be combined with --{option}: the backward pass is float32 alone"
+            )
+    if args.dtype != FLOAT32 and others:
+        raise CommandError(f"--dtype cannot be combined with --{others[0]}, which measures float32")
+    if args.dtype == QUANTIZED and args.tune:
+        raise CommandError("--tune cannot be combined with --dtype int8: a QConv has no other kernels to measure")
+    if args.dtype == QUANTIZED and args.residual:
+        raise CommandError("--residual cannot be combined with --dtype int8: a QConv takes no residual")
+    if args.dtype == "bfloat16":
+        require("ml_dtypes", "--dtype bfloat16")
     if args.sequence and args.plot is not None:
         raise CommandError("--plot cannot be combined with --sequence, which has no roofline: use --json")
 
@@ -218,11 +241,16 @@ def _contenders(text: str, peers: Sequence[str]) -> list[str]:
 def _check_epilogue(epilogue: Epilogue, args: argparse.Namespace, contenders: Sequence[str]) -> None:
     """Refuse an epilogue that pointwise or a requested contender does not support."""
     for name in contenders:
+        if args.dtype not in peer_dtypes(name) and args.vs is not None:
+            has = ", ".join(peer_dtypes(name))
+            raise CommandError(f"--vs {name} cannot compute --dtype {args.dtype}, only {has}")
         reason = left_out(name, epilogue.activation)
         # A default peer may be left out of a table. With --neighbour, all contenders must compute all layers.
         if reason is not None and (args.vs is not None or args.neighbour):
             raise CommandError(f"--vs {name} cannot compute --activation {epilogue.activation}{reason}")
     with library_errors():
+        if args.dtype == QUANTIZED:
+            check_activation(epilogue.activation.argument(np.zeros(1)))
         Conv(np.ones((1, 1), np.float32), activation=epilogue.activation.argument(np.zeros(1)))
 
 
@@ -349,7 +377,7 @@ def _report(
     settings = {
         "batch": args.batch,
         "quick": args.quick,
-        "dtype": "float32",
+        "dtype": args.dtype,
         "bias": epilogue.bias,
         "activation": str(epilogue.activation),
         "residual": epilogue.residual,
@@ -389,4 +417,4 @@ def _report(
     print_tables(tables)
     for line in lines:
         print(line)
-    print(machine_line(machine))
+    print(machine_line(machine, args.dtype))

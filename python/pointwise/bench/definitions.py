@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 # Relative error that a float32 implementation of an activation may add: 16 roundings. Two different activations differ
 # by much more. For example, gelu and gelu_tanh differ by up to 4.7e-4, which is 180 times the tolerance there.
 APPROXIMATION = 2.0**-20
+DEFINITION = 2.0**-36  # relative error that the definitions may have, because of `erf`
 
 _ERF_STEP, _ERF_END = 2.0**-6, 6.0
 

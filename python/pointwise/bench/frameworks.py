@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ..cli.parser import require
+from . import quantized
+from .dtypes import QUANTIZED, as_array
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -26,8 +28,16 @@ def torch(case: Case, layout: str, arrays: Operands, threads: int) -> Call:
     """
     module = require("torch", "--vs torch")
     module.set_num_threads(threads)
-    x, weight = module.from_numpy(arrays.x), module.from_numpy(arrays.weight)
-    bias, residual = (None if array is None else module.from_numpy(array) for array in (arrays.bias, arrays.residual))
+    # PyTorch takes no arrays of bfloat16, so both sides see them as int16
+    short = case.dtype == "bfloat16"
+
+    def tensor(array: NDArray[Any] | None) -> Any:
+        if array is None:
+            return None
+        same = as_array(array, case.dtypes.x)  # PyTorch has one dtype for all tensors
+        return module.from_numpy(same.view(np.int16)).view(module.bfloat16) if short else module.from_numpy(same)
+
+    x, weight, bias, residual, slopes = map(tensor, arrays[:5])
     weight = weight[:, :, None, None]
     nhwc = layout == "NHWC"
     if nhwc:  # PyTorch's channels last: the axes keep the order NCHW, but channels are contiguous
@@ -35,7 +45,6 @@ def torch(case: Case, layout: str, arrays: Operands, threads: int) -> Call:
         weight = weight.contiguous(memory_format=module.channels_last)
         residual = None if residual is None else residual.permute(0, 3, 1, 2)
     convolve = functools.partial(module.conv2d, x, weight, bias, stride=case.stride, groups=case.groups)
-    slopes = None if arrays.slopes is None else module.from_numpy(arrays.slopes)
     activate = _torch_activation(module, case.epilogue.activation, slopes)
 
     def call() -> NDArray[Any]:
@@ -43,7 +52,8 @@ def torch(case: Case, layout: str, arrays: Operands, threads: int) -> Call:
             y = convolve()
             if residual is not None:
                 y.add_(residual)
-            result: NDArray[Any] = activate(y).numpy()
+            y = activate(y)
+            result: NDArray[Any] = y.view(module.int16).numpy().view(arrays.x.dtype) if short else y.numpy()
         return result.transpose(0, 2, 3, 1) if nhwc else result
 
     return call
@@ -74,6 +84,45 @@ def _torch_activation(module: Any, activation: Activation, slopes: Any) -> Calla
     return functions[activation.name]
 
 
+_ONNX_TYPES = {"float32": 1, "float16": 10, "int8": 2}  # onnx.TensorProto.FLOAT, FLOAT16 and, for x, UINT8
+
+
+def _qlinear_model(case: Case, layout: str, arrays: Operands) -> tuple[dict[str, NDArray[Any]], bytes]:
+    """Return the inputs and the ONNX model of QLinearConv. After ReLU, the zero point is 0 and results saturate."""
+    helper, numpy_helper = (require(f"onnx.{name}", "--vs onnxruntime") for name in ("helper", "numpy_helper"))
+    node, nhwc = helper.make_node, layout == "NHWC"
+    constants = {
+        "x_scale": quantized.X_SCALE,
+        "x_zero": quantized.X_ZERO,
+        "w": arrays.weight[:, :, None, None],
+        "w_scale": arrays.scales,
+        "w_zero": np.zeros(case.cout, np.int8),
+        "y_scale": quantized.y_scale(case),
+        "y_zero": quantized.y_zero(case),
+    } | ({} if arrays.bias is None else {"bias": arrays.bias})
+    attributes = {"kernel_shape": [1, 1], "group": case.groups, "strides": [case.stride] * 2}
+    nodes = [node("Transpose", ["x"], ["x_nchw"], perm=[0, 3, 1, 2])] if nhwc else []
+    nodes.append(node("QLinearConv", ["x_nchw" if nhwc else "x", *constants], ["sum"], **attributes))
+    last = "sum"
+    if case.epilogue.activation.name in ("clip", "relu6"):
+        nodes.append(node("Clip", [last, "low", "high"], ["clipped"]))
+        constants |= dict(zip(("low", "high"), map(np.uint8, quantized.bounds(case)), strict=True))
+        last = "clipped"
+    if nhwc:
+        nodes.append(node("Transpose", [last], ["y"], perm=[0, 2, 3, 1]))
+        last = "y"
+    kind = _ONNX_TYPES[case.dtype]
+    graph = helper.make_graph(
+        nodes,
+        "layer",
+        [helper.make_tensor_value_info("x", kind, arrays.x.shape)],
+        [helper.make_tensor_value_info(last, kind, None)],
+        [numpy_helper.from_array(np.asarray(value), name) for name, value in constants.items()],
+    )
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 13)], ir_version=8)
+    return {"x": arrays.x}, model.SerializeToString()
+
+
 def _onnx_model(
     case: Case, layout: str, arrays: Operands, needed_for: str, *, add_last: bool
 ) -> tuple[dict[str, NDArray[Any]], bytes]:
@@ -85,7 +134,9 @@ def _onnx_model(
     """
     helper, numpy_helper = (require(f"onnx.{name}", needed_for) for name in ("helper", "numpy_helper"))
     node = helper.make_node
-    constants = {"w": arrays.weight[:, :, None, None]} | ({} if arrays.bias is None else {"b": arrays.bias})
+    kind, dtype = _ONNX_TYPES[case.dtype], case.dtypes.x
+    constants = {"w": arrays.weight[:, :, None, None]}
+    constants |= {} if arrays.bias is None else {"b": as_array(arrays.bias, dtype)}
     inputs = {"x": arrays.x} if arrays.residual is None else {"x": arrays.x, "residual": arrays.residual}
     nhwc = layout == "NHWC"
     early = nhwc and add_last and arrays.residual is not None  # the sum is transposed before Add
@@ -103,17 +154,17 @@ def _onnx_model(
         nodes.append(node("Add", [last, residual], ["total"]))
         last = "total"
     if arrays.slopes is not None:
-        constants["slopes"] = arrays.slopes if early else arrays.slopes[:, None, None]
+        slopes = as_array(arrays.slopes, dtype)
+        constants["slopes"] = slopes if early else slopes[:, None, None]
     nodes += _onnx_activation(node, case.epilogue.activation, last, constants)
     if nhwc and not early:
         nodes.append(node("Transpose", ["y"], ["y_nhwc"], perm=[0, 2, 3, 1]))
         end = "y_nhwc"
-    float32 = 1  # onnx.TensorProto.FLOAT
     graph = helper.make_graph(
         nodes,
         "layer",
-        [helper.make_tensor_value_info(name, float32, array.shape) for name, array in inputs.items()],
-        [helper.make_tensor_value_info(end, float32, None)],
+        [helper.make_tensor_value_info(name, kind, array.shape) for name, array in inputs.items()],
+        [helper.make_tensor_value_info(end, kind, None)],
         [numpy_helper.from_array(array, name) for name, array in constants.items()],
     )
     # 20 is the first operator set with all activations, because it adds Gelu
@@ -126,7 +177,8 @@ def _onnx_activation(node: Any, activation: Activation, source: str, constants: 
     name, parameters = activation.name, activation.parameters
     if name in ("clip", "relu6"):
         low, high = parameters or (0, 6)
-        constants.update(low=np.array(low, np.float32), high=np.array(high, np.float32))
+        dtype = constants["w"].dtype
+        constants.update(low=np.array(low, dtype), high=np.array(high, dtype))
         return [node("Clip", [source, "low", "high"], ["y"])]
     if name == "prelu":
         return [node("PRelu", [source, "slopes"], ["y"])]
@@ -154,7 +206,10 @@ def onnxruntime(case: Case, layout: str, arrays: Operands, threads: int) -> Call
     """Return an ONNX Runtime session for Conv, Add and activation. The session may fuse them."""
     runtime = require("onnxruntime", "--vs onnxruntime")
     # in ONNX Runtime `add_last` is faster, because it saves a Transpose
-    feed, model = _onnx_model(case, layout, arrays, "--vs onnxruntime", add_last=True)
+    if case.dtype == QUANTIZED:
+        feed, model = _qlinear_model(case, layout, arrays)
+    else:
+        feed, model = _onnx_model(case, layout, arrays, "--vs onnxruntime", add_last=True)
     options = runtime.SessionOptions()
     options.intra_op_num_threads, options.inter_op_num_threads = threads, 1
     options.graph_optimization_level = runtime.GraphOptimizationLevel.ORT_ENABLE_ALL
@@ -194,7 +249,9 @@ def xnnpack(case: Case, layout: str, arrays: Operands, threads: int) -> Call | N
     interpreter_module = require("ai_edge_litert.interpreter", "--vs xnnpack")
     interpreter = interpreter_module.Interpreter(model_content=_tflite_model(case, arrays), num_threads=threads)
     interpreter.allocate_tensors()
-    names = {"x": arrays.x, "residual": arrays.residual}
+    # Without an advantage: TensorFlow Lite lacks uint8 x with int8 weights, so its x is lower by 128.
+    x = quantized.signed(arrays.x) if case.dtype == QUANTIZED else arrays.x
+    names = {"x": x, "residual": arrays.residual}
     inputs = [(tensor["index"], names[tensor["name"]]) for tensor in interpreter.get_input_details()]
     y = interpreter.get_output_details()[0]["index"]
 
@@ -233,7 +290,16 @@ def _tflite_model(case: Case, arrays: Operands) -> bytes:
     flatbuffers = require("flatbuffers", "--vs xnnpack")
     weight = arrays.weight[:, None, None, :]
     # TensorFlow Lite refuses a convolution of floats without a bias
-    bias = np.zeros(case.cout, np.float32) if arrays.bias is None else arrays.bias
+    bias = np.zeros(case.cout, case.dtypes.bias) if arrays.bias is None else arrays.bias
+    of: dict[str, Any] = {}  # scales and zero points of tensors
+    if case.dtype == QUANTIZED:
+        of = {
+            "x": (quantized.X_SCALE, int(quantized.X_ZERO) - 128),
+            "weight": (arrays.scales, 0),
+            "bias": (quantized.X_SCALE * arrays.scales, 0),
+            "CONV_2D": (quantized.y_scale(case), int(quantized.y_zero(case)) - 128),
+        }
+    kinds_of = {"bias": schema.TensorType.INT32} if of else {}
     shape = case.cost("NHWC").output_shape
     model, graph = schema.ModelT(), schema.SubGraphT()
     model.version, model.buffers, graph.tensors = 3, [schema.BufferT()], []  # the first buffer must be empty
@@ -244,7 +310,14 @@ def _tflite_model(case: Case, arrays: Operands) -> bytes:
         buffer, tensor = schema.BufferT(), schema.TensorT()
         if values is not None:
             buffer.data = np.frombuffer(values.tobytes(), np.uint8)
-        tensor.name, tensor.shape, tensor.type = name, list(shape), schema.TensorType.FLOAT32
+        tensor.name, tensor.shape = name, list(shape)
+        tensor.type = kinds_of.get(name, schema.TensorType.INT8 if of else schema.TensorType.FLOAT32)
+        if name in of:
+            scale, zero = of[name]
+            tensor.quantization = schema.QuantizationParametersT()
+            tensor.quantization.scale = np.atleast_1d(scale).astype(np.float32)
+            tensor.quantization.zeroPoint = np.full(np.size(scale), zero, np.int64)
+            tensor.quantization.quantizedDimension = 0
         tensor.buffer = len(model.buffers)
         model.buffers.append(buffer)
         graph.tensors.append(tensor)
@@ -254,7 +327,7 @@ def _tflite_model(case: Case, arrays: Operands) -> bytes:
         code, operator = schema.OperatorCodeT(), schema.OperatorT()
         code.builtinCode = getattr(kinds, kind)
         code.deprecatedBuiltinCode = min(code.builtinCode, 127)  # older readers use this int8 field
-        code.version = 1
+        code.version = 3 if of else 1  # 3 is the first version with int8
         model.operatorCodes.append(code)
         operator.opcodeIndex = len(model.operatorCodes) - 1
         operator.inputs, operator.outputs = inputs, [add_tensor(kind, shape)]

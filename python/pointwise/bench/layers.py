@@ -12,8 +12,10 @@ import re
 import sys
 from typing import TYPE_CHECKING
 
+from .._arguments import ITEM_SIZES
 from .._cost import Cost, cost
 from ..cli.parser import CommandError
+from .dtypes import DTYPES, FLOAT32, QUANTIZED, Dtypes
 from .epilogue import BIAS_RELU, NO_ACTIVATION, Epilogue
 
 if TYPE_CHECKING:
@@ -48,6 +50,12 @@ class Case:
     evicts: int = dataclasses.field(default=0, kw_only=True)
     # one of `GRADIENTS`, which is computed in place of the layer; None for the layer itself
     gradient: str | None = dataclasses.field(default=None, kw_only=True)
+    dtype: str = dataclasses.field(default=FLOAT32, kw_only=True)  # one of `DTYPES`
+
+    @property
+    def dtypes(self) -> Dtypes:
+        """Dtypes of the arrays."""
+        return DTYPES[self.dtype]
 
     def columns(self) -> dict[str, str | int]:
         """Return the row of the table, by column."""
@@ -59,18 +67,28 @@ class Case:
         return (n, c, h, w) if layout == "NCHW" else (n, h, w, c)
 
     def cost(self, layout: str = "NCHW") -> Cost:
-        """Return the cost in float32. The bytes include a residual, which is read once.
+        """Return the cost in the dtypes of the layer. The bytes include a residual, which is read once.
 
         The gradient dw has the arithmetic and the bytes of the layer. The gradient dx writes all of x, and has no bias.
         """
-        shape, bias = self.shape(layout), self.epilogue.bias and self.gradient != "dx"
-        found = cost(shape, self.cout, layout=layout, stride=self.stride, groups=self.groups, bias=bias)
+        shape = self.shape(layout)
+        found = cost(
+            shape,
+            self.cout,
+            layout=layout,
+            stride=self.stride,
+            groups=self.groups,
+            bias=self.epilogue.bias and self.gradient != "dx",
+            dtype=self.dtypes.x,
+            weight_dtype=self.dtypes.weight if self.dtype == QUANTIZED else None,
+            out_dtype=self.dtypes.result,
+        )
         nbytes = found.bytes
         if self.gradient == "dx":
             results = math.prod(found.output_shape)
-            nbytes = 4 * (results + found.params + math.prod(shape))
+            nbytes = ITEM_SIZES[self.dtypes.x] * (results + found.params + math.prod(shape))
         elif self.epilogue.residual:
-            nbytes += 4 * math.prod(found.output_shape)
+            nbytes += ITEM_SIZES[self.dtypes.result] * math.prod(found.output_shape)
         else:
             return found
         return dataclasses.replace(found, bytes=nbytes, intensity=found.flops / nbytes)
@@ -93,6 +111,10 @@ class Case:
         if self.gradient is None:
             return self.epilogue.words()
         return self.gradient + (", with bias" if self.gradient == "dw" and self.epilogue.bias else "")
+
+    def in_dtype(self, dtype: str) -> Case:
+        """Return the layer in another one of `DTYPES`."""
+        return dataclasses.replace(self, dtype=dtype)
 
     def cold(self, evicts: int) -> Case:
         """Return the layer with cold calls, before which `evicts` bytes are read."""
@@ -118,6 +140,11 @@ class Network:
     def layer(self) -> str:
         """Number of layers, as text."""
         return f"{len(self.cases)} layers"
+
+    @property
+    def dtype(self) -> str:
+        """Dtype of all layers."""
+        return self.cases[0].dtype
 
     def cost(self, layout: str = "NCHW") -> Cost:
         """Return the sums of the costs of all layers. There is no output shape."""

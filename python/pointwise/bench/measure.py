@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 import numpy as np
 
-from .contenders import TUNED, US
+from .contenders import OWN, TUNED, US
 from .disturbance import disturbance
+from .dtypes import FLOAT32
 from .layers import Case
 from .processes import turns
 from .timing import Block, Effort, blocks_in_turn
@@ -90,7 +91,7 @@ class Times:
 
     def best_peer(self) -> str | None:
         """Return the fastest peer, or None if there is no peer."""
-        peers = (name for name in self.seconds if name not in (US, TUNED))
+        peers = (name for name in self.seconds if name not in OWN)
         return min(peers, key=self.seconds.__getitem__, default=None)
 
 
@@ -105,7 +106,7 @@ class Result(Times):
     blocks : dict of list of Block
         Timing blocks of all measurements, for each contender that can compute the layer.
     peak : float
-        FMA peak in FLOP/s, measured in turn with the contenders.
+        Peak of multiply-adds in the dtype of the layer in FLOP/s, measured in turn with the contenders.
     forms : dict of str
         Fastest form of each contender, empty if the contender has only one form.
     measurements : int
@@ -169,7 +170,8 @@ def measure(
     layouts : sequence of str
         "NCHW", "NHWC" or both.
     contenders : sequence of str
-        Peers, and TUNED if tuned layers are measured. Pointwise is always measured.
+        Peers, TUNED if tuned layers are measured, and FLOAT if pointwise is measured in float32, too. Pointwise is
+        always measured. All layers have the same dtype.
     threads : int
         Number of threads of each contender. If it is 1, the caller must limit BLAS to one thread.
     effort : Effort
@@ -234,7 +236,7 @@ def _timings(
 ) -> Iterator[_Timing[J]]:
     left = len(layouts) * len(jobs)
     peaks: list[float] = []
-    with turns([US, *contenders], threads) as (prepare, peak):
+    with turns([US, *contenders], threads, jobs[0].dtype if jobs else FLOAT32) as (prepare, peak):
         end = time.perf_counter() + left * effort.seconds
         for layout, job in itertools.product(layouts, jobs):
             gradient = f"{job.gradient} " if isinstance(job, Case) and job.gradient else ""

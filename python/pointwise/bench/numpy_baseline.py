@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 
-from .epilogue import RELU
+from .dtypes import as_array
+from .epilogue import NO_ACTIVATION, RELU
 from .numpy_activations import in_place, lacking
 
 if TYPE_CHECKING:
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
     Array: TypeAlias = NDArray[Any]
 
 
-def numpy_baseline(case: Case, layout: str, arrays: Operands, threads: int) -> Forms:
+def numpy_baseline(case: Case, layout: str, arrays: Operands, threads: int, *, sums: bool = False) -> Forms:
     """Return functions that compute a layer in NumPy, by form.
 
     Parameters
@@ -38,6 +39,8 @@ def numpy_baseline(case: Case, layout: str, arrays: Operands, threads: int) -> F
         Arrays of one floating dtype, which is also the dtype of the result.
     threads : int
         Unused, because the number of threads of BLAS is a setting of the process.
+    sums : bool
+        True if the functions leave out the activation.
 
     Returns
     -------
@@ -45,12 +48,30 @@ def numpy_baseline(case: Case, layout: str, arrays: Operands, threads: int) -> F
         Functions that return the result in a new, contiguous array. Empty if NumPy cannot compute the activation: see
         `lacking`.
     """
-    activation = case.epilogue.activation
+    activation = NO_ACTIVATION if sums else case.epilogue.activation
     if lacking(activation):
         return {}
     activate = None if activation == RELU else in_place(activation, arrays.slopes_of(layout))
     products = _products(case, layout, arrays)
     return {form: _followed_by(product, layout, arrays, activate) for form, product in products.items()}
+
+
+def numpy_converted(case: Case, layout: str, arrays: Operands) -> Forms:
+    """Return functions that convert x to float32, compute a layer, and convert the result, by form.
+
+    Weights are converted beforehand. As an advantage, all calls use one array for the converted x.
+    """
+    x = np.empty(arrays.x.shape, np.float32)
+    wide = arrays.each(lambda array: array.astype(np.float32))._replace(x=x)
+
+    def converted(form: Call) -> Call:
+        def call() -> Array:
+            np.copyto(x, arrays.x, casting="unsafe")
+            return as_array(form(), case.dtypes.result)
+
+        return call
+
+    return {name: converted(form) for name, form in numpy_baseline(case, layout, wide, 1).items()}
 
 
 def numpy_sum(case: Case, layout: str, arrays: Operands) -> Array:

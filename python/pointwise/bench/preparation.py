@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from . import backward
 from .cold import ColdCalls, copies_of, time_cold
-from .contenders import builder
+from .contenders import builder, case_of
 from .forms import fastest_form
 from .layers import Network
 from .operands import operands
@@ -77,18 +77,21 @@ def prepare(names: Sequence[str], threads: int, job: Case | Network, layout: str
 def _prepare_layer(names: Sequence[str], threads: int, case: Case, layout: str) -> Prepared:
     if case.gradient is not None:
         return _fastest(backward.prepare(names, threads, case, layout))
+    cases = {name: case_of(name, case) for name in names}
     for name in names:
-        check_few_channels(name, builder(name), layout, case.epilogue, threads)
-    arrays = operands(case, layout)
-    built = [{name: builder(name)(case, layout, arrays, threads) for name in names}]
-    for _ in range(copies_of(case) - 1):
-        copied = arrays.copy()
-        built.append({name: builder(name)(case, layout, copied, threads) for name in names})
-    calls: dict[str, Call] = {}
-    for number, copy in enumerate(built):
-        suffix = "" if number == 0 else f", copy {number}"
-        calls |= {f"{form}{suffix}": call for name in names for form, call in named_forms(name, copy[name])}
-    check(case, layout, arrays, calls)
+        check_few_channels(name, builder(name), layout, case.epilogue, threads, cases[name].dtype)
+    arrays = {its: operands(its, layout) for its in dict.fromkeys(cases.values())}
+    built: list[dict[str, Forms]] = []
+    for number in range(copies_of(case)):
+        copied = {its: given.copy() if number else given for its, given in arrays.items()}
+        built.append({name: builder(name)(its, layout, copied[its], threads) for name, its in cases.items()})
+    for its, given in arrays.items():
+        calls: dict[str, Call] = {}
+        for number, copy in enumerate(built):
+            suffix = "" if number == 0 else f", copy {number}"
+            found = (pair for name in names if cases[name] == its for pair in named_forms(name, copy[name]))
+            calls |= {f"{form}{suffix}": call for form, call in found}
+        check(its, layout, given, calls)
     if not case.evicts:
         return _fastest(built[0])
     prepared: Prepared = {}

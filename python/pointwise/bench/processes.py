@@ -20,7 +20,8 @@ import numpy as np
 from .._runtime import num_threads
 from ..cli.parser import CommandError
 from .cold import ColdCalls, time_cold
-from .contenders import TUNED, US
+from .contenders import OWN, US
+from .dtypes import FLOAT32, peak
 from .layers import Case, Network
 from .machine import fma_peak
 from .preparation import prepare
@@ -61,7 +62,7 @@ class Prepared(NamedTuple):
 
 
 @contextlib.contextmanager
-def turns(names: Sequence[str], threads: int) -> Iterator[tuple[Prepare, Callable[[], float]]]:
+def turns(names: Sequence[str], threads: int, dtype: str = FLOAT32) -> Iterator[tuple[Prepare, Callable[[], float]]]:
     """Start contenders for a ``with`` block.
 
     Parameters
@@ -70,6 +71,8 @@ def turns(names: Sequence[str], threads: int) -> Iterator[tuple[Prepare, Callabl
         Names of contenders, pointwise first.
     threads : int
         Number of threads of each contender.
+    dtype : str
+        Dtype of the peak.
 
     Yields
     ------
@@ -81,21 +84,23 @@ def turns(names: Sequence[str], threads: int) -> Iterator[tuple[Prepare, Callabl
     """
     if threads == 1:
         with num_threads(1):
-            peaks = Peaks(1)
+            peaks = Peaks(1, dtype)
             yield functools.partial(_prepare, names, 1, peaks), peaks.best
         return
-    with processes([(name, threads) for name in names]) as started:
+    with processes([(name, threads) for name in names], dtype) as started:
         yield functools.partial(_prepare_all, started), functools.partial(started[0].ask, PEAK)
 
 
 @contextlib.contextmanager
-def processes(settings: Sequence[tuple[str, int]]) -> Iterator[list[ContenderProcess]]:
+def processes(settings: Sequence[tuple[str, int]], dtype: str = FLOAT32) -> Iterator[list[ContenderProcess]]:
     """Start contenders for a ``with`` block, each in its own process. A process is stopped except while it answers.
 
     Parameters
     ----------
     settings : sequence of (str, int)
         Names of contenders, and the number of threads of each.
+    dtype : str
+        Dtype of the peak.
 
     Yields
     ------
@@ -105,7 +110,7 @@ def processes(settings: Sequence[tuple[str, int]]) -> Iterator[list[ContenderPro
     started: list[ContenderProcess] = []
     try:
         for name, threads in settings:
-            started.append(ContenderProcess(name, threads))
+            started.append(ContenderProcess(name, threads, dtype))
         yield started
     finally:
         for process in started:
@@ -120,8 +125,8 @@ class Peaks:
     The duration must be the same, because the best of short samples is higher than the best of long samples.
     """
 
-    def __init__(self, threads: int) -> None:
-        self._threads = threads
+    def __init__(self, threads: int, dtype: str = FLOAT32) -> None:
+        self._threads, self._dtype = threads, dtype
         self._samples: list[float] = []
         self._block = SHORTEST_SAMPLE
 
@@ -144,7 +149,8 @@ class Peaks:
         return max(self._samples)
 
     def _sample(self) -> None:
-        self._samples.append(fma_peak(self._threads, blocks=1, block=self._block))
+        sample = functools.partial(fma_peak, self._threads, blocks=1, block=self._block)
+        self._samples.append(peak(self._dtype, lambda dtype: sample(dtype=dtype)))
 
 
 def _prepare(names: Sequence[str], threads: int, peaks: Peaks, job: Job, layout: str) -> Prepared:
@@ -164,14 +170,14 @@ def _timer(call: Call) -> Timer:
 class ContenderProcess:
     """Contender in its own process, which runs only while it answers a question."""
 
-    def __init__(self, name: str, threads: int) -> None:
+    def __init__(self, name: str, threads: int, dtype: str = FLOAT32) -> None:
         self.name, self.threads = name, threads
         context = multiprocessing.get_context("spawn")
         self._pipe, theirs = context.Pipe()
-        self._process = context.Process(target=_serve, args=(name, threads, theirs), daemon=True)
+        self._process = context.Process(target=_serve, args=(name, threads, dtype, theirs), daemon=True)
         # BLAS reads these variables when the child imports NumPy. The process of pointwise uses BLAS only for the
         # check. BLAS has one thread in that process, so that no other thread spins in the turn of pointwise.
-        wanted = dict.fromkeys(BLAS_VARIABLES, str(1 if name in (US, TUNED) else threads))
+        wanted = dict.fromkeys(BLAS_VARIABLES, str(1 if name in OWN else threads))
         before = {variable: os.environ.get(variable) for variable in wanted}
         os.environ.update(wanted)
         try:
@@ -233,7 +239,7 @@ def _prepare_all(processes: Sequence[ContenderProcess], job: Job, layout: str) -
     return Prepared(timers, {process.name: form for process, form in found if form is not None})
 
 
-def _serve(name: str, threads: int, pipe: Connection) -> None:
+def _serve(name: str, threads: int, dtype: str, pipe: Connection) -> None:
     """Answer questions until the pipe is closed.
 
     - (layer or network, layout): prepares the calls and checks the results. The answer is the fastest form, or None if
@@ -246,7 +252,7 @@ def _serve(name: str, threads: int, pipe: Connection) -> None:
     gc.disable()  # garbage collection would be part of the time of a call
     call: Call | None = None
     timer: Timer | None = None
-    peaks = Peaks(threads)
+    peaks = Peaks(threads, dtype)
     pipe.send(None)
     with contextlib.suppress(EOFError), num_threads(threads):
         while True:

@@ -6,7 +6,8 @@ import dataclasses
 from typing import TYPE_CHECKING, Any
 
 from .classes import class_lines, class_summary, geometric_mean, is_large
-from .contenders import TUNED, US
+from .contenders import FLOAT, TUNED, US
+from .dtypes import FLOAT32, products
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -51,7 +52,7 @@ def summarize(results: Sequence[Result], contenders: Sequence[str], machine: Mac
         **class_summary(results, machine.bandwidth),
         "versus": {name: _versus([(result, name) for result in results]) for name in contenders},
     }
-    if len(contenders) > 1:
+    if len([name for name in contenders if name != FLOAT]) > 1:
         summary["best_peer"] = _versus([(result, result.best_peer()) for result in results])
     gains = [(result.gain, result.name) for result in results if result.gain is not None]
     if gains:
@@ -88,7 +89,7 @@ def network_document(
             "networks": len(found),
             "versus": {name: _versus([(result, name) for result in found]) for name in contenders},
         }
-        if len(contenders) > 1:
+        if len([name for name in contenders if name != FLOAT]) > 1:
             summary[layout]["best_peer"] = _versus([(result, result.best_peer()) for result in found])
     return {"machine": dataclasses.asdict(machine), "settings": settings, "results": rows, "summary": summary}
 
@@ -193,11 +194,12 @@ def _versus_line(layout: str, name: str, versus: dict[str, Any], what: str) -> s
     )
 
 
-def machine_line(machine: Machine) -> str:
-    """Return a line of text that describes the machine."""
+def machine_line(machine: Machine, dtype: str = FLOAT32) -> str:
+    """Return a line of text that describes the machine. The peak is that of a dtype."""
+    what = "FMA peak" if products(dtype) == 1 else f"peak of {dtype}"
     threads = f"{machine.threads} thread{'s' if machine.threads > 1 else ''}"
     versions = ", ".join(f"{name} {version}" for name, version in machine.versions.items())
     return (
-        f"{machine.cpu}, {machine.isa}, {threads}, FMA peak {machine.fma_peak / 1e9:.1f} GFLOP/s, "
+        f"{machine.cpu}, {machine.isa}, {threads}, {what} {machine.fma_peak / 1e9:.1f} GFLOP/s, "
         f"copy bandwidth {machine.bandwidth / 1e9:.1f} GB/s, {versions}"
     )

@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from .classes import geometric_mean
-from .contenders import US
+from .contenders import FLOAT, US
 from .report import bound_of
 from .tables import Grid, microseconds, ratio_words, shape_words
 
@@ -19,12 +19,14 @@ if TYPE_CHECKING:
     from .report import Machine
 
 AGAIN, DISTURBED = "*", "!"  # marks of layers
+HEADINGS = {FLOAT: "float32"}  # shorter names
 LIMITS = {"peak": "peak", "bandwidth": "copy"}
 
 
 def layer_tables(results: Sequence[Result], contenders: Sequence[str], machine: Machine) -> list[Grid]:
     """Return tables of the results of one part: a layout, or a gradient in a layout."""
-    title = f"{results[0].layout}, float32, {results[0].case.words()}{_cold_words(results)}"
+    case = results[0].case
+    title = f"{results[0].layout}, {case.dtype}, {case.words()}{_cold_words(results)}"
     beside = _beside(contenders)
     tuned = any(result.gain is not None for result in results)
     headings = ["us,\nbest", "\nmedian", "\np95", "\nGFLOP/s", "of\nbound"]
@@ -56,11 +58,11 @@ def _cold_words(results: Sequence[Result]) -> str:
 
 def _beside(contenders: Sequence[str]) -> Sequence[str]:
     """Return the contenders whose ratios stand beside the other figures."""
-    return contenders if list(contenders) == ["numpy"] else ()
+    return contenders if [name for name in contenders if name != FLOAT] == ["numpy"] else ()
 
 
 def _speedups(contenders: Sequence[str]) -> list[str]:
-    return [f"x\n{name}" for name in contenders]
+    return [f"x\n{HEADINGS.get(name, name)}" for name in contenders]
 
 
 def _mark(result: Result | NetworkResult) -> str:
@@ -76,6 +78,7 @@ def _caption(results: Sequence[Result], with_ratios: bool) -> str:
     ]
     words += ["x by tuning: speedup of a tuned layer over the prediction"] if any(r.gain for r in results) else []
     words += ["x name: speedup over that contender"] if with_ratios else []
+    words += ["x float32: speedup over pointwise in float32"] if with_ratios and FLOAT in results[0].seconds else []
     words += ["/2: stride 2"] if any(result.case.stride > 1 for result in results) else []
     words += ["g4: 4 groups"] if any(result.case.groups > 1 for result in results) else []
     return "; ".join(words + _mark_words(results))
@@ -104,7 +107,7 @@ def sequence_table(results: Sequence[NetworkResult], contenders: Sequence[str]) 
     words = results[0].network.cases[0].epilogue.words()
     headings = ["layers", "ms,\nbest", "\nmedian", "\nGFLOP/s", "of\npeak", *_speedups(contenders)]
     caption = "; ".join(["ms: time of all layers of a network, called one after the other", *_mark_words(results)])
-    table = Grid(f"float32, {words}, layers in sequence", ["network", "layout"], headings, caption)
+    table = Grid(f"{results[0].network.dtype}, {words}, layers in sequence", ["network", "layout"], headings, caption)
     for result in results:
         table.add_row(
             f"{result.name}{_mark(result)}",
@@ -122,7 +125,7 @@ def sequence_table(results: Sequence[NetworkResult], contenders: Sequence[str]) 
 def network_tables(results: Sequence[Result], contenders: Sequence[str]) -> list[Grid]:
     """Return tables with geometric means and smallest ratios: one row per network and layout."""
     beside = _beside(contenders)
-    ratio_headings = [f"{what}x\n{name}" for name in beside for what in ("", "least ")]
+    ratio_headings = [f"{what}x\n{HEADINGS.get(name, name)}" for name in beside for what in ("", "least ")]
     means = Grid("geometric means", ["network", "layout"], ["layers", "GFLOP/s", "of peak", *ratio_headings])
     ratios = Grid("speedup: geometric mean / least", ["network", "layout"], contenders)
     for network, part in dict.fromkeys((result.case.network, result.part) for result in results):

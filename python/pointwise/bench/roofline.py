@@ -54,7 +54,7 @@ def save_roofline(file: IO[bytes], results: Sequence[Result], machine: Machine, 
     axes.plot(span, roof, color="black", label=label, zorder=1)
 
     # pointwise is last, so that its dots are on top
-    contenders = dict.fromkeys(name for result in results for name in result.seconds)
+    contenders = dict.fromkeys(name for result in results for name in result.seconds if name in COLOURS)
     for contender in sorted(contenders, key=lambda name: name == US):
         for part in dict.fromkeys(result.part for result in results if contender in result.seconds):
             chosen = [result for result in results if result.part == part and contender in result.seconds]
@@ -71,8 +71,9 @@ def save_roofline(file: IO[bytes], results: Sequence[Result], machine: Machine, 
                 zorder=3 if contender == US else 2,
             )
     axes.set(xscale="log", yscale="log", xlabel="arithmetic intensity (FLOP/byte)", ylabel="GFLOP/s")
-    words = "gradients" if results[0].case.gradient else results[0].case.words()
-    axes.set_title(f"1x1 convolution, float32, {words}: {machine.cpu}, {machine.isa}, threads: {machine.threads}")
+    case = results[0].case
+    words = f"{case.dtype}, {'gradients' if case.gradient else case.words()}"
+    axes.set_title(f"1x1 convolution, {words}: {machine.cpu}, {machine.isa}, threads: {machine.threads}")
     axes.grid(True, which="both", linewidth=0.3, alpha=0.6)
     figure.legend(loc="outside right upper")  # outside of the axes, so that it covers no dot
     canvas.print_figure(file, format=kind, metadata={"Date": None} if kind == "svg" else None)
