@@ -17,9 +17,11 @@ The text between two comments is generated. The first comment names the kind of 
 - "tuned": a table with a row for each network: what tuning gains. The comment names exactly one file.
 - "images": a table with a row for each dtype and size of images. The comment names exactly one file.
 - "inception": a table with a row for each inception module. The comment names exactly one file.
+- "dtypes": a table with a row for each dtype: speed relative to float32, and error. The comment names exactly one file.
 
-``pointwise bench --json`` makes the files, but ``bench/images.py --json`` makes those of images, and
-``bench/inception.py --json`` makes those of inception modules. The generated text has the command for each file.
+``pointwise bench --json`` makes the files. But ``bench/images.py --json`` makes those of images,
+``bench/inception.py --json`` makes those of inception modules, and ``bench/dtypes.py --json`` makes those of dtypes.
+The generated text has the command for each file.
 """
 
 import argparse
@@ -32,13 +34,20 @@ import textwrap
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 RESULTS = ROOT / "bench" / "results"
-DOCUMENTS = (ROOT / "README.md", ROOT / "docs" / "performance.md", ROOT / "docs" / "why.md")
+DOCUMENTS = (
+    ROOT / "README.md",
+    ROOT / "docs" / "performance.md",
+    ROOT / "docs" / "why.md",
+    ROOT / "docs" / "guide" / "dtypes.md",
+)
 TABLE = re.compile(r"(<!-- (?P<kind>\w+): (?P<files>[\w. ]+) -->\n).*?(<!-- end -->)", re.DOTALL)
 NAMES = {"googlenet": "GoogLeNet", "mobilenet_v1": "MobileNetV1", "mobilenet_v2": "MobileNetV2"}
 NAMES |= {"resnet50": "ResNet-50", "squeezenet": "SqueezeNet", "seed": "three tiny layers"}
 
 PEERS = {"numpy": "NumPy", "torch": "PyTorch", "onnxruntime": "ONNX Runtime", "openvino": "OpenVINO"}
 PEERS |= {"xnnpack": "XNNPACK", "opencv": "OpenCV"}
+OWN = "pointwise float32"  # contender that is no peer
+NAMES_OF_DTYPES = {"uint8": "uint8 x, float32 weights", "int8": "`QConv`: uint8 x, int8 weights"}
 
 
 def row(*cells):
@@ -59,12 +68,13 @@ def ratio(value):
 
 def best_peer(result):
     """Return the time of the fastest peer, divided by the time of pointwise. NumPy is a peer, too."""
-    return min(value for value in result["ratio"].values() if value is not None)
+    return min(value for name, value in result["ratio"].items() if value is not None and name != OWN)
 
 
 def name_of_best_peer(result):
     """Return the name of the fastest peer on a layer."""
-    return PEERS[min((value, name) for name, value in result["ratio"].items() if value is not None)[1]]
+    ratios = result["ratio"].items()
+    return PEERS[min((value, name) for name, value in ratios if value is not None and name != OWN)[1]]
 
 
 def image_of(result):
@@ -149,7 +159,9 @@ def layers(found):
     """Return a table with a row for each layer."""
     contenders = list(found["results"][0]["ratio"])
     lines = [
-        row("layer", "image", "layout", "GFLOP/s", "of peak", *(f"times {PEERS[name]}" for name in contenders)),
+        row(
+            "layer", "image", "layout", "GFLOP/s", "of peak", *(f"times {PEERS.get(name, name)}" for name in contenders)
+        ),
         row(*["---"] * 3, *["--:"] * (2 + len(contenders))),
     ]
     for r in found["results"]:
@@ -287,6 +299,23 @@ def inception_block(found):
     return [*lines, "", *origin(found)]
 
 
+def dtypes_block(found):
+    """Return a table with a row for each dtype, and the origin. Each cell has a geometric mean and the least ratio."""
+    kinds = list(dict.fromkeys((r["isa"], r["kind"]) for r in found["results"]))
+    lines = [
+        row("dtype", *(f"{kind}, {isa}" for isa, kind in kinds), "error"),
+        row("---", *["--:"] * (len(kinds) + 1)),
+    ]
+    for dtype in dict.fromkeys(r["dtype"] for r in found["results"]):
+        cells = []
+        for kind in kinds:
+            ratios = [r["ratio"][OWN] for r in found["results"] if (r["isa"], r["kind"], r["dtype"]) == (*kind, dtype)]
+            cells.append("1" if dtype == "float32" else f"{mean(ratios):.2f} ({min(ratios):.2f})")
+        error = max(errors["decibels"][dtype] for errors in found["errors"])
+        lines.append(row(NAMES_OF_DTYPES.get(dtype, dtype), *cells, f"{error:.0f} dB"))
+    return [*lines, "", *origin(found)]
+
+
 KINDS = {
     "speed": speed_block,
     "compare": compare_block,
@@ -296,6 +325,7 @@ KINDS = {
     "tuned": tuned_block,
     "images": images_block,
     "inception": inception_block,
+    "dtypes": dtypes_block,
 }
 
 

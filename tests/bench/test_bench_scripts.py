@@ -65,6 +65,24 @@ def test_images_checks_results(tmp_path):
         script.check({"pointwise": lambda: x + 1}, x, matrix, np.dtype(np.uint8))
 
 
+def test_dtypes(tmp_path):
+    command = [*PYTHON, BENCH / "dtypes.py", "--quick", "--json", "dtypes.json"]
+    run = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
+    assert run.returncode == 0, run.stderr
+    found = json.loads((tmp_path / "dtypes.json").read_text())
+    isas = [errors["isa"] for errors in found["errors"]]
+    assert isas == [pw.isa(), *({"avx2"} - {pw.isa()})]
+    assert f"{isas[0]}, int8: times float32: arithmetic " in run.stdout
+    kinds = {(r["isa"], r["kind"], r["dtype"], r["layout"]) for r in found["results"]}
+    assert len(kinds) == len(found["results"]) == len(isas) * 3 * 6 * 2
+    for errors in found["errors"]:
+        decibels = errors["decibels"]
+        assert decibels["float64"] < -290
+        assert decibels["float64"] < decibels["float32"] < decibels["float16"] < decibels["bfloat16"] < -45
+        assert decibels["bfloat16"] < decibels["uint8"] < decibels["int8"] < -30
+    assert len(load("markdown").dtypes_block(found)) > 8
+
+
 TINY = """network,layer,n,cin,cout,h,w,stride,groups
 tiny,plain,1,8,16,6,5,1,1
 tiny,grouped,2,12,8,5,5,2,4

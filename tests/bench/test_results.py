@@ -80,6 +80,24 @@ def test_the_table_of_tuned_layers(markdown):
     assert "| mine | NHWC | 2 | 1 | 1.100 | 1.21 |" in lines
 
 
+def test_the_table_of_dtypes(markdown):
+    def result(isa, kind, dtype, ratio):
+        return {"isa": isa, "kind": kind, "dtype": dtype, "ratio": {"pointwise float32": ratio}}
+
+    results = [
+        result("avx2", kind, dtype, ratio)
+        for kind, dtype, ratio in [
+            *(("arithmetic", "float32", 1.0), ("arithmetic", "int8", 2.0), ("arithmetic", "int8", 4.5)),
+            *(("large images", "float32", 1.0), ("large images", "int8", 3.0)),
+        ]
+    ]
+    found = document(results) | {"errors": [{"isa": "avx2", "decibels": {"float32": -140.2, "int8": -34.6}}]}
+    lines = markdown.dtypes_block(found)
+    assert lines[0] == "| dtype | arithmetic, avx2 | large images, avx2 | error |"
+    assert "| float32 | 1 | 1 | -140 dB |" in lines
+    assert "| `QConv`: uint8 x, int8 weights | 3.00 (2.00) | 3.00 (3.00) | -35 dB |" in lines
+
+
 def test_a_cold_run_says_so(markdown):
     assert markdown.heading(document([], cold=True)) == "avx2, 2 threads, cold"
     assert markdown.heading(document([])) == "avx2, 2 threads"

@@ -189,7 +189,7 @@ def _check_modes(args: argparse.Namespace) -> None:
         if modes + others:
             option = (modes + others)[0]
             raise CommandError(
-                f"--pass backward cannot be combined with --{option}: the backward pass is float32 alone"
+                f"--pass backward cannot be combined with --{option}: gradients are float32 here"
             )
     if args.dtype != FLOAT32 and others:
         raise CommandError(f"--dtype cannot be combined with --{others[0]}, which measures float32")
