@@ -17,8 +17,9 @@ HALVES = (np.dtype(np.float16), np.dtype(ml_dtypes.bfloat16))
 DOCUMENTED = (ValueError, TypeError, NotImplementedError, MemoryError)
 ARGUMENTS = (
     "x|weight|bias|layout|stride|padding|groups|activation|residual|out|input_scale|dtype|layers|x_shape|c_out|n|matrix"
-    "|axis|out_dtype|weight_dtype"
+    "|axis|out_dtype|weight_dtype|x_scale|x_zero_point|weight_scale|weight_zero_point|y_scale|y_zero_point"
 )
+QUANTIZED = range(161, 181)  # first bytes of quantized calls; older saved inputs do not begin with them
 strided = np.lib.stride_tricks.as_strided
 
 
@@ -338,8 +339,124 @@ def right_gradients(given, kept):
     assert np.array_equal(gradients[2], grad.astype(float).sum(others))
 
 
+def spread(shape, dtype, data):
+    """Return 8-bit integers of the whole range."""
+    count = int(np.prod(shape))
+    return (np.arange(count) * (2 * data.below(64) + 1) + data.below(256)).astype(np.uint8).view(dtype).reshape(shape)
+
+
+def drawn_quantized(data):
+    """Return matching arguments of `qconv`, and sometimes change some of them."""
+    layout = data.of(reference.LAYOUTS)
+    groups = 1 + data.below(3) if data.one_in(4) else 1
+    each, c_out = data.below(9), groups * data.below(5)
+    x_dtype, weight_dtype, y_dtype = (np.dtype(data.of(["u1", "i1"])) for _ in range(3))
+    sizes = {axis: data.below(4) for axis in "NDHW"} | {"C": groups * each}
+    how = {"layout": layout, "stride": 1 + data.below(3), "padding": data.below(2), "groups": groups}
+    x = spread([sizes[axis] for axis in layout], x_dtype, data)
+    per_channel = (c_out,) if data.one_in(2) else ()
+    given = {
+        "x": laid(x, data),
+        "x_scale": data.of([1, 0.02, 0.5]),
+        "x_zero_point": spread((), x_dtype, data)[()],
+        "weight": laid(spread((c_out, each), weight_dtype, data), data),
+        "weight_scale": np.full(per_channel, data.of([1, 0.01, 3]), F) * (1 + np.arange(c_out) if per_channel else 1),
+        "weight_zero_point": spread(per_channel, weight_dtype, data),
+        "y_scale": data.of([1, 0.1, 500]),
+        "y_zero_point": spread((), y_dtype, data)[()],
+    }
+    if data.one_in(2):
+        given["bias"] = (np.arange(c_out) * 1000 - 1500).astype(np.int32)
+    if data.one_in(2):
+        how["activation"] = data.of([None, "relu", "relu6", ("clip", -1, 20)])
+    everything = given | how
+    if data.one_in(3):
+        shape = output_shape(x.shape, c_out, how)
+        everything["out"] = x if data.one_in(4) else laid(np.zeros(shape, data.of([y_dtype, "i4"])), data)
+    for name in everything:
+        if data.one_in(24):
+            everything[name] = data.of(JUNK)
+    return everything
+
+
+def as_conv_integer(given):
+    names = ("x", "weight", "x_zero_point", "weight_zero_point", "layout", "stride", "padding", "groups", "out")
+    return pw.conv_integer(**{name: given[name] for name in names if name in given})
+
+
+def as_qconv(given):
+    return pw.qconv(**given)
+
+
+def as_qlayer(given):
+    layer = pw.QConv(**{name: value for name, value in given.items() if name not in ("x", "out")})
+    return layer(**{name: value for name, value in given.items() if name in ("x", "out")})
+
+
+def exact_sums(given, bias):
+    """Return the sums of a quantized call as int64."""
+    layout, groups = given["layout"], plain(given["groups"])
+    x, weight = (np.asarray(given[name]).astype(np.int64) for name in ("x", "weight"))
+    weight = weight.reshape(weight.shape[:2]) - np.asarray(given["weight_zero_point"]).astype(np.int64).reshape(-1, 1)
+    shifted = x - np.asarray(given["x_zero_point"]).astype(np.int64).reshape(())
+    src, inside = reference.source(shifted, layout, plain(given["stride"]), plain(given["padding"]))
+    n, pixels = len(src), src.shape[2:]
+    src = np.where(inside, src, 0).reshape(n, groups, weight.shape[1], *pixels)
+    by_group = weight.reshape(groups, len(weight) // groups, weight.shape[1])
+    sums = np.einsum("goi,ngidhw->ngodhw", by_group, src).reshape(n, len(weight), *pixels)
+    if bias is not None:
+        sums = sums + np.asarray(bias).astype(np.int64).reshape(-1, 1, 1, 1)
+    return reference.in_layout(sums, layout)
+
+
+def requantized(sums, given, dtype):
+    """Return the results of `qconv` for exact sums, by the definition."""
+    scales = (np.asarray(given[name]).astype(F).reshape(-1) for name in ("x_scale", "weight_scale", "y_scale"))
+    x_scale, weight_scale, y_scale = scales
+    factor = (x_scale * weight_scale) / y_scale
+    factor = factor.reshape([-1 if axis == "C" else 1 for axis in given["layout"]])
+    zero, limits = int(np.asarray(given["y_zero_point"]).reshape(())), np.iinfo(dtype)
+    name, *bounds = (given.get("activation"),) if np.ndim(given.get("activation")) == 0 else given["activation"]
+    low, high = {"relu": (0, np.inf), "relu6": (0, 6)}.get(name, bounds or (-np.inf, np.inf))
+    low, high = (np.rint(F(bound) / y_scale[0]).astype(float) + zero for bound in (low, high))
+    y = np.rint(sums.astype(F) * factor).astype(float) + zero
+    return y.clip(low, high).clip(limits.min, limits.max).astype(dtype)
+
+
+def one_quantized(data):
+    """Call a quantized convolution, and compare its result with exact integers."""
+    call = data.of([as_qconv, as_qlayer, as_conv_integer])
+    given = drawn_quantized(data)
+    out = given.get("out")
+    is_array = isinstance(out, np.ndarray) and not isinstance(out, np.ma.MaskedArray) and not out.dtype.hasobject
+    before = out.tobytes() if is_array else None
+    kept = {name: value.copy() if isinstance(value, np.ndarray) else value for name, value in given.items()}
+    try:
+        y = call(dict(given))
+    except DOCUMENTED as error:
+        named(error)
+        assert not is_array or out.tobytes() == before
+        return
+    if out is not None:
+        assert y is out
+        assert not np.shares_memory(out, given["x"])
+    with np.errstate(all="ignore"):
+        if call is as_conv_integer:
+            assert y.dtype == np.int32
+            expected = exact_sums(kept, None)
+        else:
+            assert y.dtype in (np.uint8, np.int8)
+            expected = requantized(exact_sums(kept, kept.get("bias")), kept, y.dtype)
+    assert y.shape == expected.shape
+    assert np.array_equal(y, expected)
+
+
 def one_input(data):
-    data = Bytes(data)
+    quantized = data[:1] and data[0] in QUANTIZED
+    data = Bytes(data[1:] if quantized else data)
+    if quantized:
+        one_quantized(data)
+        return
     call = data.of([as_function, as_layer, as_chain])
     given = drawn(data)
     if call is as_function and data.one_in(3):

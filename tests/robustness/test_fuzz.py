@@ -28,6 +28,49 @@ def test_drawn_inputs(data):
     python_target.one_input(data)
 
 
+@settings(max_examples=500)
+@given(st.sampled_from(python_target.QUANTIZED), st.binary(max_size=60))
+def test_drawn_quantized_inputs(first, data):
+    python_target.one_input(bytes([first]) + data)
+
+
+def test_most_quantized_inputs_are_valid():
+    """Random quantized inputs reach the comparison with exact integers, for every function."""
+    rng, valid = np.random.default_rng(0), {}
+    for _ in range(300):
+        data = rng.bytes(60)
+        given = python_target.drawn_quantized(python_target.Bytes(data[1:]))
+        call = (python_target.as_qconv, python_target.as_qlayer, python_target.as_conv_integer)[data[0] % 3]
+        try:
+            y = call(given)
+        except python_target.DOCUMENTED:
+            continue
+        valid[call] = valid.get(call, 0) + (y.size > 0)
+    assert len(valid) == 3
+    assert min(valid.values()) >= 5
+
+
+@pytest.mark.parametrize("name", ["qconv", "conv_integer"])
+def test_the_target_finds_a_wrong_integer(monkeypatch, name):
+    right = getattr(python_target.pw, name)
+
+    def off(*positional, **named):
+        y = right(*positional, **named)
+        if y.size > 0:
+            y[(-1,) * y.ndim] ^= 1
+        return y
+
+    monkeypatch.setattr(python_target.pw, name, off)
+    rng, found = np.random.default_rng(1), 0
+    for _ in range(100):
+        data = bytes([python_target.QUANTIZED[0], 0 if name == "qconv" else 2]) + rng.bytes(60)
+        try:
+            python_target.one_input(data)
+        except AssertionError:
+            found += 1
+    assert found >= 5
+
+
 def test_the_target_finds_what_is_wrong(monkeypatch):
     """The target finds a wrong number, a failed call that wrote to `out`, and a message that names no argument."""
     conv = python_target.pw.conv
