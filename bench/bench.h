@@ -16,8 +16,8 @@ struct Settings {
 
 // Registers a benchmark for each kernel row of each instruction set of the CPU. The block of the benchmark stays in L1.
 void register_kernels();
-// Registers a benchmark for each layer of the tables in each of the two layouts. Throws std::runtime_error if a table
-// cannot be read.
+// Registers a benchmark for each layer of the tables in each of the two layouts and each dtype. Throws
+// std::runtime_error if a table cannot be read.
 void register_layers(const Settings& settings);
 
 // Pseudo-random numbers, the same in every run.
