@@ -35,8 +35,8 @@ void pack_panel(const View& weights, DType dtype, int64_t first, int64_t used, c
     kernels(dtype).pack_weights(from, weights.strides[0], used, input_channels, to);
     return;
   }
-  // Packs `width` input channels at a time, to read whole cache lines of weights. With one input channel at a time, output
-  // channels that are a power of two bytes apart would evict each other from L1.
+  // Packs `width` input channels at a time, to read whole cache lines of weights. With one input channel at a time,
+  // output channels that are a power of two bytes apart would evict each other from L1.
   for (int64_t first_input = 0; first_input < input_channels; first_input += width) {
     const int64_t inputs = std::min(width, input_channels - first_input);
     if (used < width) std::memset(to, 0, static_cast<size_t>(inputs * panel_bytes));

@@ -188,9 +188,7 @@ def _check_modes(args: argparse.Namespace) -> None:
         modes += [name for name, is_given in given.items() if is_given]
         if modes + others:
             option = (modes + others)[0]
-            raise CommandError(
-                f"--pass backward cannot be combined with --{option}: gradients are float32 here"
-            )
+            raise CommandError(f"--pass backward cannot be combined with --{option}: gradients are float32 here")
     if args.dtype != FLOAT32 and others:
         raise CommandError(f"--dtype cannot be combined with --{others[0]}, which measures float32")
     if args.dtype == QUANTIZED and args.tune:
