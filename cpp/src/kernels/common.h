@@ -34,6 +34,13 @@ namespace {
 
 #define POINTWISE_UNROLL _Pragma("GCC unroll 32")
 #define POINTWISE_INLINE __attribute__((always_inline)) inline
+// Ends a row of a tile. With clang, the next row loads its factor only after this point. Otherwise clang 19 loads the
+// factor too early: an AVX2 tile needs all registers, so one of its sums would stay on the stack.
+#ifdef __clang__
+#define POINTWISE_END_ROW asm volatile("" ::: "memory")
+#else
+#define POINTWISE_END_ROW static_cast<void>(0)
+#endif
 
 constexpr int64_t smaller(int64_t a, int64_t b) { return a < b ? a : b; }
 constexpr int64_t ceil_div(int64_t a, int64_t b) { return (a + b - 1) / b; }

@@ -124,6 +124,7 @@ __attribute__((noinline)) void channel_rows_column(const Column& t) {
             else
               acc[r][j] = accumulate(weight, pixels[j], acc[r][j]);
           }
+          if (!Copy) POINTWISE_END_ROW;
         }
         x += x_channel;
         w += panel_row;
