@@ -19,6 +19,8 @@ void register_kernels();
 // Registers a benchmark for each layer of the tables in each of the two layouts and each dtype. Throws
 // std::runtime_error if a table cannot be read.
 void register_layers(const Settings& settings);
+// Registers benchmarks of the gradients of these layers, and of gram matrices. Throws as register_layers().
+void register_gradients(const Settings& settings);
 
 // Pseudo-random numbers, the same in every run.
 class Random {

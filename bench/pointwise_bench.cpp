@@ -1,4 +1,4 @@
-// Runs microbenchmarks of kernels and of layers. Each benchmark checks its result before the timing.
+// Runs microbenchmarks of kernels, of layers and of gradients. Each benchmark checks its result before the timing.
 //
 //     pointwise_bench [--layers=DIR|FILE.csv] [--threads=N] [Google Benchmark's flags]
 //     pointwise_bench --benchmark_filter=layer/resnet50
@@ -49,6 +49,7 @@ int main(int argc, char** argv) try {
   benchmark::AddCustomContext("threads of the layers", std::to_string(settings.threads));
   pointwise_bench::register_kernels();
   pointwise_bench::register_layers(settings);
+  pointwise_bench::register_gradients(settings);
   benchmark::RunSpecifiedBenchmarks();
   benchmark::Shutdown();
 } catch (const std::exception& error) {

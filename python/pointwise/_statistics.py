@@ -179,17 +179,18 @@ def _pairs(x: NDArray[Any], y: NDArray[Any]) -> Iterator[tuple[int, int]]:
 class _Centred:
     """Sums of differences from a centre near the mean, and of their products, over blocks of pixels.
 
-    All blocks have the same centre, so that a block costs one addition of a matrix.
+    All blocks have the same centre, so that a block costs one addition of a matrix. The differences have one more
+    channel, of ones, so that the sums of differences are a row of the products.
     """
 
-    def __init__(self, axis: int, dtype: np.dtype[Any], elements: int, centre: NDArray[np.float64] | None) -> None:
-        self._axis, self._dtype, self._centre = axis, dtype, centre
-        self._memory = np.empty(elements, dtype)  # of the differences, because new memory is slow for each block
+    def __init__(self, axis: int, dtype: np.dtype[Any], channels: int, centre: NDArray[np.float64] | None) -> None:
+        self._axis, self._dtype, self._channels, self._centre = axis, dtype, channels, centre
+        self._memory = np.empty(0, dtype)  # of the differences, because new memory is slow for each block
         self._checked = True
         self._clear()
 
     def _clear(self) -> None:
-        self._count, self._sums, self._products = 0, np.zeros(0), np.zeros((0, 0))
+        self._count, self._products = 0, np.zeros((self._channels + 1, self._channels + 1))
 
     def add(self, block: NDArray[Any]) -> bool:
         """Add a block of pixels.
@@ -197,24 +198,27 @@ class _Centred:
         If the centre is too far from the mean of the block, the correction for the mean would cancel digits. Then the
         function returns False and adds nothing. The next centre is the mean of this block.
         """
+        axis, channels = self._axis, self._channels
+        count = block.size // channels
         if self._centre is None:
-            self._centre = self._sum(block.astype(self._dtype, copy=False)) * (block.shape[self._axis] / block.size)
-        shape = [block.shape[i] if i == self._axis else 1 for i in range(block.ndim)]
-        if block.size > self._memory.size:  # blocks of one update differ by a pixel of the axis that is cut
-            self._memory = np.empty(block.size, self._dtype)
-        apart = self._memory[: block.size].reshape(block.shape)
+            one = np.broadcast_to(self._dtype.type(1), [1 if i == axis else n for i, n in enumerate(block.shape)])
+            self._centre = _gram(block.astype(self._dtype, copy=False), one, axis)[:, 0].astype(np.float64) / count
+        if block.size + count > self._memory.size:  # blocks of one update differ by a pixel of the axis that is cut
+            self._memory = np.empty(block.size + count, self._dtype)
+        shape = [channels + 1 if i == axis else n for i, n in enumerate(block.shape)]
+        apart = self._memory[: block.size + count].reshape(shape)
+        by_channel = np.moveaxis(apart, axis, -1)
         self._used = self._centre.astype(self._dtype)
-        np.subtract(block, self._used.reshape(shape), out=apart, dtype=self._dtype)
-        sums, products = self._sum(apart), _gram(apart, None, self._axis)
-        count = block.size // len(sums)
-        if self._checked and not (sums * sums <= MOST_CANCELLED * count * products.diagonal().astype(np.float64)).all():
+        np.subtract(np.moveaxis(block, axis, -1), self._used, out=by_channel[..., :channels], dtype=self._dtype)
+        by_channel[..., channels] = 1
+        products = _gram(apart, None, axis)
+        sums = products[channels, :channels].astype(np.float64)
+        squares = products.diagonal()[:channels].astype(np.float64)
+        if self._checked and not (sums * sums <= MOST_CANCELLED * count * squares).all():
             self._next = self._used + sums / count
             return False
         self._checked = True
-        if self._count == 0:
-            self._sums, self._products = np.zeros(len(sums)), np.zeros(products.shape)
         self._count += count
-        self._sums += sums
         self._products += products
         return True
 
@@ -225,14 +229,11 @@ class _Centred:
 
     def totals(self) -> tuple[int, NDArray[np.float64], NDArray[np.float64]]:
         """Return the number of pixels, their mean, and the sums of products of differences from the mean."""
+        products = self._products[:-1, :-1]
         if self._count == 0:
-            return 0, self._sums, self._products
-        rest = self._sums / self._count
-        return self._count, self._used + rest, self._products - np.outer(rest, rest) * self._count
-
-    def _sum(self, block: NDArray[Any]) -> NDArray[np.float64]:
-        one = np.broadcast_to(self._dtype.type(1), [1 if i == self._axis else n for i, n in enumerate(block.shape)])
-        return _gram(block, one, self._axis)[:, 0].astype(np.float64)
+            return 0, np.zeros(len(products)), products
+        rest = self._products[-1, :-1] / self._count
+        return self._count, self._used + rest, products - np.outer(rest, rest) * self._count
 
 
 class Covariance:
@@ -332,7 +333,7 @@ class Covariance:
         dtype = self._dtype or sum_dtype(array.dtype)
         if array.size == 0:
             return self
-        centred = _Centred(axis, dtype, min(array.size, BLOCK), self.mean if self.count else None)
+        centred = _Centred(axis, dtype, channels, self.mean if self.count else None)
         for index in _blocks(array.shape, axis):
             if not centred.add(array[index]):
                 self._add(*centred.totals())

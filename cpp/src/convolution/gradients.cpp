@@ -122,34 +122,39 @@ class Spread {
   // `from` is a C-contiguous array. Axis i of it has the positions that axis[i] keeps.
   Spread(const char* from, const View& to, const KeptAxis* axis)
       : from_(from), to_(to), axis_(axis), item_(item_size(to.dtype)), last_(to.shape.rank - 1) {
-    for (int i = 0; i < last_; ++i) rows_ *= axis[i].size;
+    for (int i = 0; i + 1 < last_; ++i) pieces_ *= axis[i].size;
   }
 
-  int64_t pieces() const { return ceil_div(rows_, rows_of_piece); }
+  int64_t pieces() const { return pieces_; }
 
+  // Copies the rows along the last axis but one.
   void piece(int64_t index) const {
-    for (int64_t row = index * rows_of_piece; row < std::min(rows_, (index + 1) * rows_of_piece); ++row) copy(row);
+    char* to = static_cast<char*>(to_.data);
+    bool kept = true;
+    int64_t from_piece = 0, pieces = 1;
+    for (int i = last_ - 2; i >= 0; --i) {
+      const KeptAxis& axis = axis_[i];
+      const int64_t at = index % axis.size, apart = at - axis.first;
+      index /= axis.size;
+      to += at * axis.step;
+      kept = kept && apart >= 0 && apart % axis.stride == 0 && apart / axis.stride < axis.count;
+      if (kept) from_piece += apart / axis.stride * pieces;
+      pieces *= axis.count;
+    }
+    const KeptAxis &rows = axis_[last_ - 1], &pixels = axis_[last_];
+    const char* from = from_ + from_piece * rows.count * pixels.count * item_;
+    int64_t left = kept ? rows.count : 0, next = rows.first;
+    for (int64_t row = 0; row < rows.size; ++row, to += rows.step) {
+      std::memset(to, 0, static_cast<size_t>(pixels.size * item_));
+      if (left == 0 || row != next) continue;
+      copy(from, pixels, to + pixels.first * item_);
+      from += pixels.count * item_;
+      if (--left > 0) next += rows.stride;
+    }
   }
 
  private:
-  void copy(int64_t row) const {
-    const KeptAxis& pixels = axis_[last_];
-    char* to = static_cast<char*>(to_.data);
-    bool kept = true;
-    int64_t from_row = 0, rows = 1;
-    for (int i = last_ - 1; i >= 0; --i) {
-      const KeptAxis& axis = axis_[i];
-      const int64_t index = row % axis.size, apart = index - axis.first;
-      row /= axis.size;
-      to += index * axis.step;
-      kept = kept && apart >= 0 && apart % axis.stride == 0 && apart / axis.stride < axis.count;
-      if (kept) from_row += apart / axis.stride * rows;
-      rows *= axis.count;
-    }
-    std::memset(to, 0, static_cast<size_t>(pixels.size * item_));
-    if (!kept) return;
-    const char* const from = from_ + from_row * pixels.count * item_;
-    to += pixels.first * item_;
+  void copy(const char* from, const KeptAxis& pixels, char* to) const {
     switch (item_) {
       case 2: copy_pixels<2>(from, pixels, to); break;
       case 4: copy_pixels<4>(from, pixels, to); break;
@@ -163,12 +168,11 @@ class Spread {
       std::memcpy(to + i * pixels.stride * Item, from + i * Item, static_cast<size_t>(Item));
   }
 
-  static constexpr int64_t rows_of_piece = 64;
   const char* from_;
   const View& to_;
   const KeptAxis* axis_;
   const int item_, last_;
-  int64_t rows_ = 1;
+  int64_t pieces_ = 1;
 };
 
 // If an array has at least this number of bytes, a second thread helps to set zeros.
@@ -433,14 +437,14 @@ void gradient_of_bias(const View& grad, const View& dst, const std::string& layo
   }
 }
 
-void gram_matrix(const View& left, const View& right, const View& dst, int channels, bool symmetric) {
+void gram_matrix(const View& left, const View& right, const View& dst, int channels, bool symmetric, int threads) {
   Layout axes{"", left.shape.rank, -1, channels, 0, {}};
   Reduction r = reduction_of(axes, left, right, 1, dst);
   for (int i = 0; i < left.shape.rank; ++i)
     if (i != channels) r.axis[r.axes++] = {left.shape[i], right.strides[i], left.strides[i], 0};
   r.symmetric = symmetric;
   reduce_pixels(r, static_cast<const char*>(left.data), static_cast<const char*>(right.data),
-                static_cast<char*>(dst.data), false, wanted_threads(0));
+                static_cast<char*>(dst.data), false, wanted_threads(threads));
 }
 
 }  // namespace pointwise

@@ -18,8 +18,8 @@ void gradient_of_bias(const View& grad, const View& dst, const std::string& layo
 
 // Computes dst[m, n] = sum over all pixels p of left[m, p] * right[n, p], in the order of gradient_of_weights(). Axis
 // `channels` of both arrays holds the channels. All other axes hold pixels, and must agree in both arrays. dst has the
-// dtype of the sums. If `symmetric` is true, both views are the same, and half of the products are not computed. May
-// throw std::bad_alloc, but only before the first write to dst.
-void gram_matrix(const View& left, const View& right, const View& dst, int channels, bool symmetric);
+// dtype of the sums. If `symmetric` is true, both views are the same, and half of the products are not computed.
+// `threads` is as for Layer. May throw std::bad_alloc, but only before the first write to dst.
+void gram_matrix(const View& left, const View& right, const View& dst, int channels, bool symmetric, int threads = 0);
 
 }  // namespace pointwise

@@ -4,7 +4,7 @@
 //     for piece in groups x m_parts x n_parts:    one thread computes a piece
 //       for `block` pixels:                       whole chunks, except in the last block
 //         packs left into panels                  (left has the place of weights)
-//         for n_block channels of right:          packs right as [pixel][channel], or reads it in place
+//         for n_block channels of right:          packs right, or reads it in place or from the panels
 //           kernel(n_block x m x block)           continues from the sums of the block before
 // clang-format on
 //
@@ -49,7 +49,8 @@ struct Blocks {
   int kernel_row;
   int64_t pixels, block;
   Parts m_parts, n_parts;
-  int64_t n_block;  // maximum number of channels of right in a kernel call
+  int64_t n_block;   // maximum number of channels of right in a kernel call
+  bool from_panels;  // right is read from the panels of left, which is the same array
   ptrdiff_t packed_row, sums_row, panel;
   int team;
   double cycles;  // predicted cycles until the last thread is done
@@ -141,16 +142,43 @@ class Chooser {
     };
     double pixel = pack(is_contiguous(reduction_, reduction_.left, reduction_.left_m, reduction_.m), m);
     const bool by_channels = takes_by_channels(reduction_, row);
-    if (reduction_.axes > 1 || !can_read_in_place(reduction_, row, inner.src))
+    const bool in_place =
+        reads_panels(row, m) || (reduction_.axes == 1 && can_read_in_place(reduction_, row, inner.src));
+    if (!in_place)
       pixel += pack(by_channels ? inner.src == item_size(reduction_.right)
                                 : is_contiguous(reduction_, reduction_.right, reduction_.right_n, reduction_.n),
                     n);
-    work_.m = m;
-    const double block = compute_cycles(work_, row, n, m, 0) + pixel * static_cast<double>(blocks_.block);
+    const double block = cycles_of_block(row, m, n) + pixel * static_cast<double>(blocks_.block);
     const double blocks = static_cast<double>(ceil_div(std::max<int64_t>(blocks_.pixels, 1), blocks_.block));
     const bool direct = row.rows == Rows::channels ? reduction_.dst_n == work_.item || reduction_.n == 1
                                                    : reduction_.dst_m == work_.item || reduction_.m == 1;
     return blocks * block + (direct ? 0 : cpu.scatter_cycles * static_cast<double>(m) * static_cast<double>(n));
+  }
+
+  // Returns true if a kernel row can read right from the panels of left, for pieces with m channels of left: both are
+  // the same array, and the panels hold all channels. Then no kernel call crosses the border of a panel.
+  bool reads_panels(const KernelRow& row, int64_t m) const {
+    return reduction_.symmetric && row.rows == Rows::pixels && m == reduction_.m;
+  }
+
+  // Returns the maximum number of channels of right in a kernel call: one column of tiles.
+  int64_t most_columns(const KernelRow& row, int64_t m) const {
+    if (row.rows == Rows::channels) return int64_t{row.nr} * row.lanes;
+    if (!reads_panels(row, m)) return row.mr;
+    int64_t columns = panel_bytes / work_.item;
+    while (columns > row.mr) columns /= 2;
+    return columns;
+  }
+
+  // Returns the cycles of the kernel calls of a block. Symmetric pieces compute the lower half, in columns of tiles.
+  double cycles_of_block(const KernelRow& row, int64_t m, int64_t n) {
+    const int64_t width = reduction_.symmetric && m == n ? most_columns(row, m) : n;
+    double cycles = 0;
+    for (int64_t i = 0; i < n; i += width) {
+      work_.m = m - (width < n ? i / (panel_bytes / work_.item) * (panel_bytes / work_.item) : 0);
+      cycles += compute_cycles(work_, row, std::min(width, n - i), work_.m, 0);
+    }
+    return cycles;
   }
 
   void choose_row() {
@@ -193,7 +221,8 @@ class Chooser {
     const int64_t panel = panel_bytes / item,
                   whole_m = round_up(m, std::max<int64_t>(panel, int64_t{row.nr} * row.lanes));
     const bool channel_rows = row.rows == Rows::channels;
-    blocks_.n_block = std::min(n, channel_rows ? int64_t{row.nr} * row.lanes : int64_t{row.mr});
+    blocks_.from_panels = reads_panels(row, m);
+    blocks_.n_block = std::min(n, most_columns(row, m));
     const bool by_channels = takes_by_channels(reduction_, row);
     blocks_.packed_row = by_channels ? padded_row(blocks_.block * item) : round_up(blocks_.n_block * item, panel_bytes);
     blocks_.sums_row = padded_row((channel_rows ? round_up(n, row.lanes) : whole_m) * item);
@@ -295,7 +324,8 @@ class Run {
     std::memset(zeros, 0, static_cast<size_t>(workspace.size(Region::room)));
     if (range.ms % width_ != 0)  // the last panel has unused channels
       std::memset(panels + range.ms / width_ * b_.panel, 0, static_cast<size_t>(b_.panel));
-    const Parts columns = fewest_parts(range.ns, channel_rows_ ? row_.lanes : 1, b_.n_block);
+    const int64_t unit = b_.from_panels ? b_.n_block : channel_rows_ ? row_.lanes : 1;
+    const Parts columns = fewest_parts(range.ns, unit, b_.n_block);
 
     for (int64_t begin = 0; begin < b_.pixels; begin += b_.block) {
       Block block{};
@@ -314,7 +344,15 @@ class Run {
         block.pixels = columns.begin(i + 1) - n;
         block.channels = range.ms - first;
         if (block.channels <= 0) continue;
-        set_right(range, n, right, in_place, &block);
+        if (b_.from_panels) {
+          const int64_t channel = range.n + n;
+          block.x = panels + channel / width_ * b_.panel + channel % width_ * item_;
+          block.x_pixel = item_;
+          block.x_channel = panel_bytes;
+          block.source = Level::l2;
+        } else {
+          set_right(range, n, right, in_place, &block);
+        }
         block.weights = panels + first / width_ * block.panel;
         block.bias = zeros;
         char* const at = sums + (channel_rows_ ? first * b_.sums_row + n * item_ : n * b_.sums_row + first * item_);
@@ -443,11 +481,15 @@ class Run {
   const int64_t width_;  // channels of a panel
 };
 
-// Copies the lower half of a square matrix to the upper half.
+// Copies the lower half of a square matrix to the upper half, square by square.
+template <int Item>
 void mirror(const Reduction& r, char* dst) {
-  const auto item = static_cast<size_t>(item_size(r.sum));
-  for (int64_t o = 0; o < r.m; ++o)
-    for (int64_t i = 0; i < o; ++i) std::memcpy(dst + i * r.dst_m + o * r.dst_n, dst + o * r.dst_m + i * r.dst_n, item);
+  constexpr int64_t side = 16;
+  for (int64_t first = 0; first < r.m; first += side)
+    for (int64_t column = 0; column <= first; column += side)
+      for (int64_t i = column; i < column + side; ++i)
+        for (int64_t o = std::max(first, i + 1); o < std::min(first + side, r.m); ++o)
+          std::memcpy(dst + i * r.dst_m + o * r.dst_n, dst + o * r.dst_m + i * r.dst_n, size_t{Item});
 }
 
 }  // namespace
@@ -477,7 +519,7 @@ void reduce_pixels(Reduction reduction, const char* left, const char* right, cha
                 scratch.get(allocation_size(blocks.workspace.bytes(), blocks.team)));
   const int64_t pieces = reduction.groups * blocks.m_parts.count * blocks.n_parts.count;
   parallel(blocks.team, pieces, EvenRuns{pieces}, [&run](int64_t piece, int thread) { run.piece(piece, thread); });
-  if (reduction.symmetric) mirror(reduction, dst);
+  if (reduction.symmetric) item_size(reduction.sum) == 4 ? mirror<4>(reduction, dst) : mirror<8>(reduction, dst);
   scratch.trim();
 }
 
