@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 from .._conv import conv
 from .._cost import cost
 from .._mix import mix
+from . import quantized
 from .files import check_writable, create_npy, read_npy, replacing_by_name
 from .parser import CommandError, activation, add_convolution_options, library_errors
 
@@ -47,6 +48,7 @@ def register(commands: Commands) -> None:
     parser.add_argument(
         "--out-dtype", metavar="D", help="dtype of the result, such as uint8 for integer x (default: float)"
     )
+    quantized.add_options(parser)
     parser.add_argument("-o", "--output", metavar="y.npy", required=True, help="result, written if the run succeeds")
     parser.set_defaults(run=run)
 
@@ -76,7 +78,9 @@ class Job:
         self.call: Callable[..., NDArray[Any]]
         self.axis: int | None  # None if there is only one block
         how = {name: getattr(args, name) for name in ("layout", "stride", "padding", "groups")}
-        if args.axis is not None:
+        if quantized.is_quantized(args):
+            self.call = quantized.quantized_call(args, x, bias, **how)
+        elif args.axis is not None:
             self.call = functools.partial(
                 mix, bias=bias, axis=args.axis, activation=args.activation, out_dtype=args.out_dtype
             )
@@ -86,6 +90,7 @@ class Job:
                 self.call(x, weight)  # raises
         else:
             self.call = functools.partial(conv, bias=bias, activation=args.activation, out_dtype=args.out_dtype, **how)
+        if args.axis is None:
             self.axis, self.stride = _axis_to_divide(x.shape, **how)
             checked = self.axis if self.axis is not None else _first_other_axis(args.layout, x.ndim)
             self.matrices = False
