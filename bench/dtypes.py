@@ -28,7 +28,6 @@ os.environ.update(OPENBLAS_NUM_THREADS="1", MKL_NUM_THREADS="1")
 
 import numpy as np
 import pointwise as pw
-from pointwise import _core
 from pointwise.bench.cold import CACHES, ColdCalls, time_cold
 from pointwise.bench.contenders import US
 from pointwise.bench.dtypes import DTYPES, FLOAT32, as_array
@@ -127,7 +126,7 @@ def main():
     """Run the command."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--quick", action="store_true", help="measure tiny layers, for a moment")
-    parser.add_argument("--isa", metavar="A,B", help=f"instruction sets (default: {_core.isa} and avx2)")
+    parser.add_argument("--isa", metavar="A,B", help=f"instruction sets (default: {pw.isa()} and avx2)")
     parser.add_argument("--json", metavar="FILE")
     parser.add_argument("--child", action="store_true", help=argparse.SUPPRESS)
     args = parser.parse_args()
@@ -136,8 +135,8 @@ def main():
         return
     if args.json:
         check_writable(args.json)
-    wanted = args.isa.split(",") if args.isa else [_core.isa, "avx2"]
-    isas = [name for name in dict.fromkeys(wanted) if name in _core.supported_isas()]
+    wanted = args.isa.split(",") if args.isa else [pw.isa(), "avx2"]
+    isas = [name for name in dict.fromkeys(wanted) if name in pw.show_config("dicts")["isas"]]
     parts = []
     with tempfile.TemporaryDirectory() as folder:
         for isa in isas:

@@ -295,8 +295,8 @@ def _tflite_model(case: Case, arrays: Operands) -> bytes:
     if case.dtype == QUANTIZED:
         of = {
             "x": (quantized.X_SCALE, int(quantized.X_ZERO) - 128),
-            "weight": (arrays.scales, 0),
-            "bias": (quantized.X_SCALE * arrays.scales, 0),
+            "weight": (quantized.scales_of(arrays), 0),
+            "bias": (quantized.X_SCALE * quantized.scales_of(arrays), 0),
             "CONV_2D": (quantized.y_scale(case), int(quantized.y_zero(case)) - 128),
         }
     kinds_of = {"bias": schema.TensorType.INT32} if of else {}

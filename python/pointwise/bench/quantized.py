@@ -40,7 +40,7 @@ def layer(case: Case, layout: str, arrays: Operands) -> QConv:
         X_SCALE,
         X_ZERO,
         arrays.weight,
-        _scales(arrays),
+        scales_of(arrays),
         0,
         y_scale(case),
         y_zero(case),
@@ -105,7 +105,7 @@ def numpy_forms(case: Case, layout: str, arrays: Operands) -> Forms:
 
 def _requantized(case: Case, layout: str, arrays: Operands) -> Callable[[NDArray[np.float32]], NDArray[np.uint8]]:
     """Return a function that turns float32 sums into results. It overwrites the sums."""
-    factors = X_SCALE * _scales(arrays) / y_scale(case)
+    factors = X_SCALE * scales_of(arrays) / y_scale(case)
     factors = factors if layout == "NHWC" else factors[:, None, None]
     zero, (least, most) = np.float32(y_zero(case)), bounds(case)
 
@@ -119,7 +119,8 @@ def _requantized(case: Case, layout: str, arrays: Operands) -> Callable[[NDArray
     return requantized
 
 
-def _scales(arrays: Operands) -> NDArray[np.float32]:
+def scales_of(arrays: Operands) -> NDArray[np.float32]:
+    """Return the scales of the weights."""
     if arrays.scales is None:
         raise ValueError("arrays must have scales of the weights, got arrays of another dtype")
     return arrays.scales

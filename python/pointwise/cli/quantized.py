@@ -50,8 +50,6 @@ def quantized_call(
     CommandError
         If the options do not fit each other.
     """
-    if args.axis is not None:
-        raise CommandError("--axis cannot be combined with scales and zero points")
     zeros: dict[str, Any] = {name: 0 if getattr(args, name) is None else getattr(args, name) for name in ZERO_POINTS}
     missing = [name for name in SCALES if getattr(args, name) is None]
     if len(missing) == len(SCALES):

@@ -78,9 +78,7 @@ class Job:
         self.call: Callable[..., NDArray[Any]]
         self.axis: int | None  # None if there is only one block
         how = {name: getattr(args, name) for name in ("layout", "stride", "padding", "groups")}
-        if quantized.is_quantized(args):
-            self.call = quantized.quantized_call(args, x, bias, **how)
-        elif args.axis is not None:
+        if args.axis is not None:
             self.call = functools.partial(
                 mix, bias=bias, axis=args.axis, activation=args.activation, out_dtype=args.out_dtype
             )
@@ -89,8 +87,11 @@ class Job:
             if self.matrices and x.ndim > 0 and len(weight) != len(x):
                 self.call(x, weight)  # raises
         else:
-            self.call = functools.partial(conv, bias=bias, activation=args.activation, out_dtype=args.out_dtype, **how)
-        if args.axis is None:
+            if quantized.is_quantized(args):
+                self.call = quantized.quantized_call(args, x, bias, **how)
+            else:
+                given = {"bias": bias, "activation": args.activation, "out_dtype": args.out_dtype}
+                self.call = functools.partial(conv, **given, **how)
             self.axis, self.stride = _axis_to_divide(x.shape, **how)
             checked = self.axis if self.axis is not None else _first_other_axis(args.layout, x.ndim)
             self.matrices = False
@@ -175,6 +176,8 @@ def run(args: argparse.Namespace) -> int:
     """Run the command."""
     if args.axis is not None and (args.layout, args.stride, args.padding, args.groups) != ("NCHW", 1, 0, 1):
         raise CommandError("--axis cannot be combined with --layout, --stride, --padding or --groups")
+    if args.axis is not None and quantized.is_quantized(args):
+        raise CommandError("--axis cannot be combined with scales and zero points")
     check_writable(args.output)
     x, weight = read_npy(args.x), read_npy(args.weight)
     bias = None if args.bias is None else read_npy(args.bias)
