@@ -234,9 +234,9 @@ const KernelRow& usual_row(const Product& product, const StepKernels& kernels) {
   return rows_are_channels(product) && packs_by_steps(product) ? kernels.channels : kernels.pixels;
 }
 
-// Returns true if pixel rows compute sums whose rows are channels faster than channel rows do, for `pixels` pixels of a
-// piece. Channel rows have lanes without pixels, and pixel rows transpose the sums. (Emerald Rapids, 960 -> 320
-// channels at 7x7 in NCHW: a quarter of the lanes of channel rows would be unused.)
+// Returns true if pixel rows are faster than channel rows for sums whose rows are output channels. `pixels` is the
+// number of pixels of a piece. Channel rows have lanes without pixels. Pixel rows must transpose the sums. (Emerald
+// Rapids, 960 -> 320 channels at 7x7 in NCHW: a quarter of the lanes of channel rows would be unused.)
 bool pixel_rows_pay(const Product& product, const PackedIntegers& weights, const KernelRow& channel_row,
                     int64_t pixels) {
   constexpr double transpose_lanes = 16;  // time to transpose a sum, in multiply-adds of a lane
@@ -451,7 +451,7 @@ class Run {
     }
   }
 
-  // Computes a block whose sums are the results.
+  // Computes a block for dst of int32, whose results are the sums.
   void store_sums(const Stretches& written, char* dst, Stretch* memory, Block* block) const {
     ptrdiff_t* offsets = reinterpret_cast<ptrdiff_t*>(memory);
     block->y = dst;
