@@ -1,16 +1,17 @@
 """Run child processes at the same time as the tests: python background.py FOLDER WORKERS
 
 FOLDER/commands.json holds the arguments of `subprocess.run` for each child. FOLDER/N.json receives the result of child
-N. A separate process starts the children, because tests change functions and environment variables of their process.
+N. If FOLDER/waiting exists, the tests only wait for results, so one more child runs on their CPU. A separate process
+starts the children, because tests change functions and environment variables of their process.
 """
 
-import concurrent.futures
 import json
 import os
 import pathlib
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 
 
@@ -27,6 +28,7 @@ class Background:
     def result(self, number):
         """Wait for a child process, and return its `subprocess.CompletedProcess`."""
         path = self.folder / f"{number}.json"
+        (self.folder / "waiting").touch()
         while not path.exists():
             ended = self.process.poll() is not None
             if ended and not path.exists():
@@ -53,10 +55,27 @@ def run(folder, number, command):
 
 
 def main(folder, workers):
+    """Run the commands. Those that may take longest start first, so that no CPU is idle at the end."""
     commands = json.loads((folder / "commands.json").read_text())
-    with concurrent.futures.ThreadPoolExecutor(workers) as pool:
-        for number, command in enumerate(commands):
-            pool.submit(run, folder, number, command)
+    numbers = iter(sorted(range(len(commands)), key=lambda number: -commands[number]["timeout"]))
+    lock = threading.Lock()
+
+    def work():
+        while True:
+            with lock:
+                number = next(numbers, None)
+            if number is None:
+                return
+            run(folder, number, commands[number])
+
+    threads = [threading.Thread(target=work) for _ in range(workers)]
+    for thread in threads:
+        thread.start()
+    while any(thread.is_alive() for thread in threads):
+        if (folder / "waiting").exists():
+            work()
+            break
+        time.sleep(0.1)
 
 
 if __name__ == "__main__":
