@@ -35,7 +35,7 @@ constexpr int64_t most_bytes_for_slopes = 512 << 10, fewest_pixels_for_slopes = 
 
 // Maximum number of pixels of a block for which the kernels read weights as int8. For more pixels, it is faster to
 // convert the weights to float32 once.
-constexpr int64_t most_pixels_of_int8 = 2;
+constexpr int64_t most_pixels_of_int8 = 3;
 
 // Cuts each image and group into pieces: by pixels, by output channels, or by both. Chooses the cut with the shortest
 // makespan, and assumes that all pieces take as long as the largest piece. With borrowed weights, cuts only by output
