@@ -8,6 +8,7 @@
 #include <set>
 
 #include "base/checked.h"
+#include "base/numbers.h"
 #include "convolution/lowering.h"
 #include "convolution/reference.h"
 #include "guarded.h"
@@ -254,9 +255,9 @@ TYPED_TEST(Bounds, NothingOutsideIsTouched) {
     std::vector<int8_t> bytes;
     for (int64_t o = 0; o < p.c_out; ++o)
       for (int64_t i = 0; i < p.inputs; ++i)
-        bytes.push_back(static_cast<int8_t>(read_number(dtype, static_cast<const char*>(weights_in.view.data) +
-                                                                   o * weights_in.view.strides[0] +
-                                                                   i * weights_in.view.strides[1])));
+        bytes.push_back(static_cast<int8_t>(
+            pointwise::read_number(dtype, static_cast<const char*>(weights_in.view.data) +
+                                              o * weights_in.view.strides[0] + i * weights_in.view.strides[1])));
     Options options = p.options;
     options.weight_dtype = pointwise::DType::i8;
     options.weight_scales.assign(static_cast<size_t>(p.c_out), 1.0F);

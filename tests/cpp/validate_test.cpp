@@ -194,8 +194,8 @@ TEST(Errors, NameTheWeights) {
 }
 
 TEST(Errors, NameTheDtypeAndTheScalesOfWeights) {
-  const int8_t numbers[12] = {};
-  const View bytes(numbers, DType::i8, {4, 3}), floats = view({4, 3});
+  const float numbers[12] = {};
+  const View bytes(numbers, DType::i8, {4, 3}), floats(numbers, DType::f32, {4, 3});
   Options o;
   o.weight_dtype = DType::i8;
   const auto make = [&](const View& weights) { return [&] { Layer layer(weights, nullptr, o); }; };
