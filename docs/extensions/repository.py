@@ -1,8 +1,9 @@
-"""Makes one site of pages that are also read on a git host.
+"""Adapts Markdown pages for the documentation site. Git hosts show the same files unchanged.
 
 - The pages of ``FILES`` have the text of a file of the repository, such as CHANGELOG.md.
 - ``TOCTREES`` adds a table of contents to pages that have only links.
-- Relative links to files outside of docs/ become links to the page that shows the file, or download the file.
+- Relative links to files outside of docs/ become links to the page that shows the file. If there is no such page, the
+  link downloads the file. In the pages of ``FILES``, links to files in docs/ are adapted, too.
 """
 
 import os
@@ -42,7 +43,7 @@ def page_of(path):
 
 
 def with_links(text, source, page):
-    """Return Markdown with the links of the site. `source` is the file of the text, and `page` is that of its page."""
+    """Return Markdown with the links of the site. The text is from the file `source`, and the file `page` shows it."""
 
     def changed(match):
         target, anchor = match[1], match[2] or ""

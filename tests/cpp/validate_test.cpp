@@ -1,4 +1,5 @@
-// Tests the validation of arguments, and the message of every error.
+// Tests the validation of shapes, layouts, strides, padding, groups and weights, and the messages of these errors. Also
+// tests cost().
 #include "convolution/validate.h"
 
 #include <gtest/gtest.h>
@@ -86,7 +87,7 @@ TEST(Cost, Counts) {
   options = Options();
   options.layout = "NWC";
   options.padding = {3};
-  options.stride = {2};  // reads pixels 1 and 3 of 0 to 4; the other four are padding
+  options.stride = {2};  // output pixels 2 and 3 read input pixels 1 and 3; the other four are padding
   cost = pointwise::cost({2, 5, 3}, 7, options, false);
   EXPECT_EQ(cost.output_shape, (Shape{2, 6, 7}));
   EXPECT_EQ(cost.macs, 2 * 6 * 7 * 3);

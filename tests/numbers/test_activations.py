@@ -21,11 +21,11 @@ class TestAccuracy:
     @each_activation
     def test_near_the_definition(self, activation, dtype, rng):
         if not definitions.is_wider(dtype):
-            pytest.skip("NumPy has no type that is wider than float64")
+            pytest.skip("on this platform, NumPy has no type that is wider than float64")
         v = definitions.points(rng, dtype)
         off = definitions.errors(activation, v, apply(activation, v))
         worst = np.argmax(off)  # argmax finds a NaN first
-        assert off[worst] <= 1, f"{off[worst]:.3g} of the bound, at {v[worst]!r}"
+        assert off[worst] <= 1, f"the error is {off[worst]:.3g} times the bound, at v = {v[worst]!r}"
 
     def test_the_bound_is_one_that_can_be_missed(self, dtype, rng):
         """Wrong results exceed the bound: results that are off by a few steps, and results of other activations."""
@@ -59,7 +59,7 @@ class TestAccuracy:
         ],
     )
     def test_known_values(self, activation, v, value, dtype):
-        """Results of pointwise, and the definitions of the tests, match digits from another source."""
+        """Results of pointwise and the definitions of the tests match known values, which come from neither of them."""
         y = apply(activation, np.array([v], dtype))
         np.testing.assert_allclose(y, value, rtol=5 * np.finfo(dtype).eps)
         np.testing.assert_allclose(definitions.exact(activation, np.array([v], dtype)).astype(float), value, rtol=3e-15)
@@ -116,16 +116,17 @@ class TestSpecialValues:
         largest = np.finfo(dtype).max
         words = {MAX: largest, "-max": -largest, "-max/2": -largest / 2, "log 2": dtype.type(0.6931471805599453)}
         v = np.array([NAN, INF, -INF, 0.0, -0.0, largest, -largest], dtype)
+        numbers = np.concatenate([v, np.ones(10, dtype)])  # 17 numbers: one more than a vector has lanes
         for shift in range(17):  # each number in every lane
-            y = np.roll(apply(activation, np.roll(v, shift)), -shift)
+            y = np.roll(apply(activation, np.roll(numbers, shift)), -shift)[:7]
             for given, got, wanted in zip(v, y, SPECIAL[activation], strict=True):
                 if wanted is None:  # a maximum of two zeros, which may have either sign
                     assert got == 0
                 else:
                     expected = np.array([words.get(wanted, wanted)], dtype)
-                    np.testing.assert_array_equal(np.array([got]), expected, err_msg=f"of {given!r}")
+                    np.testing.assert_array_equal(np.array([got]), expected, err_msg=f"activation of {given!r}")
                     if not np.isnan(expected[0]):
-                        assert np.signbit(got) == np.signbit(expected[0]), f"the zero of {given!r}"
+                        assert np.signbit(got) == np.signbit(expected[0]), f"sign of the activation of {given!r}"
 
     @each_activation
     def test_nan_stays_nan_in_every_lane_and_disturbs_no_other(self, activation, dtype, rng):
@@ -177,9 +178,9 @@ for dtype in ("f4", "f8"):
 def test_avx2_and_avx512_give_the_same_bits(forked):
     isas = [isa for isa in ("avx2", "avx512") if isa in pw.show_config("dicts")["isas"]]
     if len(isas) < 2:
-        pytest.skip(f"this CPU, or this build, has {' and '.join(isas) or 'neither'}")
+        pytest.skip(f"this CPU, or this build, has {' and '.join(isas) or 'neither'} only")
     if pw.isa() == "portable":
-        pytest.skip("runs with other instruction sets compare these two")
+        pytest.skip("test runs with other instruction sets make this comparison")
     avx2, avx512 = (forked(BITS, POINTWISE_ISA=isa) for isa in isas)
     assert avx2.count("\n") + 1 == 2 * len(definitions.ACTIVATIONS)
     assert avx2 == avx512

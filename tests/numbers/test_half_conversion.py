@@ -43,7 +43,7 @@ def near(dtype):
 @pytest.mark.any_cpu
 @pytest.mark.parametrize("out_dtype", DTYPES)
 def test_every_number_of_x(out_dtype, half):
-    """Every number is converted exactly by the kernels for one channel, for one pixel, and for diagonal products."""
+    """Test one channel (channels last, channels first), one group for each channel of a pixel, and 1 -> 3 channels."""
     if EMULATOR and half == BFLOAT16 and out_dtype == "float16":
         pytest.skip("qemu flushes subnormal results of VCVTPS2PH, but CPUs ignore FTZ there (Intel's manual)")
     x, one = every_number(half), np.ones((1, 1), half)
@@ -79,7 +79,7 @@ def test_every_number_of_other_arguments(half):
     y = pw.conv(np.ones((len(numbers), 0), half), none, ZERO, residual=residual, **how)
     reference.assert_same_bits(y[:, 0], reference.rounded(wide, half))
     y = pw.conv(np.ones((len(numbers), 0), F), none, ZERO, residual=residual, out_dtype=half, **how)
-    reference.assert_same_bits(y[:, 0], numbers)  # float32 x flushes no subnormals
+    reference.assert_same_bits(y[:, 0], numbers)  # with x of float32, subnormal numbers are not flushed
 
 
 @pytest.mark.any_cpu

@@ -1,7 +1,8 @@
 // Adds the sums of chunks. A sum of more than `chunk_channels` input channels is computed in chunks (kernel.h).
 //
-// A tile computes the sums of one chunk in registers. At the end of a chunk it adds these sums to totals in memory and
-// sets the registers to zero. So the loop over input channels needs no additional registers.
+// A tile computes the sums of one chunk in registers. At the end of each chunk but the last, it adds these sums to
+// totals in memory and sets the registers to zero. At the end of the last chunk, it adds the totals to the registers.
+// So the loop over input channels needs no additional registers.
 #pragma once
 
 #include "kernels/common.h"

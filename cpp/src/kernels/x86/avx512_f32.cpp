@@ -18,9 +18,9 @@ namespace {
 
 using Vec = FloatVec<1>;
 
-// Most tiles have 24 accumulators. A tile with 28 accumulators loads less for each multiply-add. But it overlaps less
-// with the next tile, so it is slower below 200 input channels. A tile with 16 accumulators overlaps more, which suits
-// short sums. docs/design/kernels.md has the measurements.
+// Many tiles have 24 accumulators. Tiles of 9x3 and 14x2 vectors (27 and 28 accumulators) are not in the table. They
+// load less for each multiply-add, but overlap less with the next tile, so they are slower below 200 input channels. A
+// tile with 16 accumulators overlaps more, which suits short sums. docs/design/kernels.md has the measurements.
 constexpr KernelRow rows[] = {
     {"gemm_f32_8x48_channels_avx512", all_f32, Rows::channels, Reads::pixels, 8, 3, 16, run_channel_rows<Vec, 8, 3>},
     {"gemm_f32_4x64_channels_avx512", all_f32, Rows::channels, Reads::pixels, 4, 4, 16, run_channel_rows<Vec, 4, 4>},
