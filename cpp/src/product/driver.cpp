@@ -386,8 +386,7 @@ class Run {
         break;
       case Packing::channels:
         if (b.dense)
-          for (int64_t k = 0; k < channels; ++k)
-            pack_.run(src + offsets[0] + k * product.src_k, block->pixels, packed + place(k, channels) * b.packed_step);
+          pack_runs(src + offsets[0], product.src_k, block->pixels, channels, packed, b.packed_step);
         else
           pack_channels_.pixels(src, product.src_k, offsets, block->pixels, channels, packed, b.packed_step);
         block->x = packed;
@@ -406,6 +405,19 @@ class Run {
         block->x_pixel = b.packed_step;
         block->x_channel = item_;
         break;
+    }
+  }
+
+  // Packs a range of contiguous pixels of each channel. If src is in L3 or in memory, prefetches the ranges of the next
+  // channels, because the CPU's own prefetcher does not go on from one channel to the next.
+  void pack_runs(const char* src, ptrdiff_t src_k, int64_t pixels, int64_t channels, char* packed,
+                 ptrdiff_t packed_step) const {
+    constexpr int64_t ahead = 2, line = 64;
+    const int64_t fetched = plan_.source == Level::l2 ? 0 : channels - ahead;
+    for (int64_t k = 0; k < channels; ++k, src += src_k) {
+      if (k < fetched)
+        for (int64_t at = 0; at < pixels * x_item_; at += line) __builtin_prefetch(src + ahead * src_k + at);
+      pack_.run(src, pixels, packed + place(k, channels) * packed_step);
     }
   }
 
