@@ -71,7 +71,7 @@ Work work_of(bool channels_last, int64_t images, int64_t pixels, int64_t inputs,
 
 // A constant would be 0 if the file of a machine did not set it.
 TEST(Machine, HasEveryConstant) {
-  for (const Machine& machine : {pointwise::zen4(), pointwise::zen5(), pointwise::generic()})
+  for (const Machine& machine : {pointwise::zen4(), pointwise::zen5(), pointwise::golden_cove(), pointwise::generic()})
     for (const pointwise::MachineConstant& constant : pointwise::machine_constants) {
       EXPECT_GT(machine.*constant.value, 0) << machine.name << " " << constant.name;
       EXPECT_TRUE(std::isfinite(machine.*constant.value)) << machine.name << " " << constant.name;

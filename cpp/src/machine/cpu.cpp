@@ -50,6 +50,8 @@ unsigned amd_family() {
     return (eax >> 8 & 0xf) + (eax >> 20 & 0xff);
   });
 }
+
+bool cpu_is_intel() { return __builtin_cpu_is("intel"); }
 #else
 bool cpu_has_avx2() { return false; }
 bool cpu_has_avx512() { return false; }
@@ -57,6 +59,7 @@ bool cpu_has_avx512_bf16() { return false; }
 bool cpu_has_avx2_vnni() { return false; }
 bool cpu_has_avx512_vnni() { return false; }
 unsigned amd_family() { return 0; }
+bool cpu_is_intel() { return false; }
 #endif
 
 namespace {

@@ -17,6 +17,8 @@ bool cpu_has_avx512_vnni();
 bool cpu_has_avx512_bf16();
 // Returns the family of an AMD CPU, or 0 for other CPUs.
 unsigned amd_family();
+// Returns true for CPUs of Intel.
+bool cpu_is_intel();
 
 // Return the sizes in bytes of three caches: the L1 data cache and the L2 cache of a core, and the L3 cache that cores
 // share.

@@ -27,6 +27,7 @@ std::atomic<const Replacement*> replacement{nullptr};
 Machine find_machine() {
   if (amd_family() == 0x19 && cpu_has_avx512()) return zen4();
   if (amd_family() == 0x1a) return zen5();
+  if (cpu_is_intel()) return golden_cove();
   return generic();
 }
 

@@ -110,6 +110,12 @@ struct Machine {
       hidden_aliased_channels,     // number of input channels
       factor_per_aliased_channel,  // increase of the factor for each further input channel
       most_aliased_factor;         // maximum of the factor
+  // Slowdown of tiles that read src in place, if pixels are contiguous and the input channels lie in more pages than
+  // the first level of the TLB can serve. (Emerald Rapids, AVX-512, whose first level has 96 entries: 512 -> 256
+  // channels at 28x28, in 392 pages, in place 135 GFLOP/s, packed by channels 155 GFLOP/s. With 98 to 110 pages, packed
+  // pixels are 3 to 7% slower, with 147 and more pages up to 12% faster.)
+  double tlb_pages,  // number of pages
+      paged_factor;  // factor if input channels lie in more pages
   // Rate of weights from L2, if the weights of a column of pixel rows fill more than half of L1. (Zen 5, tiles of 2
   // rows x 8 vectors: 54 bytes per cycle with 64 input channels, 43 bytes per cycle with 256 input channels.)
   double l2_bytes_per_cycle;
@@ -119,6 +125,11 @@ struct Machine {
   // Rate of weights from L3, if the weights fill more than half of L2. The weights come from L3 once per image, and the
   // CPU prefetches most of them.
   double l3_bytes_per_cycle;
+  // Predictions for operands in memory. Src and weights are read from memory, and the lines of dst are read, too,
+  // before they are written. The product takes as long as the longer of two parts, the computation and the reading,
+  // plus `memory_wait` times the shorter part.
+  double memory_bytes_per_cycle,  // rate at which one thread reads memory; the unit is a cycle of the CPU
+      memory_wait;                // share of the shorter part
 
   // Packing and stores.
 
@@ -156,6 +167,7 @@ struct Machine {
 
 Machine zen4();
 Machine zen5();
+Machine golden_cove();
 Machine generic();
 
 // Returns the machine of this CPU. For unknown CPUs, this is generic().
@@ -217,9 +229,13 @@ inline constexpr MachineConstant machine_constants[] = {
     {"hidden_aliased_channels", &Machine::hidden_aliased_channels},
     {"factor_per_aliased_channel", &Machine::factor_per_aliased_channel},
     {"most_aliased_factor", &Machine::most_aliased_factor},
+    {"tlb_pages", &Machine::tlb_pages},
+    {"paged_factor", &Machine::paged_factor},
     {"l2_bytes_per_cycle", &Machine::l2_bytes_per_cycle},
     {"short_run_bytes_per_cycle", &Machine::short_run_bytes_per_cycle},
     {"l3_bytes_per_cycle", &Machine::l3_bytes_per_cycle},
+    {"memory_bytes_per_cycle", &Machine::memory_bytes_per_cycle},
+    {"memory_wait", &Machine::memory_wait},
     {"call_cycles", &Machine::call_cycles},
     {"transpose_cycles", &Machine::transpose_cycles},
     {"scatter_cycles", &Machine::scatter_cycles},

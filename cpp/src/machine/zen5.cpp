@@ -58,9 +58,13 @@ Machine zen5() {
   m.hidden_aliased_channels = 256;
   m.factor_per_aliased_channel = 1.0 / 512;
   m.most_aliased_factor = 2.4;
+  m.tlb_pages = 96;
+  m.paged_factor = 1;
   m.l2_bytes_per_cycle = 45;
   m.short_run_bytes_per_cycle = 3;
   m.l3_bytes_per_cycle = 150;
+  m.memory_bytes_per_cycle = 6;
+  m.memory_wait = 0.3;
   m.call_cycles = 30;
   m.transpose_cycles = 6;
   m.scatter_cycles = 2;

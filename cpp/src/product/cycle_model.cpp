@@ -143,6 +143,17 @@ double compute_cycles(const Work& work, const KernelRow& row, int64_t n, int64_t
   return cycles + (weights > work.l2 / 2 ? weights / cpu.l3_bytes_per_cycle : 0);
 }
 
+double memory_cycles(const Work& work, const KernelRow& row, int64_t images, int64_t n, double cycles) {
+  const Machine& cpu = *work.machine;
+  const double pixels = static_cast<double>(n) * static_cast<double>(images);
+  const double k = static_cast<double>(work.k), m = static_cast<double>(work.m);
+  const double bytes =
+      pixels * k * work.x_step + m * k * (work.quantized ? 1 : work.item) + pixels * m * item_size(work.types.y);
+  const double cycle = cpu.half_width && wide(work, row) ? 2 : 1;  // cycles of the CPU in a cycle of the model
+  const double reading = bytes * static_cast<double>(work.groups) / cpu.memory_bytes_per_cycle / cycle;
+  return std::max(cycles, reading) + cpu.memory_wait * std::min(cycles, reading);
+}
+
 double thrash_factor(const Machine& machine, const KernelRow& row, ptrdiff_t x_pixel, int64_t n) {
   constexpr ptrdiff_t way = 4096;
   ptrdiff_t step = std::abs(x_pixel) % way, gcd = way;
@@ -161,9 +172,13 @@ double in_place_factor(const Work& work, const KernelRow& row) {
   const Machine& cpu = *work.machine;
   const double k = static_cast<double>(work.k);
   if (row.room != nullptr || copies_pixels(work, row, work.k)) return 1;
-  if (work.src_k % page != 0 || k < cpu.aliased_channels) return 1;
+  const int64_t step = std::abs(static_cast<int64_t>(work.src_k));
+  const double pages = k * static_cast<double>(std::min(step, page)) / page;
+  const double paged = pages > cpu.tlb_pages ? cpu.paged_factor : 1;
+  if (work.src_k % page != 0 || k < cpu.aliased_channels) return paged;
   const double further = std::max(0.0, k - cpu.hidden_aliased_channels);
-  return std::min(cpu.most_aliased_factor, cpu.aliased_factor + cpu.factor_per_aliased_channel * further);
+  return std::max(paged,
+                  std::min(cpu.most_aliased_factor, cpu.aliased_factor + cpu.factor_per_aliased_channel * further));
 }
 
 double scattered_factor(const Work& work, const KernelRow& row, bool packed) {

@@ -10,6 +10,10 @@ namespace pointwise {
 // results.
 double compute_cycles(const Work& work, const KernelRow& row, int64_t n, int64_t m, double indirect);
 
+// Returns the cycles on one thread if src, weights and dst are in memory. `cycles` is the prediction for operands in
+// the caches, and `n` is the number of pixels of each image.
+double memory_cycles(const Work& work, const KernelRow& row, int64_t images, int64_t n, double cycles);
+
 // Returns the slowdown factor for n pixels that are x_pixel bytes apart. Pixels that are a large power of two bytes
 // apart share sets of L1.
 double thrash_factor(const Machine& machine, const KernelRow& row, ptrdiff_t x_pixel, int64_t n);

@@ -40,7 +40,7 @@ void explain_box(std::ostream& out, const Plan& plan, int index, int threads) {
   out << (box.k == 0 && product.k > 0 ? "padding" : "product") << ": " << b.images << " image(s) x " << product.groups
       << " group(s) of " << b.n << " pixels, " << box.k << " -> " << product.m << " channels\n";
   out << "  kernel " << rows[b.kernel_row].name << ", " << packing_words(b.packing) << ", about " << b.cycles
-      << " cycles on one thread\n";
+      << " cycles on one thread, " << b.memory_cycles << " if the arrays are in memory\n";
   out << "  pieces: " << b.pieces << " of at most " << b.n_parts.largest() << " pixels x " << b.m_parts.largest()
       << " channels; kernel calls: at most " << b.n_block << " pixels x " << b.m_block << " channels\n";
   if (b.packed > 0) out << "  packed source: " << size_words(b.packed) << " per thread\n";
