@@ -11,11 +11,7 @@ OPENMP = pw.show_config("dicts")["openmp"]
 with_openmp = pytest.param("openmp", marks=pytest.mark.skipif(not OPENMP, reason="this build has no OpenMP"))
 
 
-@pytest.mark.parametrize(
-    ("value", "word"),
-    [(None, "workers"), ("", "workers"), ("workers", "workers"), ("helpers", "workers")]
-    + [("openmp", "openmp")] * OPENMP,
-)
+@pytest.mark.parametrize("value", [None, "", "workers", "helpers", with_openmp])
 def test_which_threads_compute(value, forked):
     assert forked(WORD, POINTWISE_THREADING=value) == ("openmp" if value == "openmp" else "workers")
 
