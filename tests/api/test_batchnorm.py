@@ -315,7 +315,7 @@ class TestTheLayer:
     def test_signatures(self):
         folded = "weight, bias=None, *, mean, variance, gamma=None, beta=None, eps=1e-05"
         how = "layout='NCHW', stride=1, padding=0, groups=1, activation=None, dtype=None"
-        how += ", out_dtype=None, flush_subnormals=False"
+        how += ", out_dtype=None, flush_subnormals=False, weight_dtype=None"
         for function, text in ((pw.fold_batchnorm, folded), (pw.Conv.from_batchnorm, f"{folded}, {how}")):
             parameters = inspect.signature(function).parameters.values()
             plain = inspect.Signature([p.replace(annotation=inspect.Parameter.empty) for p in parameters])

@@ -374,12 +374,12 @@ def test_signatures():
         "conv": "x, weight, bias=None, *, layout='NCHW', stride=1, padding=0, groups=1, activation=None, "
         "residual=None, out=None, input_scale=None, out_dtype=None",
         "Conv": "weight, bias=None, *, layout='NCHW', stride=1, padding=0, groups=1, activation=None, dtype=None, "
-        "out_dtype=None, flush_subnormals=False",
+        "out_dtype=None, flush_subnormals=False, weight_dtype=None",
         "conv_backward": "grad, x, weight, *, y=None, v=None, activation=None, layout='NCHW', stride=1, padding=0, "
         "groups=1",
-        "covariance": "x, *, axis=-1, mean=None, ddof=1, dtype=None",
-        "Covariance": "*, axis=-1, dtype=None",
-        "gram": "x, y=None, *, axis=-1, dtype=None",
+        "covariance": "x, *, axis=-1, layout=None, mean=None, ddof=1, dtype=None",
+        "Covariance": "*, axis=-1, layout=None, dtype=None",
+        "gram": "x, y=None, *, axis=-1, layout=None, dtype=None",
         "conv_grad_input": "grad, weight, x_shape, *, layout='NCHW', stride=1, padding=0, groups=1, out=None, "
         "accumulate=False",
         "conv_grad_weight": "grad, x, *, layout='NCHW', stride=1, padding=0, groups=1, out=None, accumulate=False",

@@ -27,9 +27,9 @@ PEERS = [name for name in ("numpy", "torch") if importlib.util.find_spec(name)]
 def table(tmp_path, monkeypatch):
     """Make a table in the working directory, and very short measurements."""
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(bench.command, "fma_peak", lambda threads: 50e9)
+    monkeypatch.setattr(bench.command, "fma_peak", lambda threads, dtype="float32": 50e9)
     monkeypatch.setattr(bench.command, "copy_bandwidth", lambda threads: 10e9)
-    monkeypatch.setattr(bench.processes, "fma_peak", lambda threads, blocks, block: 40e9)
+    monkeypatch.setattr(bench.processes, "fma_peak", lambda threads, blocks, block, dtype="float32": 40e9)
     monkeypatch.setattr(bench.command, "QUICK", FLEETING)
     (tmp_path / "table.csv").write_text(TABLE)
     return tmp_path
@@ -169,7 +169,7 @@ def test_plot(table, monkeypatch):
     ],
 )
 def test_refused(options, words, capsys, monkeypatch):
-    monkeypatch.setattr(bench.command, "fma_peak", lambda threads: pytest.fail("the run has started"))
+    monkeypatch.setattr(bench.command, "fma_peak", lambda threads, dtype="float32": pytest.fail("the run has started"))
     assert main(["bench", "--pass", "backward", *options.split()]) == 2
     err = capsys.readouterr().err
     assert words in err

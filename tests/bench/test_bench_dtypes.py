@@ -47,7 +47,8 @@ def test_a_run_in_a_dtype(tiny, capsys, dtype):
         assert math.isclose(row["bandwidth_fraction"], row["cost"]["bytes"] / row["seconds"]["pointwise"] / 10e9)
     sizes = {"float32": 4, "float64": 8, "float16": 2, "bfloat16": 2}
     x, weight, y = (240, 128, 480)  # elements of the first layer
-    expected = {"uint8": x + 4 * (weight + y) + 64, "int8": x + weight + y + 64}
+    of_channels = 64  # bytes of 16 float32 or int32 numbers, such as the bias
+    expected = {"uint8": x + 4 * (weight + y) + of_channels, "int8": x + weight + y + 2 * of_channels}
     if dtype in sizes:
         expected[dtype] = sizes[dtype] * (x + weight + y) + (128 if dtype == "float64" else 64)
     assert found["results"][0]["cost"]["bytes"] == expected[dtype]
