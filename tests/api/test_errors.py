@@ -392,7 +392,8 @@ def test_signatures():
         "layout='NCHW', stride=1, padding=0, groups=1, activation=None",
         "quantize_weight": "weight, per_channel=True",
         "calibrate": "x, percentile=None, *, dtype='uint8'",
-        "cost": "x_shape, c_out, *, layout='NCHW', stride=1, padding=0, groups=1, bias=False, dtype='float32', weight_dtype=None, out_dtype=None",
+        "cost": "x_shape, c_out, *, layout='NCHW', stride=1, padding=0, groups=1, bias=False, dtype='float32', "
+        "weight_dtype=None, out_dtype=None",
     }
     for name, text in expected.items():
         parameters = inspect.signature(getattr(pw, name)).parameters.values()
