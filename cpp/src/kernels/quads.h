@@ -91,7 +91,6 @@ __attribute__((noinline)) void quads_column(const QuadColumn& t) {
           const V weight = V::broadcast(w + r * item);
           POINTWISE_UNROLL
           for (int j = 0; j < NR; ++j) acc[r][j] = V::fma(weight, pixels[j][c], acc[r][j]);
-          POINTWISE_END_ROW;
         }
         w += panel_bytes;
       }
