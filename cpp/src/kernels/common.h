@@ -34,8 +34,9 @@ namespace {
 
 #define POINTWISE_UNROLL _Pragma("GCC unroll 32")
 #define POINTWISE_INLINE __attribute__((always_inline)) inline
-// Ends a row of a tile. With clang, the next row loads its factor only after this point. Otherwise clang 19 loads the
-// factor too early: an AVX2 tile needs all registers, so one of its sums would stay on the stack.
+// Ends a row of a tile. With Clang, the next row loads its factor only after this point. Otherwise Clang loads the
+// factor too early. AVX2 tiles need all registers, so one sum would stay on the stack. (Clang 19: float32 and float64
+// tiles. Clang 14: int8 tiles.)
 #ifdef __clang__
 #define POINTWISE_END_ROW asm volatile("" ::: "memory")
 #else

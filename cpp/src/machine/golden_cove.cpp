@@ -1,5 +1,5 @@
-// The constants of Intel's Golden Cove, fitted on Emerald Rapids. Constants that are not set here equal the constants
-// of Zen 5.
+// The constants of Intel's Golden Cove. The constants of pages were measured on Emerald Rapids. The rate of memory is
+// an estimate. Constants that are not set here equal the constants of Zen 5.
 #include "machine/machine.h"
 
 namespace pointwise {

@@ -300,7 +300,6 @@ Candidate consider(const Work& given, const KernelRow& row, int index, int n_axe
   if (work.quantized && reads && (channel_rows || b.n > most_pixels_of_int8))
     b.convert = k * static_cast<double>(work.m * work.item) / 32.0 * cpu.copy_cycles;
   b.cycles = b.makespan = (cycles + b.pack + b.convert) * b.images * work.groups;
-  b.memory_cycles = memory_cycles(given, row, b.images, b.n, b.cycles);
   return candidate;
 }
 

@@ -103,12 +103,11 @@ struct Blocking {
   // Bytes of borrowed weights that a thread packs at a time, or of int8 weights that it converts at a time. 0 if there
   // are none, or if the weights are read as int8.
   int64_t weights;
-  double indirect;       // additional cycles for each vector of results that is not stored directly
-  double pack;           // cycles to pack src of one image and group once
-  double convert;        // cycles to convert the int8 weights of a group once
-  double cycles;         // predicted cycles on one thread
-  double makespan;       // predicted cycles until the last thread is done
-  double memory_cycles;  // predicted cycles on one thread if src, weights and dst are in memory; for explain() only
+  double indirect;  // additional cycles for each vector of results that is not stored directly
+  double pack;      // cycles to pack src of one image and group once
+  double convert;   // cycles to convert the int8 weights of a group once
+  double cycles;    // predicted cycles on one thread
+  double makespan;  // predicted cycles until the last thread is done
 };
 
 struct Candidate {

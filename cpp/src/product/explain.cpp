@@ -7,6 +7,7 @@
 #include "base/float_environment.h"
 #include "kernels/registry.h"
 #include "machine/cpu.h"
+#include "product/cycle_model.h"
 
 namespace pointwise {
 
@@ -36,11 +37,13 @@ void explain_box(std::ostream& out, const Plan& plan, int index, int threads) {
   const Product& product = plan.product;
   const Box& box = product.box[index];
   const Blocking& b = plan.blocking[index];
+  const Work work = work_of(product, box, threads);
   const KernelRows& rows = kernels(product.types.w).rows;
   out << (box.k == 0 && product.k > 0 ? "padding" : "product") << ": " << b.images << " image(s) x " << product.groups
       << " group(s) of " << b.n << " pixels, " << box.k << " -> " << product.m << " channels\n";
   out << "  kernel " << rows[b.kernel_row].name << ", " << packing_words(b.packing) << ", about " << b.cycles
-      << " cycles on one thread, " << b.memory_cycles << " if the arrays are in memory\n";
+      << " cycles on one thread, " << memory_cycles(work, rows[b.kernel_row], b.images, b.n, b.cycles)
+      << " if the arrays are in memory\n";
   out << "  pieces: " << b.pieces << " of at most " << b.n_parts.largest() << " pixels x " << b.m_parts.largest()
       << " channels; kernel calls: at most " << b.n_block << " pixels x " << b.m_block << " channels\n";
   if (b.packed > 0) out << "  packed source: " << size_words(b.packed) << " per thread\n";
@@ -54,7 +57,7 @@ void explain_box(std::ostream& out, const Plan& plan, int index, int threads) {
   }
 
   // Describes the best candidate of each other kernel row, or the reason why the kernel row cannot run.
-  const std::vector<Candidate> all = candidates(work_of(product, box, threads), rows);
+  const std::vector<Candidate> all = candidates(work, rows);
   for (int row = 0; row < rows.count; ++row) {
     if (row == b.kernel_row) continue;
     const Candidate* best = nullptr;
