@@ -116,10 +116,13 @@ void chain_dealloc(PyObject* self) {
 // _explain(x_shape) -> str
 PyObject* chain_explain(PyObject* self, PyObject* shape) {
   try {
-    if (reinterpret_cast<ChainObject*>(self)->chain == nullptr)
-      raise(PyExc_TypeError, "explain needs a chain of Conv, got a chain of QConv");
-    const Chain& chain = *reinterpret_cast<ChainObject*>(self)->chain;
-    const std::string text = chain.explain(shape_argument(shape, "x_shape", chain.options().layout));
+    const ChainObject* const object = reinterpret_cast<ChainObject*>(self);
+    const auto explain = [&](const auto& chain, const pointwise::Options& options) {
+      return chain.explain(shape_argument(shape, "x_shape", options.layout));
+    };
+    const std::string text = object->chain != nullptr
+                                 ? explain(*object->chain, object->chain->options())
+                                 : explain(*object->quantized, object->quantized->layers().front()->options());
     return PyUnicode_FromStringAndSize(text.data(), static_cast<Py_ssize_t>(text.size()));
   } catch (...) {
     translate_exception("x_shape");

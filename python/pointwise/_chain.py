@@ -144,15 +144,15 @@ class Chain(_core.Chain):
         Returns
         -------
         str
-            Lines of text: the strips and the threads. Then, for each layer, the text of :meth:`Conv.explain` for one
-            strip.
+            Lines of text: the strips and the threads. Then, for each layer, the text of :meth:`Conv.explain` or
+            :meth:`QConv.explain` for one strip.
 
         Raises
         ------
         ValueError
             If `x_shape` does not fit the first layer.
         TypeError
-            If `x_shape` is not a sequence of integers, or the layers are `QConv`.
+            If `x_shape` is not a sequence of integers.
 
         Examples
         --------

@@ -1,4 +1,4 @@
-"""`QConv.explain` names the kernel, the pieces and the threads of a call."""
+"""`QConv.explain` and `Chain.explain` name the kernels, the pieces and the threads of a call of quantized layers."""
 
 import numpy as np
 import pointwise as pw
@@ -62,6 +62,43 @@ def test_threads_and_pieces():
     with pw.num_threads(2):
         assert "; 2 of 2 thread(s)" in layer().explain(shape("NHWC", h=224, w=224))
         assert "1 of 2 thread(s) (more threads would not be faster)" in layer().explain(shape("NHWC", h=1, w=1))
+
+
+def chain_of_two(layout="NHWC"):
+    second = pw.QConv(
+        0.25, np.uint8(0), np.ones((10, SIZES[1]), np.int8), 0.1, np.int8(0), 0.5, np.uint8(0), layout=layout
+    )
+    return pw.Chain([layer(layout), second])
+
+
+@pytest.mark.integers
+@pytest.mark.parametrize("layout", ["NCHW", "NHWC"])
+def test_chain(layout):
+    """The strips come first. Then each layer has the kernel that it has for a strip."""
+    with pw.num_threads(1):
+        found = lines(chain_of_two(layout), shape(layout, h=112, w=112))
+    assert found[0].startswith(f"isa {pw.isa()}; L2 cache ")
+    strips, _, most = found[1].partition(" strip(s) of at most ")
+    most = int(most.split()[0])
+    assert int(strips) * most >= 112 * 112 > (int(strips) - 1) * most
+    assert [line for line in found if line.startswith("layer ")] == ["layer 0, for a strip:", "layer 1, for a strip:"]
+    sizes = [line for line in found if line.startswith("product: ")]
+    assert sizes == [
+        f"product: 1 group(s) of {most} pixels, 96 -> 64 channels",
+        f"product: 1 group(s) of {most} pixels, 64 -> 10 channels",
+    ]
+    assert len([line for line in found if line.startswith("kernel gemm_")]) == 2
+
+
+def test_chain_threads_and_messages():
+    chain = chain_of_two()
+    with pw.num_threads(2):
+        assert "; 2 of 2 thread(s)" in chain.explain(shape("NHWC", h=224, w=224))
+    assert "empty result" in chain.explain(shape("NHWC", n=0))
+    with pytest.raises(ValueError, match=r"^x"):
+        chain.explain((1, 14, 14, 95))
+    with pytest.raises(TypeError, match=r"^x_shape must"):
+        chain.explain(5)
 
 
 @pytest.mark.parametrize(

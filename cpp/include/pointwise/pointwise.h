@@ -416,6 +416,8 @@ class QuantizedLayer {
   std::unique_ptr<const Impl> impl_;
 };
 
+struct PackedIntegers;
+
 // Quantized layers in sequence, like a Chain: computes the same bits as its layers called one by one.
 class QuantizedChain {
  public:
@@ -428,7 +430,13 @@ class QuantizedChain {
   // Computes dst, like the call of a layer.
   void operator()(const View& src, const View& dst, int threads = 0) const;
 
+  // Describes how a call computes a contiguous src of this shape: the strips of pixels, the threads, and each layer for
+  // a strip. Throws Error if the shape does not fit the first layer.
+  std::string explain(const Shape& src_shape) const;
+
  private:
+  std::vector<const PackedIntegers*> weights() const;
+
   std::vector<const QuantizedLayer*> layers_;
 };
 

@@ -104,6 +104,17 @@ struct QuantizedLayer::Impl {
   int64_t c_in, c_out;
   PackedIntegers weights;
 
+  // Lowers a product with the src of this layer and the dst of `last`, for contiguous arrays.
+  Product contiguous_product(const Impl& last, int64_t product_groups, const Shape& src_shape,
+                             const Shape& dst_shape) const {
+    Options source = options, result = last.options;
+    source.dtype = quantization.src;
+    result.dtype = last.quantization.dst;
+    View src, dst;
+    make_views(source, result, src_shape, dst_shape, &src, &dst);
+    return lower(layout, window, product_groups, DType::i32, src, dst, nullptr);
+  }
+
   Impl(const View& view, const View* bias, const Options& given, const Quantization& q)
       : options(given),
         quantization(q),
@@ -181,14 +192,8 @@ void QuantizedLayer::operator()(const View& src, const View& dst, int threads) c
 }
 
 std::string QuantizedLayer::explain(const Shape& src_shape) const {
-  const Impl& layer = *impl_;
-  Options source = layer.options, result = layer.options;
-  source.dtype = layer.quantization.src;
-  result.dtype = layer.quantization.dst;
-  View src, dst;
-  make_views(source, result, src_shape, output_shape(src_shape), &src, &dst);
-  const Product product = lower(layer.layout, layer.window, layer.options.groups, DType::i32, src, dst, nullptr);
-  return explain_integers(product, layer.weights, threads_to_explain());
+  const Product product = impl_->contiguous_product(*impl_, impl_->options.groups, src_shape, output_shape(src_shape));
+  return explain_integers(product, impl_->weights, threads_to_explain());
 }
 
 QuantizedChain::QuantizedChain(std::vector<const QuantizedLayer*> layers) : layers_(std::move(layers)) {
@@ -222,6 +227,12 @@ Shape QuantizedChain::output_shape(const Shape& src_shape) const {
   return shape;
 }
 
+std::vector<const PackedIntegers*> QuantizedChain::weights() const {
+  std::vector<const PackedIntegers*> all;
+  for (const QuantizedLayer* layer : layers_) all.push_back(&layer->impl_->weights);
+  return all;
+}
+
 void QuantizedChain::operator()(const View& src, const View& dst, int threads) const {
   const QuantizedLayer::Impl &first = *layers_.front()->impl_, &last = *layers_.back()->impl_;
   validate_dtype(Argument::src, src, first.quantization.src);
@@ -229,11 +240,15 @@ void QuantizedChain::operator()(const View& src, const View& dst, int threads) c
   validate_shape(Argument::dst, dst.shape, output_shape(src.shape));
   validate_bytes(Argument::src, src.shape, src.dtype);
   validate_bytes(Argument::dst, dst.shape, dst.dtype);
-  std::vector<const PackedIntegers*> weights;
-  for (const QuantizedLayer* layer : layers_) weights.push_back(&layer->impl_->weights);
   const Product product = lower(first.layout, first.window, 1, DType::i32, src, dst, nullptr);
-  run_integer_chain(product, weights, static_cast<const char*>(src.data), static_cast<char*>(dst.data),
+  run_integer_chain(product, weights(), static_cast<const char*>(src.data), static_cast<char*>(dst.data),
                     openmp_limit(threads > 0 ? threads : thread_count()));
+}
+
+std::string QuantizedChain::explain(const Shape& src_shape) const {
+  const QuantizedLayer::Impl &first = *layers_.front()->impl_, &last = *layers_.back()->impl_;
+  const Product product = first.contiguous_product(last, 1, src_shape, output_shape(src_shape));
+  return explain_integer_chain(product, weights(), threads_to_explain());
 }
 
 }  // namespace pointwise

@@ -554,17 +554,11 @@ std::string source_words(const Product& product, const PackedIntegers& weights, 
                        : "source in place where its pixels are evenly spaced, else packed by pixels";
 }
 
-}  // namespace
-
-std::string explain_integers(const Product& product, const PackedIntegers& weights, int threads) {
-  const FloatEnvironment environment;
-  if (product.groups == 0 || product.m == 0 || product.boxes == 0)
-    return team_words(1, threads, 0) + "empty result: nothing to compute\n";
-  const Blocks blocks = choose_blocks(product, weights, threads);
+// Describes how the boxes of a product are computed.
+std::string explain_boxes(const Product& product, const PackedIntegers& weights, const Blocks& blocks) {
   const IntegerKernels& kernels = *selected_isa().integers;
-  // A larger team would divide the output channels, too.
-  std::string text = team_words(blocks.team, threads, blocks.pieces / blocks.m_parts.count * blocks.m_parts.units());
   const auto number = [](int64_t value) { return std::to_string(value); };
+  std::string text;
   for (int i = 0; i < product.boxes; ++i) {
     const Box& box = product.box[i];
     const Parts& n_parts = blocks.box[i].n_parts;
@@ -582,6 +576,19 @@ std::string explain_integers(const Product& product, const PackedIntegers& weigh
           text += std::string("  not ") + row->name + ": " + reason_against(weights, blocks, step, *row) + "\n";
   }
   return text;
+}
+
+std::string empty_words(int threads) { return team_words(1, threads, 0) + "empty result: nothing to compute\n"; }
+
+}  // namespace
+
+std::string explain_integers(const Product& product, const PackedIntegers& weights, int threads) {
+  const FloatEnvironment environment;
+  if (product.groups == 0 || product.m == 0 || product.boxes == 0) return empty_words(threads);
+  const Blocks blocks = choose_blocks(product, weights, threads);
+  // A larger team would divide the output channels, too.
+  const int64_t pieces = blocks.pieces / blocks.m_parts.count * blocks.m_parts.units();
+  return team_words(blocks.team, threads, pieces) + explain_boxes(product, weights, blocks);
 }
 
 namespace {
@@ -634,6 +641,16 @@ class ChainRun {
   int team() const { return team_; }
   int64_t bytes() const { return bytes_; }  // of a thread
 
+  // Describes the pieces, and each layer for the largest piece.
+  std::string explain(int threads) const {
+    std::string text = team_words(team_, threads, parts_.count) + std::to_string(parts_.count) +
+                       " strip(s) of at most " + std::to_string(pixels_) + " pixels each; " + size_words(bytes_) +
+                       " per thread\n";
+    for (size_t i = 0; i < layers_.size(); ++i)
+      text += "layer " + std::to_string(i) + ", for a strip:\n" + explain_boxes(products_[i], *layers_[i], blocks_[i]);
+    return text;
+  }
+
   void piece(int64_t index, const char* src, char* dst, char* scratch) const {
     const int64_t begin = parts_.begin(index), pixels = parts_.begin(index + 1) - begin;
     Stretch* const memory = reinterpret_cast<Stretch*>(scratch + stretches_);
@@ -683,6 +700,13 @@ void run_integer_chain(const Product& product, const std::vector<const PackedInt
   parallel(run->team(), run->pieces(), EvenRuns{run->pieces()},
            [&](int64_t piece, int thread) { run->piece(piece, src, dst, memory + thread * run->bytes()); });
   scratch.trim();
+}
+
+std::string explain_integer_chain(const Product& product, const std::vector<const PackedIntegers*>& layers,
+                                  int threads) {
+  const FloatEnvironment environment;
+  if (product.m == 0 || product.boxes == 0) return empty_words(threads);
+  return ChainRun(product, layers, threads).explain(threads);
 }
 
 }  // namespace pointwise

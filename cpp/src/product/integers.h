@@ -58,6 +58,9 @@ SumRange sum_range(const View& weights, const IntegerParameters& parameters, int
 // padding. May throw std::bad_alloc, but only before the first write to dst.
 void run_integer_chain(const Product& product, const std::vector<const PackedIntegers*>& layers, const char* src,
                        char* dst, int threads);
+// Describes in words how run_integer_chain() computes the layers.
+std::string explain_integer_chain(const Product& product, const std::vector<const PackedIntegers*>& layers,
+                                  int threads);
 
 // Computes a product on at most `threads` threads. The types of the product must be those of the weights. May throw
 // std::bad_alloc, but only before the first write to dst.
