@@ -73,7 +73,7 @@ def main(arguments=None):
     half = x.contiguous().bfloat16()
     z = as_tensor(pw.Conv(weight, bias, dtype="bfloat16", activation="relu")(as_array(half)))
     np.testing.assert_allclose(z.float(), module(half.float()).relu().detach(), rtol=2**-7, atol=1e-5)
-    print(f"bfloat16: {z.dtype}, equal to PyTorch within one rounding")
+    print(f"bfloat16: {z.dtype}, equal to PyTorch within two roundings")
     if args.plot:
         plot(x, y, args.plot)
 

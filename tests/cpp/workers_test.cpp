@@ -90,7 +90,8 @@ TEST(Workers, AreOfOneCallAtATime) {
   EXPECT_EQ(gather(2)[1], 1) << "the workers must be free again";
 }
 
-// If the workers are busy, a call uses OpenMP. Workers enter and leave all other calls during the whole test.
+// If the workers are busy with another call, a call uses OpenMP. So during this test some calls use workers, and other
+// calls use OpenMP at the same time.
 TEST(Workers, ManyCallersDoTheirPiecesOnce) {
   std::atomic<int> wrong{0};
   std::vector<std::thread> callers;

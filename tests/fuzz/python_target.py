@@ -99,7 +99,7 @@ def laid(array, data):
     if way == 14:
         return np.ma.array(array)
     if data.one_in(2):
-        wide = array.astype(F) if array.dtype in HALVES else array  # bfloat16 cannot be cast to each of these dtypes
+        wide = array.astype(F) if array.dtype in HALVES else array  # NumPy cannot cast bfloat16 to some of DTYPES
         return wide.astype(data.of(DTYPES))
     return array.tolist()
 
@@ -139,7 +139,8 @@ def drawn(data):
         how["stride"] = tuple(1 + data.below(3) for _ in range(axes))
     if data.one_in(2):
         how["activation"] = data.of([None, "relu", ("clip", -3, 3), "gelu", ("elu", 2), ("leaky_relu",)])
-    # Integer x needs float32 weights. The sizes select the dtype, so that saved inputs keep their meaning.
+    # Integer x needs float32 weights. The sizes select the dtype, because another choice from `data` would change the
+    # meaning of all later bytes of saved inputs.
     x_dtype = ["f4", "f4", "u1", "i1", "u2", "i2"][(each + out_each) % 6] if dtype == F else dtype
     given = {
         "x": numbers([sizes[axis] for axis in layout], x_dtype, data),
@@ -148,7 +149,7 @@ def drawn(data):
     shape = output_shape(given["x"].shape, groups * out_each, how)
     if data.one_in(2):
         given["bias"] = numbers((groups * out_each,), dtype, data)
-        if how.get("activation") == ("leaky_relu",):  # so that saved inputs keep their meaning
+        if how.get("activation") == ("leaky_relu",):  # no choice from `data`, so that saved inputs stay valid
             how["activation"] = ("prelu", given["bias"].copy())
     if data.one_in(2):
         given["residual"] = numbers(shape, dtype, data)
@@ -231,7 +232,7 @@ def as_chain(given):
 
 
 def axis_of_mix(layout):
-    """Return the axis of channels that the layout names. Other layouts are wrong axes."""
+    """Return the index of "C" if `layout` is a string that contains "C", else `layout` itself, which may be junk."""
     return layout.index("C") if isinstance(layout, str) and "C" in layout else layout
 
 

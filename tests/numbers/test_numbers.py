@@ -14,7 +14,8 @@ from hypothesis import given
 
 pytestmark = pytest.mark.kernels
 
-# Counts near the sizes of one and two tiles: 14 rows of pixels, vectors of 4 to 16 lanes, panels of 16 channels.
+# Counts around multiples of tile sizes. Tiles have up to 28 rows, vectors have 4 to 16 lanes, and panels have 8 or 16
+# output channels.
 PIXELS = [*range(1, 61), 95, 96, 97, 98, 111, 112, 113, 143, 144, 145]
 CHANNELS = [*range(1, 36), 47, 48, 49, 50, 63, 64, 65, 66]
 INPUT_CHANNELS = [0, 1, 2, 3, 15, 16, 17, 31, 64, 65, 129]
@@ -193,7 +194,7 @@ class TestCanonicalOrder:
     @pytest.mark.parametrize("layout", LAYOUTS)
     @pytest.mark.parametrize("pixels", [1, 30])
     def test_chunks_of_256_channels(self, layout, pixels, dtype):
-        """Two chunks have the sum 3e38, the third -6e38. An addition of the first two chunks overflows."""
+        """Each chunk is summed alone: big - big in both of two chunks gives 0, but big in both of them overflows."""
         big = np.finfo(dtype).max / dtype.type(1.5)
         x = np.ones(shaped(layout, 1, 768, pixels), dtype)
         weight = np.zeros((20, 768), dtype)
@@ -484,7 +485,7 @@ def test_threads_at_once(rng):
 
 
 def wider(weight, row, dtype):
-    """Return the weights as a view of an unaligned array. Output channels are `row` bytes apart."""
+    """Return the weights as a view of a wider array, one element after its start. Rows are `row` bytes apart."""
     numbers = row // dtype.itemsize
     wide = np.full(weight.shape[0] * numbers + 1, np.nan, dtype)[1:].reshape(-1, numbers)
     wide[:, : weight.shape[1]] = weight

@@ -1,4 +1,4 @@
-"""Arrays whose first or last byte is next to an inaccessible page. An access beyond the array ends the process.
+"""Arrays whose first or last byte is next to an inaccessible page. An access to this page ends the process.
 
 Use such arrays only in child processes (see test_bounds.py), because a fault would end the whole test run.
 """
@@ -56,7 +56,7 @@ class Guarded:
         clean = np.full_like(self.pages.bytes, PATTERN)
         if clean.size:
             np.ndarray(buffer=clean, offset=self.offset, **self.where)[...] = expected
-        if clean.tobytes() == self.pages.bytes.tobytes():  # much faster than a comparison of small arrays
+        if clean.tobytes() == self.pages.bytes.tobytes():  # for small arrays much faster than the next line
             return
         wrong = np.flatnonzero(clean != self.pages.bytes)
         raise AssertionError(f"{wrong.size} bytes differ, the first at {wrong[0]} of {clean.size}")

@@ -1,9 +1,10 @@
-// Finishes the sums of a tile and stores the results. Every kernel ends with these steps for each sum:
+// Finishes the sums of a tile and stores the results. The steps for each sum are:
 //
 //     sum -> before(): add the residual -> activation -> after(): max(floor, value) -> store() of the place
 //
 // The bias is not a step, because every sum begins with the bias. If you add a step, add it to one of these functions.
-// For example, a conversion to another dtype belongs in store().
+// For example, a conversion to another dtype belongs in store(). Also read the callers of after() in block.h,
+// long_rows.h and interleaved.h, which finish rows without the other functions.
 //
 // A place is the destination of the rows of a tile. A place has the members `layout`, `y`, `residual` and `rows`, and
 // two functions:
@@ -86,8 +87,8 @@ __attribute__((noinline)) void finish_in_memory(const Epilogue& epilogue, V* sum
   });
 }
 
-// Adds the residual to a tile in registers, applies the floor and stores the tile. If the epilogue has an activation,
-// the caller must apply it first.
+// Adds the residual to a tile in registers, applies the floor and stores the tile. Applies no activation. If the
+// epilogue has one, the caller must apply it first, and Residual must be false.
 template <bool Residual, class V, int MR, int NR, class Place>
 POINTWISE_INLINE void store_tile(const Epilogue& epilogue, V (&sums)[MR][NR], const Place& place) {
   const V floor = V::broadcast(epilogue.floor.address());
@@ -102,8 +103,8 @@ POINTWISE_INLINE void store_tile(const Epilogue& epilogue, V (&sums)[MR][NR], co
   });
 }
 
-// True if tiles of V apply the cheap activations in registers. Such tiles are faster, but their additional code is a
-// tenth of a kernel file. So only the kernels of AVX2 and AVX-512 for float32 have this code.
+// True if tiles of V apply the cheap activations in registers. This is faster, but adds a tenth to the machine
+// code of a kernel file. So only the kernels of AVX2 and AVX-512 for float32 do this.
 template <class V>
 constexpr bool activates_in_registers = sizeof(typename V::Number) == 4 && V::step == 1 && sizeof(V) > 16;
 
@@ -138,7 +139,7 @@ POINTWISE_INLINE void finish(const Epilogue& epilogue, V (&sums)[MR][NR], const 
 }
 
 // The three ways to store a row. `whole` stores all lanes, and `streamed` stores all lanes with non-temporal stores.
-// `part` stores only some lanes of the last vector.
+// `part` stores the last vector with a mask, and is also used if some rows of the tile are not stored.
 enum class Stored { whole, streamed, part };
 
 // A row of the place `Straight` (below). Only Stored::part needs branches.

@@ -8,8 +8,8 @@
 //           kernel(n_block x m x block)           continues from the sums of the block before
 // clang-format on
 //
-// In the words of kernel.h, output channels are channels of left, pixels are channels of right, and input channels are
-// pixels.
+// kernel.h has other words for a reduction: it calls the channels of left "output channels", the channels of right
+// "pixels", and the pixels "input channels".
 #include "product/reduction.h"
 
 #include <algorithm>
@@ -33,10 +33,11 @@ namespace {
 // Maximum numbers of channels of a piece. Each channel of a piece is packed once, and used for each channel of the
 // other operand.
 constexpr int64_t most_m = 256, most_n = 384;
-// Number of pixels of a block. (Emerald Rapids, 256 -> 512 channels at 28x28: 82% of the FMA peak with 256 pixels, 80%
-// with 512.)
+// Maximum number of pixels of a block. (Emerald Rapids, 256 -> 512 channels at 28x28: 82% of the FMA peak with 256
+// pixels, 80% with 512.)
 constexpr int64_t most_pixels = chunk_channels;
-// Cycles to pack a number whose neighbours are the channels of the same pixel, and any other number.
+// Cycles to pack one number: `copy_cycles` if the numbers of a packed row are contiguous in the array, else
+// `transpose_cycles`. Contiguous channels that need a conversion also take `transpose_cycles`.
 constexpr double copy_cycles = 0.2, transpose_cycles = 0.6;
 // Maximum number of parts that the search for pieces tries, beyond the fewest parts.
 constexpr int64_t more_parts = 8;
@@ -85,7 +86,8 @@ bool is_contiguous(const Reduction& r, DType dtype, ptrdiff_t step, int64_t chan
   return dtype == r.sum && (step == item_size(dtype) || channels == 1);
 }
 
-// Returns true if a kernel row takes right by channels: the pixels of a channel are contiguous. Pixel rows can do that.
+// Returns true if a kernel row takes right by channels, with contiguous pixels in each channel. Pixel rows do so if the
+// channels of right are not contiguous, or need a conversion. Right is packed if its pixels are not contiguous.
 bool takes_by_channels(const Reduction& r, const KernelRow& row) {
   return row.rows == Rows::pixels && !is_contiguous(r, r.right, r.right_n, r.n);
 }
@@ -155,8 +157,9 @@ class Chooser {
     return blocks * block + (direct ? 0 : cpu.scatter_cycles * static_cast<double>(m) * static_cast<double>(n));
   }
 
-  // Returns true if a kernel row can read right from the panels of left, for pieces with m channels of left: both are
-  // the same array, and the panels hold all channels. Then no kernel call crosses the border of a panel.
+  // Returns true if a kernel row can read right from the panels of left, for pieces with m channels of left. This needs
+  // left and right to be the same array, and panels that hold all channels. most_columns() keeps each kernel call
+  // within one panel.
   bool reads_panels(const KernelRow& row, int64_t m) const {
     return reduction_.symmetric && row.rows == Rows::pixels && m == reduction_.m;
   }
@@ -194,7 +197,8 @@ class Chooser {
                      static_cast<double>(blocks_.n_parts.count);
   }
 
-  // Cuts m and n into further parts, until all threads of the team have work.
+  // Chooses the team. If the team has several threads, tries more parts of m and n, and keeps the parts with the fewest
+  // predicted cycles.
   void choose_parts() {
     const int64_t groups = reduction_.groups;
     const int64_t most_pieces = groups * blocks_.m_parts.units() * blocks_.n_parts.units();
@@ -366,8 +370,8 @@ class Run {
     if (accumulate_ || b_.pixels == 0) store(range, sums);
   }
 
-  // Returns the first channel of left of a piece that channel `n` of right needs. Symmetric results need the lower
-  // half.
+  // Returns the first channel of left of a piece that channel `n` of right needs. Symmetric reductions compute only the
+  // lower half, so they skip the whole panels above it.
   int64_t first_row(const Range& range, int64_t n) const {
     if (!r_.symmetric) return 0;
     return std::max<int64_t>(0, range.n + n - range.m) / width_ * width_;
@@ -413,8 +417,8 @@ class Run {
            to + o / width_ * b_.panel, panel_bytes);
   }
 
-  // Copies the channels of pixels to contiguous rows. Channels are `step` bytes apart in the array, and rows are `row`
-  // bytes apart.
+  // Copies the channels of each pixel to one row of contiguous numbers of the dtype of the sums. In the array, channels
+  // are `step` bytes apart. The rows of two consecutive pixels are `row` bytes apart.
   void pack(DType dtype, const char* from, const Pixels& pixels, ptrdiff_t step, int64_t channels, char* to,
             ptrdiff_t row) const {
     const ptrdiff_t from_item = item_size(dtype);
@@ -428,7 +432,7 @@ class Run {
     for (int64_t run = 0, begin = 0; run < pixels.runs; ++run) {
       const int64_t end = pixels.end[run];
       const ptrdiff_t pixel_step = pixels.step(begin, end, from_item);
-      // Pack::pixels copies the channels of this function as its pixels.
+      // The roles are exchanged: Pack::pixels takes the channels of this function as pixels, and pixels as channels.
       functions.pixels(from + pixels.offset[begin], pixel_step, channel_offsets, channels, end - begin,
                        to + begin * row, row);
       begin = end;
