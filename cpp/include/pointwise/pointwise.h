@@ -416,8 +416,6 @@ class QuantizedLayer {
   std::unique_ptr<const Impl> impl_;
 };
 
-struct PackedIntegers;
-
 // Quantized layers in sequence, like a Chain: computes the same bits as its layers called one by one.
 class QuantizedChain {
  public:
@@ -435,8 +433,6 @@ class QuantizedChain {
   std::string explain(const Shape& src_shape) const;
 
  private:
-  std::vector<const PackedIntegers*> weights() const;
-
   std::vector<const QuantizedLayer*> layers_;
 };
 

@@ -104,6 +104,12 @@ struct QuantizedLayer::Impl {
   int64_t c_in, c_out;
   PackedIntegers weights;
 
+  static std::vector<const PackedIntegers*> weights_of(const std::vector<const QuantizedLayer*>& layers) {
+    std::vector<const PackedIntegers*> all;
+    for (const QuantizedLayer* layer : layers) all.push_back(&layer->impl_->weights);
+    return all;
+  }
+
   // Lowers a product with the src of this layer and the dst of `last`, for contiguous arrays.
   Product contiguous_product(const Impl& last, int64_t product_groups, const Shape& src_shape,
                              const Shape& dst_shape) const {
@@ -227,12 +233,6 @@ Shape QuantizedChain::output_shape(const Shape& src_shape) const {
   return shape;
 }
 
-std::vector<const PackedIntegers*> QuantizedChain::weights() const {
-  std::vector<const PackedIntegers*> all;
-  for (const QuantizedLayer* layer : layers_) all.push_back(&layer->impl_->weights);
-  return all;
-}
-
 void QuantizedChain::operator()(const View& src, const View& dst, int threads) const {
   const QuantizedLayer::Impl &first = *layers_.front()->impl_, &last = *layers_.back()->impl_;
   validate_dtype(Argument::src, src, first.quantization.src);
@@ -241,14 +241,14 @@ void QuantizedChain::operator()(const View& src, const View& dst, int threads) c
   validate_bytes(Argument::src, src.shape, src.dtype);
   validate_bytes(Argument::dst, dst.shape, dst.dtype);
   const Product product = lower(first.layout, first.window, 1, DType::i32, src, dst, nullptr);
-  run_integer_chain(product, weights(), static_cast<const char*>(src.data), static_cast<char*>(dst.data),
-                    openmp_limit(threads > 0 ? threads : thread_count()));
+  run_integer_chain(product, QuantizedLayer::Impl::weights_of(layers_), static_cast<const char*>(src.data),
+                    static_cast<char*>(dst.data), openmp_limit(threads > 0 ? threads : thread_count()));
 }
 
 std::string QuantizedChain::explain(const Shape& src_shape) const {
   const QuantizedLayer::Impl &first = *layers_.front()->impl_, &last = *layers_.back()->impl_;
   const Product product = first.contiguous_product(last, 1, src_shape, output_shape(src_shape));
-  return explain_integer_chain(product, weights(), threads_to_explain());
+  return explain_integer_chain(product, QuantizedLayer::Impl::weights_of(layers_), threads_to_explain());
 }
 
 }  // namespace pointwise
