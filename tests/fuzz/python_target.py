@@ -299,13 +299,15 @@ def right_mix(y, given, kept):
         matrix = matrix.reshape(len(matrix), *(1,) * (x.ndim - 2), *matrix.shape[1:])
     with np.errstate(all="ignore"):
         value = np.matmul(matrix, vectors[..., np.newaxis])[..., 0]
+        magnitude = np.matmul(abs(matrix), abs(vectors)[..., np.newaxis])[..., 0]
         if kept.get("bias") is not None:
-            value = value + np.asarray(kept["bias"]).astype(F if dtype in HALVES else dtype)
-        value = np.moveaxis(value, -1, axis)
+            bias = np.asarray(kept["bias"]).astype(F if dtype in HALVES else dtype)
+            value, magnitude = value + bias, magnitude + abs(bias)
+        value, magnitude = np.moveaxis(value, -1, axis), np.moveaxis(magnitude, -1, axis)
     assert y.shape == value.shape
     assert y.dtype == result_dtype(given, dtype)
     activation = given.get("activation")
-    bound = 1e-5 * (1 + np.abs(value))
+    bound = 1e-5 * (1 + magnitude)  # large terms may cancel, so the error does not follow from the value
     if y.dtype.kind in "ui":
         right_integers(y, value, bound, activation)
     elif activation in (None, "relu", ("relu",)) and np.isfinite(value).all():
