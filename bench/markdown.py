@@ -13,9 +13,9 @@ The text between two comments is generated. The first comment names the kind of 
 - "compare": a table like "speed" for each file, with the versions and the command.
 - "slower": a table of the layers on which a peer is faster, with a column for each file.
 - "layers": a table with a row for each layer. The comment names exactly one file.
-- "sequence": a table with a row for each network, whose layers are called one after the other, for each file.
-- "tuned": a table with a row for each network: what tuning gains. The comment names exactly one file.
-- "images": a table with a row for each dtype and size of images. The comment names exactly one file.
+- "sequence": for each file, a table with a row for each network and layout. The layers of a network run in sequence.
+- "tuned": a table of the gain by tuning, with a row for each network and layout. The comment names exactly one file.
+- "images": a table with a row for each dtype of x, dtype of the result and size. The comment names exactly one file.
 - "inception": a table with a row for each inception module. The comment names exactly one file.
 - "dtypes": a table with a row for each dtype: speed relative to float32, and error. The comment names exactly one file.
 

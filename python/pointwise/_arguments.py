@@ -1,4 +1,7 @@
-"""Checks and converts arguments. The extension calls these functions for arguments that it cannot convert itself."""
+"""Checks and converts arguments, for the Python modules and for the extension.
+
+The extension calls these functions only for arguments that it cannot convert itself.
+"""
 
 from __future__ import annotations
 
@@ -112,7 +115,8 @@ def parse_activation(activation: object) -> tuple[str, float, float, bytes]:
     TypeError
         If `activation` is neither a name nor a tuple, or a parameter is not a real number.
     ValueError
-        If the name is not in `ACTIVATION_NAMES`, the number of parameters is wrong, or slopes do not have one axis.
+        If the name is unknown, the number of parameters is wrong, a parameter is beyond the range of float64, or slopes
+        do not have one axis.
     """
     # Subclasses of tuple and str may override methods, so the methods of the base classes are called.
     given: tuple[object, ...] = tuple(tuple.__iter__(activation)) if isinstance(activation, tuple) else (activation,)
@@ -187,8 +191,8 @@ def _converted(obj: Any, name: str) -> NDArray[Any]:
 def as_plain(obj: Any, name: str) -> NDArray[Any]:
     """Convert an object to a base-class array in native byte order.
 
-    The extension reads the result as a C structure. So this function checks the type, because an object can fake
-    `__class__`. Methods are called on ndarray, because a subclass can override methods.
+    The extension reads the result as a C structure, so the type must be right. This function reads `type(obj)`, because
+    an object can fake `__class__`. Methods are called on ndarray, because a subclass can override methods.
     """
     kind: type = type(obj)
     if issubclass(kind, np.ma.MaskedArray):
@@ -246,7 +250,7 @@ def _dtype(obj: DTypeLike, name: str) -> np.dtype[Any]:
 def counted_dtype(obj: DTypeLike, argument: str = "dtype", names: Sequence[str] = DTYPES) -> str:
     """Return the name of a dtype that is an argument of `cost`, one of `names`.
 
-    NumPy knows the name "bfloat16" only while ml_dtypes is imported, so this function accepts the name itself.
+    NumPy knows the name "bfloat16" only after the import of ml_dtypes. So this function accepts the name without NumPy.
     """
     if isinstance(obj, str) and str.__str__(obj) in HALVES and str.__str__(obj) in names:
         return str.__str__(obj)
@@ -270,7 +274,7 @@ def _native_dtype(obj: DTypeLike, expected: str, argument: str = "dtype") -> np.
 
 
 def _check_dtype(dtype: np.dtype[Any], name: str, expected: str = _any_of(FLOATS), obj: object = None) -> None:
-    """Check the dtype of the argument `name`. `obj` is the argument, if it may be a list."""
+    """Check the dtype of the argument `name`. Pass the argument as `obj` if it may be a list, for a better message."""
     if dtype.name not in FLOATS:
         way = f"numpy.asarray({name}, numpy.float32)" if isinstance(obj, list) else f"{name}.astype(numpy.float32)"
         remedy = f": pass {way}" if dtype.kind in "biu" else ""
@@ -286,7 +290,10 @@ def as_source(obj: Any, name: str) -> NDArray[Any]:
 
 
 def as_quantized(obj: Any, dtype: str | None, name: str) -> NDArray[Any]:
-    """Convert x or weight of a quantized convolution to a plain array of `dtype`, or of uint8 or int8 if it is None."""
+    """Convert x or weight of a quantized convolution to a plain array.
+
+    Its dtype must be `dtype`. If `dtype` is None, its dtype must be uint8 or int8.
+    """
     array = as_plain(obj, name)
     expected = "uint8 or int8" if dtype is None else dtype
     if array.dtype.name not in (("uint8", "int8") if dtype is None else (dtype,)):
@@ -303,10 +310,10 @@ def as_parameter(obj: Any, dtype: DTypeLike, name: str) -> NDArray[Any]:
     """Convert a weight, bias or input_scale to a plain array of `dtype`, by the casting rule "same_kind"."""
     array = as_plain(obj, name)
     dtype = _dtype(dtype, name)
-    # ml_dtypes allows to cast complex numbers to bfloat16, so the rule for float32 decides.
+    # ml_dtypes allows casts of complex numbers to bfloat16, so this check uses the rule for float32.
     if not np.can_cast(array.dtype, np.float32 if dtype.name == "bfloat16" else dtype, "same_kind"):
         raise TypeError(f"{name} must be castable to {dtype} (numpy.can_cast 'same_kind'), got {array.dtype}")
-    with np.errstate(all="ignore"):  # no errors for overflow in any numpy.errstate
+    with np.errstate(all="ignore"):  # overflow gives no error, whatever numpy.errstate the user has set
         return array.astype(dtype, copy=False)
 
 

@@ -69,7 +69,7 @@ Work work_of(bool channels_last, int64_t images, int64_t pixels, int64_t inputs,
   return work;
 }
 
-// A constant would be 0 if the file of a machine did not set it.
+// A constant that zen5.cpp does not set would be 0. The other machines start with the constants of Zen 5.
 TEST(Machine, HasEveryConstant) {
   for (const Machine& machine : {pointwise::zen4(), pointwise::zen5(), pointwise::golden_cove(), pointwise::generic()})
     for (const pointwise::MachineConstant& constant : pointwise::machine_constants) {
@@ -122,8 +122,9 @@ TEST(Blocking, ChoosesTheOrientation) {
     }
 }
 
-// If pixels of src are contiguous, narrow pixel rows read each cache line several times. L1 cannot keep all lines of a
-// small image for so long. So the pixels are packed, if there are enough output channels to make packing worthwhile.
+// If pixels of src are contiguous, narrow pixel rows read each cache line several times. With many input channels, L1
+// cannot keep all these lines between two reads. So the pixels are packed, if there are enough output channels to make
+// packing worthwhile.
 TEST(Blocking, PacksThePixelsOfASmallImageForNarrowTiles) {
   for (const int64_t channels : {16, 256, 2048})
     for (const auto* rows : {&wide, &narrow}) {
@@ -135,8 +136,8 @@ TEST(Blocking, PacksThePixelsOfASmallImageForNarrowTiles) {
   EXPECT_EQ(few.packing, Packing::none) << "L1 holds all lines of a tile";
 }
 
-// Two costs decide between kernel rows of one orientation: remainders, and the part of set-up and stores that
-// multiply-adds do not hide.
+// Three costs decide between kernel rows of one orientation: remainders, reads from L2, and the part of set-up and
+// stores that multiply-adds do not hide.
 TEST(Blocking, ChoosesTheTile) {
   const auto name = [](bool channels_last, int64_t pixels, int64_t inputs, int64_t channels) {
     const Work work = work_of(channels_last, 1, pixels, inputs, channels, 1);
@@ -146,7 +147,7 @@ TEST(Blocking, ChoosesTheTile) {
   EXPECT_EQ(name(true, 196, 256, 24), "gemm_f32_16x24_pairs_avx512");
   EXPECT_EQ(name(true, 196, 256, 72), "gemm_f32_16x24_pairs_avx512");
   EXPECT_NE(name(true, 196, 256, 25), "gemm_f32_16x24_pairs_avx512") << "the remainder is more than half a vector";
-  EXPECT_EQ(name(true, 3136, 64, 64), "gemm_f32_4x64_pixels_avx512") << "short sums: tiles overlap";
+  EXPECT_EQ(name(true, 3136, 64, 64), "gemm_f32_4x64_pixels_avx512") << "short sums: stores overlap the next tile";
   EXPECT_NE(name(true, 3136, 1024, 64), "gemm_f32_4x64_pixels_avx512") << "long sums: weights come from L2";
   EXPECT_EQ(name(false, 784, 32, 192), "gemm_f32_4x64_channels_avx512") << "short sums";
   EXPECT_EQ(name(false, 784, 256, 64), "gemm_f32_8x48_channels_avx512") << "long sums: pixels come from L2";
@@ -180,7 +181,7 @@ TEST(Blocking, RefusesWhatCannotRun) {
       EXPECT_EQ(refused, "each group must have one channel");
       continue;
     }
-    if (row.refuses != nullptr) continue;  // pairs and halves cannot compute every product
+    if (row.refuses != nullptr) continue;  // this kernel row has its own reasons to refuse a product
     if (row.rows == Rows::channels && c.blocking.packing == Packing::none) {
       EXPECT_EQ(refused, "pixels of the source are not contiguous");
     }
@@ -493,9 +494,9 @@ TEST(Blocking, CopiesWhereL1IsCrowded) {
   EXPECT_EQ(copy(wide, 512, 128), 0) << "copying makes wide rows slower";
 }
 
-// With several threads, the choice has the shortest makespan, the time until the last thread is done. So tiles of two
-// panels can be better than tiles of four panels. For example, 160 channels are five tiles of two panels, but two and a
-// half tiles of four panels.
+// With several threads, the choice has the shortest makespan (the time until the last thread is done) of the blockings
+// that are at most 10% slower on one thread. So tiles of two panels can be better than tiles of four panels. For
+// example, 160 channels are five tiles of two panels, but two and a half tiles of four panels.
 TEST(Blocking, ComesOutEvenOnSeveralThreads) {
   const auto of = [](int threads) { return choose_blocking(work_of(true, 1, 196, 832, 160, threads), wide); };
   EXPECT_EQ(of(1).makespan, of(1).cycles);

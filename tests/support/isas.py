@@ -14,5 +14,5 @@ def floating(isa):
 
 
 FLOATING = tuple(isa for isa in ISAS if floating(isa) == isa)
-# Tests compare the floating-point results of this process with those of this instruction set.
+# Tests compare the floating-point results of this process with the results of the instruction set OTHER.
 OTHER = {"avx512": "avx2", "avx2": "avx512"}.get(floating(pw.isa()))

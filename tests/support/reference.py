@@ -1,7 +1,7 @@
 """The definition of the operation in NumPy. This module uses nothing of the package.
 
-`exact` computes the sum in a wider type, and the error bound of results. `canonical` computes the bits of the canonical
-order, one correctly rounded multiply-add after another.
+`exact` computes the sum in a wider type, and the error bound of results. `canonical` computes a result bit by bit as
+pointwise does: in the canonical order (docs/design/numbers.md), with correctly rounded multiply-adds.
 """
 
 import ctypes
@@ -24,7 +24,10 @@ def spatial(layout):
 
 
 def per_axis(value, layout):
-    """Return one integer for each of D, H and W. `value` is one integer, or one for each spatial axis."""
+    """Return an integer for each of D, H and W, or None if the layout lacks the axis.
+
+    `value` is one integer, or one for each spatial axis.
+    """
     values = dict(zip(spatial(layout), value, strict=True)) if isinstance(value, (tuple, list)) else {}
     return [int(values.get(axis, 0 if values else value)) if axis in layout else None for axis in "DHW"]
 
@@ -112,7 +115,7 @@ def exact(x, weight, bias=None, *, layout="NCHW", stride=1, padding=0, groups=1,
     wide, c = value.dtype.type, weight.shape[1]  # c: input channels of a group
     chunks, info = -(-c // CHUNK), np.finfo(x.dtype)
     nu = (min(c, CHUNK) + chunks + 2) * wide(info.eps) / 2
-    own = (c + 2) * np.finfo(wide).eps  # errors of the wider type: 2**-29 (float64: 2**-11) of the bound
+    own = (c + 2) * np.finfo(wide).eps  # errors of the wider type: about 2**-28 (float64: 2**-10) of the bound
     least = info.tiny if flushes else info.smallest_subnormal
     return value, (nu / (1 - nu) + own) * magnitude + (c + chunks + 1) * wide(least)
 
@@ -151,8 +154,8 @@ def _are_exact(w, src):
 def assert_within_bound(y, value, bound, activation=None):
     """Check that the error of every element is within the bound, and that no element is NaN.
 
-    relu may be the activation, because it does not increase errors. A 16-bit result is a number within the bound, after
-    one more rounding.
+    relu may be the activation, because it does not increase errors. A 16-bit result passes if it lies between the two
+    ends of the bound, each rounded to 16 bits.
     """
     value = relu(value) if activation else value
     assert y.shape == value.shape

@@ -61,7 +61,7 @@ std::vector<int32_t> bias_numbers(const View* bias, int64_t c_out) {
   return numbers;
 }
 
-// Returns the rounding of a layer, whose bounds apply before the zero point is added.
+// Returns the Rounding of a layer. Its bounds apply before the zero point is added.
 Rounding rounding_of(const Activation& activation, const Quantization& q) {
   using Kind = Activation::Kind;
   constexpr float infinity = std::numeric_limits<float>::infinity();
@@ -110,7 +110,7 @@ struct QuantizedLayer::Impl {
     return all;
   }
 
-  // Lowers a product with the src of this layer and the dst of `last`, for contiguous arrays.
+  // Lowers a convolution of contiguous arrays to a product. src is that of this layer, and dst that of `last`.
   Product contiguous_product(const Impl& last, int64_t product_groups, const Shape& src_shape,
                              const Shape& dst_shape) const {
     Options source = options, result = last.options;

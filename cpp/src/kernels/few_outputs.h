@@ -1,5 +1,5 @@
-// Functions for the planner: they return refusals and predict cycles of quads, long rows, interleaved and
-// diagonal products.
+// Functions for the planner. They return the reason why quads, long rows or interleaved products cannot compute a
+// product, and they predict the cycles of these kernel rows and of diagonal products.
 //
 // The planner runs on every CPU, so these functions are compiled without the flags of an instruction set.
 #pragma once

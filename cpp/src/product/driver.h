@@ -18,8 +18,8 @@ struct Arrays {
 // std::bad_alloc, but only before the first write to dst.
 void run_plan(const Plan& plan, const PackedWeights& weights, const Arrays& arrays, int team);
 
-// Runs a plan on the calling thread. `scratch` must have plan.workspace.bytes() bytes and be 64-byte aligned. The
-// caller must have set the floating-point state. Does not throw.
+// Runs a plan on the calling thread. `scratch` must have plan.workspace.bytes() bytes and be 64-byte aligned. A
+// FloatEnvironment with weights.flush_subnormals must be in effect on this thread. Does not throw.
 void run_serially(const Plan& plan, const PackedWeights& weights, const Arrays& arrays, char* scratch);
 
 }  // namespace pointwise

@@ -80,7 +80,7 @@ def turns(names: Sequence[str], threads: int, dtype: str = FLOAT32) -> Iterator[
         Takes a layer or a network, and a layout. Checks the result of each contender in all of its forms, and returns
         `Prepared`. Raises WrongResult if a result is wrong.
     peak : callable
-        Returns the FMA peak in FLOP/s, measured in turn with the last prepared layer.
+        Returns the FMA peak in FLOP/s. Its samples alternate with the timing blocks of the last prepared layer.
     """
     if threads == 1:
         with num_threads(1):
@@ -120,9 +120,10 @@ def processes(settings: Sequence[tuple[str, int]], dtype: str = FLOAT32) -> Iter
 class Peaks:
     """Samples of the FMA peak, measured in turn with a layer.
 
-    Wide vectors lower the clock of the CPU for a while, and threads that slept may share a CPU at first. So each timing
-    block of pointwise is followed by a sample of the same duration, within 2 to 20 ms, and the same number of threads.
-    The duration must be the same, because the best of short samples is higher than the best of long samples.
+    Wide vectors lower the clock of the CPU for a while, and threads that slept may share a CPU at first. So after each
+    timing block of pointwise, a sample runs on the same number of threads. The sample takes as long as the block, but
+    at least 2 ms and at most 20 ms. The best of short samples is higher than the best of long samples, so the durations
+    must be the same.
     """
 
     def __init__(self, threads: int, dtype: str = FLOAT32) -> None:
@@ -193,7 +194,10 @@ class ContenderProcess:
         self._signal(signal.SIGSTOP)
 
     def prepare(self, job: Job, layout: str) -> str | None:
-        """Prepare a layer or network and check its results. Return the fastest form, or None if it is impossible."""
+        """Prepare a layer or network and check its results.
+
+        Return the fastest form, or None if the contender cannot compute a layer.
+        """
         form: str | None = self.ask((job, layout))
         return form
 

@@ -80,8 +80,9 @@ struct Vec256 {
     }
 
    private:
-    // Numbers below the range of int32 become the least int32, and saturate when they are packed. So only the upper
-    // bound must be applied before the conversion to integers.
+    // The conversion to integers turns every number outside the range of int32 into the least int32. This is right for
+    // numbers below the range, because they saturate when they are packed. Numbers above the range would become wrong,
+    // so the upper bound is applied before the conversion.
     __m256i rounded(const char* sums, Floats factor) const {
       const __m256i loaded = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(sums));
       return _mm256_cvtps_epi32(_mm256_min_ps(_mm256_mul_ps(_mm256_cvtepi32_ps(loaded), factor), high_));

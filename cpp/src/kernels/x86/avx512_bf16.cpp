@@ -31,7 +31,7 @@ POINTWISE_INLINE Vec accumulate(Vec a, Vec b, Vec sum) {
 
 constexpr Types bf16_to_f32{DType::bf16, DType::bf16, DType::f32, DType::f32};
 
-// Two tiles suffice. Each further tile of avx512_f32.cpp would add 100 KB of code.
+// Has only two of the tiles of avx512_f32.cpp, one for each orientation. Each other tile would add much code.
 constexpr KernelRow rows[] = {
     {"gemm_bf16_8x48_channels_avx512_bf16", bf16_to_f32, Rows::channels, Reads::pixels, 8, 3, 16,
      run_channel_rows<Vec, 8, 3>},
@@ -56,8 +56,8 @@ bool keeps_order() {
   for (int trial = 0; trial < trials; ++trial) {
     alignas(64) uint32_t a[16], b[16], sum[16];
     for (int i = 0; i < 16; ++i) {
-      // In half of the trials the numbers are near 1, so that rounding errors matter. In other trials, exponents are
-      // arbitrary.
+      // In half of the trials, magnitudes are between 1/128 and 2, so that rounding errors matter. In the other trials,
+      // exponents are arbitrary.
       const uint32_t keep = trial % 2 ? 0xffffffff : 0x83ff83ff, near_one = trial % 2 ? 0 : 0x3c003c00;
       a[i] = (random() & keep) | near_one;
       b[i] = (random() & keep) | near_one;

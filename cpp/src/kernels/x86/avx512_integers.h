@@ -58,8 +58,8 @@ struct Vec512 {
   static Floats floats(float number) { return _mm512_set1_ps(number); }
   static Floats load_floats(const float* p) { return _mm512_loadu_ps(p); }
 
-  // Results are computed as int8 first. For uint8, 128 is subtracted from the zero point. At the end the highest bit is
-  // flipped, which adds 128 again.
+  // `one` computes in int32. `four` computes results as int8 first: for uint8, it subtracts 128 from the zero point,
+  // and at the end flips the highest bit of each byte, which adds 128 again.
   class Requantizer {
    public:
     explicit Requantizer(const Rounding& r)
@@ -76,8 +76,9 @@ struct Vec512 {
       _mm_storeu_si128(reinterpret_cast<__m128i*>(to), _mm512_cvtepi32_epi8(_mm512_add_epi32(rounded, zero_)));
     }
 
-    // Numbers below the range of int32 become the least int32, and saturate when they are packed. So only the upper
-    // bound must be applied before the conversion to integers.
+    // The conversion to integers turns every number outside the range of int32 into the least int32. This is right for
+    // numbers below the range, because they saturate when they are packed. Numbers above the range would become wrong,
+    // so the upper bound is applied before the conversion.
     void four(const char* sums, Floats f0, Floats f1, Floats f2, Floats f3, char* to) const {
       const auto rounded = [&](int i, Floats factor) {
         const __m512 product = _mm512_mul_ps(_mm512_cvtepi32_ps(_mm512_loadu_si512(sums + 64 * i)), factor);
