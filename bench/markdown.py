@@ -119,8 +119,8 @@ def counts(found):
     for layout in dict.fromkeys(r["layout"] for r in found["results"]):
         results = [r for r in found["results"] if r["layout"] == layout]
         behind = [r for r in results if best_peer(r) < 1]
-        who = f"a peer is faster on {len(behind)}" if behind else "no peer is faster on any"
-        lines.append(f"In {layout} {who} of {len(results)} layers.")
+        who = f"a peer is faster on {len(behind)} of" if behind else "no peer is faster on any of the"
+        lines.append(f"In {layout} {who} {len(results)} layers.")
     return lines
 
 

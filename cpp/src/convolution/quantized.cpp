@@ -104,6 +104,7 @@ struct QuantizedLayer::Impl {
   int64_t c_in, c_out;
   PackedIntegers weights;
 
+  // Returns the packed weights of layers, for a QuantizedChain.
   static std::vector<const PackedIntegers*> weights_of(const std::vector<const QuantizedLayer*>& layers) {
     std::vector<const PackedIntegers*> all;
     for (const QuantizedLayer* layer : layers) all.push_back(&layer->impl_->weights);
