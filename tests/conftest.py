@@ -5,7 +5,6 @@ import ml_dtypes  # noqa: F401
 import numpy as np
 import pytest
 import threadpoolctl
-from background import Background
 from children import python_command
 from children import run as run_command
 from forks import Forks
@@ -27,39 +26,9 @@ hypothesis.settings.register_profile(
 hypothesis.settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "default"))
 
 
-BACKGROUND, NUMBER = pytest.StashKey[Background](), pytest.StashKey[int]()
-
-
 def pytest_collection_modifyitems(items):
-    """Put tests marked `background` last, so that no other test waits for their child processes."""
-    items.sort(key=lambda item: item.get_closest_marker("background") is not None)
-
-
-def pytest_collection_finish(session):
-    """Start the child processes of tests marked `background`. They run at the same time as other tests."""
-    if session.config.option.collectonly:
-        return
-    commands = []
-    for item in session.items:
-        mark = item.get_closest_marker("background")
-        command = mark and mark.args[0](**(item.callspec.params if hasattr(item, "callspec") else {}))
-        if command:
-            item.stash[NUMBER] = len(commands)
-            commands.append(command)
-    if commands:
-        session.config.stash[BACKGROUND] = Background(commands)
-
-
-def pytest_unconfigure(config):
-    if BACKGROUND in config.stash:
-        config.stash[BACKGROUND].end()
-
-
-@pytest.fixture
-def background(request):
-    """Return the completed child process of a test marked `background`, or None if the test needs no child."""
-    number = request.node.stash.get(NUMBER, None)
-    return None if number is None else request.config.stash[BACKGROUND].result(number)
+    """Put tests marked `long` first, so that no process of pytest is idle while another one runs the last long test."""
+    items.sort(key=lambda item: item.get_closest_marker("long") is None)
 
 
 @pytest.fixture(scope="session", autouse=True)

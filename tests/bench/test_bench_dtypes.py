@@ -24,6 +24,7 @@ def tiny(tmp_path, monkeypatch):
     for module in (bench.command, bench.processes):
         monkeypatch.setattr(module, "fma_peak", lambda threads, dtype="float32", **how: 40e9)
     monkeypatch.setattr(bench.command, "copy_bandwidth", lambda threads: 10e9)
+    monkeypatch.setattr(bench.command, "last_level_cache", lambda: 5000)
     for effort in ("QUICK", "COLD_QUICK", "NETWORK_QUICK"):
         monkeypatch.setattr(bench.command, effort, FLEETING)
     (tmp_path / "tiny.csv").write_text(TINY)

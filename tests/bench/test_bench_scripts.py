@@ -10,20 +10,17 @@ import subprocess
 import numpy as np
 import pointwise as pw
 import pytest
-from children import PYTHON, python_command
+from children import PYTHON, python_command, run
 from pointwise.bench.epilogue import ACTIVATIONS
 
 BENCH = pathlib.Path(__file__).parents[2] / "bench"
 
 
-def threads_script():
-    return python_command(BENCH / "threads.py", "--above", "205")
-
-
-@pytest.mark.background.with_args(threads_script)
-def test_threads(background):
-    assert background.returncode == 0, background.stderr
-    lines = background.stdout.splitlines()
+@pytest.mark.long
+def test_threads():
+    done = run(python_command(BENCH / "threads.py", "--above", "205"))
+    assert done.returncode == 0, done.stderr
+    lines = done.stdout.splitlines()
     assert [line.split(":")[0] for line in lines] == ["NCHW", "NHWC"]
     assert all("geometric mean of 6 layers above 205 MFLOP" in line for line in lines)
 
@@ -293,16 +290,13 @@ def test_markdown(tmp_path):
     assert {line.count("|") for line in lines} == {7}
 
 
-def epilogue_script(what):
-    return python_command(BENCH / "epilogue.py", what, "--quick")
-
-
-@pytest.mark.background.with_args(epilogue_script)
+@pytest.mark.long
 @pytest.mark.parametrize("what", ["activations", "concatenation", "chain"])
-def test_epilogue(what, background):
-    assert background.returncode == 0, background.stderr
-    assert background.stderr == ""
-    lines = background.stdout.splitlines()
+def test_epilogue(what):
+    done = run(python_command(BENCH / "epilogue.py", what, "--quick"))
+    assert done.returncode == 0, done.stderr
+    assert done.stderr == ""
+    lines = done.stdout.splitlines()
     assert max(map(len, lines)) <= 100
     rows = [
         line for line in lines if line.startswith(("NCHW", "NHWC", "('clip", *(f"{name} " for name in ACTIVATIONS)))

@@ -3,7 +3,7 @@
 The mark `any_cpu` selects tests that are fast enough for an emulator of an older CPU:
 
     emulator="qemu-x86_64 -cpu Nehalem"
-    POINTWISE_TEST_EMULATOR=$emulator $emulator .venv/bin/python -m pytest -m any_cpu
+    POINTWISE_TEST_EMULATOR=$emulator $emulator .venv/bin/python -m pytest -n 0 -m any_cpu
 
 This file has tests that are not in other files. Together, all tests with the mark use each kernel of the instruction
 set.

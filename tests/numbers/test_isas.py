@@ -5,7 +5,7 @@ import sys
 
 import pointwise as pw
 import pytest
-from children import assert_tests_passed, pytest_command
+from children import assert_tests_passed, pytest_command, run
 from isas import FLOATING, ISAS, SUPPORTED, floating
 
 NUMBERS = pathlib.Path(__file__).parent
@@ -37,42 +37,28 @@ def test_the_best_isa_runs_unless_forced(forked):
         assert chosen in (best, max({*supported} - {"avx512_bf16"}, key=ISAS.index))
 
 
-def kernels_tests(isa):
-    """Return the command of the tests marked `kernels`, or None if this run uses the kernels or the CPU lacks them."""
-    if isa not in SUPPORTED or isa in (pw.isa(), floating(pw.isa())):
-        return None
-    if isa == "avx512_bf16":
-        return pytest_command("-m", "kernels", *(NUMBERS / name for name in HALVES), POINTWISE_ISA=isa)
-    if isa in FLOATING:
-        return pytest_command(mark="kernels", POINTWISE_ISA=isa)
-    return None
-
-
-@pytest.mark.background.with_args(kernels_tests)
+@pytest.mark.long
 @pytest.mark.parametrize("isa", [*FLOATING, "avx512_bf16"])
-def test_the_kernels_tests(isa, background):
+def test_the_kernels_tests(isa):
     """The tests marked `kernels` pass with all floating-point kernels that this run does not use."""
     need(isa)
     if isa in (pw.isa(), floating(pw.isa())):
         pytest.skip(f"this run already uses {isa}")
-    assert_tests_passed(background)
+    halves = ["-m", "kernels", *(NUMBERS / name for name in HALVES)]
+    if isa == "avx512_bf16":
+        assert_tests_passed(run(pytest_command(*halves, POINTWISE_ISA=isa)))
+    else:
+        assert_tests_passed(run(pytest_command(mark="kernels", POINTWISE_ISA=isa)))
 
 
-def integers_tests(isa):
-    """Return the command of the tests marked `integers`. Returns None if this run uses the ISA, or the CPU lacks it."""
-    if isa in SUPPORTED and isa != pw.isa():
-        return pytest_command(mark="integers", POINTWISE_ISA=isa)
-    return None
-
-
-@pytest.mark.background.with_args(integers_tests)
+@pytest.mark.long
 @pytest.mark.parametrize("isa", [isa for isa in ISAS if isa != "avx512_bf16"])  # shares the kernels of avx512_vnni
-def test_the_integers_tests(isa, background):
+def test_the_integers_tests(isa):
     """The tests marked `integers` pass on each instruction set that this run does not use."""
     need(isa)
     if isa == pw.isa():
         pytest.skip(f"this run already uses {isa}")
-    assert_tests_passed(background)
+    assert_tests_passed(run(pytest_command(mark="integers", POINTWISE_ISA=isa)))
 
 
 @pytest.mark.parametrize("word", ["avx", "AVX", "sse", "avx512,avx2", " avx2", "none"])

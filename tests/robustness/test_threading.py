@@ -2,7 +2,7 @@
 
 import pointwise as pw
 import pytest
-from children import assert_tests_passed, pytest_command
+from children import assert_tests_passed, pytest_command, run
 
 WORD = 'import pointwise; print(pointwise.show_config("dicts")["threading"])'
 
@@ -29,19 +29,12 @@ def test_openmp_is_refused_without_openmp(python):
     assert "this build of pointwise has no OpenMP" in python(script, POINTWISE_THREADING="openmp")
 
 
-def threading_tests():
-    """Return the command that runs the tests marked `threading` with OpenMP. Returns None if this run uses OpenMP."""
-    if OPENMP and pw.show_config("dicts")["threading"] != "openmp":
-        return pytest_command(mark="threading", POINTWISE_THREADING="openmp")
-    return None
-
-
-@pytest.mark.background.with_args(threading_tests)
-def test_the_tests_of_threads_with_openmp(background):
+@pytest.mark.long
+def test_the_tests_of_threads_with_openmp():
     """The tests marked `threading` also pass with OpenMP. The current run uses workers for them."""
     if not OPENMP or pw.show_config("dicts")["threading"] == "openmp":
         pytest.skip("this run already uses OpenMP, or this build has no OpenMP")
-    assert_tests_passed(background)
+    assert_tests_passed(run(pytest_command(mark="threading", POINTWISE_THREADING="openmp")))
 
 
 # If a worker wakes up on the caller's CPU, it moves to another CPU. With a single CPU, no move is possible.

@@ -34,13 +34,14 @@ def pytest_command(*argv, mark=None, **variables):
 
     With a mark, pytest runs the tests that have this mark. It collects only the files that name the mark, because
     collecting all files takes seconds. pytest does not rewrite assertions, which takes seconds. To see the values of
-    a failed assertion, run the test with the same environment variables and without this option.
+    a failed assertion, run the test with the same environment variables and without this option. The child starts no
+    further processes of pytest, because other tests run at the same time.
     """
     if mark is not None:
         files = sorted(path for path in TESTS.rglob("test_*.py") if f"mark.{mark}" in path.read_text())
         argv = ["-m", mark, *files, *argv]
     command = f"import os, sys, pytest; os.chdir({os.fspath(TESTS.parent)!r}); sys.exit(pytest.main(sys.argv[1:]))"
-    argv = ["-q", "-x", "--assert=plain", "-p", "no:cacheprovider", *argv]
+    argv = ["-q", "-x", "-n", "0", "--assert=plain", "-p", "no:cacheprovider", *argv]
     return python_command("-c", command, *argv, timeout=900, **variables)
 
 
