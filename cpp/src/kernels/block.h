@@ -29,10 +29,8 @@ void store_transposed(const typename V::Number* buffer, int width, int rows, int
       const RowLayout layout = {y_column, residual_column, used, false};
       const ptrdiff_t at = c * y_column + r * item, residual_at = c * residual_column + r * item;
       const int filled = static_cast<int>(smaller(columns - c, V::lanes));
-      if (residual != nullptr)
-        finish<is_floating<V>>(epilogue, sums, Straight<V, 1>{layout, y + at, residual + residual_at, filled});
-      else
-        finish<false>(epilogue, sums, Straight<V, 1>{layout, y + at, nullptr, filled});
+      const char* const from = residual != nullptr ? residual + residual_at : nullptr;
+      finish(epilogue, sums, Straight<V, 1>{layout, y + at, from, filled});
     }
   }
 }
@@ -201,7 +199,7 @@ using ColumnFunction = void (*)(const Column&);
 // The functions of channel rows. f[vectors - 1][rows - 1] is for tiles of `rows` rows and `vectors` vectors. Functions
 // are compiled only for powers of two. For other numbers of rows, a tile computes unused rows and does not store them.
 // Tiles that copy have MR rows.
-template <class V, int MR, int NR, bool Residual, Last L, bool Copy>
+template <class V, int MR, int NR, Last L, bool Copy>
 struct ChannelRowColumns {
   ColumnFunction f[NR][MR];
   constexpr ChannelRowColumns() : f() { fill<NR>(); }
@@ -212,7 +210,7 @@ struct ChannelRowColumns {
   }
   template <int N, int M>
   constexpr void fill_rows() {
-    for (int r = M / 2; r < M; ++r) f[N - 1][r] = channel_rows_column<V, M, N, Residual, L, Copy>;
+    for (int r = M / 2; r < M; ++r) f[N - 1][r] = channel_rows_column<V, M, N, L, Copy>;
     if constexpr (2 * M <= MR) fill_rows<N, 2 * M>();
   }
 };
@@ -220,21 +218,19 @@ struct ChannelRowColumns {
 // The functions of channel rows for the kind L of the last vector.
 template <class V, int MR, int NR, Last L>
 struct ChannelRowTables {
-  ChannelRowColumns<V, MR, NR, false, L, false> plain;
-  ChannelRowColumns<V, MR, NR, is_floating<V>, L, false> residual;  // integers have none
-  ChannelRowColumns<V, MR, NR, false, L, may_copy(sizeof(V))> copy;
-  ChannelRowColumns<V, MR, NR, is_floating<V>, L, may_copy(sizeof(V))> copy_residual;
+  ChannelRowColumns<V, MR, NR, L, false> plain;
+  ChannelRowColumns<V, MR, NR, L, may_copy(sizeof(V))> copy;
 };
 
 // The functions of pixel rows. f[vectors - 1][rows - 1] is for tiles of `rows` rows and `vectors` vectors. Functions
 // are compiled for every number of rows, because pixels are spread evenly over tiles.
-template <class V, int MR, int NR, bool Residual>
+template <class V, int MR, int NR>
 struct PixelRowColumns {
   ColumnFunction f[NR][MR];
   constexpr PixelRowColumns() : f() { fill<NR, MR>(); }
   template <int N, int M>
   constexpr void fill() {
-    f[N - 1][M - 1] = pixel_rows_column<V, M, N, Residual>;
+    f[N - 1][M - 1] = pixel_rows_column<V, M, N>;
     if constexpr (M > 1)
       fill<N, M - 1>();
     else if constexpr (N > 1)
@@ -251,7 +247,6 @@ void run_channel_rows(const Block& b) {
   static constexpr ChannelRowTables<V, MR, NR, Last::part> part;
   static constexpr ChannelRowTables<V, MR, NR, V::has_halves ? Last::half : Last::part> half;
   BlockRunner<V, MR, NR, Rows::channels> runner(b);
-  const bool add = b.residual && runner.direct;
   char* const copy_to = may_copy(sizeof(V)) ? b.copy : nullptr;
   const int64_t vectors = ceil_div(b.pixels, V::lanes), tiles = ceil_div(vectors, NR);
   const int64_t together = runner.direct ? b.channels : int64_t{MR} * runner.buffer_tiles;
@@ -261,8 +256,8 @@ void run_channel_rows(const Block& b) {
     const int last = pixels - static_cast<int>(end - begin - 1) * V::lanes;
     const ColumnFunction *f, *f_copy;
     const auto take = [&](const auto& tables) {
-      f = add ? tables.residual.f[end - begin - 1] : tables.plain.f[end - begin - 1];
-      f_copy = add ? tables.copy_residual.f[end - begin - 1] : tables.copy.f[end - begin - 1];
+      f = tables.plain.f[end - begin - 1];
+      f_copy = tables.copy.f[end - begin - 1];
     };
     if (last == V::lanes)
       take(whole);
@@ -301,10 +296,8 @@ template <class V, int MR, int NR>
 void run_pixel_rows(const Block& b) {
   constexpr int per_panel = panel_width<typename V::Number>() / V::lanes;
   static_assert(per_panel % NR == 0 || NR % per_panel == 0, "vectors of a tile are whole panels or lie within one");
-  static constexpr PixelRowColumns<V, MR, NR, false> plain;
-  static constexpr PixelRowColumns<V, MR, NR, is_floating<V>> residual;
+  static constexpr PixelRowColumns<V, MR, NR> functions;
   BlockRunner<V, MR, NR, Rows::pixels> runner(b);
-  const auto& f = b.residual && runner.direct ? residual.f : plain.f;
   const int64_t vectors = ceil_div(b.channels, V::lanes), columns = ceil_div(vectors, NR);
   // Pixels are spread evenly over the tiles: the first `larger` tiles have one more pixel.
   const int64_t tiles = ceil_div(b.pixels, MR), larger = b.pixels % tiles, height = b.pixels / tiles;
@@ -321,7 +314,7 @@ void run_pixel_rows(const Block& b) {
       int64_t pixel = first;
       const auto run = [&](int64_t count, int64_t rows) {
         if (count == 0) return;
-        f[end - begin - 1][rows - 1](runner.column(pixel, channel, count, static_cast<int>(rows), last, pixel - first));
+        functions.f[end - begin - 1][rows - 1](runner.column(pixel, channel, count, static_cast<int>(rows), last, pixel - first));
         pixel += count * rows;
       };
       if (MR > 1) run(middle - tile, height + 1);

@@ -1,6 +1,6 @@
 // Finishes the sums of a tile and stores the results. The steps for each sum are:
 //
-//     sum -> before(): add the residual -> activation -> after(): max(floor, value) -> store() of the place
+//     sum -> add_residual() -> activation -> after(): max(floor, value) -> store() of the place
 //
 // The bias is not a step, because every sum begins with the bias. If you add a step, add it to one of these functions.
 // For example, a conversion to another dtype belongs in store(). Also read the callers of after() in block.h,
@@ -8,8 +8,9 @@
 //
 // A place is the destination of the rows of a tile. A place has the members `layout`, `y`, `residual` and `rows`, and
 // two functions:
-//     own_rows()         returns y if an activation may store the rows itself, else null
-//     with_rows(all, f)  calls f with the first row; `all` is true if all rows of the tile are stored
+//     own_rows()             returns y if an activation may store the rows itself, else null
+//     with_rows(all, f)      calls f with the first row; `all` is true if all rows of the tile are stored
+//     with_residual(all, f)  the same, for a function that only reads the residual
 // A row of a place has four functions:
 //     has(r)             returns true if row r of the tile is stored
 //     residual_at(j)     loads vector j of the residual
@@ -29,13 +30,18 @@ struct RowLayout {
   bool stream;                    // use non-temporal stores if all rows and lanes are stored; needs 64-byte vectors
 };
 
-// Returns the sum plus vector j of the residual, if there is a residual.
-template <bool Residual, class V, class Row>
-POINTWISE_INLINE V before(V sum, const Row& row, int j) {
-  if constexpr (Residual)
-    return V::add(sum, row.residual_at(j));
-  else
-    return sum;
+// Adds the residual of the place to a tile in registers.
+template <class V, int MR, int NR, class Place>
+POINTWISE_INLINE void add_residual(V (&sums)[MR][NR], const Place& place) {
+  place.with_residual(place.rows == MR, [&](auto row) __attribute__((always_inline)) {
+    POINTWISE_UNROLL
+    for (int r = 0; r < MR; ++r) {
+      if (!row.has(r)) return;
+      POINTWISE_UNROLL
+      for (int j = 0; j < NR; ++j) sums[r][j] = V::add(sums[r][j], row.residual_at(j));
+      row.next();
+    }
+  });
 }
 
 // Applies the floor.
@@ -62,10 +68,10 @@ __attribute__((noinline)) void finish_in_memory(const Epilogue& epilogue, V* sum
                                                 const char* residual, int rows) {
   const Place place{layout, y, residual, rows};
   if (residual != nullptr) {
-    place.with_rows(true, [&](auto row) {
+    place.with_residual(true, [&](auto row) {
       for (int r = 0; r < rows; ++r, row.next()) {
         POINTWISE_UNROLL
-        for (int j = 0; j < NR; ++j) sums[r * NR + j] = before<true>(sums[r * NR + j], row, j);
+        for (int j = 0; j < NR; ++j) sums[r * NR + j] = V::add(sums[r * NR + j], row.residual_at(j));
       }
     });
   }
@@ -87,9 +93,8 @@ __attribute__((noinline)) void finish_in_memory(const Epilogue& epilogue, V* sum
   });
 }
 
-// Adds the residual to a tile in registers, applies the floor and stores the tile. Applies no activation. If the
-// epilogue has one, the caller must apply it first, and Residual must be false.
-template <bool Residual, class V, int MR, int NR, class Place>
+// Applies the floor to a tile in registers and stores the tile.
+template <class V, int MR, int NR, class Place>
 POINTWISE_INLINE void store_tile(const Epilogue& epilogue, V (&sums)[MR][NR], const Place& place) {
   const V floor = V::broadcast(epilogue.floor.address());
   place.with_rows(place.rows == MR, [&](auto row) __attribute__((always_inline)) {
@@ -97,7 +102,7 @@ POINTWISE_INLINE void store_tile(const Epilogue& epilogue, V (&sums)[MR][NR], co
     for (int r = 0; r < MR; ++r) {
       if (!row.has(r)) return;
       POINTWISE_UNROLL
-      for (int j = 0; j < NR; ++j) row.store(j, after(before<Residual>(sums[r][j], row, j), floor));
+      for (int j = 0; j < NR; ++j) row.store(j, after(sums[r][j], floor));
       row.next();
     }
   });
@@ -108,20 +113,22 @@ POINTWISE_INLINE void store_tile(const Epilogue& epilogue, V (&sums)[MR][NR], co
 template <class V>
 constexpr bool activates_in_registers = sizeof(typename V::Number) == 4 && V::step == 1 && sizeof(V) > 16;
 
-// Finishes a tile in registers. Applies an expensive activation to a copy of the tile in memory. If there is a
-// residual, or if activates_in_registers<V> is false, applies every activation to such a copy.
-template <bool Residual, class V, int MR, int NR, class Place>
+// Finishes a tile in registers. Applies an expensive activation to a copy of the tile in memory. If
+// activates_in_registers<V> is false, applies every activation to such a copy. Tiles of integers have neither a residual
+// nor an activation.
+template <class V, int MR, int NR, class Place>
 POINTWISE_INLINE void finish(const Epilogue& epilogue, V (&sums)[MR][NR], const Place& place) {
   if constexpr (is_floating<V>) {
+    if (place.residual != nullptr) add_residual(sums, place);
     if (epilogue.activate != nullptr) {
-      if (Residual || !activates_in_registers<V> || epilogue.in_registers == Inline::no) {
+      if (!activates_in_registers<V> || epilogue.in_registers == Inline::no) {
         V tile[MR * NR];
         POINTWISE_UNROLL
         for (int r = 0; r < MR; ++r) {
           POINTWISE_UNROLL
           for (int j = 0; j < NR; ++j) tile[r * NR + j] = sums[r][j];
         }
-        finish_in_memory<V, NR, Place>(epilogue, tile, place.layout, place.y, place.residual, place.rows);
+        finish_in_memory<V, NR, Place>(epilogue, tile, place.layout, place.y, nullptr, place.rows);
         return;
       }
       if constexpr (activates_in_registers<V>) {
@@ -135,7 +142,7 @@ POINTWISE_INLINE void finish(const Epilogue& epilogue, V (&sums)[MR][NR], const 
       }
     }
   }
-  store_tile<Residual>(epilogue, sums, place);
+  store_tile(epilogue, sums, place);
 }
 
 // The three ways to store a row. `whole` stores all lanes, and `streamed` stores all lanes with non-temporal stores.
@@ -199,6 +206,14 @@ struct Straight {
     }
     if (whole) return f(StraightRow<V, NR, Stored::whole>{y, y_row, residual, residual_row, rows, {}});
     f(StraightRow<V, NR, Stored::part>{y, y_row, residual, residual_row, rows, V::first(last)});
+  }
+  template <class F>
+  POINTWISE_INLINE void with_residual(bool all, const F& f) const {
+    ptrdiff_t residual_row = layout.residual_row;
+    asm volatile("" : "+r"(residual_row));
+    if (all && layout.last == V::lanes)
+      return f(StraightRow<V, NR, Stored::whole>{y, 0, residual, residual_row, rows, {}});
+    f(StraightRow<V, NR, Stored::part>{y, 0, residual, residual_row, rows, V::first(layout.last)});
   }
 };
 

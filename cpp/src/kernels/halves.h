@@ -63,7 +63,7 @@ int64_t run_first_vectors(const Block& b, int64_t vectors) {
 
 // Computes a column of tiles of MR pixels. A tile has `Whole` whole vectors of output channels, 0 to 2. A half vector
 // with t.layout.last further channels follows these vectors.
-template <class V, int MR, int Whole, bool Residual>
+template <class V, int MR, int Whole>
 __attribute__((noinline)) void half_rows_column(const Column& t) {
   using Half = typename V::Half;
   constexpr ptrdiff_t vector = sizeof(V), panel_row = 64;
@@ -116,7 +116,7 @@ __attribute__((noinline)) void half_rows_column(const Column& t) {
     }
     if constexpr (Whole > 0) totals.end_sum(acc);
     half_totals.end_sum(half);
-    if (Residual || t.epilogue.activate) {
+    if (residual != nullptr || t.epilogue.activate != nullptr) {
       V sums[MR][Whole + 1];
       POINTWISE_UNROLL
       for (int r = 0; r < MR; ++r) {
@@ -124,36 +124,36 @@ __attribute__((noinline)) void half_rows_column(const Column& t) {
         for (int j = 0; j < Whole; ++j) sums[r][j] = acc[r][j];
         sums[r][Whole] = V::widen(half[r][0]);
       }
-      finish<Residual>(t.epilogue, sums, Straight<V, Whole + 1>{t.layout, y, residual, MR});
+      finish(t.epilogue, sums, Straight<V, Whole + 1>{t.layout, y, residual, MR});
     } else {  // a store with a mask for a half vector is faster
       const RowLayout whole = {t.layout.y_row, 0, V::lanes, false}, last = {t.layout.y_row, 0, t.layout.last, false};
-      if constexpr (Whole > 0) store_tile<false>(t.epilogue, acc, Straight<V, Whole>{whole, y, nullptr, MR});
-      store_tile<false>(t.epilogue, half, Straight<Half, 1>{last, y + Whole * vector, nullptr, MR});
+      if constexpr (Whole > 0) store_tile(t.epilogue, acc, Straight<V, Whole>{whole, y, nullptr, MR});
+      store_tile(t.epilogue, half, Straight<Half, 1>{last, y + Whole * vector, nullptr, MR});
     }
     y += MR * t.layout.y_row;
     from += MR * x_pixel;
-    if (Residual) residual += MR * t.layout.residual_row;
+    if (residual != nullptr) residual += MR * t.layout.residual_row;
   }
 }
 
 // The functions of columns with half vectors. f[rows - 1] is the function for tiles of `rows` pixels.
-template <class V, int MR, int Whole, bool Residual>
+template <class V, int MR, int Whole>
 struct HalfRowColumns {
   ColumnFunction f[MR];
   constexpr HalfRowColumns() : f() { fill<MR>(); }
   template <int M>
   constexpr void fill() {
-    f[M - 1] = half_rows_column<V, M, Whole, Residual>;
+    f[M - 1] = half_rows_column<V, M, Whole>;
     if constexpr (M > 1) fill<M - 1>();
   }
 };
 
 // The functions of columns for 0, 1 and 2 whole vectors in a tile.
-template <class V, bool Residual>
+template <class V>
 struct HalfRowTables {
-  HalfRowColumns<V, half_tile_height(0), 0, Residual> alone;
-  HalfRowColumns<V, half_tile_height(1), 1, Residual> beside_one;
-  HalfRowColumns<V, half_tile_height(2), 2, Residual> beside_two;
+  HalfRowColumns<V, half_tile_height(0), 0> alone;
+  HalfRowColumns<V, half_tile_height(1), 1> beside_one;
+  HalfRowColumns<V, half_tile_height(2), 2> beside_two;
   const ColumnFunction* beside(int64_t vectors) const {
     return vectors == 0 ? alone.f : vectors == 1 ? beside_one.f : beside_two.f;
   }
@@ -164,8 +164,7 @@ struct HalfRowTables {
 // results are indirect, or if it starts from earlier sums.
 template <class V>
 void run_half_rows(const Block& b) {
-  static constexpr HalfRowTables<V, false> plain;
-  static constexpr HalfRowTables<V, true> residual;
+  static constexpr HalfRowTables<V> tables;
   BlockRunner<V, 12, 1, Rows::pixels> runner(b);
   if (!leaves_half<V>(b) || !runner.direct || b.sums != nullptr) {
     run_pixel_rows<V, 12, 2>(b);
@@ -173,7 +172,7 @@ void run_half_rows(const Block& b) {
   }
   const int64_t vectors = b.channels / V::lanes, whole = vectors_beside_half(vectors);
   const int64_t before = run_first_vectors<V>(b, vectors - whole), most = half_tile_height(whole);
-  const auto* f = b.residual ? residual.beside(whole) : plain.beside(whole);
+  const auto* f = tables.beside(whole);
   const int last = static_cast<int>(b.channels % V::lanes);
   // Each tile has `height` pixels, but the first tiles have one more. `larger` is the number of these first tiles.
   const int64_t tiles = ceil_div(b.pixels, most), height = b.pixels / tiles, larger = b.pixels % tiles;

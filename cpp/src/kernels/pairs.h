@@ -75,11 +75,15 @@ struct Paired {
     asm volatile("" : "+r"(residual_row));
     f(PairedRow<V>{y, y_row, residual, residual_row, V::Half::first(layout.last)});
   }
+  template <class F>
+  POINTWISE_INLINE void with_residual(bool all, const F& f) const {
+    with_rows(all, f);
+  }
 };
 
 // Computes a column of tiles. A tile has `Pairs` pairs. All channels of the first panel are in use. In the second panel
 // t.layout.last channels are in use, at most half a vector.
-template <class V, int Pairs, bool Residual>
+template <class V, int Pairs>
 __attribute__((noinline)) void pair_rows_column(const Column& t) {
   using T = typename V::Number;
   constexpr ptrdiff_t vector = sizeof(V), panel_row = 64;
@@ -125,9 +129,9 @@ __attribute__((noinline)) void pair_rows_column(const Column& t) {
       totals.end_chunk(sums);
     }
     totals.end_sum(sums);
-    finish<Residual>(t.epilogue, sums, Paired<V>{t.layout, y, residual, Pairs});
+    finish(t.epilogue, sums, Paired<V>{t.layout, y, residual, Pairs});
     y += rows * t.layout.y_row;
-    if (Residual) residual += rows * t.layout.residual_row;
+    if (residual != nullptr) residual += rows * t.layout.residual_row;
     from += rows * x_pixel;
   }
 }
@@ -146,7 +150,7 @@ void run_pair_rows(const Block& b) {
   }
   const int64_t before = run_first_vectors<V>(b, b.channels / V::lanes - 1);
   const Column t = runner.column(0, before, tiles, rows, static_cast<int>(b.channels % V::lanes), 0);
-  (b.residual ? pair_rows_column<V, Pairs, true> : pair_rows_column<V, Pairs, false>)(t);
+  pair_rows_column<V, Pairs>(t);
   if (tail > 0) run_pixel_rows<V, 12, 2>(part_of<V>(b, tiles * rows, tail, before, b.channels - before));
 }
 

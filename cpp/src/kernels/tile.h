@@ -73,7 +73,7 @@ enum class Last { whole, part, half };
 
 // Computes a column of channel rows, whose lanes are pixels. If `Copy` is true, also stores the vectors of x
 // contiguously at t.copy, for the tiles of other output channels.
-template <class V, int MR, int NR, bool Residual, Last L, bool Copy>
+template <class V, int MR, int NR, Last L, bool Copy>
 __attribute__((noinline)) void channel_rows_column(const Column& t) {
   using T = typename V::Number;
   constexpr ptrdiff_t vector = V::lanes * sizeof(T), panel_row = 64;
@@ -135,9 +135,9 @@ __attribute__((noinline)) void channel_rows_column(const Column& t) {
       totals.end_chunk(acc);
     }
     totals.end_sum(acc);
-    finish<Residual>(t.epilogue, acc, Straight<V, NR>{t.layout, y, residual, tile > 1 ? MR : last_rows});
+    finish(t.epilogue, acc, Straight<V, NR>{t.layout, y, residual, tile > 1 ? MR : last_rows});
     y += MR * t.layout.y_row;
-    if (Residual) residual += MR * t.layout.residual_row;
+    if (residual != nullptr) residual += MR * t.layout.residual_row;
     bias += MR * sizeof(T);
     weights += MR * sizeof(T);
     in_panel += MR * sizeof(T);
@@ -155,7 +155,7 @@ __attribute__((noinline)) void channel_rows_column(const Column& t) {
 // with an integer multiplication. In tiles of more than 20 rows, even a pointer for three rows would be too many. So
 // four rows share a pointer, and `third` holds 3 * stride. (Zen 5, tiles of 28 rows: with a pointer for four rows they
 // reach 84% of the peak, with a pointer for three rows 80%.)
-template <class V, int MR, int NR, bool Residual>
+template <class V, int MR, int NR>
 __attribute__((noinline)) void pixel_rows_column(const Column& t) {
   using T = typename V::Number;
   constexpr ptrdiff_t vector = V::lanes * sizeof(T), panel_row = 64;
@@ -211,10 +211,10 @@ __attribute__((noinline)) void pixel_rows_column(const Column& t) {
       totals.end_chunk(acc);
     }
     totals.end_sum(acc);
-    finish<Residual>(t.epilogue, acc, Straight<V, NR>{t.layout, y, residual, MR});
+    finish(t.epilogue, acc, Straight<V, NR>{t.layout, y, residual, MR});
     from += MR * x_pixel;
     y += MR * t.layout.y_row;
-    if (Residual) residual += MR * t.layout.residual_row;
+    if (residual != nullptr) residual += MR * t.layout.residual_row;
   }
 }
 
