@@ -296,7 +296,7 @@ template <class V, int MR, int NR>
 void run_pixel_rows(const Block& b) {
   constexpr int per_panel = panel_width<typename V::Number>() / V::lanes;
   static_assert(per_panel % NR == 0 || NR % per_panel == 0, "vectors of a tile are whole panels or lie within one");
-  static constexpr PixelRowColumns<V, MR, NR> functions;
+  static constexpr PixelRowColumns<V, MR, NR> table;
   BlockRunner<V, MR, NR, Rows::pixels> runner(b);
   const int64_t vectors = ceil_div(b.channels, V::lanes), columns = ceil_div(vectors, NR);
   // Pixels are spread evenly over the tiles: the first `larger` tiles have one more pixel.
@@ -314,7 +314,8 @@ void run_pixel_rows(const Block& b) {
       int64_t pixel = first;
       const auto run = [&](int64_t count, int64_t rows) {
         if (count == 0) return;
-        functions.f[end - begin - 1][rows - 1](runner.column(pixel, channel, count, static_cast<int>(rows), last, pixel - first));
+        table.f[end - begin - 1][rows - 1](
+            runner.column(pixel, channel, count, static_cast<int>(rows), last, pixel - first));
         pixel += count * rows;
       };
       if (MR > 1) run(middle - tile, height + 1);

@@ -114,8 +114,8 @@ template <class V>
 constexpr bool activates_in_registers = sizeof(typename V::Number) == 4 && V::step == 1 && sizeof(V) > 16;
 
 // Finishes a tile in registers. Applies an expensive activation to a copy of the tile in memory. If
-// activates_in_registers<V> is false, applies every activation to such a copy. Tiles of integers have neither a residual
-// nor an activation.
+// activates_in_registers<V> is false, applies every activation to such a copy. Tiles of integers have neither a
+// residual nor an activation.
 template <class V, int MR, int NR, class Place>
 POINTWISE_INLINE void finish(const Epilogue& epilogue, V (&sums)[MR][NR], const Place& place) {
   if constexpr (is_floating<V>) {
