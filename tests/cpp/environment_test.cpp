@@ -262,14 +262,15 @@ TEST(Dispatch, KernelNamesSayWhatTheyAre) {
     for (int i = 0; i < table.rows.count; ++i) {
       const auto& row = table.rows[i];
       const bool with_half = row.refuses == pointwise::pairs_refuse || row.refuses == pointwise::halves_refuse;
-      const char* rows = row.refuses == pointwise::pairs_refuse       ? "pairs"
-                         : row.refuses == pointwise::halves_refuse    ? "halves"
-                         : row.refuses == pointwise::quads_refuse     ? "quads"
-                         : row.refuses == pointwise::long_rows_refuse ? "long"
-                         : row.dense                                  ? "interleaved"
-                         : row.reads == pointwise::Reads::own         ? "diagonal"
-                         : row.rows == pointwise::Rows::channels      ? "channels"
-                                                                      : "pixels";
+      const char* rows = row.refuses == pointwise::pairs_refuse        ? "pairs"
+                         : row.refuses == pointwise::halves_refuse     ? "halves"
+                         : row.refuses == pointwise::quads_refuse      ? "quads"
+                         : row.refuses == pointwise::byte_quads_refuse ? "quads"
+                         : row.refuses == pointwise::long_rows_refuse  ? "long"
+                         : row.dense                                   ? "interleaved"
+                         : row.reads == pointwise::Reads::own          ? "diagonal"
+                         : row.rows == pointwise::Rows::channels       ? "channels"
+                                                                       : "pixels";
       const int lanes = with_half ? row.lanes + row.lanes / 2 : row.nr * row.lanes;
       EXPECT_EQ(std::string(row.name), std::string("gemm_") + (row.types.x == row.types.w ? type : "u8") + "_" +
                                            std::to_string(row.mr) + "x" + std::to_string(lanes) + "_" + rows + "_" +

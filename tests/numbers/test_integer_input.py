@@ -32,6 +32,10 @@ def shape_of(layout, n, c, size):
     return tuple({"N": n, "C": c}.get(axis, spatial.get(axis)) for axis in layout)
 
 
+def to_integers(y, dtype):
+    return y.clip(np.iinfo(dtype).min, np.iinfo(dtype).max).astype(dtype)
+
+
 def expected(x, weight, bias, **how):
     """Return the exact result as float32."""
     return reference.exact_value(x.astype(F), weight, bias, **how).astype(F)
@@ -49,6 +53,26 @@ def test_every_layout(layout, dtype, rng):
         for result in (layer(x), pw.conv(x, weight, bias, layout=layout)):
             assert result.dtype == F
             np.testing.assert_array_equal(result, y)
+
+
+@pytest.mark.parametrize("dtype", ["uint8", "int8"])
+@pytest.mark.parametrize("c_out", [*range(1, 10), 17])
+def test_every_remainder_of_few_outputs(c_out, dtype, rng):
+    """Kernels for few outputs read 16 bytes of each pixel. Other channels, or nothing, may follow the last pixel."""
+    for c_in in (1, 3, 4, 7, 12, 15, 16, 17, 31, 33, 64, 255, 256, 257, 300):
+        weight, bias = weights(rng, c_out, c_in), rng.integers(-9, 10, c_out).astype(F)
+        layer = pw.Conv(weight, bias, layout="NWC")
+        for pixels in (1, 7, 8, 9, 15, 16, 17, 40, 255, 300):
+            x = extremes(rng, (1, pixels, c_in), dtype)
+            padded = extremes(rng, (1, pixels, c_in + 5), dtype)
+            padded[..., :c_in] = x
+            y = expected(x, weight, bias, layout="NWC")
+            np.testing.assert_array_equal(layer(x), y)
+            np.testing.assert_array_equal(layer(padded[..., :c_in]), y)
+            out = np.empty(y.shape, dtype)
+            np.testing.assert_array_equal(layer(x, out=out), to_integers(y, dtype))
+        any_weights = pw.Conv(rng.standard_normal((c_out, c_in), F), bias, layout="NWC")
+        reference.assert_same_bits(any_weights(x), any_weights(x.astype(F)))
 
 
 @pytest.mark.parametrize("dtype", DTYPES)

@@ -65,6 +65,7 @@ constexpr bool operator==(const Types& a, const Types& b) {
   return a.x == b.x && a.w == b.w && a.sum == b.sum && a.y == b.y;
 }
 constexpr Types all_f32{DType::f32, DType::f32, DType::f32, DType::f32};
+constexpr Types u8_to_f32{DType::u8, DType::f32, DType::f32, DType::f32};
 constexpr Types u8_to_u8{DType::u8, DType::f32, DType::f32, DType::u8};
 constexpr Types all_f64{DType::f64, DType::f64, DType::f64, DType::f64};
 constexpr Types u8_by_i8{DType::u8, DType::i8, DType::i32, DType::i32};

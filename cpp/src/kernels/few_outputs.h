@@ -19,11 +19,13 @@ constexpr int most_interleaved_integers(int lanes) { return lanes < 8 ? lanes / 
 
 // Return the reason why the kernel row cannot compute a product, or null if it can.
 const char* quads_refuse(const Problem& problem);
+const char* byte_quads_refuse(const Problem& problem);
 const char* long_rows_refuse(const Problem& problem);
 const char* interleaved_refuse(const Problem& problem);
 const char* interleaved_integers_refuse(const Problem& problem);
 // Return the predicted cycles of a product.
 double quads_cycles(const Problem& problem);
+double byte_quads_cycles(const Problem& problem);
 double long_rows_cycles(const Problem& problem);
 double interleaved_cycles(const Problem& problem);
 double interleaved_integers_cycles(const Problem& problem);

@@ -173,6 +173,8 @@ struct Problem {
 // One tile shape of one instruction set, with the functions that the cost model and the driver call.
 struct KernelRow {
   const char* name;  // gemm_<type>_<MR>x<lanes in use>_<kind>_<isa>
+  // If x is an integer, the planner uses the kernel row only for x of this dtype, which the kernel row reads in place.
+  // If y is an integer, the planner uses the kernel row only for y of this dtype.
   Types types;
   Rows rows;
   Reads reads;
@@ -190,8 +192,7 @@ struct KernelRow {
   int64_t (*room)(const Problem&, int64_t l2) = nullptr;
   // True if the planner may use the kernel row only for dense products. In x, y and the residual of such products, the
   // channels of a pixel are contiguous, and so are the pixels. For such kernel rows, Block::stream does not require
-  // rows of y to be a multiple of 64 bytes apart. If `types` has integers, the planner uses the kernel row only for x
-  // and y of these types.
+  // rows of y to be a multiple of 64 bytes apart.
   bool dense = false;
 };
 

@@ -10,6 +10,9 @@
 //
 // So src needs no packing. All lanes are in use, because lanes are pixels.
 //
+// If src is uint8, the 16 bytes of a pixel are 16 input channels. Then four of the loaded vectors hold four channels
+// each, as the bytes of their lanes, and each byte is converted to float32 before the multiplication.
+//
 // V must have a function load_quads(first, step, V (&)[quad]), which loads one quad of each of V::lanes pixels and
 // transposes the quads. Pixel `group` * `quad` + i is at `first[group]` + i * `step`.
 #pragma once
@@ -164,20 +167,100 @@ struct QuadColumns {
   }
 };
 
-// Computes a block.
+// Computes a column of tiles of MR output channels from uint8. If there are fewer than 16 input channels, the tile
+// reads beyond the end of each pixel. There is only one chunk of input channels.
+template <class V, int MR>
+__attribute__((noinline)) void byte_quads_column(const QuadColumn& t) {
+  constexpr int NR = quad_tile_vectors<V>(MR), tile_pixels = NR * V::lanes, groups = V::lanes / 4, loaded = 16;
+  constexpr ptrdiff_t item = sizeof(float), vector = sizeof(V), short_fetch = 1024;
+  const ptrdiff_t x_pixel = t.x_pixel, sums_row = t.sums_row;
+  const int64_t input_channels = t.input_channels;
+  const int rest = static_cast<int>(input_channels % loaded);
+  const char *from = t.x, *const weights = t.weights, *const bias = t.bias;
+  char* to = t.sums;
+  for (int64_t tile = t.tiles; tile > 0; --tile) {
+    const char *x[NR][groups], *w = weights;
+    V acc[MR][NR];
+    POINTWISE_UNROLL
+    for (int j = 0; j < NR; ++j) {
+      POINTWISE_UNROLL
+      for (int g = 0; g < groups; ++g) x[j][g] = from + (j * V::lanes + g * 4) * x_pixel;
+      POINTWISE_UNROLL
+      for (int r = 0; r < MR; ++r) acc[r][j] = V::broadcast(bias + r * item);
+    }
+    if (t.fetch)
+      for (ptrdiff_t at = 0; at < tile_pixels * x_pixel; at += 64) __builtin_prefetch(from + short_fetch + at);
+    // Loads 16 bytes of each pixel. Adds the products of bytes `begin` to `end` - 1, in order.
+    const auto add = [&](int begin, int end) __attribute__((always_inline)) {
+      V bytes[NR][4];
+      POINTWISE_UNROLL
+      for (int j = 0; j < NR; ++j) V::load_quads(x[j], x_pixel, bytes[j]);
+      POINTWISE_UNROLL
+      for (int c = 0; c < loaded; ++c) {
+        if (c < begin) continue;
+        if (c >= end) break;
+        V pixels[NR];
+        POINTWISE_UNROLL
+        for (int j = 0; j < NR; ++j) pixels[j] = V::convert_byte(bytes[j][c / 4], c % 4);
+        POINTWISE_UNROLL
+        for (int r = 0; r < MR; ++r) {
+          const V weight = V::broadcast(w + r * item);
+          POINTWISE_UNROLL
+          for (int j = 0; j < NR; ++j) acc[r][j] = V::fma(weight, pixels[j], acc[r][j]);
+        }
+        w += panel_bytes;
+      }
+    };
+    const auto move = [&](ptrdiff_t bytes) __attribute__((always_inline)) {
+      POINTWISE_UNROLL
+      for (int j = 0; j < NR; ++j) {
+        POINTWISE_UNROLL
+        for (int g = 0; g < groups; ++g) x[j][g] += bytes;
+      }
+    };
+    for (int64_t left = input_channels; left >= loaded; left -= loaded) {
+      add(0, loaded);
+      move(loaded);
+    }
+    if (rest > 0) {  // with 16 channels or more, loads the last 16 bytes of the pixel
+      const int first = input_channels < loaded ? 0 : loaded - rest;
+      move(-first);
+      add(first, first + rest);
+    }
+    POINTWISE_UNROLL
+    for (int r = 0; r < MR; ++r) {
+      POINTWISE_UNROLL
+      for (int j = 0; j < NR; ++j) acc[r][j].store(to + r * sums_row + j * vector);
+    }
+    from += tile_pixels * x_pixel;
+    to += NR * vector;
+  }
+}
+
+// The instances of byte_quads_column(). f[M - 1] is for M output channels.
 template <class V>
-void run_quads(const Block& b) {
+struct ByteQuadColumns {
+  void (*f[most_quad_rows])(const QuadColumn&);
+  constexpr ByteQuadColumns() : f() { fill<1>(); }
+  template <int M>
+  constexpr void fill() {
+    f[M - 1] = byte_quads_column<V, M>;
+    if constexpr (M < most_quad_rows) fill<M + 1>();
+  }
+};
+
+// Computes a block. `columns[M - 1]` computes columns of M output channels. It reads `beyond` bytes beyond each pixel.
+// A number of x has `x_item` bytes.
+template <class V>
+void run_quad_strips(const Block& b, ptrdiff_t x_item, ptrdiff_t beyond, void (*const* columns)(const QuadColumn&)) {
   using T = typename V::Number;
   constexpr ptrdiff_t item = sizeof(T), padded_pixel = 32;
   constexpr int64_t width = panel_width<T>();
-  static constexpr QuadColumns<V> columns;
   alignas(64) T sums[most_quad_rows * quad_strip];
   alignas(64) char padded[quad_strip * padded_pixel];
-  const ptrdiff_t pixel_bytes = b.input_channels * item;
-  const int few = b.input_channels <= few_inputs ? static_cast<int>(b.input_channels) : 0;
-  const ptrdiff_t beyond = few > 0 ? -pixel_bytes & 15 : 0;  // number of bytes that a tile reads beyond a pixel
-  // These bytes belong to the next pixels, except at the end of the block. So the last pixels, from pixel `not_padded`
-  // on, are copied to `padded` first. If the pixels are not contiguous, all of them are copied.
+  const ptrdiff_t pixel_bytes = b.input_channels * x_item;
+  // The bytes beyond a pixel belong to the next pixels, except at the end of the block. So the last pixels, from pixel
+  // `not_padded` on, are copied to `padded` first. If the pixels are not contiguous, all of them are copied.
   const int64_t not_padded = beyond == 0                ? b.pixels
                              : b.x_pixel != pixel_bytes ? 0
                                                         : b.pixels - ceil_div(beyond, pixel_bytes);
@@ -209,7 +292,7 @@ void run_quads(const Block& b) {
         t.tiles = tiles;
         t.x = x + from * x_pixel;
         t.sums = reinterpret_cast<char*>(sums + from);
-        columns.f[few][rows - 1](t);
+        columns[rows - 1](t);
       };
       const int tile = quad_tile_vectors<V>(static_cast<int>(rows)) * V::lanes;
       const int64_t whole = pixels / tile;
@@ -238,6 +321,22 @@ void run_quads(const Block& b) {
     }
   }
   if (b.stream) V::fence();
+}
+
+// Computes a block. x has the dtype of the sums.
+template <class V>
+void run_quads(const Block& b) {
+  static constexpr QuadColumns<V> columns;
+  constexpr ptrdiff_t item = sizeof(typename V::Number);
+  const int few = b.input_channels <= few_inputs ? static_cast<int>(b.input_channels) : 0;
+  run_quad_strips<V>(b, item, few > 0 ? -(b.input_channels * item) & 15 : 0, columns.f[few]);
+}
+
+// Computes a block. x is uint8.
+template <class V>
+void run_byte_quads(const Block& b) {
+  static constexpr ByteQuadColumns<V> columns;
+  run_quad_strips<V>(b, 1, b.input_channels < 16 ? 16 - b.input_channels : 0, columns.f);
 }
 
 }  // namespace

@@ -201,10 +201,11 @@ Candidate consider(const Work& given, const KernelRow& row, int index, int n_axe
     b.even = b.even && outer.dst == next.size * next.dst && outer.residual == next.size * next.residual;
   }
   const bool channel_rows = row.rows == Rows::channels, reads = work.k > 0;
-  const bool own_types = row.types.x != row.types.w;
-  if (own_types && (packing != Packing::none || !(work.types == row.types)))
+  const bool own_source = row.types.x != row.types.w, own_results = row.types.y != row.types.sum;
+  if ((own_source && (packing != Packing::none || work.types.x != row.types.x)) ||
+      (own_results && work.types.y != row.types.y))
     candidate.refused = "source or result has another dtype";
-  else if (own_types && work.slopes)
+  else if (own_results && work.slopes)
     candidate.refused = "PReLU is applied before the results are converted";
   if (packing == Packing::none && reads) {
     if (work.types.x != row.types.x) candidate.refused = "the source must be packed, which converts its dtype";
@@ -271,7 +272,7 @@ Candidate consider(const Work& given, const KernelRow& row, int index, int n_axe
   if (packing != Packing::pixels && !channel_rows && inner.src == work.x_item && b.n > 1)
     cycles *= scattered_factor(work, row, packing == Packing::channels);
   const double k = static_cast<double>(work.k), n = static_cast<double>(b.n);
-  if (work.converts && !own_types)
+  if (work.converts && !own_results)
     cycles += (1 + work.residual) * n * static_cast<double>(work.m) / row.lanes * cpu.converted_vector_cycles;
   const double vectors = k * n * work.item / 32.0;
   if (packing == Packing::channels) {

@@ -158,6 +158,13 @@ struct Vec {
       m[2 * k + 1].v = _mm256_castpd_ps(_mm256_unpackhi_pd(lower, upper));
     }
   }
+
+  // Converts byte `c` of each lane.
+  static Vec convert_byte(Vec bytes, int c) {
+    constexpr int zeros = static_cast<int>(0x80808000u);
+    const __m128i order = _mm_setr_epi32(zeros + c, zeros + 4 + c, zeros + 8 + c, zeros + 12 + c);
+    return {_mm256_cvtepi32_ps(_mm256_shuffle_epi8(_mm256_castps_si256(bytes.v), _mm256_broadcastsi128_si256(order)))};
+  }
 };
 
 constexpr KernelRow rows[] = {
@@ -167,6 +174,8 @@ constexpr KernelRow rows[] = {
     {"gemm_f32_1x64_pixels_avx2", all_f32, Rows::pixels, Reads::any, 1, 8, 8, run_pixel_rows<Vec, 1, 8>},
     {"gemm_f32_8x8_quads_avx2", all_f32, Rows::channels, Reads::channels, 8, 1, 8, run_quads<Vec>, 1, quads_refuse,
      quads_cycles},
+    {"gemm_u8_8x8_quads_avx2", u8_to_f32, Rows::channels, Reads::channels, 8, 1, 8, run_byte_quads<Vec>, 1,
+     byte_quads_refuse, byte_quads_cycles},
     {"gemm_f32_6x16_long_avx2", all_f32, Rows::channels, Reads::pixels, 6, 2, 8, run_long_rows<Vec, 6, 12>, 1,
      long_rows_refuse, long_rows_cycles, long_rows_room},
     {"gemm_f32_12x8_interleaved_avx2", all_f32, Rows::pixels, Reads::any, 12, 1, 8, run_interleaved<Vec, 12, 1>, 16,

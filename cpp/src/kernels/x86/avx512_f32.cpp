@@ -36,6 +36,8 @@ constexpr KernelRow rows[] = {
     {"gemm_f32_2x128_pixels_avx512", all_f32, Rows::pixels, Reads::any, 2, 8, 16, run_pixel_rows<Vec, 2, 8>},
     {"gemm_f32_8x16_quads_avx512", all_f32, Rows::channels, Reads::channels, 8, 1, 16, run_quads<Vec>, 1, quads_refuse,
      quads_cycles},
+    {"gemm_u8_8x16_quads_avx512", u8_to_f32, Rows::channels, Reads::channels, 8, 1, 16, run_byte_quads<Vec>, 1,
+     byte_quads_refuse, byte_quads_cycles},
     {"gemm_f32_8x48_long_avx512", all_f32, Rows::channels, Reads::pixels, 8, 3, 16, run_long_rows<Vec, 8, 24>, 1,
      long_rows_refuse, long_rows_cycles, long_rows_room},
     {"gemm_f32_16x16_interleaved_avx512", all_f32, Rows::pixels, Reads::any, 16, 1, 16, run_interleaved<Vec, 28, 1>, 16,

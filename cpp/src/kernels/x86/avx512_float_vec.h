@@ -212,6 +212,12 @@ struct FloatVec {
       m[2 * k + 1].v = _mm512_castpd_ps(_mm512_unpackhi_pd(lower, upper));
     }
   }
+  // Converts byte `c` of each lane.
+  static Vec convert_byte(Vec bytes, int c) {
+    constexpr int zeros = static_cast<int>(0x80808000u);
+    const __m128i order = _mm_setr_epi32(zeros + c, zeros + 4 + c, zeros + 8 + c, zeros + 12 + c);
+    return {_mm512_cvtepi32_ps(_mm512_shuffle_epi8(_mm512_castps_si512(bytes.v), _mm512_broadcast_i32x4(order)))};
+  }
 };
 
 }  // namespace
