@@ -190,22 +190,20 @@ struct Straight {
 
   char* own_rows() const { return layout.last == V::lanes && !layout.stream ? y : nullptr; }
 
-  // Copies the strides to local variables, because the compiler must assume that a store changes `layout`. The empty
-  // asm statements hide the values of the strides. Otherwise the compiler would keep the address of every row in a
+  // Copies the stride to a local variable, because the compiler must assume that a store changes `layout`. The empty
+  // asm statement hides the value of the stride. Otherwise the compiler would keep the address of every row in a
   // register. The multiply-adds need these registers, so other values would spill.
   template <class F>
   POINTWISE_INLINE void with_rows(bool all, const F& f) const {
-    ptrdiff_t y_row = layout.y_row, residual_row = layout.residual_row;
+    ptrdiff_t y_row = layout.y_row;
     asm volatile("" : "+r"(y_row));
-    asm volatile("" : "+r"(residual_row));
     const int last = layout.last;
     const bool whole = all && last == V::lanes;
     if constexpr (sizeof(V) == 64) {
-      if (layout.stream && whole)
-        return f(StraightRow<V, NR, Stored::streamed>{y, y_row, residual, residual_row, rows, {}});
+      if (layout.stream && whole) return f(StraightRow<V, NR, Stored::streamed>{y, y_row, nullptr, 0, rows, {}});
     }
-    if (whole) return f(StraightRow<V, NR, Stored::whole>{y, y_row, residual, residual_row, rows, {}});
-    f(StraightRow<V, NR, Stored::part>{y, y_row, residual, residual_row, rows, V::first(last)});
+    if (whole) return f(StraightRow<V, NR, Stored::whole>{y, y_row, nullptr, 0, rows, {}});
+    f(StraightRow<V, NR, Stored::part>{y, y_row, nullptr, 0, rows, V::first(last)});
   }
   template <class F>
   POINTWISE_INLINE void with_residual(bool all, const F& f) const {

@@ -70,14 +70,15 @@ struct Paired {
   char* own_rows() const { return nullptr; }
   template <class F>
   POINTWISE_INLINE void with_rows(bool, const F& f) const {
-    ptrdiff_t y_row = layout.y_row, residual_row = layout.residual_row;
+    ptrdiff_t y_row = layout.y_row;
     asm volatile("" : "+r"(y_row));  // prevents spills: see Straight::with_rows
-    asm volatile("" : "+r"(residual_row));
-    f(PairedRow<V>{y, y_row, residual, residual_row, V::Half::first(layout.last)});
+    f(PairedRow<V>{y, y_row, nullptr, 0, V::Half::first(layout.last)});
   }
   template <class F>
-  POINTWISE_INLINE void with_residual(bool all, const F& f) const {
-    with_rows(all, f);
+  POINTWISE_INLINE void with_residual(bool, const F& f) const {
+    ptrdiff_t residual_row = layout.residual_row;
+    asm volatile("" : "+r"(residual_row));
+    f(PairedRow<V>{y, 0, residual, residual_row, V::Half::first(layout.last)});
   }
 };
 

@@ -282,8 +282,9 @@ Epilogue epilogue_of(const Activation& activation, DType dtype) {
     case Kind::hardswish: epilogue.in_registers = Inline::hardswish; break;
     default: epilogue.in_registers = Inline::no;
   }
-  epilogue.parameters[0] = number_of(activation.a, dtype);
-  epilogue.parameters[1] = number_of(activation.kind == Kind::relu6 ? 6 : activation.b, dtype);
+  const bool relu6 = activation.kind == Kind::relu6;
+  epilogue.parameters[0] = number_of(relu6 ? 0 : activation.a, dtype);
+  epilogue.parameters[1] = number_of(relu6 ? 6 : activation.b, dtype);
   return epilogue;
 }
 
