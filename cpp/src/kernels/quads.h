@@ -35,6 +35,14 @@ constexpr int quad_tile_vectors(int rows) {
   return rows == 1 && sizeof(V) < 64 ? 2 : 1;
 }
 
+// The same for uint8. The conversions of the bytes are independent of each other.
+constexpr int byte_quad_tile_vectors(int) { return 1; }
+
+// Maximum number of output channels of a tile that reads uint8. AVX2 has 16 registers, and Clang keeps two patterns of
+// the conversion in registers.
+template <class V>
+constexpr int most_byte_quad_rows = V::lanes == 16 ? most_quad_rows : 6;
+
 // The arguments of a column of tiles. Tiles store their sums one after the other. Strides are in bytes.
 struct QuadColumn {
   int64_t input_channels, tiles;
@@ -167,56 +175,43 @@ struct QuadColumns {
   }
 };
 
-// Computes a column of tiles of MR output channels from uint8. If there are fewer than 16 input channels, the tile
-// reads beyond the end of each pixel. There is only one chunk of input channels.
+// Computes a column of tiles of MR output channels from uint8. A tile has one vector of pixels. If there are fewer than
+// 16 input channels, the tile reads beyond the end of each pixel. There is only one chunk of input channels.
 template <class V, int MR>
 __attribute__((noinline)) void byte_quads_column(const QuadColumn& t) {
-  constexpr int NR = quad_tile_vectors<V>(MR), tile_pixels = NR * V::lanes, groups = V::lanes / 4, loaded = 16;
-  constexpr ptrdiff_t item = sizeof(float), vector = sizeof(V), short_fetch = 1024;
+  constexpr int groups = V::lanes / 4, loaded = 16;
+  constexpr ptrdiff_t item = sizeof(float), short_fetch = 1024;
   const ptrdiff_t x_pixel = t.x_pixel, sums_row = t.sums_row;
   const int64_t input_channels = t.input_channels;
   const int rest = static_cast<int>(input_channels % loaded);
   const char *from = t.x, *const weights = t.weights, *const bias = t.bias;
   char* to = t.sums;
   for (int64_t tile = t.tiles; tile > 0; --tile) {
-    const char *x[NR][groups], *w = weights;
-    V acc[MR][NR];
+    const char *x[groups], *w = weights;
+    V acc[MR];
     POINTWISE_UNROLL
-    for (int j = 0; j < NR; ++j) {
-      POINTWISE_UNROLL
-      for (int g = 0; g < groups; ++g) x[j][g] = from + (j * V::lanes + g * 4) * x_pixel;
-      POINTWISE_UNROLL
-      for (int r = 0; r < MR; ++r) acc[r][j] = V::broadcast(bias + r * item);
-    }
+    for (int g = 0; g < groups; ++g) x[g] = from + g * 4 * x_pixel;
+    POINTWISE_UNROLL
+    for (int r = 0; r < MR; ++r) acc[r] = V::broadcast(bias + r * item);
     if (t.fetch)
-      for (ptrdiff_t at = 0; at < tile_pixels * x_pixel; at += 64) __builtin_prefetch(from + short_fetch + at);
+      for (ptrdiff_t at = 0; at < V::lanes * x_pixel; at += 64) __builtin_prefetch(from + short_fetch + at);
     // Loads 16 bytes of each pixel. Adds the products of bytes `begin` to `end` - 1, in order.
     const auto add = [&](int begin, int end) __attribute__((always_inline)) {
-      V bytes[NR][4];
-      POINTWISE_UNROLL
-      for (int j = 0; j < NR; ++j) V::load_quads(x[j], x_pixel, bytes[j]);
+      V bytes[4];
+      V::load_quads(x, x_pixel, bytes);
       POINTWISE_UNROLL
       for (int c = 0; c < loaded; ++c) {
         if (c < begin) continue;
         if (c >= end) break;
-        V pixels[NR];
+        const V pixels = V::convert_byte(bytes[c / 4], c % 4);
         POINTWISE_UNROLL
-        for (int j = 0; j < NR; ++j) pixels[j] = V::convert_byte(bytes[j][c / 4], c % 4);
-        POINTWISE_UNROLL
-        for (int r = 0; r < MR; ++r) {
-          const V weight = V::broadcast(w + r * item);
-          POINTWISE_UNROLL
-          for (int j = 0; j < NR; ++j) acc[r][j] = V::fma(weight, pixels[j], acc[r][j]);
-        }
+        for (int r = 0; r < MR; ++r) acc[r] = V::fma(V::broadcast(w + r * item), pixels, acc[r]);
         w += panel_bytes;
       }
     };
     const auto move = [&](ptrdiff_t bytes) __attribute__((always_inline)) {
       POINTWISE_UNROLL
-      for (int j = 0; j < NR; ++j) {
-        POINTWISE_UNROLL
-        for (int g = 0; g < groups; ++g) x[j][g] += bytes;
-      }
+      for (int g = 0; g < groups; ++g) x[g] += bytes;
     };
     for (int64_t left = input_channels; left >= loaded; left -= loaded) {
       add(0, loaded);
@@ -228,35 +223,32 @@ __attribute__((noinline)) void byte_quads_column(const QuadColumn& t) {
       add(first, first + rest);
     }
     POINTWISE_UNROLL
-    for (int r = 0; r < MR; ++r) {
-      POINTWISE_UNROLL
-      for (int j = 0; j < NR; ++j) acc[r][j].store(to + r * sums_row + j * vector);
-    }
-    from += tile_pixels * x_pixel;
-    to += NR * vector;
+    for (int r = 0; r < MR; ++r) acc[r].store(to + r * sums_row);
+    from += V::lanes * x_pixel;
+    to += sizeof(V);
   }
 }
 
 // The instances of byte_quads_column(). f[M - 1] is for M output channels.
 template <class V>
 struct ByteQuadColumns {
-  void (*f[most_quad_rows])(const QuadColumn&);
+  void (*f[most_byte_quad_rows<V>])(const QuadColumn&);
   constexpr ByteQuadColumns() : f() { fill<1>(); }
   template <int M>
   constexpr void fill() {
     f[M - 1] = byte_quads_column<V, M>;
-    if constexpr (M < most_quad_rows) fill<M + 1>();
+    if constexpr (M < most_byte_quad_rows<V>) fill<M + 1>();
   }
 };
 
-// Computes a block. `columns[M - 1]` computes columns of M output channels. It reads `beyond` bytes beyond each pixel.
-// A number of x has `x_item` bytes.
-template <class V>
+// Computes a block. `columns[M - 1]` computes columns of M output channels, with `tile_vectors(M)` vectors of pixels in
+// a tile. M is at most MR. It reads `beyond` bytes beyond each pixel. A number of x has `x_item` bytes.
+template <class V, int MR, int (*tile_vectors)(int)>
 void run_quad_strips(const Block& b, ptrdiff_t x_item, ptrdiff_t beyond, void (*const* columns)(const QuadColumn&)) {
   using T = typename V::Number;
   constexpr ptrdiff_t item = sizeof(T), padded_pixel = 32;
   constexpr int64_t width = panel_width<T>();
-  alignas(64) T sums[most_quad_rows * quad_strip];
+  alignas(64) T sums[MR * quad_strip];
   alignas(64) char padded[quad_strip * padded_pixel];
   const ptrdiff_t pixel_bytes = b.input_channels * x_item;
   // The bytes beyond a pixel belong to the next pixels, except at the end of the block. So the last pixels, from pixel
@@ -277,7 +269,7 @@ void run_quad_strips(const Block& b, ptrdiff_t x_item, ptrdiff_t beyond, void (*
       x_pixel = padded_pixel;
     }
     for (int64_t c = 0, rows; c < b.channels; c += rows) {
-      rows = smaller(most_quad_rows, smaller(width - c % width, b.channels - c));
+      rows = smaller(MR, smaller(width - c % width, b.channels - c));
       QuadColumn t{};
       t.input_channels = b.input_channels;
       t.x_pixel = x_pixel;
@@ -294,7 +286,7 @@ void run_quad_strips(const Block& b, ptrdiff_t x_item, ptrdiff_t beyond, void (*
         t.sums = reinterpret_cast<char*>(sums + from);
         columns[rows - 1](t);
       };
-      const int tile = quad_tile_vectors<V>(static_cast<int>(rows)) * V::lanes;
+      const int tile = tile_vectors(static_cast<int>(rows)) * V::lanes;
       const int64_t whole = pixels / tile;
       t.start = start;
       if (whole > 0) run(whole, 0);
@@ -308,7 +300,7 @@ void run_quad_strips(const Block& b, ptrdiff_t x_item, ptrdiff_t beyond, void (*
         } else {  // one pixel at a time, in all lanes
           t.x_pixel = 0;
           for (int p = 0; p < pixels; ++p) {
-            alignas(64) T first[most_quad_rows * 2 * V::lanes] = {};
+            alignas(64) T first[MR * 2 * V::lanes] = {};
             t.start_row = 2 * sizeof(V);
             for (int r = 0; start && r < rows; ++r)
               __builtin_memcpy(first + r * 2 * V::lanes, start + r * b.sums_row + p * item, item);
@@ -329,14 +321,16 @@ void run_quads(const Block& b) {
   static constexpr QuadColumns<V> columns;
   constexpr ptrdiff_t item = sizeof(typename V::Number);
   const int few = b.input_channels <= few_inputs ? static_cast<int>(b.input_channels) : 0;
-  run_quad_strips<V>(b, item, few > 0 ? -(b.input_channels * item) & 15 : 0, columns.f[few]);
+  const ptrdiff_t beyond = few > 0 ? -(b.input_channels * item) & 15 : 0;
+  run_quad_strips<V, most_quad_rows, quad_tile_vectors<V>>(b, item, beyond, columns.f[few]);
 }
 
 // Computes a block. x is uint8.
 template <class V>
 void run_byte_quads(const Block& b) {
   static constexpr ByteQuadColumns<V> columns;
-  run_quad_strips<V>(b, 1, b.input_channels < 16 ? 16 - b.input_channels : 0, columns.f);
+  const ptrdiff_t beyond = b.input_channels < 16 ? 16 - b.input_channels : 0;
+  run_quad_strips<V, most_byte_quad_rows<V>, byte_quad_tile_vectors>(b, 1, beyond, columns.f);
 }
 
 }  // namespace

@@ -174,7 +174,7 @@ constexpr KernelRow rows[] = {
     {"gemm_f32_1x64_pixels_avx2", all_f32, Rows::pixels, Reads::any, 1, 8, 8, run_pixel_rows<Vec, 1, 8>},
     {"gemm_f32_8x8_quads_avx2", all_f32, Rows::channels, Reads::channels, 8, 1, 8, run_quads<Vec>, 1, quads_refuse,
      quads_cycles},
-    {"gemm_u8_8x8_quads_avx2", u8_to_f32, Rows::channels, Reads::channels, 8, 1, 8, run_byte_quads<Vec>, 1,
+    {"gemm_u8_6x8_quads_avx2", u8_to_f32, Rows::channels, Reads::channels, 6, 1, 8, run_byte_quads<Vec>, 1,
      byte_quads_refuse, byte_quads_cycles},
     {"gemm_f32_6x16_long_avx2", all_f32, Rows::channels, Reads::pixels, 6, 2, 8, run_long_rows<Vec, 6, 12>, 1,
      long_rows_refuse, long_rows_cycles, long_rows_room},
