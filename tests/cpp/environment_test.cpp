@@ -267,14 +267,15 @@ TEST(Dispatch, KernelNamesSayWhatTheyAre) {
                          : row.refuses == pointwise::quads_refuse      ? "quads"
                          : row.refuses == pointwise::byte_quads_refuse ? "quads"
                          : row.refuses == pointwise::long_rows_refuse  ? "long"
+                         : row.refuses == pointwise::planes_refuse     ? "planes"
                          : row.dense                                   ? "interleaved"
                          : row.reads == pointwise::Reads::own          ? "diagonal"
                          : row.rows == pointwise::Rows::channels       ? "channels"
                                                                        : "pixels";
       const int lanes = with_half ? row.lanes + row.lanes / 2 : row.nr * row.lanes;
-      EXPECT_EQ(std::string(row.name), std::string("gemm_") + (row.types.x == row.types.w ? type : "u8") + "_" +
-                                           std::to_string(row.mr) + "x" + std::to_string(lanes) + "_" + rows + "_" +
-                                           isa);
+      const char* name = row.types.x == row.types.w ? type : row.types.y == row.types.x ? "u8u8" : "u8";
+      EXPECT_EQ(std::string(row.name), std::string("gemm_") + name + "_" + std::to_string(row.mr) + "x" +
+                                           std::to_string(lanes) + "_" + rows + "_" + isa);
     }
   };
   for (const pointwise::Isa& isa : pointwise::all_isas()) {

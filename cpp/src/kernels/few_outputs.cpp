@@ -76,6 +76,24 @@ const char* interleaved_integers_refuse(const Problem& problem) {
 // Loading and storing integers takes several instructions for each group.
 double interleaved_integers_cycles(const Problem& p) { return 2 * interleaved_cycles(p); }
 
+const char* planes_refuse(const Problem& problem) {
+  if (problem.k < 1) return "there are no input channels";
+  return std::max(problem.m, problem.k) > most_planes ? "there are more than 4 channels" : nullptr;
+}
+
+// Separating and joining two channels takes about as long as a multiply-add.
+double planes_cycles(const Problem& p) {
+  const double m = static_cast<double>(p.m), k = static_cast<double>(p.k);
+  return p.machine.interleaved_call_cycles +
+         static_cast<double>(ceil_div(p.n, p.lanes)) * (m * k + 2 * (m + k)) / p.machine.fma_per_cycle;
+}
+
+double byte_planes_cycles(const Problem& p) {
+  const double m = static_cast<double>(p.m), k = static_cast<double>(p.k);
+  return p.machine.interleaved_call_cycles +
+         static_cast<double>(ceil_div(p.n, p.lanes)) * (m * k + 3 * (m + k)) / p.machine.fma_per_cycle;
+}
+
 double diagonal_cycles(const Problem& p) {
   const double vectors = static_cast<double>(ceil_div(p.m, p.lanes)) * static_cast<double>(p.n);
   return vectors * (2 + p.machine.strip_vector_cycles + p.indirect);

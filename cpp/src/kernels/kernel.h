@@ -172,7 +172,8 @@ struct Problem {
 
 // One tile shape of one instruction set, with the functions that the cost model and the driver call.
 struct KernelRow {
-  const char* name;  // gemm_<type>_<MR>x<lanes in use>_<kind>_<isa>
+  // gemm_<type>_<MR>x<lanes in use>_<kind>_<isa>. The type u8 stands for src of uint8, and u8u8 for src and dst.
+  const char* name;
   // If x is an integer, the planner uses the kernel row only for x of this dtype, which the kernel row reads in place.
   // If y is an integer, the planner uses the kernel row only for y of this dtype.
   Types types;

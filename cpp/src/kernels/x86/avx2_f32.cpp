@@ -7,12 +7,13 @@
 #include "kernels/diagonal.h"
 #include "kernels/fma_loop.h"
 #include "kernels/int8_weights.h"
-#include "kernels/interleaved.h"
 #include "kernels/long_rows.h"
 #include "kernels/pack.h"
+#include "kernels/planes.h"
 #include "kernels/prelu.h"
 #include "kernels/quads.h"
 #include "kernels/unpacked.h"
+#include "kernels/x86/avx2_planes.h"
 
 namespace pointwise {
 namespace {
@@ -71,9 +72,6 @@ struct Vec {
   }
   static void store16(void* p, __m128i bytes) { _mm_storeu_si128(static_cast<__m128i*>(p), bytes); }
   static Vec swap_pairs(Vec a) { return {_mm256_permute_ps(a.v, 0xb1)}; }
-  using Index = __m256i;
-  static Index index(const int32_t* numbers) { return _mm256_loadu_si256(reinterpret_cast<const __m256i*>(numbers)); }
-  static Vec permute(Vec a, Index index) { return {_mm256_permutevar8x32_ps(a.v, index)}; }
   void store(char* p) const { _mm256_storeu_ps(reinterpret_cast<float*>(p), v); }
   void store(char* p, Mask mask) const { _mm256_maskstore_ps(reinterpret_cast<float*>(p), mask, v); }
   void stream(char* p) const { _mm256_stream_ps(reinterpret_cast<float*>(p), v); }
@@ -165,6 +163,23 @@ struct Vec {
     const __m128i order = _mm_setr_epi32(zeros + c, zeros + 4 + c, zeros + 8 + c, zeros + 12 + c);
     return {_mm256_cvtepi32_ps(_mm256_shuffle_epi8(_mm256_castps_si256(bytes.v), _mm256_broadcastsi128_si256(order)))};
   }
+
+  template <int K>
+  static void load_planes(const float* p, Vec (&to)[K]) {
+    load_float_planes(p, to);
+  }
+  template <int K>
+  static void load_planes(const uint8_t* p, Vec (&to)[K]) {
+    load_byte_planes(p, to);
+  }
+  template <int K>
+  static void store_planes(const Vec (&from)[K], float* p) {
+    store_float_planes(from, p);
+  }
+  template <int K>
+  static void store_planes(const Vec (&from)[K], uint8_t* p) {
+    store_byte_planes(from, p);
+  }
 };
 
 constexpr KernelRow rows[] = {
@@ -178,11 +193,12 @@ constexpr KernelRow rows[] = {
      byte_quads_refuse, byte_quads_cycles},
     {"gemm_f32_6x16_long_avx2", all_f32, Rows::channels, Reads::pixels, 6, 2, 8, run_long_rows<Vec, 6, 12>, 1,
      long_rows_refuse, long_rows_cycles, long_rows_room},
-    {"gemm_f32_12x8_interleaved_avx2", all_f32, Rows::pixels, Reads::any, 12, 1, 8, run_interleaved<Vec, 12, 1>, 16,
-     interleaved_refuse, interleaved_cycles, nullptr, true},
-    {"gemm_u8_12x8_interleaved_avx2", u8_to_u8, Rows::pixels, Reads::any, 12, 1, 8,
-     run_interleaved_integers<Vec, uint8_t>, 16, interleaved_integers_refuse, interleaved_integers_cycles, nullptr,
-     true},
+    {"gemm_f32_12x8_planes_avx2", all_f32, Rows::pixels, Reads::any, 12, 1, 8, run_planes<Vec, 12, 1>, 16,
+     planes_refuse, planes_cycles, nullptr, true},
+    {"gemm_u8_12x8_planes_avx2", u8_to_f32, Rows::pixels, Reads::any, 12, 1, 8, run_planes_of<Vec, uint8_t, float>, 16,
+     planes_refuse, byte_planes_cycles, nullptr, true},
+    {"gemm_u8u8_12x8_planes_avx2", u8_to_u8, Rows::pixels, Reads::any, 12, 1, 8, run_planes_of<Vec, uint8_t, uint8_t>, 16,
+     planes_refuse, byte_planes_cycles, nullptr, true},
     {"gemm_f32_16x8_diagonal_avx2", all_f32, Rows::pixels, Reads::own, 16, 1, 8, run_diagonal<Vec>, 1, nullptr,
      diagonal_cycles},
 };

@@ -42,7 +42,7 @@ constexpr KernelRow rows[] = {
      long_rows_refuse, long_rows_cycles, long_rows_room},
     {"gemm_f32_16x16_interleaved_avx512", all_f32, Rows::pixels, Reads::any, 16, 1, 16, run_interleaved<Vec, 28, 1>, 16,
      interleaved_refuse, interleaved_cycles, nullptr, true},
-    {"gemm_u8_16x16_interleaved_avx512", u8_to_u8, Rows::pixels, Reads::any, 16, 1, 16,
+    {"gemm_u8u8_16x16_interleaved_avx512", u8_to_u8, Rows::pixels, Reads::any, 16, 1, 16,
      run_interleaved_integers<Vec, uint8_t>, 16, interleaved_integers_refuse, interleaved_integers_cycles, nullptr,
      true},
     {"gemm_f32_16x16_diagonal_avx512", all_f32, Rows::pixels, Reads::own, 16, 1, 16, run_diagonal<Vec>, 1, nullptr,
