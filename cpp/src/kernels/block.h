@@ -162,12 +162,17 @@ struct BlockRunner {
                                    : b.sums + pixel * b.sums_row + channel * item;
     t.sums_row = b.sums_row;
     t.copy = nullptr;
-    // Prefetching slows down tiles of narrower vectors. It also slows down channel rows whose lines share a few sets of
-    // L1.
-    const bool fetch = b.source != Level::l2 && sizeof(V) == 64;
+    // Prefetching slows down pixel rows of narrower vectors. It also slows down channel rows whose lines share a few
+    // sets of L1.
+    const bool fetch = b.source != Level::l2;
     t.fetch = 0;
-    if (fetch && R == Rows::channels && b.x_channel % 4096 != 0) t.fetch = width * item;
-    if (fetch && R == Rows::pixels && b.x_channel == item && b.input_channels * item <= most_fetched)
+    t.ahead = nullptr;
+    t.ahead_channel = t.x_channel;
+    if (fetch && R == Rows::channels && b.x_channel % 4096 != 0) {
+      t.fetch = width * item;
+      t.ahead = t.x + width * item;
+    }
+    if (fetch && sizeof(V) == 64 && R == Rows::pixels && b.x_channel == item && b.input_channels * item <= most_fetched)
       t.fetch = b.input_channels * item;
     t.rows = rows;
     if (direct) {
@@ -266,6 +271,7 @@ void run_channel_rows(const Block& b) {
     else
       take(part);
     bool copied = false;
+    int64_t channels = 0;
     const auto run = [&](int64_t first, int64_t channel, int64_t count, int rows) {
       if (count == 0) return;
       Column t = runner.column(pixel, channel, count, rows, last, channel - first);
@@ -274,12 +280,14 @@ void run_channel_rows(const Block& b) {
         t.x_channel = (end - begin) * static_cast<ptrdiff_t>(sizeof(V));
       } else if (copy_to && rows == MR) {
         t.copy = copy_to;
+        if (channels > MR) t.fetch = 0;  // the other tiles of the column prefetch
       }
       (t.copy ? f_copy : f)[rows - 1](t);
       copied = copied || t.copy;
     };
     for (int64_t first = 0; first < b.channels; first += together) {
-      const int64_t channels = smaller(together, b.channels - first), whole = channels / MR;
+      channels = smaller(together, b.channels - first);
+      const int64_t whole = channels / MR;
       const bool copies = copy_to && !copied && whole > 0;
       if (copies) run(first, first, 1, MR);
       run(first, first + copies * MR, whole - copies, MR);

@@ -51,8 +51,11 @@ struct Column {
   int rows;    // for channel rows: number of rows to store of the last tile, at most MR
   // Number of bytes to prefetch, or 0. Prefetched addresses may be beyond the end of x. In pixel rows, tile k
   // prefetches `fetch` bytes for each pixel of tile k + 2. In channel rows, a column prefetches `fetch` bytes of each
-  // input channel for the next column. Each tile of the column prefetches a part of the input channels.
+  // input channel for the next column, from `ahead` on. Each tile of the column prefetches a part of the input
+  // channels.
   ptrdiff_t fetch;
+  const char* ahead;
+  ptrdiff_t ahead_channel;  // stride between input channels at `ahead`
   Epilogue epilogue;
 };
 
@@ -89,7 +92,7 @@ __attribute__((noinline)) void channel_rows_column(const Column& t) {
   for (int64_t tile = t.tiles; tile > 0; --tile) {
     for (const int64_t stop = smaller(fetched + fetched_a_tile, input_channels); fetched < stop; ++fetched)
       for (ptrdiff_t at = 0; at <= t.fetch; at += 64)
-        __builtin_prefetch(pixels_begin + fetched * x_channel + NR * vector + at, 0, 2);
+        __builtin_prefetch(t.ahead + fetched * t.ahead_channel + at, 0, 2);
     V acc[MR][NR];
     POINTWISE_UNROLL
     for (int r = 0; r < MR; ++r) {

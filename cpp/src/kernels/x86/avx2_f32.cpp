@@ -197,8 +197,8 @@ constexpr KernelRow rows[] = {
      planes_refuse, planes_cycles, nullptr, true},
     {"gemm_u8_12x8_planes_avx2", u8_to_f32, Rows::pixels, Reads::any, 12, 1, 8, run_planes_of<Vec, uint8_t, float>, 16,
      planes_refuse, byte_planes_cycles, nullptr, true},
-    {"gemm_u8u8_12x8_planes_avx2", u8_to_u8, Rows::pixels, Reads::any, 12, 1, 8, run_planes_of<Vec, uint8_t, uint8_t>, 16,
-     planes_refuse, byte_planes_cycles, nullptr, true},
+    {"gemm_u8u8_12x8_planes_avx2", u8_to_u8, Rows::pixels, Reads::any, 12, 1, 8, run_planes_of<Vec, uint8_t, uint8_t>,
+     16, planes_refuse, byte_planes_cycles, nullptr, true},
     {"gemm_f32_16x8_diagonal_avx2", all_f32, Rows::pixels, Reads::own, 16, 1, 8, run_diagonal<Vec>, 1, nullptr,
      diagonal_cycles},
 };
