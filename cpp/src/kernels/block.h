@@ -166,12 +166,9 @@ struct BlockRunner {
     // sets of L1.
     const bool fetch = b.source != Level::l2;
     t.fetch = 0;
-    t.ahead = nullptr;
+    t.ahead = nullptr;  // run_channel_rows() sets it
     t.ahead_channel = t.x_channel;
-    if (fetch && R == Rows::channels && b.x_channel % 4096 != 0) {
-      t.fetch = width * item;
-      t.ahead = t.x + width * item;
-    }
+    if (fetch && R == Rows::channels && b.x_channel % 4096 != 0) t.fetch = width * item;
     if (fetch && sizeof(V) == 64 && R == Rows::pixels && b.x_channel == item && b.input_channels * item <= most_fetched)
       t.fetch = b.input_channels * item;
     t.rows = rows;
@@ -275,9 +272,11 @@ void run_channel_rows(const Block& b) {
     const auto run = [&](int64_t first, int64_t channel, int64_t count, int rows) {
       if (count == 0) return;
       Column t = runner.column(pixel, channel, count, rows, last, channel - first);
+      const ptrdiff_t row_bytes = (end - begin) * static_cast<ptrdiff_t>(sizeof(V));
+      if (t.fetch > 0) t.ahead = t.x + row_bytes;
       if (copied) {
         t.x = copy_to;
-        t.x_channel = (end - begin) * static_cast<ptrdiff_t>(sizeof(V));
+        t.x_channel = row_bytes;
       } else if (copy_to && rows == MR) {
         t.copy = copy_to;
         if (channels > MR) t.fetch = 0;  // the other tiles of the column prefetch
